@@ -1,0 +1,33 @@
+"""The one error for bad input: a line that names the source, the key, what was found and what was expected."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Something that the user gave us cannot be used.
+
+    Parameters
+    ----------
+    source : str
+        The file, option or argument the input came from.
+    key : str
+        Dotted key, row or column within the source; empty when the source as a whole is at fault.
+    found : object
+        What stands there.
+    expected : str
+        What should stand there.
+    """
+
+    def __init__(self, source: object, key: object, found: object, expected: str) -> None:
+        self.source, self.key, self.found, self.expected = str(source), str(key), found, expected
+        where = f"{self.source}: {self.key}" if self.key else self.source
+        super().__init__(f"{where}: found {found}, expected {expected}")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the known word closest to `word`, or an empty string."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,314 @@
+"""The shape of the configuration and of the model inventory (specification, "Configuration and Tuning").
+
+Keys, units and default values are the specification's. What the specification leaves open has the default
+that is written here, and nowhere else. Files are read by :mod:`vramlab.config.loading`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from vramlab.config.units import mib_to_bytes, ms_to_s
+
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Priority(StrEnum):
+    """A model's or a request's priority, most important first (specification, "Model Priority Matrix")."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+    @property
+    def rank(self) -> int:
+        """0 for critical up to 3 for low: a smaller rank is more important."""
+        return _RANKS[self]
+
+
+_RANKS = {priority: rank for rank, priority in enumerate(Priority)}
+
+# Where a model goes whose inventory names no zone: the first of these that the configuration has.
+# The first entry is the specification's; the others serve configurations with fewer zones.
+ZONES_BY_PRIORITY: dict[Priority, tuple[str, ...]] = {
+    Priority.CRITICAL: ("critical", "high_priority", "flexible"),
+    Priority.HIGH: ("high_priority", "flexible"),
+    Priority.MEDIUM: ("flexible", "high_priority"),
+    Priority.LOW: ("flexible", "high_priority"),
+}
+
+Admission = Literal["always", "free_only", "compete"]
+EvictionRule = Literal["never", "reluctant_lru", "aggressive_lru"]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys and wrong types are errors, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class OverheadConfig(Section):
+    """What the card loses before the first model is loaded (specification, "System Overhead")."""
+
+    cuda_context_mb: NonNegative = 400
+    framework_mb: NonNegative = 200
+    buffer_mb: NonNegative = 200
+
+    @property
+    def total_mb(self) -> float:
+        """Sum of the parts, MiB."""
+        return self.cuda_context_mb + self.framework_mb + self.buffer_mb
+
+
+class ZoneConfig(Section):
+    """One memory zone.
+
+    ``eviction_policy`` says who may be evicted at all: ``never`` nobody; ``reluctant_lru`` nobody of higher
+    priority than the requester; ``aggressive_lru`` anybody who is not critical, in use or inside
+    ``min_retention_time`` (seconds since loading). ``borrowers`` lists the priorities whose models may be
+    placed here as guests when their own zone has no room.
+    """
+
+    size_mb: Positive
+    reserved_models: tuple[str, ...] = Field(default=(), strict=False)
+    max_models: Count | None = None
+    eviction_policy: EvictionRule = "aggressive_lru"
+    min_retention_time: NonNegative = 0
+    borrowers: tuple[Priority, ...] = Field(default=(), strict=False)
+
+    @property
+    def size_bytes(self) -> int:
+        """Cap of the zone in bytes."""
+        return mib_to_bytes(self.size_mb)
+
+
+# What a zone of the specification's name has where the file leaves a key out.
+ZONE_DEFAULTS: dict[str, dict[str, object]] = {
+    "critical": {"size_mb": 2048, "eviction_policy": "never"},
+    "high_priority": {
+        "size_mb": 2560,
+        "max_models": 5,
+        "eviction_policy": "reluctant_lru",
+        "min_retention_time": 300,
+        "borrowers": ("medium",),
+    },
+    "flexible": {
+        "size_mb": 1536,
+        "max_models": 10,
+        "eviction_policy": "aggressive_lru",
+        "min_retention_time": 60,
+        "borrowers": ("high",),
+    },
+}
+
+
+class ScoreWeights(Section):
+    """Exponents of the eviction score; a weight left out has the value of the preset that is in use.
+
+    See :mod:`vramlab.allocator.scoring` for the formula.
+    """
+
+    priority: float | None = Field(default=None, allow_inf_nan=False)
+    frequency: float | None = Field(default=None, allow_inf_nan=False)
+    recency: float | None = Field(default=None, allow_inf_nan=False)
+    size: float | None = Field(default=None, allow_inf_nan=False)
+    cost: float | None = Field(default=None, allow_inf_nan=False)
+
+
+class PriorityWeights(Section):
+    """Weight of a priority in the score; critical is infinite (specification, ``priority_weights``)."""
+
+    high: Positive = 1000
+    medium: Positive = 100
+    low: Positive = 10
+
+
+class ScoringConfig(Section):
+    """Which models leave first.
+
+    ``victims`` says how the victims of one load are chosen: ``in_order`` takes them strictly in the order
+    of the policy; ``pruned`` drops those that the later ones make unnecessary; ``auto`` is ``in_order`` for
+    the queue disciplines (lru, fifo, lfu), whose definition the order is, and ``pruned`` for scores.
+    """
+
+    policy: str = "seed_fixed"
+    weights: ScoreWeights = ScoreWeights()
+    priority_weights: PriorityWeights = PriorityWeights()
+    victims: Literal["auto", "in_order", "pruned"] = "auto"
+
+
+class AdmissionByPriority(Section):
+    """Admission that differs from ``admission`` for requests of one priority; null means no difference."""
+
+    high: Admission | None = None
+    medium: Admission | None = None
+    low: Admission | None = "free_only"
+
+
+class OptimizationConfig(Section):
+    """Monitoring, defragmentation and preloading thresholds (specification, ``optimization``)."""
+
+    monitoring_interval: Positive = 5
+    optimization_threshold: Fraction = 0.85
+    defragmentation_threshold: Fraction = 0.3
+    preload_prediction_threshold: Fraction = 0.7
+
+
+class FallbackConfig(Section):
+    """The CPU as second best (specification, ``fallback``)."""
+
+    cpu_fallback_enabled: bool = True
+    cpu_performance_ratio: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.3
+    fallback_queue_size: Annotated[int, Field(ge=0)] = 100
+
+
+class CachingConfig(Section):
+    """The result cache (specification, ``caching``); ``cache_ttl`` in seconds."""
+
+    result_cache_size: Count = 1000
+    cache_ttl: Positive = 3600
+    enable_result_caching: bool = True
+
+
+class ServingConfig(Section):
+    """The engine's queues: how much runs at once, and how long a request may wait.
+
+    ``on_miss`` is ``wait`` (load, then run) or ``cpu_while_loading`` (answer from the CPU while the load
+    runs). ``release_timeout_ms`` bounds the waiting of a request that may not run on the CPU while models
+    in use stand in its way.
+    """
+
+    gpu_streams: Count = 1
+    load_channels: Count = 1
+    cpu_workers: Count = 1
+    on_miss: Literal["wait", "cpu_while_loading"] = "wait"
+    unload_time_ms: NonNegative = 1
+    release_timeout_ms: Positive = 30_000
+
+
+class VramConfig(Section):
+    """Everything under ``vram_management``."""
+
+    total_memory_mb: Positive = 6144
+    overhead: OverheadConfig = OverheadConfig()
+    zones: dict[str, ZoneConfig] = Field(
+        default_factory=lambda: {
+            name: ZoneConfig.model_validate(values) for name, values in ZONE_DEFAULTS.items()
+        },
+        min_length=1,
+    )
+    scoring: ScoringConfig = ScoringConfig()
+    admission: Admission = "always"
+    admission_by_priority: AdmissionByPriority = AdmissionByPriority()
+    optimization: OptimizationConfig = OptimizationConfig()
+    fallback: FallbackConfig = FallbackConfig()
+    caching: CachingConfig = CachingConfig()
+    serving: ServingConfig = ServingConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_zone_defaults(cls, data: object) -> object:
+        if not isinstance(data, dict) or not isinstance(data.get("zones"), dict):
+            return data
+        zones = {
+            name: {**ZONE_DEFAULTS.get(str(name), {}), **zone} if isinstance(zone, dict) else zone
+            for name, zone in data["zones"].items()
+        }
+        return {**data, "zones": zones}
+
+    @property
+    def total_bytes(self) -> int:
+        """Memory of the whole card in bytes."""
+        return mib_to_bytes(self.total_memory_mb)
+
+    @property
+    def overhead_bytes(self) -> int:
+        """What is lost to context, framework and buffers, in bytes."""
+        return mib_to_bytes(self.overhead.total_mb)
+
+    @property
+    def budget_bytes(self) -> int:
+        """What all models together may hold: the device-wide cap over all zones, in bytes."""
+        return self.total_bytes - self.overhead_bytes
+
+    def admission_for(self, priority: Priority) -> Admission:
+        """Admission rule of a request of `priority`."""
+        return getattr(self.admission_by_priority, priority.value, None) or self.admission
+
+
+class ModelSpec(Section):
+    """One model of the inventory.
+
+    Service times are the specification's: ``load_time_ms``, and per item ``inference_ms`` times
+    ``performance_multiplier`` (a factor on time: the heavier models of the inventory have the larger one).
+    On the CPU an item takes ``cpu_inference_ms`` where measured, else the GPU's time divided by
+    ``fallback.cpu_performance_ratio``. ``workspace_mb`` is what a run needs on top of the weights; it is
+    reserved together with them, so that the peak always fits.
+    """
+
+    priority: Priority = Field(strict=False)
+    vram_size_mb: Positive
+    load_time_ms: NonNegative
+    zone: str | None = None
+    workspace_mb: NonNegative = 0
+    cpu_fallback: str = "cpu_standard"
+    always_loaded: bool = False
+    performance_multiplier: Positive = 1.0
+    batch_size: Count = 1
+    inference_ms: NonNegative = 20
+    cpu_inference_ms: NonNegative | None = None
+    cpu_load_time_ms: NonNegative | None = None
+    path: str | None = None
+    sha256: str | None = None
+
+    @property
+    def footprint_bytes(self) -> int:
+        """Bytes reserved while the model is loaded: weights and workspace, each rounded up."""
+        return mib_to_bytes(self.vram_size_mb) + mib_to_bytes(self.workspace_mb)
+
+    @property
+    def load_s(self) -> float:
+        """Load time onto the GPU in seconds."""
+        return ms_to_s(self.load_time_ms)
+
+    @property
+    def cpu_load_s(self) -> float:
+        """Load time of the CPU session in seconds: as measured, else that of the GPU."""
+        return self.load_s if self.cpu_load_time_ms is None else ms_to_s(self.cpu_load_time_ms)
+
+    @property
+    def inference_s(self) -> float:
+        """Time of one item on the GPU in seconds."""
+        return ms_to_s(self.inference_ms) * self.performance_multiplier
+
+    def cpu_inference_s(self, performance_ratio: float) -> float:
+        """Time of one item on the CPU in seconds: as measured, else GPU time / `performance_ratio`."""
+        if self.cpu_inference_ms is not None:
+            return ms_to_s(self.cpu_inference_ms)
+        return self.inference_s / performance_ratio
+
+    @property
+    def may_run_on_cpu(self) -> bool:
+        """False where ``cpu_fallback`` is ``none`` (security-critical)."""
+        return self.cpu_fallback != "none"
+
+
+Inventory = dict[str, ModelSpec]
+"""Model name to spec, in the order of the file."""
+
+
+def zone_of(spec: ModelSpec, config: VramConfig) -> str:
+    """Target zone of a model: its own ``zone`` if given, else by priority (DESIGN, "Zones")."""
+    if spec.zone is not None:
+        return spec.zone
+    for name in ZONES_BY_PRIORITY[spec.priority]:
+        if name in config.zones:
+            return name
+    return next(iter(config.zones))
