@@ -44,6 +44,9 @@ ZONES_BY_PRIORITY: dict[Priority, tuple[str, ...]] = {
     Priority.LOW: ("flexible", "high_priority"),
 }
 
+# Enumerations and sequences come out of YAML as text and lists: strictness is for numbers and switches.
+PriorityField = Annotated[Priority, Field(strict=False)]
+
 Admission = Literal["always", "free_only", "compete"]
 EvictionRule = Literal["never", "reluctant_lru", "aggressive_lru"]
 
@@ -81,7 +84,7 @@ class ZoneConfig(Section):
     max_models: Count | None = None
     eviction_policy: EvictionRule = "aggressive_lru"
     min_retention_time: NonNegative = 0
-    borrowers: tuple[Priority, ...] = Field(default=(), strict=False)
+    borrowers: tuple[PriorityField, ...] = Field(default=(), strict=False)
 
     @property
     def size_bytes(self) -> int:
@@ -253,7 +256,7 @@ class ModelSpec(Section):
     reserved together with them, so that the peak always fits.
     """
 
-    priority: Priority = Field(strict=False)
+    priority: PriorityField
     vram_size_mb: Positive
     load_time_ms: NonNegative
     zone: str | None = None

@@ -1,0 +1,370 @@
+"""The allocator: who is in VRAM, decided one request at a time.
+
+Pure: no clock (time is an argument), no threads, no I/O. :meth:`Allocator.request` returns a decision and
+moves the ledger at once; the driver reports later what became of it (``loaded``, ``load_failed``,
+``unloaded``, ``released``). Drivers that hand in the same events in the same order get the same decisions.
+
+A load whose victims are still leaving holds no bytes yet: it has a *claim*, which :meth:`Allocator.unloaded`
+turns into bytes in the order of the claims. A later claim may pass an earlier one only if it leaves the
+earlier one's bytes alone, so nobody starves.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from vramlab.allocator.eviction import Requester, choose_victims
+from vramlab.allocator.models import Model
+from vramlab.allocator.policies import make_policy
+from vramlab.allocator.states import State, require
+from vramlab.allocator.zones import Ledger, Zone
+from vramlab.config.errors import InputError, nearest
+from vramlab.config.schema import Inventory, Priority, VramConfig, zone_of
+
+
+class Kind(Enum):
+    """What the allocator decided about a request."""
+
+    HIT = "hit"  # resident: run now
+    LOAD = "load"  # unload the victims, load, run
+    JOIN = "join"  # a load of this model is under way: wait for it
+    WAIT = "wait"  # models in use (or its own unloading) stand in the way: ask again after the next change
+    CPU = "cpu"  # run on the CPU
+    BYPASS = "bypass"  # serve without keeping it (decide mode, admission `compete`)
+    REFUSE = "refuse"  # cannot be served
+
+    __hash__ = object.__hash__
+
+
+class Decision(NamedTuple):
+    """The answer to a request.
+
+    ``zone`` is None where the model is not on the device; ``victims`` are in the order of leaving.
+    """
+
+    kind: Kind
+    model: str
+    zone: str | None = None
+    victims: tuple[str, ...] = ()
+    reason: str = ""
+
+
+class Allocator:
+    """Zones, budget, and the decision about every request.
+
+    Parameters
+    ----------
+    config : VramConfig
+        Zones, budget, scoring, admission and fallback rules.
+    inventory : dict of str to ModelSpec
+        All models that may be asked for.
+
+    Raises
+    ------
+    InputError
+        For a policy that is unknown.
+    """
+
+    def __init__(self, config: VramConfig, inventory: Inventory) -> None:
+        self.device = Ledger("device", config.budget_bytes)
+        self.zones = {
+            name: Zone(name, zone, make_policy(config.scoring)) for name, zone in config.zones.items()
+        }
+        cpu_enabled = config.fallback.cpu_fallback_enabled
+        weights = config.scoring.priority_weights
+        self.models = {
+            name: Model(name, spec, self.zones[zone_of(spec, config)], weights, cpu_enabled)
+            for name, spec in inventory.items()
+        }
+        self._admission = {priority.rank: config.admission_for(priority) for priority in Priority}
+        self._claims: list[Model] = []
+        self._places = {model: self._places_of(model) for model in self.models.values()}
+        self._hits = {
+            (name, zone): Decision(Kind.HIT, name, zone) for name in self.models for zone in self.zones
+        }
+        victims = config.scoring.victims
+        any_policy = next(iter(self.zones.values())).policy
+        self._in_order = any_policy.in_order if victims == "auto" else victims == "in_order"
+
+    def model(self, name: str) -> Model:
+        """The account of a model.
+
+        Raises
+        ------
+        InputError
+            If the inventory has no such model.
+        """
+        try:
+            return self.models[name]
+        except KeyError:
+            expected = f"a model of the inventory{nearest(name, self.models)}"
+            raise InputError("request", "model", repr(name), expected) from None
+
+    # -- requests ------------------------------------------------------------------------------------
+
+    def request(
+        self, name: str, now_s: float, priority: Priority | None = None, pin: bool = True
+    ) -> Decision:
+        """Decide about one request and move the ledger.
+
+        Parameters
+        ----------
+        name : str
+            Model that is asked for.
+        now_s : float
+            Time of the request, seconds.
+        priority : Priority, optional
+            The request's priority where it differs from the model's: it gives the rights to evict, while
+            the model's own priority gives its zone.
+        pin : bool
+            Hold the model in place until ``released``. False where a run takes no time (decide mode).
+
+        Returns
+        -------
+        Decision
+            With ``HIT``, ``LOAD`` and ``JOIN`` the request is pinned to the model.
+        """
+        model = self.models.get(name) or self.model(name)
+        model.uses_total += 1
+        model.last_used_s = now_s
+        state = model.state
+        if state is State.RESIDENT or state is State.IN_USE:
+            model.uses += 1
+            zone = model.zone
+            zone.policy.used(model, now_s)
+            if pin:
+                model.pins += 1
+                model.state = State.IN_USE
+            return self._hits[name, zone.name]
+        if state is State.LOADING:
+            model.uses += 1
+            model.zone.policy.used(model, now_s)
+            model.pins += pin
+            return Decision(Kind.JOIN, name, model.zone.name)
+        return self._decide_absent(model, now_s, model.rank if priority is None else priority.rank, pin)
+
+    def ask_again(self, name: str, now_s: float, priority: Priority | None = None) -> Decision:
+        """Decide anew about a request that had to wait; it is not counted as a second use."""
+        model = self.model(name)
+        model.uses_total -= 1
+        return self.request(name, now_s, priority)
+
+    def reserve(self, name: str, now_s: float) -> Decision | None:
+        """Load `name` into free room, without evicting and without counting a use; None if there is none.
+
+        For models that are always loaded, and for preloading.
+        """
+        model = self.model(name)
+        if model.state is not State.ABSENT:
+            return None
+        zone = self._free_place(model)
+        if zone is None:
+            return None
+        model.last_used_s = now_s
+        return self._begin_load(model, zone, [], now_s, uses=0, pin=False)
+
+    def unload(self, name: str, now_s: float) -> Decision | None:
+        """Begin to unload a resident model that nobody uses; None if it is not in that state."""
+        model = self.model(name)
+        if model.state is not State.RESIDENT:
+            return None
+        self._begin_eviction(model, evicted=False)
+        return Decision(Kind.REFUSE, name, None, (name,), "unload")
+
+    # -- what became of it ---------------------------------------------------------------------------
+
+    def loaded(self, name: str, now_s: float) -> None:
+        """The load of `name` has ended well."""
+        model = self.model(name)
+        require(name, model.state, "loaded", State.LOADING)
+        if model.claiming:
+            require(name, State.ABSENT, "loaded before its victims were gone", State.LOADING)
+        model.loaded_at_s = now_s
+        model.state = State.IN_USE if model.pins else State.RESIDENT
+
+    def load_failed(self, name: str) -> list[str]:
+        """The load of `name` has failed: its bytes are given back and its pins are gone.
+
+        Returns
+        -------
+        list of str
+            Models whose claims are met by that.
+        """
+        model = self.model(name)
+        require(name, model.state, "load failed", State.LOADING)
+        zone = model.zone
+        if model.claiming:
+            self._claims.remove(model)
+            model.claiming = False
+        else:
+            zone.held -= model.bytes
+            self.device.held -= model.bytes
+        zone.committed -= model.bytes
+        self.device.committed -= model.bytes
+        self._leave(model, evicted=False)
+        model.pins = 0
+        model.state = State.ABSENT
+        return self._meet_claims()
+
+    def unloaded(self, name: str) -> list[str]:
+        """`name` has left the device: its bytes are back.
+
+        Returns
+        -------
+        list of str
+            Models whose claims are met by that: their loads may start.
+        """
+        model = self.model(name)
+        require(name, model.state, "unloaded", State.EVICTING)
+        model.zone.held -= model.bytes
+        self.device.held -= model.bytes
+        model.state = State.ABSENT
+        return self._meet_claims() if self._claims else []
+
+    def released(self, name: str) -> bool:
+        """A request is done with `name`. Returns whether the model is now free to leave."""
+        model = self.model(name)
+        require(name, model.state, "released", State.IN_USE)
+        model.pins -= 1
+        if model.pins:
+            return False
+        model.state = State.RESIDENT
+        return True
+
+    def settle(self, decision: Decision, now_s: float) -> None:
+        """Let a load and its evictions end at once (decide mode, where they take no time)."""
+        for victim in decision.victims:
+            self.unloaded(victim)
+        self.loaded(decision.model, now_s)
+
+    # -- the rules -----------------------------------------------------------------------------------
+
+    def _decide_absent(self, model: Model, now_s: float, rank: int, pin: bool) -> Decision:
+        """Decide about a request for a model that is not on the device (or is just leaving it)."""
+        model.uses = 1
+        if model.state is State.EVICTING:
+            return Decision(Kind.WAIT, model.name, None, (), "it is just being unloaded")
+        zone = self._free_place(model)
+        if zone is not None:
+            return self._begin_load(model, zone, [], now_s, uses=1, pin=pin)
+        admission = self._admission[rank]
+        forced = not model.may_run_on_cpu
+        if admission == "free_only" and not forced:
+            return Decision(Kind.CPU, model.name, None, (), "loads only into free room")
+        requester = Requester(rank, now_s)
+        found = self._evict_for(model, requester)
+        if found is None and forced:
+            requester.pressure = True
+            found = self._evict_for(model, requester)
+        if found is not None:
+            zone, victims = found
+            if admission == "compete" and self._loses(model, zone, victims, now_s):
+                if model.may_run_on_cpu:
+                    return Decision(Kind.CPU, model.name, None, (), "worth less than its victims")
+                if not pin:
+                    return Decision(Kind.BYPASS, model.name, None, (), "worth less than its victims")
+                # A real run needs its bytes: without a CPU to answer, the model is admitted after all.
+            return self._begin_load(model, zone, victims, now_s, uses=1, pin=pin)
+        if not forced:
+            return Decision(Kind.CPU, model.name, None, (), "no room, and no victims that may leave")
+        requester.over_busy = True
+        if self._evict_for(model, requester) is not None:
+            return Decision(Kind.WAIT, model.name, None, (), "models in use stand in its way")
+        return Decision(Kind.REFUSE, model.name, None, (), "no room, and nothing that may leave for it")
+
+    def _places_of(self, model: Model) -> list[Zone]:
+        """Zones where `model` may be placed: its home, then those that lend to its priority."""
+        lenders = [
+            zone
+            for zone in self.zones.values()
+            if zone is not model.home and model.priority in zone.borrowers
+        ]
+        return [model.home, *lenders]
+
+    def _free_place(self, model: Model) -> Zone | None:
+        size = model.bytes
+        if size > self.device.cap - self.device.committed:
+            return None
+        for zone in self._places[model]:
+            if size <= zone.cap - zone.committed and (
+                zone.max_models is None or zone.count < zone.max_models
+            ):
+                return zone
+        return None
+
+    def _evict_for(self, model: Model, requester: Requester) -> tuple[Zone, list[Model]] | None:
+        zones = self.zones.values()
+        for zone in self._places[model]:
+            guest = zone is not model.home
+            victims = choose_victims(model.bytes, zone, guest, self.device, zones, requester, self._in_order)
+            if victims is not None:
+                return zone, victims
+        return None
+
+    def _loses(self, model: Model, zone: Zone, victims: list[Model], now_s: float) -> bool:
+        """Whether the newcomer is worth less than every victim (admission ``compete``)."""
+        own = zone.policy.score(model, now_s)
+        return all(own < victim.zone.policy.score(victim, now_s) for victim in victims)
+
+    def _begin_load(
+        self, model: Model, zone: Zone, victims: list[Model], now_s: float, uses: int, pin: bool
+    ) -> Decision:
+        for victim in victims:
+            self._begin_eviction(victim, evicted=True)
+        size, device = model.bytes, self.device
+        model.uses = uses
+        model.zone = zone
+        model.guest = zone is not model.home
+        model.state = State.LOADING
+        model.pins = int(pin)
+        model.loaded_at_s = now_s
+        zone.count += 1
+        zone.guests += model.guest
+        zone.committed += size
+        device.committed += size
+        zone.policy.admitted(model, now_s)
+        if zone.held + size <= zone.cap and device.held + size <= device.cap and not self._claims:
+            zone.held += size
+            device.held += size
+        else:
+            model.claiming = True
+            self._claims.append(model)
+            if not victims:
+                self._meet_claims()
+        return Decision(Kind.LOAD, model.name, zone.name, tuple(victim.name for victim in victims))
+
+    def _begin_eviction(self, model: Model, evicted: bool) -> None:
+        require(model.name, model.state, "evict", State.RESIDENT)
+        model.state = State.EVICTING
+        model.zone.committed -= model.bytes
+        self.device.committed -= model.bytes
+        self._leave(model, evicted)
+
+    def _leave(self, model: Model, evicted: bool) -> None:
+        model.zone.policy.removed(model, evicted)
+        model.zone.count -= 1
+        model.zone.guests -= model.guest
+
+    def _meet_claims(self) -> list[str]:
+        """Turn claims into bytes, in their order, as far as there is room beside earlier claims."""
+        met: list[Model] = []
+        kept_device = 0
+        kept: dict[Zone, int] = {}
+        for model in self._claims:
+            zone, size = model.zone, model.bytes
+            kept_zone = kept.get(zone, 0)
+            if (
+                zone.held + kept_zone + size <= zone.cap
+                and self.device.held + kept_device + size <= self.device.cap
+            ):
+                zone.held += size
+                self.device.held += size
+                model.claiming = False
+                met.append(model)
+            else:
+                kept[zone] = kept_zone + size
+                kept_device += size
+        if met:
+            self._claims = [model for model in self._claims if model.claiming]
+        return [model.name for model in met]

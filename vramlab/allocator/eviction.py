@@ -1,0 +1,157 @@
+"""Choosing victims: first all of them, then evict, and nobody in vain.
+
+Rules that must hold (DESIGN, "Eviction"):
+
+1. If the candidates together do not free enough, there are no victims at all.
+2. Space that is already free counts.
+3. Guests of a zone leave before its own models; within both, the zone's policy gives the order.
+4. Never victims: critical models, models in use or being loaded, models inside the minimum retention
+   (unless under pressure), models of a zone whose policy is ``never``, and models of higher priority than
+   the requester where the zone is ``reluctant_lru`` or the requester would be a guest.
+5. A shortage of the zone is met in the zone. What is then still short on the device is taken from all
+   zones, the willing ones first and the requester's own before others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+from vramlab.allocator.models import Model
+from vramlab.allocator.states import State
+from vramlab.allocator.zones import Ledger, Zone
+
+
+class Shortage:
+    """What is missing for a load: bytes and slots in its zone, bytes on the device."""
+
+    __slots__ = ("device", "slots", "zone")
+
+    def __init__(self, size: int, zone: Zone, device: Ledger) -> None:
+        self.zone = size - zone.room
+        self.device = size - device.room
+        self.slots = 0 if zone.slots is None else 1 - zone.slots
+
+    @property
+    def none(self) -> bool:
+        """Whether nothing is missing."""
+        return self.zone <= 0 and self.device <= 0 and self.slots <= 0
+
+
+class Requester:
+    """Who asks for room, and what that entitles to."""
+
+    __slots__ = ("now_s", "over_busy", "pressure", "rank")
+
+    def __init__(self, rank: int, now_s: float, pressure: bool = False, over_busy: bool = False) -> None:
+        self.rank = rank
+        self.now_s = now_s
+        self.pressure = pressure  # retention does not protect
+        self.over_busy = over_busy  # pretend that models in use may go: would waiting help?
+
+
+def choose_victims(
+    size: int,
+    zone: Zone,
+    guest: bool,
+    device: Ledger,
+    zones: Iterable[Zone],
+    requester: Requester,
+    in_order: bool,
+) -> list[Model] | None:
+    """Victims that make room for a load of `size` bytes in `zone`.
+
+    Parameters
+    ----------
+    size : int
+        Footprint of the newcomer, bytes.
+    zone : Zone
+        Where it is to be placed; `guest` says that this is not its home.
+    device : Ledger
+        The device-wide budget.
+    zones : iterable of Zone
+        All zones, for a shortage of the device.
+    requester : Requester
+        Priority, time and rights.
+    in_order : bool
+        Take victims strictly in the policy's order; else drop those that later ones make unnecessary.
+
+    Returns
+    -------
+    list of Model or None
+        Empty if there is room already; None if the candidates do not free enough.
+    """
+    short = Shortage(size, zone, device)
+    if short.none:
+        return []
+    victims: list[Model] = []
+    freed_here = freed = 0
+    if short.zone > 0 or short.slots > 0:
+        for model in _candidates(zone, guest, requester):
+            victims.append(model)
+            freed_here += model.bytes
+            if freed_here >= short.zone and len(victims) >= short.slots:
+                break
+        else:
+            return None
+        freed = freed_here
+    if freed < short.device:
+        taken = set(victims)
+        willing = sorted(zones, key=lambda other: (other.reluctant, other is not zone))
+        for model in chain.from_iterable(_candidates(z, z is not zone or guest, requester) for z in willing):
+            if model in taken:
+                continue
+            victims.append(model)
+            freed += model.bytes
+            if freed >= short.device:
+                break
+        else:
+            return None
+    return victims if in_order or len(victims) == 1 else _pruned(victims, zone, short)
+
+
+def _pruned(victims: list[Model], zone: Zone, short: Shortage) -> list[Model]:
+    """Drop victims that the others make unnecessary, the most valuable first."""
+    here = sum(model.bytes for model in victims if model.zone is zone)
+    count_here = sum(model.zone is zone for model in victims)
+    everywhere = sum(model.bytes for model in victims)
+    needed = []
+    for model in reversed(victims):
+        in_zone = model.zone is zone
+        here_without = here - model.bytes if in_zone else here
+        count_without = count_here - 1 if in_zone else count_here
+        if (
+            here_without >= short.zone
+            and count_without >= short.slots
+            and everywhere - model.bytes >= short.device
+        ):
+            here, count_here, everywhere = here_without, count_without, everywhere - model.bytes
+        else:
+            needed.append(model)
+    needed.reverse()
+    return needed
+
+
+def _candidates(zone: Zone, guest: bool, requester: Requester) -> Iterator[Model]:
+    """Models of `zone` that may leave for `requester`, the first to leave first."""
+    if zone.never:
+        return
+    now_s, rank = requester.now_s, requester.rank
+    outranks = zone.reluctant or guest
+    retention_s = 0.0 if requester.pressure else zone.retention_s
+    ranked: Iterable[Model] = zone.policy.ranked(now_s)
+    if zone.guests:
+        ranked = sorted(ranked, key=_is_own)  # a stable sort: the policy's order within both
+    for model in ranked:
+        if model.critical or (outranks and model.rank < rank):
+            continue
+        if model.state is not State.RESIDENT:
+            if not (requester.over_busy and model.state is not State.EVICTING):
+                continue
+        elif retention_s and now_s - model.loaded_at_s < retention_s:
+            continue
+        yield model
+
+
+def _is_own(model: Model) -> bool:
+    return not model.guest

@@ -1,0 +1,364 @@
+"""Reading and writing the YAML files: configuration, inventory and scenarios.
+
+A *scenario* is a configuration file that also says what it belongs to: an optional top-level ``scenario``
+section may name a base configuration that it extends, an inventory and a trace (paths beside the file).
+Every error is one :class:`~vramlab.config.errors.InputError` with file, key, found and expected.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vramlab.config.errors import InputError, nearest
+from vramlab.config.files import replacing
+from vramlab.config.schema import Inventory, ModelSpec, Priority, VramConfig, zone_of
+from vramlab.config.units import bytes_to_mib, mib_to_bytes
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class ScenarioHeader(BaseModel):
+    """The ``scenario`` section of a scenario file; paths are relative to the file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    title: str = ""
+    extends: str | None = None
+    models: str | None = None
+    trace: str | None = None
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A configuration and, where the file names them, the inventory and the trace that belong to it."""
+
+    config: VramConfig
+    title: str
+    models_path: Path | None
+    trace_path: Path | None
+    source: str
+
+
+class _Loader(yaml.SafeLoader):
+    """``safe_load`` that refuses a key that stands twice, where YAML would silently keep the last."""
+
+
+def _mapping_without_duplicates(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    loader.flatten_mapping(node)
+    mapping: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in mapping:
+            line = key_node.start_mark.line + 1
+            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} twice (line {line})", None)
+        mapping[key] = loader.construct_object(value_node, deep=True)
+    return mapping
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates)
+
+
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """Top-level mapping of a YAML file.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is no YAML, has a key twice, or is no mapping.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        found = error.strerror if isinstance(error, OSError) else "bytes that are not UTF-8"
+        raise InputError(path, "", str(found).lower(), "a readable YAML file") from error
+    try:
+        data = yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        where = f"line {mark.line + 1}" if mark else ""
+        raise InputError(path, where, problem, "valid YAML") from error
+    if not isinstance(data, dict):
+        raise InputError(path, "", _describe(data), "a mapping")
+    return data
+
+
+def load_scenario(path: Path | str, overrides: Iterable[str] = ()) -> Scenario:
+    """Read a configuration or scenario file and apply ``KEY=VALUE`` overrides.
+
+    Parameters
+    ----------
+    path : Path or str
+        YAML file with ``vram_management`` and, optionally, ``scenario``.
+    overrides : iterable of str
+        ``dotted.key=value`` below ``vram_management``; values are YAML.
+
+    Raises
+    ------
+    InputError
+        Naming file, key, found and expected.
+    """
+    path = Path(path)
+    data = _merged_with_base(path, seen=())
+    header = _validated(ScenarioHeader, data.get("scenario", {}), str(path), "scenario")
+    section = data.get("vram_management") or {}
+    config = _config_from(section, str(path), overrides)
+    beside = path.parent
+    return Scenario(
+        config=config,
+        title=header.title or path.stem,
+        models_path=beside / header.models if header.models else None,
+        trace_path=beside / header.trace if header.trace else None,
+        source=str(path),
+    )
+
+
+def load_config(path: Path | str | None = None, overrides: Iterable[str] = ()) -> VramConfig:
+    """Configuration of a file, or the specification's defaults where `path` is None."""
+    if path is None:
+        return _config_from({}, "default configuration", overrides)
+    return load_scenario(path, overrides).config
+
+
+def with_overrides(config: VramConfig, overrides: Iterable[str]) -> VramConfig:
+    """Copy of `config` with ``dotted.key=value`` settings applied and checked against the schema."""
+    return _config_from(config.model_dump(mode="json"), "--set", overrides)
+
+
+def _config_from(section: object, source: str, overrides: Iterable[str]) -> VramConfig:
+    config = _validated(VramConfig, section, source, "vram_management")
+    overrides = list(overrides)
+    if overrides:
+        data = config.model_dump(mode="json")
+        for override in overrides:
+            _apply_override(data, override)
+        config = _validated(VramConfig, data, "--set", "")
+        source = f"{source} with --set"
+    _check_config(config, source)
+    return config
+
+
+def load_inventory(path: Path | str) -> Inventory:
+    """Read a model inventory: groups of models under ``models``.
+
+    A relative ``path`` of a model is taken relative to the file.
+
+    Raises
+    ------
+    InputError
+        Naming file, key, found and expected; also for a model name that stands in two groups.
+    """
+    path = Path(path)
+    data = read_yaml(path)
+    _check_top_keys(path, data, {"models"})
+    groups = data.get("models")
+    if not isinstance(groups, dict) or not groups:
+        raise InputError(path, "models", _describe(groups), "a mapping of groups of models")
+    inventory: Inventory = {}
+    for group, models in groups.items():
+        if not isinstance(models, dict):
+            raise InputError(path, f"models.{group}", _describe(models), "a mapping of model names")
+        for name, values in models.items():
+            key = f"models.{group}.{name}"
+            if name in inventory:
+                raise InputError(path, key, "the model name a second time", "each model in one group")
+            spec = _validated(ModelSpec, values, str(path), key)
+            if spec.path is not None:
+                spec = spec.model_copy(update={"path": str(path.parent / spec.path)})
+            inventory[str(name)] = spec
+    return inventory
+
+
+def check_fit(config: VramConfig, inventory: Inventory, source: str, models_source: str) -> None:
+    """Check that a configuration and an inventory can work together.
+
+    Raises
+    ------
+    InputError
+        For an unknown zone, a reserved model that the inventory lacks, and critical models that do not
+        fit their zone or, together, the budget.
+    """
+    for zone_name, zone in config.zones.items():
+        for model in zone.reserved_models:
+            if model not in inventory:
+                key = f"vram_management.zones.{zone_name}.reserved_models"
+                expected = f"a model of {models_source}{nearest(model, inventory)}"
+                raise InputError(source, key, repr(model), expected)
+    needed: dict[str, int] = {}
+    for name, spec in inventory.items():
+        if spec.zone is not None and spec.zone not in config.zones:
+            expected = f"one of {', '.join(config.zones)}{nearest(spec.zone, config.zones)}"
+            raise InputError(models_source, f"models.{name}.zone", repr(spec.zone), expected)
+        if spec.priority is Priority.CRITICAL:
+            zone_name = zone_of(spec, config)
+            needed[zone_name] = needed.get(zone_name, 0) + spec.footprint_bytes
+            free = config.zones[zone_name].size_bytes
+            if needed[zone_name] > free:
+                _refuse_critical(models_source, name, f"zone {zone_name}", needed[zone_name], free)
+            if sum(needed.values()) > config.budget_bytes:
+                _refuse_critical(models_source, name, "the budget", sum(needed.values()), config.budget_bytes)
+
+
+def _refuse_critical(source: str, name: str, place: str, needed: int, room: int) -> None:
+    found = f"{bytes_to_mib(needed):.1f} MB of critical models up to here"
+    expected = f"at most {bytes_to_mib(room):.1f} MB, as critical models never leave {place}"
+    raise InputError(source, f"models.{name}", found, expected)
+
+
+def write_config(config: VramConfig, path: Path | str, comment: str = "") -> None:
+    """Write a complete ``vram_config.yaml``, with `comment` lines on top."""
+    _write_yaml({"vram_management": config.model_dump(mode="json")}, path, comment)
+
+
+def write_inventory(inventory: Inventory, path: Path | str, group: str = "models", comment: str = "") -> None:
+    """Write an inventory in the format of ``config/model_config.yaml``; keys at their default are left out."""
+    models = {name: spec.model_dump(mode="json", exclude_defaults=True) for name, spec in inventory.items()}
+    _write_yaml({"models": {group: models}}, path, comment)
+
+
+def _write_yaml(data: dict[str, Any], path: Path | str, comment: str) -> None:
+    header = "".join(f"# {line}\n" for line in comment.splitlines())
+    with replacing(path) as temporary:
+        temporary.write_text(header + yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+
+
+def fingerprint(value: BaseModel | Mapping[str, BaseModel]) -> str:
+    """SHA-256 of a configuration or inventory, independent of file format, comments and key order."""
+    if isinstance(value, BaseModel):
+        data: Any = value.model_dump(mode="json")
+    else:
+        data = {name: spec.model_dump(mode="json") for name, spec in value.items()}
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+# -- errors and merging ------------------------------------------------------------------------------
+
+
+def _validated(model: type[_Model], data: object, source: str, prefix: str) -> _Model:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        path = [str(part) for part in problem["loc"] if part != "[key]"]
+        key = ".".join([prefix, *path] if prefix else path)
+        more = len(error.errors()) - 1
+        suffix = f" (and {more} more error{'s' if more > 1 else ''})" if more else ""
+        if problem["type"] == "extra_forbidden":
+            known = _known_keys(model, data, path[:-1])
+            expected = f"a known key{nearest(path[-1], known)}"
+            raise InputError(source, key, "an unknown key", expected + suffix) from None
+        if problem["type"] == "missing":
+            raise InputError(source, key, "nothing", "a value, the key is required" + suffix) from None
+        expected = problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+        raise InputError(source, key, _describe(problem["input"]), expected + suffix) from None
+
+
+def _known_keys(model: type[BaseModel], data: object, path: list[str]) -> list[str]:
+    """Keys that the schema knows at `path`, walking sections and mappings of sections."""
+    kind: Any = model
+    for part in path:
+        field = (
+            kind.model_fields.get(part) if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+        )
+        if field is not None:
+            kind = field.annotation
+            if getattr(kind, "__origin__", None) is dict:
+                kind = kind.__args__[1]
+        # a mapping's own key (a zone's name) leads to the section below it
+    return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
+
+
+def _describe(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    kind = {str: "text", bool: "a switch"}.get(type(value))
+    return f"{value!r} ({kind})" if kind else repr(value)
+
+
+def _apply_override(data: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator:
+        raise InputError("--set", override, "no value", "KEY=VALUE")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError("--set", key, repr(text), "a YAML value") from error
+    *parents, last = key.strip().removeprefix("vram_management.").split(".")
+    node: Any = data
+    for depth, part in enumerate([*parents, last]):
+        if not isinstance(node, dict) or part not in node:
+            expected = f"a key of the configuration{nearest(key, _dotted_keys(data))}"
+            raise InputError("--set", key, "an unknown key", expected)
+        if depth < len(parents):
+            node = node[part]
+    node[last] = value
+
+
+def _dotted_keys(data: dict[str, Any], prefix: str = "") -> list[str]:
+    keys = []
+    for name, value in data.items():
+        keys.append(prefix + name)
+        if isinstance(value, dict):
+            keys += _dotted_keys(value, f"{prefix}{name}.")
+    return keys
+
+
+def _merged_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    data = read_yaml(path)
+    _check_top_keys(path, data, {"vram_management", "scenario"})
+    if not isinstance(data.get("scenario", {}), dict):
+        raise InputError(path, "scenario", _describe(data["scenario"]), "a mapping")
+    if data.get("vram_management") is not None and not isinstance(data["vram_management"], dict):
+        raise InputError(path, "vram_management", _describe(data["vram_management"]), "a mapping")
+    base_name = data.get("scenario", {}).get("extends")
+    if base_name is None:
+        return data
+    if not isinstance(base_name, str):
+        raise InputError(path, "scenario.extends", _describe(base_name), "a file name")
+    base_path = (path.parent / base_name).resolve()
+    if base_path in seen:
+        raise InputError(path, "scenario.extends", repr(base_name), "a file that does not extend this one")
+    base = _merged_with_base(base_path, (*seen, path.resolve()))
+    section = _deep_merge(base.get("vram_management") or {}, data.get("vram_management") or {})
+    return {"vram_management": section, "scenario": data["scenario"]}
+
+
+def _deep_merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        below = merged.get(key)
+        merged[key] = (
+            _deep_merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        )
+    return merged
+
+
+def _check_top_keys(path: Path, data: dict[str, Any], known: set[str]) -> None:
+    for key in data:
+        if key not in known:
+            expected = f"only {' and '.join(sorted(known))}{nearest(str(key), known)}"
+            raise InputError(path, key, "an unknown key", expected)
+
+
+def _check_config(config: VramConfig, source: str) -> None:
+    if config.budget_bytes <= 0:
+        key = "vram_management.overhead"
+        found = f"{config.overhead.total_mb:g} MB in all"
+        raise InputError(source, key, found, f"less than total_memory_mb ({config.total_memory_mb:g})")
+    for name, zone in config.zones.items():
+        if mib_to_bytes(zone.size_mb) > config.total_bytes:
+            key = f"vram_management.zones.{name}.size_mb"
+            expected = f"at most total_memory_mb ({config.total_memory_mb:g})"
+            raise InputError(source, key, f"{zone.size_mb:g}", expected)

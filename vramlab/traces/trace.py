@@ -1,0 +1,297 @@
+"""The trace: who asked for which model when, validated once so that nothing after it has to check.
+
+A trace is a table with one row per request. ``time_s`` (finite, non-decreasing) and ``model`` are required;
+``items`` (default 1), ``requester``, ``input_key`` and ``priority`` are optional; other columns are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NoReturn
+
+import numpy as np
+import pandas as pd
+
+from vramlab.config.errors import InputError, nearest
+from vramlab.config.schema import Priority
+
+REQUIRED_COLUMNS = ("time_s", "model")
+KNOWN_COLUMNS = ("time_s", "model", "items", "requester", "input_key", "priority")
+
+# Items travel through float64 while they are checked; above this it would no longer hold every whole number.
+_MAX_ITEMS = 2**53
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Requests in order of arrival.
+
+    Make one with :meth:`from_frame`, which validates; the constructor takes a frame that is already so.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Validated and normalised: known columns first, ``items`` always present, missing text is None.
+    source : str
+        Where the trace came from, for messages.
+    """
+
+    frame: pd.DataFrame = field(repr=False)
+    source: str = "<memory>"
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame, source: str = "<memory>") -> Trace:
+        """Validate and normalise a copy of `frame`.
+
+        Raises
+        ------
+        InputError
+            Naming source, row (the first data row is 1), column, what was found and what was expected.
+        """
+        return cls(_normalised(frame, str(source)), str(source))
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @cached_property
+    def times_s(self) -> np.ndarray:
+        """Arrival times in seconds, float64."""
+        return _read_only(self.frame["time_s"].to_numpy())
+
+    @cached_property
+    def items(self) -> np.ndarray:
+        """Items per request, int64."""
+        return _read_only(self.frame["items"].to_numpy())
+
+    @cached_property
+    def _coded_models(self) -> tuple[np.ndarray, list[str]]:
+        codes, names = pd.factorize(self.frame["model"].to_numpy())
+        return _read_only(codes.astype(np.int32)), list(names)
+
+    @property
+    def model_names(self) -> list[str]:
+        """Each model once, in order of first appearance."""
+        return list(self._coded_models[1])
+
+    @property
+    def model_codes(self) -> np.ndarray:
+        """Per request the index of its model in `model_names`, int32."""
+        return self._coded_models[0]
+
+    @cached_property
+    def requesters(self) -> np.ndarray | None:
+        """Requester per request (None where missing), or None where the trace has no such column."""
+        return self._texts("requester")
+
+    @cached_property
+    def input_keys(self) -> np.ndarray | None:
+        """Key of the input per request (None where missing), or None where there is no such column."""
+        return self._texts("input_key")
+
+    @cached_property
+    def priorities(self) -> np.ndarray | None:
+        """Priority per request as text (None where missing), or None where there is no such column."""
+        return self._texts("priority")
+
+    def _texts(self, column: str) -> np.ndarray | None:
+        return _read_only(self.frame[column].to_numpy()) if column in self.frame else None
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first request to the last."""
+        return float(self.times_s[-1] - self.times_s[0])
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the known columns: the same from CSV and Parquet and on every platform.
+
+        Unknown columns do not count: nothing in vramlab reads them, and CSV cannot keep their types.
+        """
+        digest = hashlib.sha256(f"vramlab trace 1, {len(self)} rows\n".encode())
+        for column in KNOWN_COLUMNS:
+            if column not in self.frame:
+                continue
+            digest.update(f"{column}\n".encode())
+            values = self.frame[column].to_numpy()
+            if column == "time_s":
+                digest.update(values.astype("<f8").tobytes())
+            elif column == "items":
+                digest.update(values.astype("<i8").tobytes())
+            else:
+                # lengths before texts, so that no two tables can run together into the same bytes
+                texts = [(text or "").encode("utf-8", "surrogatepass") for text in values]
+                digest.update(np.fromiter(map(len, texts), "<i8", len(texts)).tobytes())
+                digest.update(b"".join(texts))
+        return digest.hexdigest()
+
+    def between(self, start_s: float, end_s: float) -> Trace:
+        """Requests with ``start_s <= time_s < end_s``; times stay as they are.
+
+        Raises
+        ------
+        InputError
+            If there are none.
+        """
+        first, last = np.searchsorted(self.times_s, [start_s, end_s], side="left")
+        if first >= last:
+            expected = f"a part of {self.times_s[0]:g} to {self.times_s[-1]:g} s with requests in it"
+            raise InputError(self.source, "time_s", f"no request from {start_s:g} to {end_s:g} s", expected)
+        return self._rows(int(first), int(last))
+
+    def head(self, n: int) -> Trace:
+        """Return the first `n` requests, or all of them where there are fewer."""
+        if n < 1:
+            raise InputError(self.source, "head", n, "at least 1 request")
+        return self._rows(0, n)
+
+    def _rows(self, first: int, last: int) -> Trace:
+        return Trace(self.frame.iloc[first:last].reset_index(drop=True), self.source)
+
+    def _repr_html_(self) -> str:
+        summary = (
+            f"<b>{html.escape(self.source)}</b>: {len(self):,} requests for "
+            f"{len(self.model_names):,} models in {self.duration_s:,.1f} s"
+        )
+        return f"<div>{summary}{self.frame.head().to_html()}</div>"
+
+
+def refuse_row(source: object, row: int, column: str, value: object, expected: str) -> NoReturn:
+    """Raise the InputError for one cell.
+
+    Parameters
+    ----------
+    row : int
+        Position, counted from 0; the message counts from 1.
+    value : object
+        What the cell holds: text is quoted, a missing value is called nothing.
+    """
+    missing = value is None or (pd.api.types.is_scalar(value) and pd.isna(value))
+    if missing:
+        found: object = "nothing"
+    elif isinstance(value, float | int):
+        found = repr(value)
+    elif isinstance(value, str):
+        found = repr(str(value))
+    else:
+        found = value
+    raise InputError(source, f"row {row + 1} column {column}", found, expected)
+
+
+def require_columns(frame: pd.DataFrame, columns: tuple[str, ...], source: object) -> None:
+    """Raise an InputError for the first of `columns` that `frame` lacks."""
+    for column in columns:
+        if column not in frame:
+            expected = f"that column{nearest(column, map(str, frame.columns))}"
+            raise InputError(source, f"column {column}", "nothing", expected)
+
+
+def _numbers(frame: pd.DataFrame, column: str, source: object, expected: str) -> np.ndarray:
+    """Column as float64 with NaN where it is missing; anything that is no number is an InputError."""
+    series = frame[column]
+    if pd.api.types.is_object_dtype(series.dtype) or pd.api.types.is_string_dtype(series.dtype):
+        # one bad cell makes the whole column of a CSV file text: name that cell, not the first
+        values = pd.to_numeric(series, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+        _refuse_where(np.isnan(values) & series.notna().to_numpy(), series, source, expected)
+        _refuse_where(_each(series, lambda cell: isinstance(cell, str | bool)), series, source, expected)
+        return values
+    if not pd.api.types.is_any_real_numeric_dtype(series.dtype):
+        refuse_row(source, 0, column, series.iloc[0], expected)
+    return series.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _normalised(frame: pd.DataFrame, source: str) -> pd.DataFrame:
+    frame = frame.set_axis(frame.columns.map(str), axis="columns").reset_index(drop=True)
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise InputError(source, f"column {twice}", "the column twice", "each column once")
+    require_columns(frame, REQUIRED_COLUMNS, source)
+    if frame.empty:
+        raise InputError(source, "", "no rows", "at least one request")
+    columns: dict[str, object] = {"time_s": _times(frame, source), "model": _models(frame, source)}
+    columns["items"] = _items(frame, source)
+    for column in ("requester", "input_key"):
+        if column in frame:
+            columns[column] = _texts(frame, column, source, "text, or nothing")
+    if "priority" in frame:
+        columns["priority"] = _priorities(frame, source)
+    columns.update({column: frame[column] for column in frame if column not in KNOWN_COLUMNS})
+    return pd.DataFrame(columns)
+
+
+def _times(frame: pd.DataFrame, source: str) -> np.ndarray:
+    expected = "a finite number of seconds"
+    # adding 0 turns -0.0 into 0.0: equal times shall have equal hashes
+    times = _numbers(frame, "time_s", source, expected) + 0.0
+    _refuse_where(~np.isfinite(times), frame["time_s"], source, expected)
+    backwards = np.flatnonzero(np.diff(times) < 0)
+    if backwards.size:
+        row = int(backwards[0]) + 1
+        expected = f"a time not before the {times[row - 1]:.17g} of the row before"
+        refuse_row(source, row, "time_s", float(times[row]), expected)
+    return times
+
+
+def _items(frame: pd.DataFrame, source: str) -> np.ndarray:
+    if "items" not in frame:
+        return np.ones(len(frame), dtype=np.int64)
+    expected = "a whole number of at least 1"
+    items = _numbers(frame, "items", source, expected)
+    items = np.where(frame["items"].isna().to_numpy(), 1.0, items)
+    good = (items >= 1) & (items <= _MAX_ITEMS) & (items == np.floor(items))
+    _refuse_where(~good, frame["items"], source, expected)
+    return items.astype(np.int64)
+
+
+def _models(frame: pd.DataFrame, source: str) -> pd.Series:
+    expected = "a model name, as text that is not empty"
+    models = _texts(frame, "model", source, expected)
+    _refuse_where(models.isna().to_numpy(), frame["model"], source, expected)
+    return models
+
+
+def _priorities(frame: pd.DataFrame, source: str) -> pd.Series:
+    known = [priority.value for priority in Priority]
+    expected = f"one of {', '.join(known)}, or nothing"
+    texts = _texts(frame, "priority", source, expected)
+    codes, names = pd.factorize(texts.to_numpy())
+    for code, name in enumerate(names):
+        if name not in known:
+            row = int(np.flatnonzero(codes == code)[0])
+            refuse_row(source, row, "priority", name, expected + nearest(name, known))
+    # code -1 (missing) takes the last entry
+    return pd.Series(np.array([*map(str, names), None], dtype=object)[codes], dtype=object)
+
+
+def _texts(frame: pd.DataFrame, column: str, source: str, expected: str) -> pd.Series:
+    """Column of plain Python text, None where it is missing or empty (CSV cannot tell the two apart)."""
+    series = frame[column].astype(object)
+    if pd.api.types.infer_dtype(series, skipna=True) not in ("string", "empty"):
+        no_text = _each(series, lambda cell: not isinstance(cell, str)) & series.notna().to_numpy()
+        _refuse_where(no_text, frame[column], source, expected)
+    values = series.to_numpy()
+    missing = series.isna().to_numpy()
+    values = np.where(missing | (np.where(missing, "", values) == ""), None, values)
+    return pd.Series(values, dtype=object)
+
+
+def _each(series: pd.Series, test: Callable[[object], bool]) -> np.ndarray:
+    return np.fromiter(map(test, series), dtype=bool, count=len(series))
+
+
+def _refuse_where(bad: np.ndarray, series: pd.Series, source: object, expected: str) -> None:
+    if bad.any():
+        row = int(np.argmax(bad))
+        value = series.iloc[row]
+        refuse_row(
+            source, row, str(series.name), value.item() if isinstance(value, np.generic) else value, expected
+        )
+
+
+def _read_only(values: np.ndarray) -> np.ndarray:
+    view = values.view()
+    view.flags.writeable = False
+    return view
