@@ -6,6 +6,7 @@ are per request, in the order of arrival.
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
@@ -87,3 +88,63 @@ class Records:
 
     def __len__(self) -> int:
         return len(self.outcomes)
+
+
+class Recorder:
+    """Writes the records of a run while it goes on.
+
+    Parameters
+    ----------
+    zone_names : list of str
+        Zones in the order of the configuration.
+    """
+
+    def __init__(self, zone_names: list[str]) -> None:
+        self.zone_names = zone_names
+        self.arrival_s: array[float] | npt.NDArray[np.float64] = array("d")
+        self.loads: list[LoadRecord] = []
+        self.evictions: list[EvictionRecord] = []
+        self.usage: list[UsageRecord] = []
+        self._outcomes = bytearray()
+        self._finish_s = array("d")
+        self._codes: dict[str, int] = {}
+        self._models = array("i")
+
+    def expect(
+        self, model_names: list[str], model_codes: npt.NDArray[np.int32], arrival_s: npt.NDArray[np.float64]
+    ) -> None:
+        """Make room for a trace that is known beforehand; its requests are numbered from 0."""
+        count = len(arrival_s)
+        self._codes = {name: code for code, name in enumerate(model_names)}
+        self._models = array("i", model_codes.astype(np.int32).tobytes())
+        self.arrival_s = arrival_s
+        self._outcomes = bytearray(count)
+        self._finish_s = array("d", bytes(8 * count))
+
+    def arrived(self, model: str, now_s: float) -> int:
+        """Number of a request that comes in unannounced."""
+        assert isinstance(self.arrival_s, array)
+        self._models.append(self._codes.setdefault(model, len(self._codes)))
+        self.arrival_s.append(now_s)
+        self._outcomes.append(Outcome.FAILED)
+        self._finish_s.append(np.nan)
+        return len(self._outcomes) - 1
+
+    def done(self, number: int, outcome: Outcome, now_s: float) -> None:
+        """A request has ended."""
+        self._outcomes[number] = outcome
+        self._finish_s[number] = now_s
+
+    def records(self) -> Records:
+        """What is written down so far."""
+        return Records(
+            model_names=list(self._codes),
+            model_codes=np.array(self._models, dtype=np.int32),
+            arrival_s=np.array(self.arrival_s, dtype=np.float64),
+            outcomes=np.frombuffer(bytes(self._outcomes), dtype=np.uint8),
+            finish_s=np.array(self._finish_s, dtype=np.float64),
+            zone_names=self.zone_names,
+            loads=self.loads,
+            evictions=self.evictions,
+            usage=self.usage,
+        )

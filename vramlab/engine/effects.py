@@ -1,0 +1,127 @@
+"""What the engine asks of a driver, and what it gets back.
+
+The engine's generators *yield* effects and are sent their outcomes; they do no I/O and never ask what time it
+is. The outcome of every effect is a pair ``(now_s, value)``:
+
+============== ============================================ ==============================================
+effect         the driver                                   value
+============== ============================================ ==============================================
+``Load``       makes a session on the device                bytes that were seen to be taken, or None
+``Unload``     drops the session                            bytes that were seen to come back, or None
+``Infer``      runs the model                               its outputs (None in simulation)
+``Wait``       sleeps until the gate opens                  what the gate was opened with, or ``TIMED_OUT``
+``Sleep``      sleeps                                       None
+``ReadMemory`` reads the device                             :class:`MemoryReading`
+``Spawn``      starts another generator beside this one     None, at once
+============== ============================================ ==============================================
+
+An effect that failed is thrown in as :class:`EffectFailed`. A driver performs an effect at once: every queue
+is the engine's own (:mod:`vramlab.engine.gates`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from enum import Enum
+from typing import Any, NamedTuple
+
+from vramlab.engine.gates import Gate
+
+
+class Target(Enum):
+    """Where a model runs."""
+
+    GPU = "gpu"
+    CPU = "cpu"
+
+    __hash__ = object.__hash__
+
+
+class Failure(Enum):
+    """Why an effect failed."""
+
+    OUT_OF_MEMORY = "out of memory"
+    CORRUPT = "corrupt"
+    TIMED_OUT = "timed out"
+    RAISED = "raised"
+
+
+class EffectFailed(Exception):
+    """An effect failed at `now_s`; drivers throw it into the generator that asked for the effect."""
+
+    def __init__(self, now_s: float, kind: Failure, message: str = "") -> None:
+        super().__init__(f"{kind.value}: {message}" if message else kind.value)
+        self.now_s, self.kind, self.message = now_s, kind, message
+
+
+class Load(NamedTuple):
+    """Make `model` ready to run on `target`."""
+
+    model: str
+    target: Target
+
+
+class Unload(NamedTuple):
+    """Take `model` off the GPU and give its memory back."""
+
+    model: str
+
+
+class Infer(NamedTuple):
+    """Run `model` on `target` with the inputs of the request, `items` along the batch axis."""
+
+    model: str
+    target: Target
+    items: int
+
+
+class Wait(NamedTuple):
+    """Sleep until `gate` opens, or until `timeout_s` have passed."""
+
+    gate: Gate
+    timeout_s: float | None = None
+
+
+class Sleep(NamedTuple):
+    """Sleep for so many seconds."""
+
+    seconds: float
+
+
+class ReadMemory(NamedTuple):
+    """Read what the device says of its memory."""
+
+
+class MemoryReading(NamedTuple):
+    """Bytes of the whole device, and bytes taken there by all processes together."""
+
+    total_bytes: int
+    used_bytes: int
+
+
+class Spawn(NamedTuple):
+    """Start `story` as a task of its own, called `name` in the journal."""
+
+    name: str
+    story: Story
+
+
+TIMED_OUT = object()
+"""What a ``Wait`` yields when its time is up."""
+
+Result = tuple[float, Any]
+"""When an effect ended, and its value."""
+Effect = Load | Unload | Infer | Wait | Sleep | ReadMemory | Spawn
+Story = Generator[Effect, Any, Any]
+"""A generator of the engine. It is started with ``send(None)``."""
+
+
+def describe_effect(effect: Effect) -> tuple[str, str | None]:
+    """What the journal calls an effect, and its model."""
+    if isinstance(effect, Infer):
+        return f"infer on {effect.target.value}", effect.model
+    if isinstance(effect, Load):
+        return f"load on {effect.target.value}", effect.model
+    if isinstance(effect, Unload):
+        return "unload", effect.model
+    return type(effect).__name__.lower(), None

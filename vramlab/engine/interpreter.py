@@ -1,0 +1,184 @@
+"""Running the engine's stories: what all drivers have in common.
+
+A driver subclasses :class:`Interpreter` and says how an effect is made to happen
+(:meth:`Interpreter.perform`); when it has happened, it calls :meth:`Interpreter.resume` or
+:meth:`Interpreter.fail`. Waiting on gates, spawning, the order in which tasks go on, and the journal of
+effects are here, so that they are the same everywhere.
+
+Everything that follows from one event of the outside (an arrival, an effect that ended, a timer) happens at
+that event's one time, `now_s`. That is why a journal of such events can be replayed to the same decisions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vramlab.config.schema import Priority
+from vramlab.engine.effects import TIMED_OUT, EffectFailed, Failure, Spawn, Story, Wait
+from vramlab.engine.gates import Gate
+from vramlab.engine.journal import Journal
+from vramlab.engine.serving import Engine
+
+
+class Task:
+    """One running story.
+
+    Parameters
+    ----------
+    name : int or str
+        The request's number, or the name of one of the engine's own loops; unique while it runs.
+    story : generator
+        Of the engine.
+    """
+
+    __slots__ = ("effect", "name", "started_s", "story", "waiting")
+
+    def __init__(self, name: int | str, story: Story) -> None:
+        self.name = name
+        self.story = story
+        self.effect: Any = None  # the effect under way
+        self.started_s = 0.0
+        self.waiting: Gate | None = None
+
+
+class Interpreter:
+    """Base of the drivers.
+
+    Parameters
+    ----------
+    engine : Engine
+        Whose stories are run.
+    journal : Journal, optional
+        Where effects are written down.
+    """
+
+    task_type: type[Task] = Task
+
+    def __init__(self, engine: Engine, journal: Journal | None = None) -> None:
+        self.engine = engine
+        self.journal = journal
+        self.now_s = 0.0
+        self._ready = engine.ready
+
+    # -- for drivers to fill in --------------------------------------------------------------------------
+
+    def perform(self, task: Task, effect: Any) -> None:
+        """Begin to make `effect` happen (one of Load, Unload, Infer, Sleep, ReadMemory)."""
+        raise NotImplementedError
+
+    def set_timer(self, task: Task, gate: Gate, timeout_s: float) -> None:
+        """Call :meth:`time_out` with `task` and `gate` after `timeout_s`."""
+        raise NotImplementedError
+
+    def spawn(self, name: str, story: Story) -> None:
+        """Start a story of the engine's own."""
+        self._step(self.task_type(name, story), None)
+
+    def finished(self, task: Task, value: Any) -> None:
+        """`task` has come to its end with `value`."""
+
+    def crashed(self, task: Task, error: Exception) -> None:
+        """`task` ended with an exception that is none of the engine's outcomes: a bug, not to be hidden."""
+        raise error
+
+    # -- for drivers to call -----------------------------------------------------------------------------
+
+    def request(
+        self,
+        number: int,
+        name: str,
+        now_s: float,
+        items: int = 1,
+        priority: str | None = None,
+        requester: str | None = None,
+        input_key: str | None = None,
+    ) -> Task:
+        """A request has come: begin its story. Parameters are those of a trace's row."""
+        if self.journal is not None:
+            self.journal.arrival(now_s, number, name, items, priority, requester, input_key)
+        asked = None if priority is None else Priority(priority)
+        task = self.task_type(number, self.engine.serve(number, name, now_s, items, asked, input_key))
+        self.start(task, now_s)
+        return task
+
+    def begin(self, name: str, now_s: float) -> Task:
+        """Begin one of the engine's own stories (:meth:`Engine.story`)."""
+        if self.journal is not None:
+            self.journal.write(now_s, "begin", name)
+        task = self.task_type(name, self.engine.story(name, now_s))
+        self.start(task, now_s)
+        return task
+
+    def start(self, task: Task, now_s: float) -> None:
+        """Begin a task, at `now_s`."""
+        self.now_s = now_s
+        self._step(task, None)
+        if self._ready:
+            self._drain()
+
+    def resume(self, task: Task, now_s: float, value: Any) -> None:
+        """The effect that `task` asked for has happened."""
+        self.now_s = now_s
+        if self.journal is not None:
+            self.journal.effect("end", now_s, task, value, now_s - task.started_s)
+        self._step(task, (now_s, value))
+        if self._ready:
+            self._drain()
+
+    def fail(self, task: Task, now_s: float, kind: Failure, message: str = "") -> None:
+        """The effect that `task` asked for has failed."""
+        self.now_s = now_s
+        failure = EffectFailed(now_s, kind, message)
+        if self.journal is not None:
+            self.journal.effect("fail", now_s, task, None, now_s - task.started_s, kind.value, message)
+        self._step(task, failure)
+        if self._ready:
+            self._drain()
+
+    def time_out(self, task: Task, gate: Gate, now_s: float) -> None:
+        """The time of a ``Wait`` is up; without effect if `task` no longer waits there."""
+        if task.waiting is not gate or task not in gate.waiters:
+            return
+        self.now_s = now_s
+        gate.waiters.remove(task)
+        if self.journal is not None:
+            self.journal.timer(now_s, task.name)
+        self._step(task, (now_s, TIMED_OUT))
+        if self._ready:
+            self._drain()
+
+    # -- the trampoline ----------------------------------------------------------------------------------
+
+    def _step(self, task: Task, outcome: Any) -> None:
+        """Send one outcome into a story and begin the effect that it yields next."""
+        try:
+            failed = type(outcome) is EffectFailed
+            effect: Any = task.story.throw(outcome) if failed else task.story.send(outcome)
+            while type(effect) is Spawn:
+                self.spawn(effect.name, effect.story)
+                effect = task.story.send((self.now_s, None))
+        except StopIteration as end:
+            self.finished(task, end.value)
+            return
+        except Exception as error:
+            self.crashed(task, error)
+            return
+        if type(effect) is Wait:
+            gate = task.waiting = effect.gate
+            gate.waiters.append(task)
+            if effect.timeout_s is not None:
+                self.set_timer(task, gate, effect.timeout_s)
+            return
+        task.effect = effect
+        task.started_s = self.now_s
+        if self.journal is not None:
+            self.journal.effect("start", self.now_s, task)
+        self.perform(task, effect)
+
+    def _drain(self) -> None:
+        """Resume the tasks whose gates have opened, in order."""
+        ready = self._ready
+        while ready:
+            task, value = ready.popleft()
+            task.waiting = None
+            self._step(task, (self.now_s, value))

@@ -1,0 +1,162 @@
+"""Lock-step: a journal's outside events are fed back to the engine, and everything else must come out equal.
+
+This is how we know that live and simulated runs are served by the same thing: the arrivals, the ends and
+failures of effects and the timers of a recorded run, in their order, must lead a fresh engine to the same
+decisions, the same effects and the same answers, line for line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vramlab.config.schema import Inventory, VramConfig
+from vramlab.engine.effects import Failure, MemoryReading, Story
+from vramlab.engine.gates import Gate
+from vramlab.engine.interpreter import Interpreter, Task
+from vramlab.engine.journal import OUTSIDE, Journal, Line
+from vramlab.engine.records import Recorder, Records
+from vramlab.engine.serving import Engine
+
+_COMPARED = ("event", "task", "model", "what", "zone", "size_bytes", "why", "detail")
+
+
+@dataclass
+class Difference:
+    """One place where the replay did not do what the journal says."""
+
+    line: int
+    journal: str
+    replay: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: the journal has {self.journal}, the replay {self.replay}"
+
+
+@dataclass
+class LockstepReport:
+    """What a lock-step replay found.
+
+    Parameters
+    ----------
+    lines, decisions : int
+        Lines compared, and how many of them are decisions.
+    differences : list of Difference
+        Empty when the journal was followed to the letter; the replay stops at the first.
+    records : Records
+        Outcomes, loads and evictions of the replay: those of the recorded run.
+    """
+
+    lines: int
+    decisions: int
+    records: Records
+    differences: list[Difference] = field(default_factory=list)
+
+
+class _Lockstep(Interpreter):
+    """A driver that makes nothing happen: it keeps the tasks until the journal says what became of them."""
+
+    def __init__(self, engine: Engine, journal: Journal) -> None:
+        super().__init__(engine, journal)
+        self.tasks: dict[int | str, Task] = {}
+
+    def start(self, task: Task, now_s: float) -> None:
+        self.tasks[task.name] = task
+        super().start(task, now_s)
+
+    def perform(self, task: Task, effect: Any) -> None:
+        pass  # the journal says how it ends
+
+    def set_timer(self, task: Task, gate: Gate, timeout_s: float) -> None:
+        pass  # likewise
+
+    def spawn(self, name: str, story: Story) -> None:
+        task = self.tasks[name] = Task(name, story)
+        self._step(task, None)
+
+    def finished(self, task: Task, value: Any) -> None:
+        del self.tasks[task.name]
+
+
+def lockstep(lines: Sequence[Line], config: VramConfig, inventory: Inventory) -> LockstepReport:
+    """Feed a journal back through a fresh engine and compare.
+
+    Parameters
+    ----------
+    lines : sequence of Line
+        A journal, from its beginning.
+    config, inventory
+        Those of the recorded run.
+    """
+    journal = Journal()
+    recorder = Recorder(list(config.zones))
+    engine = Engine(config, inventory, recorder, journal)
+    driver = _Lockstep(engine, journal)
+    differences = _follow(lines, driver, recorder, journal)
+    decisions = sum(line.event == "decision" for line in lines)
+    return LockstepReport(len(lines), decisions, recorder.records(), differences)
+
+
+def _follow(
+    lines: Sequence[Line], driver: _Lockstep, recorder: Recorder, journal: Journal
+) -> list[Difference]:
+    compared = 0
+    for line in lines:
+        if line.event in OUTSIDE:
+            problem = _feed(line, driver, recorder)
+            if problem:
+                return [Difference(compared + 1, _shown(line), problem)]
+        for made in journal.lines[compared : len(lines)]:
+            expected = lines[compared]
+            if _essence(Line(*made)) != _essence(expected):
+                return [Difference(compared + 1, _shown(expected), _shown(Line(*made)))]
+            compared += 1
+    if compared < len(lines):
+        return [Difference(compared + 1, _shown(lines[compared]), "nothing more")]
+    return []
+
+
+def _feed(line: Line, driver: _Lockstep, recorder: Recorder) -> str:
+    """Let one event of the outside happen. Returns what is wrong, if it cannot."""
+    now_s = line.time_s
+    if line.event == "begin":
+        driver.begin(str(line.task), now_s)
+        return ""
+    if line.event == "arrival":
+        if line.model is None or line.model not in driver.engine.allocator.models:
+            return f"no model {line.model!r} in the inventory"
+        driver.request(recorder.arrived(line.model, now_s), line.model, now_s, **(line.detail or {}))
+        return ""
+    task = driver.tasks.get(line.task)
+    if task is None:
+        return f"no running task {line.task!r}"
+    if line.event == "timer":
+        if task.waiting is None:
+            return f"task {line.task!r} is not waiting"
+        driver.time_out(task, task.waiting, now_s)
+    elif line.event == "end":
+        reading = MemoryReading(**line.detail) if line.what == "readmemory" and line.detail else None
+        driver.resume(task, now_s, reading or line.size_bytes)
+    elif line.event == "fail":
+        driver.fail(task, now_s, Failure(line.why), (line.detail or {}).get("message", ""))
+    return ""
+
+
+def _essence(line: Line) -> tuple[Any, ...]:
+    """What must be equal: all but times, which follow from the events that are fed."""
+    return tuple(getattr(line, name) for name in _COMPARED)
+
+
+def _shown(line: Line | Iterable[Any]) -> str:
+    values = line if isinstance(line, Line) else Line(*line)
+    parts = (
+        values.event,
+        f"task {values.task}",
+        values.what,
+        values.model,
+        values.zone,
+        values.why,
+        values.detail,
+    )
+    return ", ".join(str(part) for part in parts if part is not None)

@@ -1,0 +1,209 @@
+"""The simulated driver: the engine's effects on a SimPy environment, as the clock and the order of events.
+
+A trace is already in the order of time, so its arrivals are not pushed through SimPy's heap: they are merged
+with it (:meth:`_Environment.replay`). At equal times what is in the heap comes first: an effect that ends at
+the moment of an arrival has ended when the request is decided. A task is its own SimPy event, scheduled
+again for each effect, so that a hit costs one event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heappush
+from typing import Any
+
+import numpy as np
+import simpy
+
+from vramlab.config.errors import InputError, nearest
+from vramlab.config.schema import Inventory, VramConfig
+from vramlab.engine.effects import Infer, Load, MemoryReading, ReadMemory, Sleep, Story, Unload
+from vramlab.engine.gates import Gate
+from vramlab.engine.interpreter import Interpreter, Task
+from vramlab.engine.journal import Journal
+from vramlab.engine.records import Recorder, Records
+from vramlab.engine.serving import Engine
+from vramlab.simulation.service_times import ServiceTimes, SpecTimes
+from vramlab.traces.trace import Trace
+
+
+class _Environment(simpy.Environment):
+    """SimPy's clock and heap, with arrivals that need no heap and times that are exact."""
+
+    def schedule_at(self, event: Any, time_s: float) -> None:
+        """Put `event` at a time; SimPy's own ``schedule`` takes a delay, and ``now + (t - now)`` is not t."""
+        heappush(self._queue, (time_s, 1, next(self._eid), event))
+
+    def replay(self, times_s: list[float], arrive: Callable[[int, float], None]) -> None:
+        """Run the events of the heap and the arrivals, in the order of time, until there are no arrivals."""
+        queue, step = self._queue, self.step
+        for number, time_s in enumerate(times_s):
+            while queue and queue[0][0] <= time_s:
+                step()
+            self._now = time_s
+            arrive(number, time_s)
+
+    def advance_to(self, time_s: float) -> None:
+        """Start the clock there; nothing may be in the heap."""
+        self._now = time_s
+
+
+class _SimTask(Task, simpy.Event):
+    """A task that is the SimPy event of the end of its effect."""
+
+    __slots__ = ("_ok", "callbacks", "value_s")
+
+    def __init__(self, name: int | str, story: Story) -> None:
+        Task.__init__(self, name, story)
+        self._ok = True
+
+
+class SimulatedDriver(Interpreter):
+    """Runs the engine on simulated time.
+
+    Parameters
+    ----------
+    engine : Engine
+        Whose stories are run.
+    times : ServiceTimes
+        How long effects take.
+    journal : Journal, optional
+        Where effects are written down.
+    """
+
+    task_type = _SimTask
+
+    def __init__(self, engine: Engine, times: ServiceTimes, journal: Journal | None = None) -> None:
+        super().__init__(engine, journal)
+        self.env = _Environment()
+        self._infer_s, self._load_s, self._unload_s = times.infer_s, times.load_s, times.unload_s
+        self._callbacks = (self._ended,)
+        self._starting = False
+
+    def run(self, trace: Trace) -> None:
+        """Serve a whole trace; what is always loaded is there when the first request comes."""
+        times_s = trace.times_s.tolist()
+        self.env.advance_to(times_s[0])
+        self._starting = True
+        self.begin("start", times_s[0])
+        self.env.run()
+        self._starting = False
+        self.env.replay(times_s, self._arrivals_of(trace))
+        self.env.run()
+
+    def _arrivals_of(self, trace: Trace) -> Callable[[int, float], None]:
+        """What happens at each arrival; a trace of models and items alone takes a shorter way."""
+        codes = trace.model_codes.tolist()
+        names = trace.model_names
+        items = trace.items.tolist()
+        serve, start, journal = self.engine.serve, self.start, self.journal
+        keys, priorities = trace.input_keys, trace.priorities
+
+        if keys is None and priorities is None and journal is None:
+
+            def arrive(number: int, now_s: float) -> None:
+                start(_SimTask(number, serve(number, names[codes[number]], now_s, items[number])), now_s)
+
+            return arrive
+
+        nothing = [None] * len(trace)
+        priority = nothing if priorities is None else priorities.tolist()
+        requester = nothing if trace.requesters is None else trace.requesters.tolist()
+        key = nothing if keys is None else keys.tolist()
+        request = self.request
+
+        def arrive_with_more(i: int, now_s: float) -> None:
+            request(i, names[codes[i]], now_s, items[i], priority[i], requester[i], key[i])
+
+        return arrive_with_more
+
+    def perform(self, task: Any, effect: Any) -> None:
+        """Schedule the end of `effect`."""
+        kind = type(effect)
+        now_s = self.now_s
+        if kind is Infer:
+            end_s = now_s + self._infer_s(effect.model, effect.target, effect.items)
+        elif kind is Load:
+            end_s = now_s if self._starting else now_s + self._load_s(effect.model, effect.target)
+        elif kind is Unload:
+            end_s = now_s + self._unload_s(effect.model)
+        elif kind is Sleep:
+            end_s = now_s + effect.seconds
+        elif kind is ReadMemory:
+            end_s = now_s
+        else:
+            raise TypeError(f"not an effect: {effect!r}")
+        task.callbacks = self._callbacks
+        self.env.schedule_at(task, end_s)
+
+    def set_timer(self, task: Task, gate: Gate, timeout_s: float) -> None:
+        """Let :meth:`time_out` come after `timeout_s`."""
+        timer = self.env.event()
+        timer._ok = True
+        timer.callbacks = [lambda _: self.time_out(task, gate, self.env.now)]
+        self.env.schedule_at(timer, self.now_s + timeout_s)
+
+    def _ended(self, task: Any) -> None:
+        value = self._memory() if type(task.effect) is ReadMemory else None
+        self.resume(task, self.env.now, value)
+
+    def _memory(self) -> MemoryReading:
+        config = self.engine.config
+        held = self.engine.allocator.device.held
+        return MemoryReading(config.total_bytes, held + config.overhead_bytes)
+
+
+def simulate(
+    trace: Trace,
+    config: VramConfig,
+    inventory: Inventory,
+    times: ServiceTimes | None = None,
+    journal: Journal | None = None,
+) -> Records:
+    """Replay a trace through the engine on simulated time.
+
+    Parameters
+    ----------
+    trace : Trace
+        Requests.
+    config : VramConfig
+        Settings.
+    inventory : dict of str to ModelSpec
+        Models; every model of the trace must be in it.
+    times : ServiceTimes, optional
+        How long effects take; those of the inventory by default.
+    journal : Journal, optional
+        Filled with everything that happens.
+
+    Returns
+    -------
+    Records
+        One outcome per request, and all loads and evictions.
+
+    Raises
+    ------
+    InputError
+        If the trace asks for a model that the inventory lacks.
+    """
+    check_models(trace, inventory)
+    recorder = Recorder(list(config.zones))
+    recorder.expect(trace.model_names, trace.model_codes, trace.times_s)
+    engine = Engine(config, inventory, recorder, journal)
+    driver = SimulatedDriver(engine, times or SpecTimes(config, inventory), journal)
+    driver.run(trace)
+    return recorder.records()
+
+
+def check_models(trace: Trace, inventory: Inventory) -> None:
+    """Refuse a trace that asks for a model that the inventory lacks.
+
+    Raises
+    ------
+    InputError
+        Naming the trace, the first such row and the model.
+    """
+    for code, name in enumerate(trace.model_names):
+        if name not in inventory:
+            row = int(np.argmax(trace.model_codes == code)) + 1
+            expected = f"a model of the inventory{nearest(name, inventory)}"
+            raise InputError(trace.source, f"row {row} column model", repr(name), expected)

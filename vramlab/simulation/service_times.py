@@ -1,0 +1,50 @@
+"""How long effects take in the simulator."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from vramlab.config.schema import Inventory, VramConfig
+from vramlab.config.units import ms_to_s
+from vramlab.engine.effects import Target
+
+
+class ServiceTimes(Protocol):
+    """Durations in seconds; called once per effect, in the order in which effects start."""
+
+    def load_s(self, model: str, target: Target) -> float:
+        """Time to make a session."""
+
+    def unload_s(self, model: str) -> float:
+        """Time to drop a session."""
+
+    def infer_s(self, model: str, target: Target, items: int) -> float:
+        """Time to run a model."""
+
+
+class SpecTimes:
+    """Constant times, from the inventory.
+
+    A GPU item takes ``inference_ms * performance_multiplier``; a CPU item the measured time, else the GPU's
+    over ``fallback.cpu_performance_ratio``; several items take so many times as long.
+    """
+
+    def __init__(self, config: VramConfig, inventory: Inventory) -> None:
+        ratio = config.fallback.cpu_performance_ratio
+        self._gpu_item_s = {name: spec.inference_s for name, spec in inventory.items()}
+        self._cpu_item_s = {name: spec.cpu_inference_s(ratio) for name, spec in inventory.items()}
+        self._gpu_load_s = {name: spec.load_s for name, spec in inventory.items()}
+        self._cpu_load_s = {name: spec.cpu_load_s for name, spec in inventory.items()}
+        self._unload_s = ms_to_s(config.serving.unload_time_ms)
+
+    def load_s(self, model: str, target: Target) -> float:
+        """As the inventory says."""
+        return (self._gpu_load_s if target is Target.GPU else self._cpu_load_s)[model]
+
+    def unload_s(self, model: str) -> float:
+        """As ``serving.unload_time_ms`` says."""
+        return self._unload_s
+
+    def infer_s(self, model: str, target: Target, items: int) -> float:
+        """As the inventory says, per item."""
+        return (self._gpu_item_s if target is Target.GPU else self._cpu_item_s)[model] * items
