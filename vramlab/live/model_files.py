@@ -1,0 +1,242 @@
+"""Looking at an ONNX file before anything loads it.
+
+A cut or foreign file, a wrong checksum, or external data that would be read from outside the model's folder is
+refused here, with one clear line. Only the fields' headers are read: weights are skipped, so that a file of
+gigabytes is checked in milliseconds. The field numbers are those of ``onnx.proto``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO
+
+from vramlab.live.errors import BadModelFile
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+# Which messages may hold a tensor somewhere below them: message -> field number -> message in that field.
+_MESSAGES: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 14: "metadata", 25: "function"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse tensor"},
+    "function": {7: "node"},
+    "node": {5: "attribute"},
+    "attribute": {
+        5: "tensor",
+        6: "graph",
+        10: "tensor",
+        11: "graph",
+        22: "sparse tensor",
+        23: "sparse tensor",
+    },
+    "sparse tensor": {1: "tensor", 2: "tensor"},
+    "tensor": {13: "external data"},
+}
+# Fields of ModelProto that onnx has given out, with their wire types. A file with others is something else.
+_MODEL_FIELDS = {
+    1: _VARINT,
+    2: _BYTES,
+    3: _BYTES,
+    4: _BYTES,
+    5: _VARINT,
+    6: _BYTES,
+    7: _BYTES,
+    8: _BYTES,
+    14: _BYTES,
+    20: _BYTES,
+    25: _BYTES,
+    26: _BYTES,
+}
+_IR_VERSION, _GRAPH = 1, 7
+_DEEPEST = 64
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What a look at the headers says of a model file.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    size_bytes : int
+        The file and its external data together.
+    metadata : dict of str
+        ``metadata_props`` of the model.
+    external : tuple of Path
+        Files with external data, each once.
+    """
+
+    path: Path
+    size_bytes: int
+    metadata: dict[str, str] = field(default_factory=dict)
+    external: tuple[Path, ...] = ()
+
+
+def check_model_file(path: Path | str, sha256: str | None = None) -> ModelFile:
+    """Check that `path` is a whole ONNX file which reads nothing outside its folder.
+
+    The answer is remembered until the file's size or time of change differs, so that reloading a model does
+    not hash it again.
+
+    Parameters
+    ----------
+    path : Path or str
+        The model.
+    sha256 : str, optional
+        Hexadecimal checksum that the file itself must have.
+
+    Raises
+    ------
+    BadModelFile
+        Naming file, key, found and expected.
+    """
+    path = Path(path)
+    try:
+        status = path.stat()
+        if not path.is_file():
+            raise BadModelFile(path, "", "no regular file", "an ONNX file")
+        wanted = sha256.lower() if sha256 else None
+        metadata, ends = _headers(path, status.st_size, status.st_mtime_ns, wanted)
+        external = {_inside(path, location): end for location, end in ends.items()}
+    except OSError as error:
+        found = (error.strerror or str(error)).lower()
+        raise BadModelFile(path, "", found, "a readable ONNX file") from error
+    total = status.st_size
+    for file, end in external.items():
+        if not file.is_file() or not os.access(file, os.R_OK):
+            raise BadModelFile(path, "external_data", f"no {file.name!r}", "a readable file")
+        size = file.stat().st_size
+        if size < end:
+            raise BadModelFile(path, "external_data", f"{size} bytes in {file.name!r}", f"at least {end}")
+        total += size
+    return ModelFile(path, total, dict(metadata), tuple(external))
+
+
+@lru_cache(maxsize=1024)
+def _headers(
+    path: Path, size_bytes: int, changed_ns: int, sha256: str | None
+) -> tuple[dict[str, str], dict[str, int]]:
+    """Metadata of the model; and per location of external data, the end of the bytes that are read there."""
+    metadata: dict[str, str] = {}
+    external: dict[str, int] = {}
+    with path.open("rb") as stream:
+        try:
+            _walk_model(stream, size_bytes, metadata, external)
+        except _NotOnnx as problem:
+            raise BadModelFile(path, "", problem, "a whole ONNX model") from None
+        if sha256 is not None:
+            stream.seek(0)
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+            if found != sha256:
+                raise BadModelFile(path, "sha256", found, sha256)
+    return metadata, external
+
+
+def _inside(model: Path, location: str) -> Path:
+    """File that `location` names; it must lie in the model's folder, links followed."""
+    file = model.parent / location
+    # A model cache may keep links to a folder of blobs: then that folder is the model's as well.
+    homes = {model.parent.resolve(), model.resolve().parent}
+    if (
+        not location
+        or Path(location).is_absolute()
+        or ".." in Path(location).parts
+        or not any(file.resolve().is_relative_to(home) for home in homes)
+    ):
+        raise BadModelFile(model, "external_data", repr(location), "a file inside the model's folder")
+    return file
+
+
+class _NotOnnx(Exception):
+    """The bytes are no ONNX model; the message says what was found instead."""
+
+
+def _walk_model(stream: BinaryIO, size: int, metadata: dict[str, str], external: dict[str, int]) -> None:
+    seen = set()
+    for number, wire, start, end in _fields(stream, 0, size):
+        if _MODEL_FIELDS.get(number) != wire:
+            raise _NotOnnx("bytes of another format")
+        seen.add(number)
+        if number == 14:
+            key, value = _entry(stream, start, end)
+            metadata[key] = value
+        elif number in _MESSAGES["model"]:
+            _find_external(stream, _MESSAGES["model"][number], start, end, external, 1)
+    if not seen:
+        raise _NotOnnx("an empty file")
+    if not {_IR_VERSION, _GRAPH} <= seen:
+        raise _NotOnnx("no graph")
+
+
+def _find_external(
+    stream: BinaryIO, message: str, start: int, end: int, external: dict[str, int], depth: int
+) -> None:
+    if depth > _DEEPEST:
+        raise _NotOnnx(f"graphs nested more than {_DEEPEST} deep")
+    inner = _MESSAGES[message]
+    entries: dict[str, str] = {}
+    for number, wire, first, last in _fields(stream, start, end):
+        below = inner.get(number)
+        if below is None or wire != _BYTES:
+            continue
+        if below == "external data":
+            key, value = _entry(stream, first, last)
+            entries[key] = value
+        else:
+            _find_external(stream, below, first, last, external, depth + 1)
+    if entries:
+        location = entries.get("location", "")
+        try:
+            needed = int(entries.get("offset") or 0) + int(entries.get("length") or 0)
+        except ValueError:
+            raise _NotOnnx(f"external data with offset or length that is no number: {entries}") from None
+        external[location] = max(needed, external.get(location, 0))
+
+
+def _entry(stream: BinaryIO, start: int, end: int) -> tuple[str, str]:
+    """A ``StringStringEntryProto``: key and value."""
+    parts = {1: "", 2: ""}
+    for number, wire, first, last in _fields(stream, start, end):
+        if number in parts and wire == _BYTES:
+            stream.seek(first)
+            parts[number] = stream.read(last - first).decode("utf-8", "replace")
+    return parts[1], parts[2]
+
+
+def _fields(stream: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Fields of one protobuf message in ``[start, end)``: number, wire type, and where the value lies."""
+    at = start
+    while at < end:
+        tag, at = _varint(stream, at, end)
+        number, wire = tag >> 3, tag & 7
+        if wire == _BYTES:
+            length, at = _varint(stream, at, end)
+            after = at + length
+        elif wire == _VARINT:
+            _, after = _varint(stream, at, end)
+        elif wire in (_FIXED64, _FIXED32):
+            after = at + (8 if wire == _FIXED64 else 4)
+        else:
+            raise _NotOnnx("bytes of another format")
+        if number == 0:
+            raise _NotOnnx("bytes of another format")
+        if after > end:
+            raise _NotOnnx(f"a file cut short (a field ends at byte {after} of {end})")
+        yield number, wire, at, after
+        at = after
+
+
+def _varint(stream: BinaryIO, at: int, end: int) -> tuple[int, int]:
+    """A varint at `at`, and where it ends."""
+    stream.seek(at)
+    value = 0
+    for index, byte in enumerate(stream.read(min(10, end - at))):
+        value |= (byte & 0x7F) << (7 * index)
+        if byte < 0x80:
+            return value, at + index + 1
+    raise _NotOnnx("a file cut short" if end - at < 10 else "bytes of another format")
