@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NoReturn
@@ -157,6 +157,21 @@ class Trace:
             f"{len(self.model_names):,} models in {self.duration_s:,.1f} s"
         )
         return f"<div>{summary}{self.frame.head().to_html()}</div>"
+
+
+def check_models(trace: Trace, inventory: Collection[str]) -> None:
+    """Refuse a trace that asks for a model that the inventory lacks.
+
+    Raises
+    ------
+    InputError
+        Naming the trace, the first such row and the model.
+    """
+    for code, name in enumerate(trace.model_names):
+        if name not in inventory:
+            row = int(np.argmax(trace.model_codes == code)) + 1
+            expected = f"a model of the inventory{nearest(name, inventory)}"
+            raise InputError(trace.source, f"row {row} column model", repr(name), expected)
 
 
 def refuse_row(source: object, row: int, column: str, value: object, expected: str) -> NoReturn:
