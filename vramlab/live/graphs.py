@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from onnx import GraphProto, NodeProto, TensorProto, helper
 
@@ -18,8 +18,8 @@ Role = Literal["detector", "recogniser", "classifier"]
 
 OPSET, IR_VERSION = 17, 8  # old enough for every onnxruntime since 1.12, new enough for what is used here
 
-# Weights in one tensor. Real models have many tensors of some MB; and allocators give blocks of 32 MB and more
-# back to the system at once, so that loading fewer and larger ones costs several times as much in page faults.
+# Weights in one tensor. Real models have many tensors of some MB; and allocators give blocks of 32 MB and
+# more back to the system at once, so that loading few large ones costs several times as much in page faults.
 _LARGEST_TENSOR = 4 << 20
 
 _EMBEDDING = 512
@@ -44,13 +44,13 @@ class Weight:
 
 @dataclass
 class Graph:
-    """A graph under construction: nodes, weights in the order in which they are drawn, and small constants."""
+    """A graph under construction: nodes, weights in the order in which they are drawn, small constants."""
 
     nodes: list[NodeProto] = field(default_factory=list)
     weights: list[Weight] = field(default_factory=list)
     constants: list[TensorProto] = field(default_factory=list)
 
-    def add(self, operation: str, *inputs: str, **attributes: object) -> str:
+    def add(self, operation: str, *inputs: str, **attributes: Any) -> str:
         """Append a node with one output; return the output's name."""
         name = f"{operation.lower()}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operation, inputs, [name], name=name, **attributes))

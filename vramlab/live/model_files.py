@@ -1,8 +1,8 @@
 """Looking at an ONNX file before anything loads it.
 
-A cut or foreign file, a wrong checksum, or external data that would be read from outside the model's folder is
-refused here, with one clear line. Only the fields' headers are read: weights are skipped, so that a file of
-gigabytes is checked in milliseconds. The field numbers are those of ``onnx.proto``.
+A cut or foreign file, a wrong checksum, or external data that would be read from outside the model's folder
+is refused here, with one clear line. Only the fields' headers are read: weights are skipped, so that a file
+of gigabytes is checked in milliseconds. The field numbers are those of ``onnx.proto``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
+
+from google.protobuf.message import DecodeError
+from onnx import TensorProto, ValueInfoProto
 
 from vramlab.live.errors import BadModelFile
 
@@ -21,7 +24,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 # Which messages may hold a tensor somewhere below them: message -> field number -> message in that field.
 _MESSAGES: dict[str, dict[int, str]] = {
-    "model": {7: "graph", 14: "metadata", 25: "function"},
+    "model": {7: "graph", 25: "function"},
     "graph": {1: "node", 5: "tensor", 15: "sparse tensor"},
     "function": {7: "node"},
     "node": {5: "attribute"},
@@ -51,8 +54,17 @@ _MODEL_FIELDS = {
     25: _BYTES,
     26: _BYTES,
 }
-_IR_VERSION, _GRAPH = 1, 7
+_IR_VERSION, _GRAPH, _METADATA = 1, 7, 14
+_GRAPH_INITIALIZER, _GRAPH_INPUT, _TENSOR_NAME = 5, 11, 8
 _DEEPEST = 64
+
+
+class InputInfo(NamedTuple):
+    """One input of a model, described as onnxruntime describes it: an open length is a name, or None."""
+
+    name: str
+    shape: tuple[int | str | None, ...]
+    type: str
 
 
 @dataclass(frozen=True)
@@ -69,12 +81,15 @@ class ModelFile:
         ``metadata_props`` of the model.
     external : tuple of Path
         Files with external data, each once.
+    inputs : tuple of InputInfo
+        What a run needs, in the order of the graph.
     """
 
     path: Path
     size_bytes: int
     metadata: dict[str, str] = field(default_factory=dict)
     external: tuple[Path, ...] = ()
+    inputs: tuple[InputInfo, ...] = ()
 
 
 def check_model_file(path: Path | str, sha256: str | None = None) -> ModelFile:
@@ -101,8 +116,8 @@ def check_model_file(path: Path | str, sha256: str | None = None) -> ModelFile:
         if not path.is_file():
             raise BadModelFile(path, "", "no regular file", "an ONNX file")
         wanted = sha256.lower() if sha256 else None
-        metadata, ends = _headers(path, status.st_size, status.st_mtime_ns, wanted)
-        external = {_inside(path, location): end for location, end in ends.items()}
+        headers = _headers(path, status.st_size, status.st_mtime_ns, wanted)
+        external = {_inside(path, location): end for location, end in headers.external.items()}
     except OSError as error:
         found = (error.strerror or str(error)).lower()
         raise BadModelFile(path, "", found, "a readable ONNX file") from error
@@ -114,19 +129,23 @@ def check_model_file(path: Path | str, sha256: str | None = None) -> ModelFile:
         if size < end:
             raise BadModelFile(path, "external_data", f"{size} bytes in {file.name!r}", f"at least {end}")
         total += size
-    return ModelFile(path, total, dict(metadata), tuple(external))
+    return ModelFile(path, total, dict(headers.metadata), tuple(external), tuple(headers.inputs))
+
+
+@dataclass
+class _Headers:
+    """What one walk through a file collects; `external` maps a location to the end of the bytes read there."""
+
+    metadata: dict[str, str] = field(default_factory=dict)
+    external: dict[str, int] = field(default_factory=dict)
+    inputs: list[InputInfo] = field(default_factory=list)
 
 
 @lru_cache(maxsize=1024)
-def _headers(
-    path: Path, size_bytes: int, changed_ns: int, sha256: str | None
-) -> tuple[dict[str, str], dict[str, int]]:
-    """Metadata of the model; and per location of external data, the end of the bytes that are read there."""
-    metadata: dict[str, str] = {}
-    external: dict[str, int] = {}
+def _headers(path: Path, size_bytes: int, changed_ns: int, sha256: str | None) -> _Headers:
     with path.open("rb") as stream:
         try:
-            _walk_model(stream, size_bytes, metadata, external)
+            headers = _walk_model(stream, size_bytes)
         except _NotOnnx as problem:
             raise BadModelFile(path, "", problem, "a whole ONNX model") from None
         if sha256 is not None:
@@ -134,7 +153,7 @@ def _headers(
             found = hashlib.file_digest(stream, "sha256").hexdigest()
             if found != sha256:
                 raise BadModelFile(path, "sha256", found, sha256)
-    return metadata, external
+    return headers
 
 
 def _inside(model: Path, location: str) -> Path:
@@ -156,21 +175,55 @@ class _NotOnnx(Exception):
     """The bytes are no ONNX model; the message says what was found instead."""
 
 
-def _walk_model(stream: BinaryIO, size: int, metadata: dict[str, str], external: dict[str, int]) -> None:
+def _walk_model(stream: BinaryIO, size: int) -> _Headers:
+    headers = _Headers()
     seen = set()
     for number, wire, start, end in _fields(stream, 0, size):
         if _MODEL_FIELDS.get(number) != wire:
             raise _NotOnnx("bytes of another format")
         seen.add(number)
-        if number == 14:
+        if number == _METADATA:
             key, value = _entry(stream, start, end)
-            metadata[key] = value
+            headers.metadata[key] = value
         elif number in _MESSAGES["model"]:
-            _find_external(stream, _MESSAGES["model"][number], start, end, external, 1)
+            _find_external(stream, _MESSAGES["model"][number], start, end, headers.external, 1)
+        if number == _GRAPH:
+            headers.inputs = _graph_inputs(stream, start, end)
     if not seen:
         raise _NotOnnx("an empty file")
     if not {_IR_VERSION, _GRAPH} <= seen:
         raise _NotOnnx("no graph")
+    return headers
+
+
+def _graph_inputs(stream: BinaryIO, start: int, end: int) -> list[InputInfo]:
+    """Inputs of a graph, less those that are initializers: old files list them among the inputs."""
+    inputs, initializers = [], set()
+    for number, wire, first, last in _fields(stream, start, end):
+        if number == _GRAPH_INPUT and wire == _BYTES:
+            stream.seek(first)
+            inputs.append(_input_info(stream.read(last - first)))
+        elif number == _GRAPH_INITIALIZER and wire == _BYTES:
+            for inner, inner_wire, name_first, name_last in _fields(stream, first, last):
+                if inner == _TENSOR_NAME and inner_wire == _BYTES:
+                    stream.seek(name_first)
+                    initializers.add(stream.read(name_last - name_first).decode("utf-8", "replace"))
+    return [info for info in inputs if info.name not in initializers]
+
+
+def _input_info(message: bytes) -> InputInfo:
+    try:
+        value = ValueInfoProto.FromString(message)
+    except DecodeError as error:
+        raise _NotOnnx("inputs that cannot be read") from error
+    kind = value.type.WhichOneof("value")
+    if kind != "tensor_type":
+        return InputInfo(value.name, (), kind or "nothing")
+    tensor = value.type.tensor_type
+    dims = tuple(
+        getattr(dim, which) if (which := dim.WhichOneof("value")) else None for dim in tensor.shape.dim
+    )
+    return InputInfo(value.name, dims, f"tensor({TensorProto.DataType.Name(tensor.elem_type).lower()})")
 
 
 def _find_external(

@@ -240,18 +240,18 @@ def _model_header(key: str) -> bytes:
     )
     model.opset_import.append(helper.make_opsetid("", OPSET))
     model.metadata_props.add(key=METADATA_KEY, value=key)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def _tensor_head(weight: Weight) -> bytes:
     """Everything of a ``TensorProto`` but its data."""
     tensor = TensorProto(dims=weight.shape, data_type=TensorProto.FLOAT, name=weight.name)
-    return tensor.SerializeToString() + _TENSOR_RAW_DATA + _varint(4 * weight.count)
+    return bytes(tensor.SerializeToString()) + _TENSOR_RAW_DATA + _varint(4 * weight.count)
 
 
 def _body_bytes(graph: GraphProto, weights: list[Weight]) -> int:
     """Length of the graph's message, with all weights."""
-    size = graph.ByteSize()
+    size = int(graph.ByteSize())
     for weight in weights:
         length = len(_tensor_head(weight)) + 4 * weight.count
         size += 1 + len(_varint(length)) + length
