@@ -19,6 +19,7 @@ from vramlab.engine.effects import Spawn as SpawnEffect
 from vramlab.engine.gates import Gate, Ready, Slots
 from vramlab.engine.journal import Journal
 from vramlab.engine.records import EvictionRecord, LoadRecord, Outcome, Recorder, UsageRecord
+from vramlab.engine.waiting import WaitingRoom
 
 GPU, CPU = Target.GPU, Target.CPU
 
@@ -65,7 +66,7 @@ class Engine:
         self._loads: dict[str, Gate] = {}  # of models being loaded: opens with "" or the failure
         self._claims: dict[str, Gate] = {}  # of loads that wait for their victims' bytes
         self._cpu_sessions: dict[str, Gate | None] = {}  # gate while it loads, None once it is there
-        self._changes = Gate(self.ready)  # opens whenever a model is released or has left
+        self._waiting = WaitingRoom(self.allocator, self.ready, self._note_decision)
         self._run_one = {name: Infer(name, GPU, 1) for name in inventory}
         self._wait_gpu, self._wait_cpu = Wait(self.gpu), Wait(self.cpu)
         self._wait_channel = Wait(self.channel)
@@ -130,8 +131,8 @@ class Engine:
             now_s, outputs = failure.now_s, None
             outcome, why = Outcome.FAILED, str(failure)
         gpu.release()
-        if self.allocator.released(name) and self._changes.waiters:
-            self._changes.open()
+        if self.allocator.released(name) and self._waiting:
+            self._waiting.decide(now_s)
         if cache is not None and outcome is not Outcome.FAILED:
             cache.put(name, input_key, outputs, now_s)  # type: ignore[arg-type]
         return self._answer(number, now_s, outcome, outputs, why)
@@ -157,7 +158,6 @@ class Engine:
         The value is (now_s, outcome, why); with HIT, COLD_START and WAIT the model is pinned.
         """
         name = decision.model
-        deadline_s = now_s + self._release_timeout_s
         may_use_cpu = self.allocator.models[name].may_run_on_cpu
         while True:
             kind = decision.kind
@@ -184,14 +184,11 @@ class Engine:
                     return now_s, outcome, ""
                 return now_s, Outcome.FALLBACK if may_use_cpu else Outcome.FAILED, error
             # Kind.WAIT: only models in use, or its own unloading, stand in its way
-            left_s = deadline_s - now_s
-            if left_s <= 0:
+            entry = self._waiting.enter(number, name, priority)
+            now_s, decision = yield Wait(entry.gate, self._release_timeout_s)
+            if decision is TIMED_OUT:
+                self._waiting.leave(entry)
                 return now_s, Outcome.REFUSED, "waited too long for models in use"
-            now_s, opened = yield Wait(self._changes, left_s)
-            if opened is TIMED_OUT:
-                return now_s, Outcome.REFUSED, "waited too long for models in use"
-            decision = self.allocator.ask_again(name, now_s, priority)
-            self._note_decision(number, now_s, decision)
 
     def _load_beside(self, decision: Decision, now_s: float) -> Story:
         """A load that no request waits for: the one that caused it is answered by the CPU."""
@@ -228,13 +225,12 @@ class Engine:
         zone = model.zone.name
         if error:
             self._claims_met(allocator.load_failed(name), now_s)
-            self._changes.open()
         else:
             allocator.loaded(name, now_s)
-            if not model.pins:
-                self._changes.open()
         recorder.loads.append(LoadRecord(started_s, now_s, name, zone, model.bytes, reason, error))
         gate.open(error)
+        if self._waiting and (error or not model.pins):
+            self._waiting.decide(now_s)
         return now_s, error
 
     def _unload(self, name: str, now_s: float, reason: str) -> Story:
@@ -243,8 +239,8 @@ class Engine:
         now_s, _ = yield Unload(name)
         self.recorder.evictions.append(EvictionRecord(now_s, name, model.zone.name, model.bytes, reason))
         self._claims_met(self.allocator.unloaded(name), now_s)
-        if self._changes.waiters:
-            self._changes.open()
+        if self._waiting:
+            self._waiting.decide(now_s)
         return now_s
 
     def _claims_met(self, names: list[str], now_s: float) -> None:

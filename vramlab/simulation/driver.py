@@ -12,10 +12,8 @@ from collections.abc import Callable
 from heapq import heappush
 from typing import Any
 
-import numpy as np
 import simpy
 
-from vramlab.config.errors import InputError, nearest
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.effects import Infer, Load, MemoryReading, ReadMemory, Sleep, Story, Unload
 from vramlab.engine.gates import Gate
@@ -24,7 +22,7 @@ from vramlab.engine.journal import Journal
 from vramlab.engine.records import Recorder, Records
 from vramlab.engine.serving import Engine
 from vramlab.simulation.service_times import ServiceTimes, SpecTimes
-from vramlab.traces.trace import Trace
+from vramlab.traces.trace import Trace, check_models
 
 
 class _Environment(simpy.Environment):
@@ -192,18 +190,3 @@ def simulate(
     driver = SimulatedDriver(engine, times or SpecTimes(config, inventory), journal)
     driver.run(trace)
     return recorder.records()
-
-
-def check_models(trace: Trace, inventory: Inventory) -> None:
-    """Refuse a trace that asks for a model that the inventory lacks.
-
-    Raises
-    ------
-    InputError
-        Naming the trace, the first such row and the model.
-    """
-    for code, name in enumerate(trace.model_names):
-        if name not in inventory:
-            row = int(np.argmax(trace.model_codes == code)) + 1
-            expected = f"a model of the inventory{nearest(name, inventory)}"
-            raise InputError(trace.source, f"row {row} column model", repr(name), expected)

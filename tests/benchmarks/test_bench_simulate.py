@@ -1,0 +1,44 @@
+"""`simulate` against a simulator written the usual way, one SimPy process per request, in one run."""
+
+import pytest
+
+from tests.simulation.naive import NaiveSimulator
+from tests.simulation.workloads import plain_cache, workload
+from vramlab.config.units import mib_to_bytes
+from vramlab.engine.journal import Journal
+from vramlab.simulation.driver import simulate
+
+REQUESTS = 200_000
+
+
+@pytest.fixture(scope="module")
+def hits():
+    """Hit-dominated: 200 models, Zipf 1.2, three quarters of the bytes fit."""
+    return workload(
+        requests=REQUESTS, count=200, share=0.75, rate_per_s=100.0, exponent=1.2, inference_ms=5.0
+    )
+
+
+@pytest.mark.benchmark(group="simulate")
+def test_simulate(benchmark, hits):
+    trace, inventory, capacity_mb = hits
+    config = plain_cache(capacity_mb)
+    benchmark.extra_info["requests"] = REQUESTS
+    benchmark.pedantic(simulate, (trace, config, inventory), rounds=3)
+
+
+@pytest.mark.benchmark(group="simulate")
+def test_simulate_with_journal(benchmark, hits):
+    trace, inventory, capacity_mb = hits
+    config = plain_cache(capacity_mb)
+    benchmark.extra_info["requests"] = REQUESTS
+    benchmark.pedantic(lambda: simulate(trace, config, inventory, journal=Journal()), rounds=3)
+
+
+@pytest.mark.benchmark(group="simulate")
+def test_naive_one_process_per_request(benchmark, hits):
+    trace, inventory, capacity_mb = hits
+    benchmark.extra_info["requests"] = REQUESTS
+    benchmark.pedantic(
+        lambda: NaiveSimulator(trace, inventory, mib_to_bytes(capacity_mb), 1, 1, 0.001).run(), rounds=3
+    )

@@ -1,0 +1,70 @@
+"""The ``vramlab`` command: its groups of commands, and one clear line for every bad input.
+
+Exit status: 0 done; 1 the run found a failure that it was asked to look for; 2 bad input.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from vramlab import __version__
+from vramlab.cli import live, replaying, traces
+from vramlab.config.errors import InputError
+
+app = typer.Typer(
+    name="vramlab",
+    help="Which models stay in VRAM? Record real traffic, replay it through the allocator that runs in "
+    "production, compare settings, take the winner home.",
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+# What typer raises for a wrong option or argument. Newer versions of typer bring their own copy of click, so
+# the class is not to be had by click's name.
+_UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]  # type: ignore[assignment]
+
+replaying.register(app)
+live.register(app)
+traces.register(app)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"vramlab {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version."
+    ),
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line. Returns the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        status = typer.main.get_command(app)(given, standalone_mode=False)
+    except InputError as error:
+        return _refuse(str(error))
+    except _UsageError as error:
+        return _refuse(error.format_message())
+    except (typer.Abort, KeyboardInterrupt):
+        return _refuse("interrupted", 130)
+    return status if isinstance(status, int) else 0
+
+
+def _refuse(message: str, status: int = 2) -> int:
+    print(f"vramlab: {' '.join(message.split())}", file=sys.stderr)
+    return status

@@ -1,0 +1,212 @@
+"""``replay``, ``compare`` and ``bound``: what would have happened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from tqdm import tqdm
+
+from vramlab.allocator.policies import policy_names
+from vramlab.analysis.bounds import Bound, offline_bound
+from vramlab.cli.inputs import (
+    ConfigOption,
+    JsonOption,
+    ModelsOption,
+    PolicyOption,
+    SeedOption,
+    SetOption,
+    TraceArgument,
+    read_inputs,
+)
+from vramlab.cli.output import count, log, mebibytes, milliseconds, percent, print_json, print_table, seconds
+from vramlab.config.units import mib_to_bytes
+from vramlab.experiments.comparison import Comparison, compare
+from vramlab.experiments.replay import Replay, replay
+from vramlab.experiments.run_folder import write_replay
+
+ModeOption = Annotated[
+    Literal["simulate", "decide"],
+    typer.Option("--mode", help="simulate: queues and service times. decide: the allocator alone."),
+]
+
+DEFAULT_POLICIES = "seed,seed_fixed,lru,lfu,fifo,gdsf"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command("replay")(replay_command)
+    app.command("compare")(compare_command)
+    app.command("bound")(bound_command)
+
+
+def replay_command(
+    trace: TraceArgument,
+    config: ConfigOption = None,
+    models: ModelsOption = None,
+    policy: PolicyOption = None,
+    overrides: SetOption = None,
+    mode: ModeOption = "simulate",
+    seed: SeedOption = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for records and journal.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Replay a trace through the allocator and show what became of the requests.
+
+    Example: vramlab replay traces/synthetic_tight.csv.gz --config config/scenarios/tight.yaml --policy lru
+    """
+    requests, settings, inventory = read_inputs(trace, config, models, overrides, policy)
+    result = replay(requests, settings, inventory, mode, seed, journal=out is not None and mode == "simulate")
+    if out is not None:
+        write_replay(result, out)
+        log.print(f"written to {out}")
+    if as_json:
+        print_json(result.figures)
+    else:
+        _show_replay(result, str(trace))
+
+
+def compare_command(
+    trace: TraceArgument,
+    policies: Annotated[
+        str, typer.Option("--policies", help="Names with commas between, or `all`.")
+    ] = DEFAULT_POLICIES,
+    config: ConfigOption = None,
+    models: ModelsOption = None,
+    overrides: SetOption = None,
+    mode: ModeOption = "simulate",
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Replay a trace once per eviction policy; the last row is the offline optimum.
+
+    Example: vramlab compare traces/synthetic_tight.csv.gz --config config/scenarios/tight.yaml
+    --policies seed,seed_fixed,lru,gdsf
+    """
+    names = policy_names() if policies == "all" else [name.strip() for name in policies.split(",")]
+    requests, settings, inventory = read_inputs(trace, config, models, overrides)
+    with tqdm(total=len(names) + 1, desc="compare", unit="run", disable=None, leave=False) as progress:
+        result = compare(requests, settings, inventory, names, mode, seed, done=progress.update)
+    if as_json:
+        print_json(result.document())
+    else:
+        show_comparison(result, f"{trace}, {mode}")
+
+
+def bound_command(
+    trace: TraceArgument,
+    capacity_mb: Annotated[float, typer.Option("--capacity-mb", help="Memory for models, MB.")],
+    config: ConfigOption = None,
+    models: ModelsOption = None,
+    admission: Annotated[
+        Literal["forced", "bypass"],
+        typer.Option(
+            "--admission", help="forced: every miss is loaded and kept at first; bypass: it need not be."
+        ),
+    ] = "forced",
+    as_json: JsonOption = False,
+) -> None:
+    """The offline optimum: the least total load time that any schedule could have had.
+
+    Example: vramlab bound traces/synthetic_tight.csv.gz --capacity-mb 400 --models config/model_config.yaml
+    """
+    requests, _, inventory = read_inputs(trace, config, models)
+    result = offline_bound(requests, inventory, mib_to_bytes(capacity_mb), admission)
+    if as_json:
+        print_json(bound_document(result))
+    else:
+        rows = [
+            ("least load cost", seconds(result.load_cost_s)),
+            ("every request a miss", seconds(result.load_cost_all_miss_s)),
+            ("capacity", mebibytes(result.capacity_bytes)),
+            ("requests", count(result.requests)),
+            ("admission", result.admission),
+            ("method", result.method),
+        ]
+        print_table(f"offline optimum of {trace}", ["", ""], rows)
+
+
+def bound_document(result: Bound) -> dict[str, Any]:
+    """The keys of ``bound --json``."""
+    keys = ("load_cost_s", "load_cost_all_miss_s", "capacity_bytes", "requests", "admission", "method")
+    return {key: getattr(result, key) for key in keys}
+
+
+def _show_replay(result: Replay, title: str) -> None:
+    figures = result.figures
+    rows = [
+        ("requests", count(figures["requests"])),
+        *(
+            (label, f"{count(figures[key])}  ({percent(figures[key] / max(figures['requests'], 1))})")
+            for label, key in (
+                ("hits", "hits"),
+                ("cold starts", "cold_starts"),
+                ("joined a load", "waits"),
+                ("CPU fallbacks", "fallbacks"),
+                ("refused", "refused"),
+                ("failed", "failed"),
+                ("from the result cache", "cache_hits"),
+            )
+        ),
+        ("hit rate", percent(figures["hit_rate"])),
+        ("loads / preloads / evictions", _movements(figures)),
+        ("load cost", seconds(figures["load_cost_s"])),
+        ("latency mean", milliseconds(figures["latency_mean_s"])),
+        ("latency p50 / p95 / p99", _percentiles(figures)),
+        ("VRAM held mean / peak", _held(figures)),
+        ("replayed at", f"{figures['requests_per_s']:,.0f} requests/s"),
+    ]
+    print_table(f"{title}: {figures['policy']}, {figures['backend']}", ["", ""], rows)
+    header = ["zone", "requests", "hit rate", "loads", "evictions", "held mean", "held peak"]
+    zones = [
+        (
+            name,
+            count(zone["requests"]),
+            percent(zone["hit_rate"]),
+            count(zone["loads"]),
+            count(zone["evictions"]),
+            mebibytes(zone["vram_used_mean_bytes"]),
+            mebibytes(zone["vram_used_peak_bytes"]),
+        )
+        for name, zone in figures["zones"].items()
+    ]
+    print_table("zones", header, zones)
+
+
+def _movements(figures: dict[str, Any]) -> str:
+    return " / ".join(count(figures[key]) for key in ("loads", "preloads", "evictions"))
+
+
+def _percentiles(figures: dict[str, Any]) -> str:
+    return " / ".join(milliseconds(figures[f"latency_{p}_s"]) for p in ("p50", "p95", "p99"))
+
+
+def _held(figures: dict[str, Any]) -> str:
+    return " / ".join(mebibytes(figures[f"vram_used_{kind}_bytes"]) for kind in ("mean", "peak"))
+
+
+def show_comparison(result: Comparison, title: str) -> None:
+    """Print the table of a comparison, the offline optimum as last row."""
+    header = [
+        "policy", "hit rate", "cold starts", "fallbacks", "loads", "evictions", "load cost", "gap closed",
+        "p50", "p95", "p99",
+    ]  # fmt: skip
+    rows = [
+        (
+            row["policy"],
+            percent(row["hit_rate"]),
+            count(row["cold_starts"]),
+            count(row["fallbacks"]),
+            count(row["loads"]),
+            count(row["evictions"]),
+            seconds(row["load_cost_s"]),
+            "-" if row["gap_closed"] is None else f"{row['gap_closed']:.2f}",
+            milliseconds(row["latency_p50_s"]),
+            milliseconds(row["latency_p95_s"]),
+            milliseconds(row["latency_p99_s"]),
+        )
+        for row in result.rows
+    ]
+    optimum = ["offline optimum", "-", "-", "-", "-", "-", seconds(result.optimum.load_cost_s), "1.00"]
+    print_table(title, header, [*rows, [*optimum, "-", "-", "-"]])

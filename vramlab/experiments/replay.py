@@ -1,0 +1,101 @@
+"""One replay of a trace: its records, and the figures that the command line promises."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from vramlab import __version__
+from vramlab.analysis.metrics import metrics
+from vramlab.config.loading import fingerprint
+from vramlab.config.schema import Inventory, VramConfig
+from vramlab.engine.journal import Journal
+from vramlab.engine.records import Records
+from vramlab.simulation.decide import decide
+from vramlab.simulation.driver import simulate
+from vramlab.traces.trace import Trace
+
+Mode = Literal["simulate", "decide"]
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """What came of one replay.
+
+    Parameters
+    ----------
+    records : Records
+        Per request, load and eviction.
+    figures : dict
+        The keys of ``vramlab replay --json``.
+    journal : Journal or None
+        Everything that happened, where it was asked for.
+    """
+
+    records: Records
+    figures: dict[str, Any]
+    journal: Journal | None = None
+
+    def frame(self) -> pd.DataFrame:
+        """The figures as one row, without those per zone and per model."""
+        return pd.DataFrame([flat(self.figures)])
+
+    def _repr_html_(self) -> str:
+        return str(self.frame().T.to_html(header=False))
+
+
+def replay(
+    trace: Trace,
+    config: VramConfig,
+    inventory: Inventory,
+    mode: Mode = "simulate",
+    seed: int = 0,
+    journal: bool = False,
+) -> Replay:
+    """Replay a trace under one configuration.
+
+    Parameters
+    ----------
+    trace : Trace
+        Requests.
+    config : VramConfig
+        Settings.
+    inventory : dict of str to ModelSpec
+        Models.
+    mode : str
+        ``simulate``: the engine on simulated time, with queues and service times. ``decide``: the allocator
+        alone, every load instant.
+    seed : int
+        Of whatever is random in the run.
+    journal : bool
+        Keep the journal (``simulate`` only).
+    """
+    book = Journal() if journal else None
+    begin = time.perf_counter()
+    if mode == "simulate":
+        records = simulate(trace, config, inventory, journal=book)
+    else:
+        records = decide(trace, config, inventory)
+    wall_s = time.perf_counter() - begin
+    figures = metrics(records, config, inventory)
+    figures |= {
+        "mode": mode,
+        "backend": "simulated" if mode == "simulate" else "decide",
+        "policy": config.scoring.policy,
+        "seed": seed,
+        "wall_s": wall_s,
+        "requests_per_s": len(trace) / wall_s,
+        "config_sha256": fingerprint(config),
+        "models_sha256": fingerprint(inventory),
+        "trace_sha256": trace.sha256,
+        "version": __version__,
+    }
+    return Replay(records, figures, book)
+
+
+def flat(figures: dict[str, Any]) -> dict[str, Any]:
+    """Figures without those per zone and per model: one row of a table."""
+    return {key: value for key, value in figures.items() if not isinstance(value, dict)}

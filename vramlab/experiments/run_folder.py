@@ -1,0 +1,114 @@
+"""Folders of results: what a replay or a live run leaves on disk.
+
+A live run's folder holds ``journal.jsonl``, ``trace.csv`` (the requests as they were served),
+``config.yaml``, ``models.yaml`` and ``environment.json``; a replay's ``requests.parquet``, ``loads.parquet``,
+``evictions.parquet``, ``figures.json`` and, where it was kept, ``journal.jsonl``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vramlab.config.errors import InputError
+from vramlab.config.files import replacing
+from vramlab.config.loading import load_config, load_inventory
+from vramlab.config.schema import Inventory, VramConfig
+from vramlab.engine.journal import Line, read_journal, write_journal
+from vramlab.engine.records import EvictionRecord, LoadRecord, Outcome, Records
+from vramlab.experiments.replay import Replay
+from vramlab.traces.files import read_trace
+from vramlab.traces.trace import Trace
+
+
+@dataclass(frozen=True, eq=False)
+class RunFolder:
+    """A recorded live run, read back."""
+
+    path: Path
+    config: VramConfig
+    inventory: Inventory
+    journal: list[Line]
+    trace: Trace
+    environment: dict[str, Any]
+
+
+def read_run(path: Path | str) -> RunFolder:
+    """Read the folder of a live run.
+
+    Raises
+    ------
+    InputError
+        If something is missing or malformed.
+    """
+    path = Path(path)
+    if not (path / "journal.jsonl").exists():
+        raise InputError(path, "", "no journal.jsonl", "a folder that `vramlab record` wrote")
+    try:
+        environment = json.loads((path / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(path / "environment.json", "", error, "a JSON file of the recording") from error
+    return RunFolder(
+        path,
+        load_config(path / "config.yaml"),
+        load_inventory(path / "models.yaml"),
+        read_journal(path / "journal.jsonl"),
+        read_trace(path / "trace.csv"),
+        environment,
+    )
+
+
+def journal_trace(journal: Sequence[Line], source: str = "<journal>") -> Trace:
+    """The requests of a journal, as a trace.
+
+    Raises
+    ------
+    InputError
+        If there are none.
+    """
+    rows = [
+        {"time_s": line.time_s, "model": line.model, **(line.detail or {})}
+        for line in journal
+        if line.event == "arrival"
+    ]
+    return Trace.from_frame(pd.DataFrame(rows, columns=None if rows else ["time_s", "model"]), source)
+
+
+def write_json(document: Any, path: Path) -> None:
+    """Write a JSON file, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def requests_frame(records: Records) -> pd.DataFrame:
+    """One row per request."""
+    return pd.DataFrame(
+        {
+            "arrival_s": records.arrival_s,
+            "model": pd.Categorical.from_codes(records.model_codes, records.model_names),
+            "outcome": pd.Categorical.from_codes(records.outcomes, [o.name.lower() for o in Outcome]),
+            "latency_s": records.finish_s - records.arrival_s,
+        }
+    )
+
+
+def write_replay(result: Replay, folder: Path | str) -> None:
+    """Write a replay's records, figures and journal into `folder`."""
+    folder = Path(folder)
+    records = result.records
+    frames = {
+        "requests": requests_frame(records),
+        "loads": pd.DataFrame(records.loads, columns=list(LoadRecord._fields)),
+        "evictions": pd.DataFrame(records.evictions, columns=list(EvictionRecord._fields)),
+    }
+    for name, frame in frames.items():
+        with replacing(folder / f"{name}.parquet") as temporary:
+            frame.to_parquet(temporary, index=False)
+    write_json(result.figures, folder / "figures.json")
+    if result.journal is not None:
+        write_journal(result.journal.lines, folder / "journal.jsonl")

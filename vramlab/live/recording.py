@@ -1,0 +1,130 @@
+"""Recording: a trace is played against live sessions in real time, and everything that happens is kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vramlab.config.errors import InputError
+from vramlab.config.schema import Inventory, VramConfig
+from vramlab.engine.records import Records
+from vramlab.live.runtime import LiveRuntime
+from vramlab.live.sessions import make_inputs
+from vramlab.traces.trace import Trace, check_models
+
+
+async def play(
+    trace: Trace,
+    runtime: LiveRuntime,
+    rng: np.random.Generator,
+    speed: float = 1.0,
+    done: Callable[[], object] | None = None,
+) -> None:
+    """Send the requests of a trace to an open runtime at their times, and wait for all answers.
+
+    Parameters
+    ----------
+    trace : Trace
+        Requests; ``time_s`` counts from its first.
+    runtime : LiveRuntime
+        Open.
+    rng : numpy.random.Generator
+        For the inputs, which are made once per model and number of items.
+    speed : float
+        Times faster than the trace.
+    done : callable, optional
+        Called after each answer.
+    """
+    inputs = _Inputs(runtime, rng)
+    columns = trace.frame
+    optional = {
+        key: columns[key].tolist() for key in ("requester", "priority", "input_key") if key in columns
+    }
+    driver = runtime.driver
+    first_s = float(trace.times_s[0])
+    begin_s = driver.clock()
+    tasks: list[asyncio.Task[Any]] = []
+    rows = zip(trace.times_s.tolist(), columns["model"].tolist(), trace.items.tolist(), strict=True)
+    for number, (time_s, model, items) in enumerate(rows):
+        made = inputs.of(model, items)
+        pause_s = (time_s - first_s) / speed - (driver.clock() - begin_s)
+        if pause_s > 0:
+            await asyncio.sleep(pause_s)
+        more = {key: values[number] for key, values in optional.items()}
+        task = asyncio.create_task(runtime.submit(model, made, **more))
+        if done is not None:
+            task.add_done_callback(lambda _: done())
+        tasks.append(task)
+    for task in tasks:
+        await task
+
+
+class _Inputs:
+    """Inputs that fit a model, made once for each number of items."""
+
+    def __init__(self, runtime: LiveRuntime, rng: np.random.Generator) -> None:
+        self._runtime, self._rng = runtime, rng
+        self._made: dict[tuple[str, int], dict[str, np.ndarray]] = {}
+
+    def of(self, model: str, items: int) -> dict[str, np.ndarray]:
+        made = self._made.get((model, items))
+        if made is None:
+            path = self._runtime.inventory[model].path
+            made = self._made[model, items] = make_inputs(path, items, self._rng)
+        return made
+
+
+def record(
+    trace: Trace,
+    config: VramConfig,
+    inventory: Inventory,
+    journal: Path | str,
+    device: str = "auto",
+    speed: float = 1.0,
+    seed: int = 0,
+    done: Callable[[], object] | None = None,
+) -> tuple[Records, dict[str, Any]]:
+    """Play a trace against live sessions.
+
+    Parameters
+    ----------
+    trace, config, inventory
+        What to play, and how to serve it; every model needs a ``path``.
+    journal : Path or str
+        File that the journal is written to while the run goes on.
+    device : str
+        ``auto``, ``cuda`` or ``cpu-emulated``.
+    speed : float
+        Times faster than the trace.
+    seed : int
+        For the inputs.
+    done : callable, optional
+        Called after each answer.
+
+    Returns
+    -------
+    records : Records
+        Of the run.
+    environment : dict
+        Device, versions and cores it ran on.
+
+    Raises
+    ------
+    InputError
+        For a model that the inventory lacks, a device that is not to be had, or a speed that is none.
+    """
+    if not speed > 0:
+        raise InputError("--speed", "", speed, "more than 0")
+    check_models(trace, inventory)
+
+    async def run() -> tuple[Records, dict[str, Any]]:
+        runtime = LiveRuntime(config, inventory, device, journal)
+        async with runtime:
+            await play(trace, runtime, np.random.default_rng(seed), speed, done)
+        return runtime.records(), runtime.backend.describe() | {"speed": speed, "seed": seed}
+
+    return asyncio.run(run())
