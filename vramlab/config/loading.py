@@ -108,7 +108,7 @@ def load_scenario(path: Path | str, overrides: Iterable[str] = ()) -> Scenario:
     """
     path = Path(path)
     data = _merged_with_base(path, seen=())
-    header = _validated(ScenarioHeader, data.get("scenario", {}), str(path), "scenario")
+    header = validated(ScenarioHeader, data.get("scenario", {}), str(path), "scenario")
     section = data.get("vram_management") or {}
     config = _config_from(section, str(path), overrides)
     beside = path.parent
@@ -134,13 +134,13 @@ def with_overrides(config: VramConfig, overrides: Iterable[str]) -> VramConfig:
 
 
 def _config_from(section: object, source: str, overrides: Iterable[str]) -> VramConfig:
-    config = _validated(VramConfig, section, source, "vram_management")
+    config = validated(VramConfig, section, source, "vram_management")
     overrides = list(overrides)
     if overrides:
         data = config.model_dump(mode="json")
         for override in overrides:
             _apply_override(data, override)
-        config = _validated(VramConfig, data, "--set", "")
+        config = validated(VramConfig, data, "--set", "")
         source = f"{source} with --set"
     _check_config(config, source)
     return config
@@ -170,7 +170,7 @@ def load_inventory(path: Path | str) -> Inventory:
             key = f"models.{group}.{name}"
             if name in inventory:
                 raise InputError(path, key, "the model name a second time", "each model in one group")
-            spec = _validated(ModelSpec, values, str(path), key)
+            spec = validated(ModelSpec, values, str(path), key)
             if spec.path is not None:
                 spec = spec.model_copy(update={"path": str(path.parent / spec.path)})
             inventory[str(name)] = spec
@@ -242,7 +242,8 @@ def fingerprint(value: BaseModel | Mapping[str, BaseModel]) -> str:
 # -- errors and merging ------------------------------------------------------------------------------
 
 
-def _validated(model: type[_Model], data: object, source: str, prefix: str) -> _Model:
+def validated(model: type[_Model], data: object, source: str, prefix: str) -> _Model:
+    """`data` as a section; what does not fit is an InputError whose key starts with `prefix`."""
     try:
         return model.model_validate(data)
     except ValidationError as error:

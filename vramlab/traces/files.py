@@ -20,6 +20,9 @@ from vramlab.traces.trace import Trace
 
 _TEXT_COLUMNS = ("model", "requester", "input_key", "priority")
 
+# A trace's metadata stand in a Parquet file's under keys with this prefix.
+_METADATA_PREFIX = b"vramlab."
+
 # From 3.1 on pandas always reads floats exactly, and warns when it is asked to.
 _PANDAS = tuple(int(part) for part in pd.__version__.split(".")[:2])
 _EXACT_FLOATS: dict[str, Any] = {"float_precision": "round_trip"} if _PANDAS < (3, 1) else {}
@@ -34,14 +37,15 @@ def read_trace(path: Path | str) -> Trace:
         If the file cannot be read, is not what its suffix says, or holds no valid trace.
     """
     if _format_of(path) == ".csv":
-        frame = read_csv(path, dtype=dict.fromkeys(_TEXT_COLUMNS, "str"))
-    else:
-        frame = _read_parquet(path)
-    return Trace.from_frame(frame, str(path))
+        return Trace.from_frame(read_csv(path, dtype=dict.fromkeys(_TEXT_COLUMNS, "str")), str(path))
+    frame, metadata = _read_parquet(path)
+    return Trace.from_frame(frame, str(path), metadata)
 
 
 def write_trace(trace: Trace, path: Path | str) -> None:
     """Write a trace in the format of `path`'s suffix; the same trace gives the same bytes.
+
+    Parquet keeps the trace's metadata, CSV has no place for it.
 
     Raises
     ------
@@ -104,10 +108,16 @@ def _check_header(data: bytes, path: Path | str) -> None:
             raise InputError(path, f"column {column}", "the column twice", "each column once")
 
 
-def _read_parquet(path: Path | str) -> pd.DataFrame:
+def _read_parquet(path: Path | str) -> tuple[pd.DataFrame, dict[str, str]]:
     data = _read_bytes(path)
     try:
-        return pq.read_table(io.BytesIO(data)).to_pandas()
+        table = pq.read_table(io.BytesIO(data))
+        metadata = {
+            key.removeprefix(_METADATA_PREFIX).decode(): value.decode()
+            for key, value in (table.schema.metadata or {}).items()
+            if key.startswith(_METADATA_PREFIX)
+        }
+        return table.to_pandas(), metadata
     except (pa.ArrowException, OSError, ValueError) as error:
         problem = (str(error).splitlines() or ["nothing readable"])[0]
         raise InputError(path, "", problem, "a Parquet file that is whole") from error
@@ -140,7 +150,8 @@ def _parquet_bytes(trace: Trace, path: Path | str) -> bytes:
     try:
         table = pa.Table.from_pandas(trace.frame, preserve_index=False)
         # pandas' own metadata names its version: without it the bytes depend on the trace alone
-        pq.write_table(table.replace_schema_metadata(None), buffer, compression="zstd")
+        metadata = {_METADATA_PREFIX + key.encode(): value for key, value in sorted(trace.metadata.items())}
+        pq.write_table(table.replace_schema_metadata(metadata or None), buffer, compression="zstd")
     except pa.ArrowException as error:
         raise InputError(path, "", str(error).splitlines()[0], "columns that Parquet can hold") from error
     return buffer.getvalue()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import html
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NoReturn
@@ -38,13 +38,18 @@ class Trace:
         Validated and normalised: known columns first, ``items`` always present, missing text is None.
     source : str
         Where the trace came from, for messages.
+    metadata : mapping of str to str
+        What else is known of its origin, a generator's spec for example. Parquet files keep it.
     """
 
     frame: pd.DataFrame = field(repr=False)
     source: str = "<memory>"
+    metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def from_frame(cls, frame: pd.DataFrame, source: str = "<memory>") -> Trace:
+    def from_frame(
+        cls, frame: pd.DataFrame, source: str = "<memory>", metadata: Mapping[str, str] | None = None
+    ) -> Trace:
         """Validate and normalise a copy of `frame`.
 
         Raises
@@ -52,7 +57,7 @@ class Trace:
         InputError
             Naming source, row (the first data row is 1), column, what was found and what was expected.
         """
-        return cls(_normalised(frame, str(source)), str(source))
+        return cls(_normalised(frame, str(source)), str(source), dict(metadata or {}))
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -149,7 +154,7 @@ class Trace:
         return self._rows(0, n)
 
     def _rows(self, first: int, last: int) -> Trace:
-        return Trace(self.frame.iloc[first:last].reset_index(drop=True), self.source)
+        return Trace(self.frame.iloc[first:last].reset_index(drop=True), self.source, self.metadata)
 
     def _repr_html_(self) -> str:
         summary = (
