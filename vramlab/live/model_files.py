@@ -56,7 +56,7 @@ _MODEL_FIELDS = {
 }
 _IR_VERSION, _GRAPH, _METADATA = 1, 7, 14
 _GRAPH_INITIALIZER, _GRAPH_INPUT, _TENSOR_NAME = 5, 11, 8
-_DEEPEST = 64
+_DEEPEST = 100  # messages within messages, as protobuf itself has it
 
 
 class InputInfo(NamedTuple):
@@ -134,7 +134,7 @@ def check_model_file(path: Path | str, sha256: str | None = None) -> ModelFile:
 
 @dataclass
 class _Headers:
-    """What one walk through a file collects; `external` maps a location to the end of the bytes read there."""
+    """What a walk through a file collects; `external` maps a location to the end of the bytes read there."""
 
     metadata: dict[str, str] = field(default_factory=dict)
     external: dict[str, int] = field(default_factory=dict)
@@ -230,7 +230,7 @@ def _find_external(
     stream: BinaryIO, message: str, start: int, end: int, external: dict[str, int], depth: int
 ) -> None:
     if depth > _DEEPEST:
-        raise _NotOnnx(f"graphs nested more than {_DEEPEST} deep")
+        raise _NotOnnx(f"messages nested more than {_DEEPEST} deep")
     inner = _MESSAGES[message]
     entries: dict[str, str] = {}
     for number, wire, first, last in _fields(stream, start, end):

@@ -22,7 +22,7 @@ from vramlab.config.schema import ModelSpec
 from vramlab.config.units import mib_to_bytes
 from vramlab.live.devices import Device
 from vramlab.live.errors import SessionError, translated
-from vramlab.live.model_files import check_model_file
+from vramlab.live.model_files import InputInfo, check_model_file
 
 Arrays = dict[str, np.ndarray]
 
@@ -52,8 +52,8 @@ class Session:
     ----------
     name : str
         The file's name, for messages.
-    inputs, outputs : list
-        onnxruntime's descriptions (``name``, ``shape``, ``type``).
+    inputs, outputs : list of InputInfo
+        As the model describes them.
     batch_size : int
         Most items of one chunk.
     taken_bytes : int or None
@@ -72,8 +72,9 @@ class Session:
         taken_bytes: int | None = None,
     ) -> None:
         self.name = name
-        self.inputs = session.get_inputs()
-        self.outputs = session.get_outputs()
+        # Copies: onnxruntime's own descriptions keep the whole session alive, and its memory with it.
+        self.inputs = [_described(argument) for argument in session.get_inputs()]
+        self.outputs = [_described(argument) for argument in session.get_outputs()]
         self.taken_bytes = taken_bytes
         self.batched, fixed = _batch_axis(self.inputs)
         self.batch_size = fixed or batch_size
@@ -327,7 +328,11 @@ def _open_length(shape: Sequence[Any], axis: int) -> int:
     return _CHANNELS if axis == 1 and not channels_last else _PIXELS
 
 
-def _batch_axis(inputs: Sequence[Any]) -> tuple[tuple[str, ...], int | None]:
+def _described(argument: Any) -> InputInfo:
+    return InputInfo(argument.name, tuple(argument.shape), argument.type)
+
+
+def _batch_axis(inputs: Sequence[InputInfo]) -> tuple[tuple[str, ...], int | None]:
     """Inputs that have a batch axis, and its length where the model fixes it."""
     if not inputs or len(inputs[0].shape) < 2:
         return (), None
