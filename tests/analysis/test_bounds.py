@@ -124,6 +124,13 @@ def test_a_model_larger_than_memory_is_missed_each_time_and_takes_nothing():
     assert round_schedule(bound, asked("ABBA"), specs).load_cost_s == 7.0
 
 
+def test_what_is_always_loaded_was_there_before():
+    specs = inventory([1, 1, 1], [3, 1, 1])
+    specs["A"] = specs["A"].model_copy(update={"always_loaded": True})
+    assert offline_bound(asked("ABA"), specs, 2 * MIB).load_cost_s == pytest.approx(1.0)
+    assert offline_bound(asked("BCABC"), specs, 2 * MIB).compulsory_cost_s == 2.0
+
+
 def test_no_memory_at_all():
     bound = offline_bound(asked("ABA"), inventory([1, 1], [1, 1]), 0)
     assert bound.load_cost_s == bound.load_cost_all_miss_s == 3.0

@@ -59,7 +59,8 @@ class Bound:
     Parameters
     ----------
     load_cost_s : float
-        The bound: total load time in seconds, plus the extra cost of CPU answers where they are allowed.
+        The bound: total load time in seconds, plus the extra cost of CPU answers where they are allowed. The
+        first load of a model that is always loaded is not counted.
     load_cost_all_miss_s : float
         Load time if every request were a miss.
     capacity_bytes : int
@@ -132,7 +133,8 @@ def offline_bound(
     size, load = model_sizes(trace, inventory)
     groups, fits = one_group(size, capacity_bytes)
     skip = skip_costs(trace, cpu_cost, admission)
-    return _bound(trace, pose(trace, size, load, groups, fits, admission, skip), admission, window_steps)
+    posed = pose(trace, size, load, groups, fits, admission, skip)
+    return _bound(trace, posed, _loaded_before(trace, inventory, fits), admission, window_steps)
 
 
 def zoned_bound(
@@ -152,7 +154,14 @@ def zoned_bound(
     size, load = model_sizes(trace, inventory)
     groups, fits = zone_groups(trace, size, inventory, config)
     skip = skip_costs(trace, cpu_cost, admission)
-    return _bound(trace, pose(trace, size, load, groups, fits, admission, skip), admission, window_steps)
+    posed = pose(trace, size, load, groups, fits, admission, skip)
+    return _bound(trace, posed, _loaded_before(trace, inventory, fits), admission, window_steps)
+
+
+def _loaded_before(trace: Trace, inventory: Inventory, fits: Flags) -> float:
+    """Load time of the models that are always loaded: spent before the first request, and not counted."""
+    specs = [inventory[name] for name in trace.model_names]
+    return sum(spec.load_s for spec, fit in zip(specs, fits, strict=True) if spec.always_loaded and fit)
 
 
 def cpu_extra_cost_s(trace: Trace, inventory: Inventory, performance_ratio: float) -> Floats:
@@ -190,7 +199,7 @@ def skip_costs(trace: Trace, cpu_cost: CpuCost | None, admission: AdmissionRule)
     return costs
 
 
-def _bound(trace: Trace, posed: Posed, admission: AdmissionRule, window_steps: int) -> Bound:
+def _bound(trace: Trace, posed: Posed, before_s: float, admission: AdmissionRule, window_steps: int) -> Bound:
     problem, oversized, repeats = posed
     if window_steps < 2:
         raise InputError("bound", "window_steps", window_steps, "at least 2")
@@ -211,14 +220,16 @@ def _bound(trace: Trace, posed: Posed, admission: AdmissionRule, window_steps: i
         keep[problem.request[problem.end]] = solution
     first = np.ones(problem.steps, dtype=bool)
     first[problem.end] = False
+    # a schedule that begins with these models does at most so much better than one that begins empty
+    cost -= before_s
     return Bound(
-        load_cost_s=cost + oversized_cost,
+        load_cost_s=max(0.0, cost) + oversized_cost,
         load_cost_all_miss_s=float(load_costs.sum()),
         capacity_bytes=problem.groups[0].capacity,
         requests=len(trace),
         admission=admission,
         method=_METHOD if windows == 1 else f"{_METHOD}, prices from {windows} overlapping windows",
-        compulsory_cost_s=float(problem.skip[first].sum()) + oversized_cost,
+        compulsory_cost_s=max(0.0, float(problem.skip[first].sum()) - before_s) + oversized_cost,
         oversized_requests=int(oversized.sum()),
         oversized_cost_s=oversized_cost,
         gap_s=float(gap),
