@@ -14,9 +14,7 @@ REQUESTS = 200_000
 @pytest.fixture(scope="module")
 def hits():
     """Hit-dominated: 200 models, Zipf 1.2, three quarters of the bytes fit."""
-    return workload(
-        requests=REQUESTS, count=200, share=0.75, rate_per_s=100.0, exponent=1.2, inference_ms=5.0
-    )
+    return workload(requests=REQUESTS, count=200, share=0.75, rate_per_s=40.0, exponent=1.2, inference_ms=5.0)
 
 
 @pytest.mark.benchmark(group="simulate")

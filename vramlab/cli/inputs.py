@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +11,8 @@ import typer
 
 from vramlab.config.errors import InputError
 from vramlab.config.loading import Scenario, check_fit, load_inventory, load_scenario, with_overrides
-from vramlab.config.schema import Inventory, VramConfig
+from vramlab.config.schema import Inventory, ModelSpec, Priority, VramConfig
+from vramlab.config.units import MIB
 from vramlab.traces.files import read_trace
 from vramlab.traces.trace import Trace
 
@@ -42,8 +45,9 @@ def read_setting(
     models: Path | None,
     overrides: list[str] | None = None,
     policy: str | None = None,
+    of_files: Sequence[Path] = (),
 ) -> tuple[VramConfig, Inventory]:
-    """Configuration and inventory that belong together.
+    """Configuration and inventory that belong together; `of_files` are models in the inventory's place.
 
     Raises
     ------
@@ -55,6 +59,8 @@ def read_setting(
         changes.append(f"scoring.policy={policy}")
     scenario: Scenario | None = load_scenario(config, changes) if config is not None else None
     settings = scenario.config if scenario is not None else with_overrides(VramConfig(), changes)
+    if of_files:
+        return settings, inventory_of_files(of_files)
     models = models or (scenario.models_path if scenario is not None else None)
     if models is None and _DEFAULT_INVENTORY.exists():
         models = _DEFAULT_INVENTORY
@@ -63,6 +69,28 @@ def read_setting(
     inventory = load_inventory(models)
     check_fit(settings, inventory, str(config or "default configuration"), str(models))
     return settings, inventory
+
+
+def inventory_of_files(files: Sequence[Path]) -> Inventory:
+    """An inventory of ONNX files of which nothing is known yet but their size.
+
+    Raises
+    ------
+    InputError
+        If a file is missing.
+    """
+    for file in files:
+        if not file.is_file():
+            raise InputError(file, "", "no such file", "an ONNX file")
+    return {
+        file.name: ModelSpec(
+            priority=Priority.MEDIUM,
+            vram_size_mb=math.ceil(file.stat().st_size / MIB),
+            load_time_ms=0,
+            path=str(file.resolve()),
+        )
+        for file in files
+    }
 
 
 def read_inputs(

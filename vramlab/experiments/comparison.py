@@ -16,7 +16,6 @@ from vramlab.config.schema import Inventory, VramConfig
 from vramlab.experiments.replay import Mode, Replay, flat, replay
 from vramlab.traces.trace import Trace
 
-
 # What is always loaded has its place set apart; in what remains it takes next to nothing and costs nothing.
 _COSTLESS = {"load_time_ms": 0.0, "vram_size_mb": 1e-6, "workspace_mb": 0.0}
 

@@ -32,7 +32,7 @@ class JournalFile(Journal):
     def __init__(self, path: Path | str) -> None:
         super().__init__()
         try:
-            self._file: TextIO = Path(path).open("x", encoding="utf-8")
+            self._file: TextIO = Path(path).open("x", encoding="utf-8")  # noqa: SIM115 (open while the run goes on)
         except OSError as error:
             found = (error.strerror or str(error)).lower()
             raise InputError(path, "", found, "a new file that can be written") from error

@@ -1,0 +1,51 @@
+# Every target sets itself up: a virtual environment in .venv, with uv where it is installed, else with pip.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint notebooks bench fuzz lab clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "vramlab needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	@echo "setting up $(VENV) (once)"
+	@if command -v uv >/dev/null 2>&1; then \
+		uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
+		uv pip install --quiet --python $(BIN)/python -e '.[dev,peers]'; \
+	else \
+		$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,peers]'; \
+	fi
+	@touch $(READY)
+
+demo: $(READY) ## the main job in about a minute: record live, verify, simulate, compare
+	@$(BIN)/vramlab demo
+
+test: $(READY) ## linters, types, the test suite and the notebooks
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest
+	@$(MAKE) --no-print-directory notebooks
+
+lint: $(READY) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+notebooks: $(READY) ## run the notebooks and compare their tables (nbval)
+	$(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/nbval.cfg notebooks
+
+bench: $(READY) ## benchmarks, as ratios within one run
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only --benchmark-columns=min,median,rounds
+
+fuzz: $(READY) ## the allocator's state machine, for long
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/allocator
+
+lab: $(READY) ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+clean: ## remove the environment and everything that was built
+	rm -rf $(VENV) build dist results/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info

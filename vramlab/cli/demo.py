@@ -1,0 +1,135 @@
+"""``demo``: the main job, on bundled inputs, in about a minute.
+
+Record live sessions under a budget that is too small, hold the journal against the engine, simulate the same
+requests, and compare eviction policies on a longer trace next to what any policy could have reached.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import matplotlib.figure
+import typer
+from tqdm import tqdm
+
+from vramlab.analysis import plots
+from vramlab.cli.live import show_verification
+from vramlab.cli.output import out
+from vramlab.cli.replaying import show_comparison
+from vramlab.config.errors import InputError
+from vramlab.config.loading import load_config, load_inventory
+from vramlab.config.units import bytes_to_mib
+from vramlab.experiments.comparison import Comparison, compare
+from vramlab.experiments.recording import record_run
+from vramlab.experiments.verification import Verification, verify
+from vramlab.live.profiler import profile
+from vramlab.live.stand_ins import with_stand_ins
+from vramlab.traces.files import read_trace
+
+ROOT = Path(__file__).parents[2]
+SCENARIO = ROOT / "config" / "scenarios" / "tight.yaml"
+MODELS = ROOT / "config" / "model_config.yaml"
+WORKLOAD = ROOT / "traces" / "live_workload.csv"
+TRACE = ROOT / "traces" / "synthetic_tight.csv.gz"
+POLICIES = ("seed", "seed_fixed", "lru", "lfu", "fifo", "gdsf")
+# Where ArcFace, AdaFace and FaceNet do not fit together, whatever the zones; every miss loads.
+COMPARED = ("fallback.cpu_fallback_enabled=false", "caching.enable_result_caching=false")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("demo")(demo_command)
+
+
+def demo_command(
+    folder: Annotated[
+        Path, typer.Option("--out", help="Folder for the run and the plots; what is in it is replaced.")
+    ] = ROOT / "results" / "demo",
+    device: Annotated[str, typer.Option("--device", help="auto, cuda or cpu-emulated.")] = "auto",
+) -> None:
+    """Record live, verify, simulate, compare: the main job in about a minute.
+
+    Example: vramlab demo
+    """
+    if not WORKLOAD.exists():
+        raise InputError(
+            "demo", "", f"no {WORKLOAD}", "a clone of the repository, where the bundled inputs are"
+        )
+    verification = _live(folder, device)
+    comparison = _compared()
+    _plot(verification, comparison, folder)
+    _next(folder)
+
+
+def _live(folder: Path, device: str) -> Verification:
+    config = load_config(SCENARIO)
+    out.rule("1  live sessions on a budget that is too small")
+    inventory = with_stand_ins(load_inventory(MODELS))
+    size_mb = sum(spec.vram_size_mb for spec in inventory.values())
+    out.print(
+        f"{len(inventory)} ONNX stand-ins of the specification's sizes, {size_mb:,.0f} MB in all; "
+        f"room for {bytes_to_mib(config.budget_bytes):,.0f} MB"
+    )
+    with tqdm(total=len(inventory), desc="profile", unit="model", disable=None, leave=False) as bar:
+        inventory, _ = profile(config, inventory, device, loads=2, runs=10, done=bar.update)
+    trace = read_trace(WORKLOAD)
+    run = folder / "run"
+    shutil.rmtree(run, ignore_errors=True)
+    with tqdm(total=len(trace), desc="record", unit="request", disable=None, leave=False) as bar:
+        figures = record_run(trace, config, inventory, run, device, done=bar.update)
+    out.print(
+        f"{figures['requests']:,} requests served in {trace.duration_s:.0f} s on backend {figures['backend']}: "
+        f"{figures['loads']} loads, {figures['evictions']} evictions"
+    )
+    out.rule("2  the same requests in the simulator")
+    verification = verify(run)
+    show_verification(verification)
+    return verification
+
+
+def _compared() -> Comparison:
+    out.rule("3  which eviction policy?")
+    trace = read_trace(TRACE)
+    config = load_config(SCENARIO, COMPARED)
+    with tqdm(total=len(POLICIES) + 1, desc="compare", unit="run", disable=None, leave=False) as bar:
+        comparison = compare(trace, config, load_inventory(MODELS), POLICIES, done=bar.update)
+    title = (
+        f"{len(trace):,} requests of {TRACE.relative_to(ROOT)}, simulated under {SCENARIO.relative_to(ROOT)}"
+    )
+    show_comparison(comparison, title)
+    return comparison
+
+
+def _plot(verification: Verification, comparison: Comparison, folder: Path) -> None:
+    def save(name: str, figure: matplotlib.figure.Figure) -> None:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path)
+        out.print(f"  {path}")
+
+    out.rule("4  plots")
+    with plots.style():
+        figure, axes = plots.canvas()
+        live, simulated = verification.live_records, verification.simulated_records
+        backend = verification.live["backend"]
+        plots.latency_distribution({f"live ({backend})": live, "simulated": simulated}, ax=axes)
+        save("live_and_simulated_latency.png", figure)
+        figure, axes = plots.canvas(height=4.5)
+        plots.residency_timeline(live, ax=axes)
+        save("live_residency.png", figure)
+        figure, axes = plots.canvas()
+        plots.cost_by_policy(comparison.frame(), comparison.optimum.load_cost_s, ax=axes)
+        save("load_cost_by_policy.png", figure)
+
+
+def _next(folder: Path) -> None:
+    out.rule("next")
+    run = folder / "run"
+    shown = run.relative_to(Path.cwd()) if run.is_relative_to(Path.cwd()) else run
+    out.print(f"""\
+  make lab                                      notebooks/01_record_and_replay.ipynb tells this story with plots
+  .venv/bin/vramlab verify {shown}
+  .venv/bin/vramlab compare traces/synthetic_tight.csv.gz --config config/scenarios/tight.yaml --policies all
+  .venv/bin/vramlab replay YOUR_TRACE.csv --config config/vram_config.yaml --models YOUR_MODELS.yaml""")

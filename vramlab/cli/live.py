@@ -1,0 +1,226 @@
+"""``stand-ins``, ``profile``, ``record``, ``verify``: live sessions, and whether the simulator is true."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+from tqdm import tqdm
+
+from vramlab.cli.inputs import ConfigOption, JsonOption, ModelsOption, SeedOption, SetOption, read_setting
+from vramlab.cli.output import count, log, milliseconds, percent, print_json, print_table
+from vramlab.config.errors import InputError
+from vramlab.config.files import replacing
+from vramlab.config.loading import load_inventory, write_inventory
+from vramlab.config.schema import Inventory
+from vramlab.config.units import bytes_to_mib
+from vramlab.experiments.recording import record_run
+from vramlab.experiments.verification import Verification, verify
+from vramlab.live.profiler import profile
+from vramlab.live.stand_ins import build_stand_ins, with_stand_ins
+from vramlab.traces.files import read_trace
+
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="auto (CUDA where it truly works), cuda or cpu-emulated.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command("stand-ins")(stand_ins_command)
+    app.command("profile")(profile_command)
+    app.command("record")(record_command)
+    app.command("verify")(verify_command)
+
+
+def stand_ins_command(
+    models: Annotated[Path, typer.Option("--models", help="Inventory of models.")] = Path(
+        "config/model_config.yaml"
+    ),
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the files; a cache folder without it.")
+    ] = None,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Build ONNX stand-ins of the sizes that an inventory names.
+
+    Example: vramlab stand-ins --models config/model_config.yaml --out build/stand-ins
+    """
+    inventory = load_inventory(models)
+    paths = _build(inventory, out, seed)
+    if as_json:
+        print_json({name: {"path": str(path), "bytes": path.stat().st_size} for name, path in paths.items()})
+        return
+    rows = [
+        (
+            name,
+            f"{inventory[name].vram_size_mb:g} MB",
+            f"{bytes_to_mib(path.stat().st_size):.1f} MB",
+            str(path),
+        )
+        for name, path in paths.items()
+    ]
+    print_table("stand-ins", ["model", "wanted", "built", "file"], rows)
+
+
+def _build(inventory: Inventory, out: Path | None, seed: int) -> dict[str, Path]:
+    total = sum(spec.footprint_bytes for spec in inventory.values())
+    standing: dict[str, int] = {}
+    with tqdm(total=total, desc="stand-ins", unit="B", unit_scale=True, disable=None, leave=False) as bar:
+
+        def progress(name: str, done: int, _: int) -> None:
+            bar.update(done - standing.get(name, 0))
+            standing[name] = done
+
+        return build_stand_ins(inventory, out, seed, progress)
+
+
+def profile_command(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="ONNX files; else the models of --models.")
+    ] = None,
+    models: ModelsOption = None,
+    config: ConfigOption = None,
+    device: DeviceOption = "auto",
+    loads: Annotated[int, typer.Option("--loads", min=1, help="Loads per model and target.")] = 3,
+    runs: Annotated[int, typer.Option("--runs", min=1, help="Runs per model and target.")] = 10,
+    out: Annotated[Path, typer.Option("--out", help="Inventory to write.")] = Path("model_config.yaml"),
+    as_json: JsonOption = False,
+) -> None:
+    """Measure load and inference times of models and write them as an inventory.
+
+    Example: vramlab profile --models config/model_config.yaml --out profiled.yaml
+    """
+    settings, inventory = read_setting(config, models, [], None, of_files=files or [])
+    inventory = with_stand_ins(inventory)
+    with tqdm(total=len(inventory), desc="profile", unit="model", disable=None, leave=False) as bar:
+        profiled, samples = profile(settings, inventory, device, loads, runs, bar.update)
+    write_inventory(profiled, out, comment="Measured by `vramlab profile`; samples stand beside this file.")
+    beside = out.with_suffix(".samples.parquet")
+    with replacing(beside) as temporary:
+        pd.DataFrame(samples).to_parquet(temporary, index=False)
+    log.print(f"written to {out} and {beside}")
+    if as_json:
+        print_json({name: spec.model_dump(mode="json") for name, spec in profiled.items()})
+        return
+    rows = [
+        (
+            name,
+            f"{spec.vram_size_mb:g} MB",
+            milliseconds(spec.load_s),
+            milliseconds(spec.inference_s),
+            milliseconds(spec.cpu_load_s),
+            milliseconds(spec.cpu_inference_s(1.0)),
+        )
+        for name, spec in profiled.items()
+    ]
+    print_table("profile", ["model", "size", "load", "run", "load on CPU", "run on CPU"], rows)
+
+
+def record_command(
+    workload: Annotated[Path, typer.Option("--workload", help="Trace that is played.")],
+    out: Annotated[Path, typer.Option("--out", help="New folder for journal, trace and settings.")],
+    config: ConfigOption = None,
+    models: ModelsOption = None,
+    overrides: SetOption = None,
+    device: DeviceOption = "auto",
+    speed: Annotated[float, typer.Option("--speed", help="Times faster than the trace.")] = 1.0,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Play a trace against live sessions and keep everything that happens.
+
+    Models without a file get stand-ins. Example: vramlab record --config config/scenarios/tight.yaml
+    --workload traces/live_workload.csv --out results/run1
+    """
+    if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
+        raise InputError("--out", "", f"{out}, which is not empty", "a new folder")
+    settings, inventory = read_setting(config, models, overrides)
+    trace = read_trace(workload)
+    inventory = with_stand_ins(inventory)
+    with tqdm(total=len(trace), desc="record", unit="request", disable=None, leave=False) as bar:
+        figures = record_run(trace, settings, inventory, out, device, speed, seed, bar.update)
+    log.print(f"written to {out}; next: vramlab verify {out}")
+    if as_json:
+        print_json(figures)
+        return
+    rows = [
+        ("backend", str(figures["backend"])),
+        *((key.replace("_", " "), count(figures[key])) for key in _COUNTS),
+        ("hit rate", percent(figures["hit_rate"])),
+        *((f"latency {p}", milliseconds(figures[f"latency_{p}_s"])) for p in ("p50", "p95", "p99")),
+    ]
+    print_table(f"live run of {workload}", ["", ""], rows)
+
+
+_COUNTS = (
+    "requests",
+    "hits",
+    "cold_starts",
+    "waits",
+    "fallbacks",
+    "refused",
+    "cache_hits",
+    "loads",
+    "evictions",
+)
+
+
+def verify_command(
+    run: Annotated[Path, typer.Argument(help="Folder that `vramlab record` wrote.")],
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Replay a live journal in lock-step, then simulate the run and show live beside simulated.
+
+    Exit status 1 if a decision differs. Example: vramlab verify results/run1
+    """
+    result = verify(run, seed)
+    if as_json:
+        print_json(result.document())
+    else:
+        show_verification(result)
+    if result.lockstep.differences:
+        raise typer.Exit(1)
+
+
+def show_verification(result: Verification) -> None:
+    """Print what a verification found."""
+    report = result.lockstep
+    if report.differences:
+        print(f"lock-step: DIFFERENT. {report.differences[0]}")
+    else:
+        print(f"lock-step: all {report.decisions:,} decisions and {report.lines:,} journal lines are equal")
+    rows = [
+        (label, show(result.live[key]), show(result.simulated[key]), _error(result, key))
+        for label, key, show in _FIDELITY
+    ]
+    header = ["", f"live ({result.live['backend']})", "simulated", "error"]
+    print_table("live beside simulated", header, rows)
+
+
+_FIDELITY = (
+    ("requests", "requests", count),
+    ("hit rate", "hit_rate", percent),
+    ("cold starts", "cold_starts", count),
+    ("joined a load", "waits", count),
+    ("CPU fallbacks", "fallbacks", count),
+    ("loads", "loads", count),
+    ("evictions", "evictions", count),
+    ("latency mean", "latency_mean_s", milliseconds),
+    ("latency p50", "latency_p50_s", milliseconds),
+    ("latency p95", "latency_p95_s", milliseconds),
+    ("latency p99", "latency_p99_s", milliseconds),
+)
+
+
+def _error(result: Verification, key: str) -> str:
+    live, simulated = result.live[key], result.simulated[key]
+    if live is None or simulated is None:
+        return "-"
+    if key == "hit_rate":
+        return f"{100 * (simulated - live):+.2f} points"
+    return f"{100 * (simulated / live - 1):+.1f} %" if live else ("0" if simulated == live else "-")

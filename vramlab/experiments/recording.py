@@ -1,0 +1,52 @@
+"""A live run and its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vramlab import __version__
+from vramlab.analysis.metrics import metrics
+from vramlab.config.loading import fingerprint, write_config, write_inventory
+from vramlab.config.schema import Inventory, VramConfig
+from vramlab.engine.journal import read_journal
+from vramlab.experiments.run_folder import journal_trace, write_json
+from vramlab.live.recording import record
+from vramlab.traces.files import write_trace
+from vramlab.traces.trace import Trace
+
+
+def record_run(
+    trace: Trace,
+    config: VramConfig,
+    inventory: Inventory,
+    out: Path,
+    device: str = "auto",
+    speed: float = 1.0,
+    seed: int = 0,
+    done: Callable[[], object] | None = None,
+) -> dict[str, Any]:
+    """Play a trace against live sessions and fill the folder `out` (see :mod:`.run_folder`).
+
+    Returns
+    -------
+    dict
+        The figures of the run, as those of a replay.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    write_config(config, out / "config.yaml", comment="The settings of this run.")
+    write_inventory(inventory, out / "models.yaml", comment="The inventory of this run.")
+    records, environment = record(trace, config, inventory, out / "journal.jsonl", device, speed, seed, done)
+    served = journal_trace(read_journal(out / "journal.jsonl"), str(out / "journal.jsonl"))
+    write_trace(served, out / "trace.csv")
+    environment |= {"vramlab": __version__, "workload_sha256": trace.sha256}
+    write_json(environment, out / "environment.json")
+    return metrics(records, config, inventory) | {
+        "backend": environment["backend"],
+        "policy": config.scoring.policy,
+        "seed": seed,
+        "config_sha256": fingerprint(config),
+        "trace_sha256": served.sha256,
+        "version": __version__,
+    }

@@ -1,0 +1,79 @@
+"""Does the simulator tell the truth? A live run's journal in lock-step, and the run simulated freely."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vramlab.analysis.metrics import metrics
+from vramlab.engine.lockstep import LockstepReport, lockstep
+from vramlab.engine.records import Records
+from vramlab.experiments.replay import replay
+from vramlab.experiments.run_folder import RunFolder, read_run
+
+
+@dataclass(frozen=True, eq=False)
+class Verification:
+    """What a verification found.
+
+    Parameters
+    ----------
+    run : RunFolder
+        The live run.
+    lockstep : LockstepReport
+        Whether every decision came out equal.
+    live, simulated : dict
+        Figures of both, with the keys of ``vramlab replay --json``.
+    live_records, simulated_records : Records
+        Requests of both, in the same order.
+    """
+
+    run: RunFolder
+    lockstep: LockstepReport
+    live: dict[str, Any]
+    simulated: dict[str, Any]
+    live_records: Records
+    simulated_records: Records
+
+    def errors(self) -> dict[str, float | None]:
+        """How far the simulation is off: points for the hit rate, else relative to the live run."""
+        errors: dict[str, float | None] = {
+            "hit_rate_points": 100 * (self.simulated["hit_rate"] - self.live["hit_rate"])
+        }
+        for key in ("latency_p50", "latency_p95", "latency_p99"):
+            errors[f"{key}_relative"] = _relative(self.simulated[f"{key}_s"], self.live[f"{key}_s"])
+        errors["cold_starts_relative"] = _relative(self.simulated["cold_starts"], self.live["cold_starts"])
+        return errors
+
+    def document(self) -> dict[str, Any]:
+        """The keys of ``vramlab verify --json``."""
+        report = self.lockstep
+        return {
+            "lockstep": {
+                "lines": report.lines,
+                "decisions": report.decisions,
+                "differences": [str(difference) for difference in report.differences],
+            },
+            "fidelity": {"live": self.live, "simulated": self.simulated, "error": self.errors()},
+        }
+
+
+def verify(folder: Path | str, seed: int = 0) -> Verification:
+    """Hold a recorded run against the engine and against the simulator.
+
+    Raises
+    ------
+    InputError
+        If the folder is no recording.
+    """
+    run = read_run(folder)
+    report = lockstep(run.journal, run.config, run.inventory)
+    live = metrics(report.records, run.config, run.inventory)
+    live |= {"backend": run.environment.get("backend", "live"), "policy": run.config.scoring.policy}
+    free = replay(run.trace, run.config, run.inventory, "simulate", seed)
+    return Verification(run, report, live, free.figures, report.records, free.records)
+
+
+def _relative(simulated: float | None, live: float | None) -> float | None:
+    return simulated / live - 1 if live and simulated is not None else None

@@ -1,0 +1,65 @@
+"""Where the live driver's sessions come from: ONNX files on a device, and on the CPU as second best."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vramlab.config.errors import InputError
+from vramlab.config.schema import Inventory, VramConfig
+from vramlab.engine.effects import MemoryReading, Target
+from vramlab.live.devices import choose_device, describe
+from vramlab.live.sessions import Session, make_inputs, make_session
+
+
+class OnnxBackend:
+    """Makes onnxruntime sessions of the models of an inventory.
+
+    Parameters
+    ----------
+    config : VramConfig
+        Gives the emulated device its budget, and says whether a load ends with a first run
+        (``serving.warm_up``).
+    inventory : dict of str to ModelSpec
+        Every model with the ``path`` of its file.
+    device : str
+        ``auto``, ``cuda`` or ``cpu-emulated``.
+
+    Raises
+    ------
+    InputError
+        For a model without a file, or a device that is not to be had.
+    """
+
+    def __init__(self, config: VramConfig, inventory: Inventory, device: str = "auto") -> None:
+        for name, spec in inventory.items():
+            if spec.path is None:
+                raise InputError("inventory", f"models.{name}.path", "nothing", "the path of its ONNX file")
+        self.device = choose_device(
+            device, budget_bytes=config.budget_bytes, overhead_bytes=config.overhead_bytes
+        )
+        self._inventory = inventory
+        self._warm_up = config.serving.warm_up
+
+    def open(self, model: str, target: Target) -> Session:
+        """Make a session, and run it once if that is the setting; blocks."""
+        spec = self._inventory[model]
+        assert spec.path is not None
+        session = make_session(spec.path, spec, self.device if target is Target.GPU else None)
+        if self._warm_up:
+            try:
+                session.run(make_inputs(session, 1, np.random.default_rng(0)))
+            except BaseException:
+                session.close()
+                raise
+        return session
+
+    def memory(self) -> MemoryReading:
+        """What the device says of its memory."""
+        memory = self.device.memory()
+        return MemoryReading(memory.total_bytes, memory.used_bytes)
+
+    def describe(self) -> dict[str, Any]:
+        """Device, versions and cores, in plain values."""
+        return describe(self.device) | {"backend": self.device.label}
