@@ -76,7 +76,8 @@ class ZoneConfig(Section):
     ``eviction_policy`` says who may be evicted at all: ``never`` nobody; ``reluctant_lru`` nobody of higher
     priority than the requester; ``aggressive_lru`` anybody who is not critical, in use or inside
     ``min_retention_time`` (seconds since loading). ``borrowers`` lists the priorities whose models may be
-    placed here as guests when their own zone has no room.
+    placed here as guests when their own zone has no room. ``reserved_models`` have this zone as their home
+    where the inventory names none, and are loaded at start.
     """
 
     size_mb: Positive
@@ -137,14 +138,15 @@ class ScoringConfig(Section):
     """Which models leave first.
 
     ``victims`` says how the victims of one load are chosen: ``in_order`` takes them strictly in the order
-    of the policy; ``pruned`` drops those that the later ones make unnecessary; ``auto`` is ``in_order`` for
-    the queue disciplines (lru, fifo, lfu), whose definition the order is, and ``pruned`` for scores.
+    of the policy; ``pruned`` drops those that the later ones make unnecessary; ``exact`` takes the set of the
+    least total score (:mod:`vramlab.allocator.exact`); ``auto`` is ``in_order`` for the queue disciplines
+    (lru, fifo, lfu), whose definition the order is, and ``pruned`` for scores.
     """
 
     policy: str = "seed_fixed"
     weights: ScoreWeights = ScoreWeights()
     priority_weights: PriorityWeights = PriorityWeights()
-    victims: Literal["auto", "in_order", "pruned"] = "auto"
+    victims: Literal["auto", "in_order", "pruned", "exact"] = "auto"
 
 
 class AdmissionByPriority(Section):
@@ -185,7 +187,7 @@ class ServingConfig(Section):
 
     ``on_miss`` is ``wait`` (load, then run) or ``cpu_while_loading`` (answer from the CPU while the load
     runs). ``release_timeout_ms`` bounds the waiting of a request that may not run on the CPU while models
-    in use stand in its way.
+    in use stand in its way. ``warm_up``: a load ends with a first run, which is slower than the later ones.
     """
 
     gpu_streams: Count = 1
@@ -194,6 +196,7 @@ class ServingConfig(Section):
     on_miss: Literal["wait", "cpu_while_loading"] = "wait"
     unload_time_ms: NonNegative = 1
     release_timeout_ms: Positive = 30_000
+    warm_up: bool = True
 
 
 class VramConfig(Section):
@@ -307,10 +310,23 @@ Inventory = dict[str, ModelSpec]
 """Model name to spec, in the order of the file."""
 
 
-def zone_of(spec: ModelSpec, config: VramConfig) -> str:
-    """Target zone of a model: its own ``zone`` if given, else by priority (DESIGN, "Zones")."""
+def zone_of(spec: ModelSpec, config: VramConfig, name: str | None = None) -> str:
+    """Target zone of a model: its own ``zone`` if given, else the one that reserves it, else by priority.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The model.
+    config : VramConfig
+        The zones.
+    name : str, optional
+        The model's name, by which ``reserved_models`` knows it.
+    """
     if spec.zone is not None:
         return spec.zone
+    for zone_name, zone in config.zones.items():
+        if name in zone.reserved_models:
+            return zone_name
     for name in ZONES_BY_PRIORITY[spec.priority]:
         if name in config.zones:
             return name
