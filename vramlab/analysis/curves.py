@@ -1,0 +1,61 @@
+"""What more memory would buy: hit rate and load cost over capacity, for LRU and for the offline optimum."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import pandas as pd
+
+from vramlab.analysis.bounds import offline_bound
+from vramlab.analysis.intervals import model_sizes
+from vramlab.analysis.schedules import round_schedule
+from vramlab.config.schema import Inventory
+from vramlab.traces.trace import Trace
+
+
+def capacity_curve(trace: Trace, inventory: Inventory, capacities_bytes: Sequence[int]) -> pd.DataFrame:
+    """Hit rate and load cost of LRU and of the offline optimum at each capacity.
+
+    Returns
+    -------
+    DataFrame
+        Rows ``policy`` (``lru``; ``optimum`` for the lower bound on load cost, with the hit rate of the
+        schedule rounded from it; ``schedule`` for that schedule), ``capacity_bytes``, ``hit_rate``,
+        ``load_cost_s``.
+    """
+    rows = []
+    for capacity in capacities_bytes:
+        hit_rate, cost = lru(trace, inventory, capacity)
+        rows.append(("lru", capacity, hit_rate, cost))
+        bound = offline_bound(trace, inventory, capacity)
+        schedule = round_schedule(bound, trace, inventory)
+        rows.append(("schedule", capacity, schedule.hit_rate, schedule.load_cost_s))
+        rows.append(("optimum", capacity, schedule.hit_rate, bound.load_cost_s))
+    return pd.DataFrame(rows, columns=["policy", "capacity_bytes", "hit_rate", "load_cost_s"])
+
+
+def lru(trace: Trace, inventory: Inventory, capacity_bytes: int) -> tuple[float, float]:
+    """Hit rate and load cost in seconds of plain LRU, one memory, no service times.
+
+    Written apart from the allocator, so that each can check the other. A model larger than the memory is
+    missed each time, costs a load, and moves nothing.
+    """
+    sizes, loads = (values.tolist() for values in model_sizes(trace, inventory))
+    held: OrderedDict[int, float] = OrderedDict()
+    free = float(capacity_bytes)
+    hits, cost = 0, 0.0
+    for model in trace.model_codes.tolist():
+        if model in held:
+            held.move_to_end(model)
+            hits += 1
+            continue
+        cost += loads[model]
+        size = sizes[model]
+        if size > capacity_bytes:
+            continue
+        while free < size:
+            free += held.popitem(last=False)[1]
+        held[model] = size
+        free -= size
+    return hits / len(trace), cost

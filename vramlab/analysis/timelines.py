@@ -1,0 +1,223 @@
+"""Plots of one run over time: who was in VRAM when, how much of it was held, and where it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from vramlab.analysis import style
+from vramlab.config.errors import InputError
+from vramlab.engine.records import Records
+
+
+class Stay(NamedTuple):
+    """One stay of a model in VRAM: loading from `load_s`, resident from `from_s` to `to_s`, in seconds.
+
+    ``evicted`` is False where the run ended first.
+    """
+
+    model: str
+    zone: str
+    load_s: float
+    from_s: float
+    to_s: float
+    evicted: bool
+
+
+def stays(records: Records) -> list[Stay]:
+    """All stays of a run, from its loads and evictions, in order of loading."""
+    end = _end_s(records)
+    leaving: dict[str, list[float]] = {}
+    for eviction in records.evictions:
+        leaving.setdefault(eviction.model, []).append(eviction.time_s)
+    taken = dict.fromkeys(leaving, 0)
+    found = []
+    # a model's stays never overlap, so its n-th eviction ends the n-th stay that began before it
+    for load in sorted(records.loads, key=lambda load: (load.start_s, load.end_s)):
+        if load.error or load.reason == "bypass":
+            continue
+        times, index = leaving.get(load.model, []), taken.get(load.model, 0)
+        evicted = index < len(times)
+        if evicted:
+            taken[load.model] = index + 1
+        to = times[index] if evicted else max(end, load.end_s)
+        found.append(Stay(load.model, load.zone, load.start_s, load.end_s, to, evicted))
+    return found
+
+
+def residency_timeline(
+    records: Records,
+    ax: Axes | None = None,
+    models: Sequence[str] | None = None,
+    most: int = 20,
+    title: str = "",
+) -> Axes:
+    """Who was in VRAM when: a bar per stay in its zone's colour, pale while loading, evictions marked.
+
+    Ticks under a bar are the requests for the model that found it, crosses those that did not.
+
+    Parameters
+    ----------
+    models : sequence of str, optional
+        Rows from top to bottom; by default the `most` most requested.
+    """
+    codes = records.model_codes
+    if models is None:
+        order = np.argsort(-np.bincount(codes, minlength=len(records.model_names)), kind="stable")
+        models = [records.model_names[index] for index in order[:most]]
+    rows = {name: len(models) - 1 - index for index, name in enumerate(models)}
+    zones = {zone: style.colour(index) for index, zone in enumerate(records.zone_names)}
+    ax = style.axes(ax, width=9, height=1.6 + 0.3 * len(rows))
+    start, end = float(records.arrival_s[0]), _end_s(records)
+    unit, unit_name = style.time_unit(end - start)
+    shown = [stay for stay in stays(records) if stay.model in rows]
+    for stay in shown:
+        y, colour = rows[stay.model], zones.get(stay.zone, style.QUIET)
+        bar = {"y": y + 0.08, "height": 0.52, "color": colour, "linewidth": 0}
+        ax.barh(left=stay.load_s / unit, width=(stay.from_s - stay.load_s) / unit, alpha=0.35, **bar)
+        ax.barh(left=stay.from_s / unit, width=(stay.to_s - stay.from_s) / unit, **bar)
+    many = len(shown) > 400
+    size = 3.0 if many else 5.0
+    loads = [(stay.load_s / unit, rows[stay.model] + 0.08) for stay in shown]
+    gone = [(stay.to_s / unit, rows[stay.model] + 0.08) for stay in shown if stay.evicted]
+    for points, marker, colour in ((loads, ">", style.INK), (gone, "x", style.OPTIMUM)):
+        if points:
+            ax.plot(*zip(*points, strict=True), linestyle="", marker=marker, markersize=size, color=colour,
+                    markeredgewidth=1.4 if marker == "x" else 0)  # fmt: skip
+    _requests(ax, records, rows, unit)
+    ax.set_yticks(list(rows.values()), list(rows))
+    ax.set_ylim(-0.7, len(rows) - 0.3)
+    ax.set_xlim(start / unit, end / unit)
+    ax.set_xlabel(f"Time ({unit_name})")
+    style.grid(ax, "x")
+    used = {stay.zone for stay in shown}
+    marks = [
+        Patch(color=colour, label=f"resident in {zone}") for zone, colour in zones.items() if zone in used
+    ]
+    marks += [
+        Patch(color=style.QUIET, alpha=0.35, label="loading"),
+        Line2D([], [], linestyle="", marker=">", color=style.INK, markersize=5, label="load begins"),
+        Line2D([], [], linestyle="", marker="x", color=style.OPTIMUM, markersize=5, markeredgewidth=1.4,
+               label="eviction"),
+        Line2D([], [], linestyle="", marker="|", color=style.INK, markersize=6, label="request"),
+    ]  # fmt: skip
+    style.legend(ax, outside=True, handles=marks)
+    style.title(ax, title)
+    return ax
+
+
+def vram_use(
+    records: Records,
+    ax: Axes | None = None,
+    zone_caps_bytes: Mapping[str, int] | None = None,
+    budget_bytes: int | None = None,
+    title: str = "",
+) -> Axes:
+    """Bytes held over time, zones stacked; the sum of the caps or the budget as a line.
+
+    Long runs are drawn as the mean over slices of time, with the most ever held as a line above.
+    """
+    if not records.usage:
+        raise InputError("plot", "usage", "no records", "a run that recorded its memory use")
+    times = np.array([row.time_s for row in records.usage])
+    held = np.array([row.held_bytes for row in records.usage], dtype=float).T
+    end = max(_end_s(records), times[-1])
+    top = max(held.sum(axis=0).max(), budget_bytes or 0)
+    unit, unit_name = style.bytes_unit(top)
+    per, per_name = style.time_unit(end - times[0])
+    ax = style.axes(ax, width=9, height=3.6)
+    slices = 600
+    peak = None
+    if len(times) > 3 * slices:
+        edges = np.linspace(times[0], end, slices + 1)
+        peak = _slice_peak(times, held.sum(axis=0), edges)
+        held = np.array([_slice_mean(times, row, edges) for row in held])
+        times = edges[:-1]
+    drawn = np.append(times, end) / per
+    ax.stackplot(
+        drawn, np.column_stack([held, held[:, -1]]) / unit, step="post", labels=records.zone_names,
+        colors=[style.colour(index) for index in range(len(records.zone_names))], alpha=0.85, linewidth=0,
+    )  # fmt: skip
+    if peak is not None:
+        ax.step(drawn, np.append(peak, peak[-1]) / unit, where="post", color=style.INK, linewidth=0.7,
+                label="most in the slice")  # fmt: skip
+    if zone_caps_bytes:
+        stacked = np.cumsum([zone_caps_bytes[zone] for zone in records.zone_names]) / unit
+        for index, cap in enumerate(stacked):
+            ax.axhline(cap, color=style.colour(index), linestyle=":", linewidth=1.3)
+    if budget_bytes is not None:
+        ax.axhline(budget_bytes / unit, color=style.OPTIMUM, linestyle="--", linewidth=1.6, label="budget")
+    ax.set_xlim(drawn[0], drawn[-1])
+    ax.set_ylim(0, 1.08 * top / unit)
+    ax.set_xlabel(f"Time ({per_name})")
+    ax.set_ylabel(f"VRAM held ({unit_name})")
+    style.grid(ax, "y")
+    style.legend(ax, outside=True)
+    style.title(ax, title)
+    return ax
+
+
+def memory_map(extents: pd.DataFrame, ax: Axes | None = None, title: str = "") -> Axes:
+    """Where the models lie: one bar per zone, one block per extent, holes left white.
+
+    Parameters
+    ----------
+    extents : DataFrame
+        Columns ``zone``, ``model`` (None for a hole), ``offset_bytes``, ``size_bytes``.
+    """
+    zones = list(dict.fromkeys(extents["zone"]))
+    models = list(dict.fromkeys(extents["model"].dropna()))
+    widest = float((extents["offset_bytes"] + extents["size_bytes"]).max())
+    unit, unit_name = style.bytes_unit(widest)
+    ax = style.axes(ax, width=9, height=1.2 + 0.6 * len(zones))
+    for row in extents.itertuples():
+        y = len(zones) - 1 - zones.index(row.zone)
+        hole = not isinstance(row.model, str)
+        colour = "white" if hole else style.colour(models.index(row.model))
+        left, width = row.offset_bytes / unit, row.size_bytes / unit
+        ax.barh(y, width, left=left, height=0.7, color=colour, edgecolor=style.QUIET if hole else "white",
+                hatch="////" if hole else None, linewidth=0.8)  # fmt: skip
+        text = "free" if hole else row.model
+        if width > 0.011 * len(text) * widest / unit:
+            dark = colour in (style.PALETTE[0], style.PALETTE[2], style.PALETTE[5])
+            ax.text(left + width / 2, y, text, ha="center", va="center", fontsize=8,
+                    color="white" if dark else style.INK,
+                    bbox={"color": "white", "pad": 1} if hole else None)  # fmt: skip
+    ax.set_yticks(range(len(zones) - 1, -1, -1), zones)
+    ax.set_xlim(0, widest / unit)
+    ax.set_xlabel(f"Offset in the zone ({unit_name})")
+    style.title(ax, title)
+    return ax
+
+
+def _requests(ax: Axes, records: Records, rows: Mapping[str, int], unit: float) -> None:
+    lanes = np.array([rows.get(name, -1) for name in records.model_names])[records.model_codes]
+    shown = lanes >= 0
+    ax.vlines(
+        records.arrival_s[shown] / unit, lanes[shown] - 0.36, lanes[shown] - 0.22, color=style.INK,
+        linewidth=0.6, alpha=1.0 if shown.sum() < 1000 else 0.35,
+    )  # fmt: skip
+
+
+def _end_s(records: Records) -> float:
+    return float(np.nanmax(np.concatenate([records.finish_s, records.arrival_s[-1:]])))
+
+
+def _slice_mean(times: np.ndarray, values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Mean over time of a step function between consecutive `edges`."""
+    spans = np.diff(np.append(times, edges[-1]))
+    area = np.concatenate([[0.0], np.cumsum(values * spans)])
+    return np.diff(np.interp(edges, np.append(times, edges[-1]), area)) / np.diff(edges)
+
+
+def _slice_peak(times: np.ndarray, values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Most that a step function reaches between consecutive `edges`."""
+    first = np.maximum(np.searchsorted(times, edges[:-1], side="right") - 1, 0)
+    last = np.maximum(np.searchsorted(times, edges[1:], side="left"), first + 1)
+    return np.array([values[a:b].max() for a, b in zip(first, last, strict=True)])
