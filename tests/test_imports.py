@@ -19,13 +19,8 @@ MAY_IMPORT = {
     "experiments": {
         "config", "allocator", "engine", "traces", "analysis", "prediction", "simulation", "live"
     },
-    "widgets": {
-        "config", "allocator", "engine", "traces", "analysis", "prediction", "simulation", "live", "experiments"
-    },
-    "cli": {
-        "config", "allocator", "engine", "traces", "analysis", "prediction", "simulation", "live", "experiments"
-    },
 }  # fmt: skip
+MAY_IMPORT["widgets"] = MAY_IMPORT["cli"] = {*MAY_IMPORT["experiments"], "experiments"}
 
 
 def imported(path: Path) -> set[str]:

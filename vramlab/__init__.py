@@ -1,3 +1,50 @@
-"""vramlab: which models stay in VRAM, decided by evidence."""
+"""vramlab: which models stay in VRAM?
+
+>>> import vramlab
+>>> result = vramlab.compare("traces/synthetic_tight.csv.gz", "config/scenarios/tight.yaml")
+>>> result.frame()[["policy", "hit_rate", "load_cost_s", "gap_closed"]]
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from vramlab.config.loading import load_config, load_inventory
+    from vramlab.experiments.comparison import compare
+    from vramlab.experiments.replay import replay
+    from vramlab.experiments.replay import replay as simulate
+    from vramlab.experiments.verification import verify
+    from vramlab.live.runtime import LiveRuntime
+    from vramlab.traces.files import read_trace as load_trace
+
+# Looked up when first used, so that `import vramlab` and the simulator do not load ONNX Runtime.
+_HOMES = {
+    "LiveRuntime": ("vramlab.live.runtime", "LiveRuntime"),
+    "compare": ("vramlab.experiments.comparison", "compare"),
+    "load_config": ("vramlab.config.loading", "load_config"),
+    "load_inventory": ("vramlab.config.loading", "load_inventory"),
+    "load_trace": ("vramlab.traces.files", "read_trace"),
+    "replay": ("vramlab.experiments.replay", "replay"),
+    "simulate": ("vramlab.experiments.replay", "replay"),
+    "verify": ("vramlab.experiments.verification", "verify"),
+}
+
+__all__ = [
+    "LiveRuntime",
+    "compare",
+    "load_config",
+    "load_inventory",
+    "load_trace",
+    "replay",
+    "simulate",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vramlab' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)

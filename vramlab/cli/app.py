@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from vramlab import __version__
-from vramlab.cli import live, replaying, traces
+from vramlab.cli import demo, live, replaying, traces
 from vramlab.config.errors import InputError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ _UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]  # type: i
 replaying.register(app)
 live.register(app)
 traces.register(app)
+demo.register(app)
 
 
 def _show_version(wanted: bool) -> None:

@@ -21,7 +21,7 @@ from vramlab.cli.replaying import show_comparison
 from vramlab.config.errors import InputError
 from vramlab.config.loading import load_config, load_inventory
 from vramlab.config.units import bytes_to_mib
-from vramlab.experiments.comparison import Comparison, compare
+from vramlab.experiments.comparison import DEFAULT_POLICIES, Comparison, compare
 from vramlab.experiments.recording import record_run
 from vramlab.experiments.verification import Verification, verify
 from vramlab.live.profiler import profile
@@ -33,7 +33,6 @@ SCENARIO = ROOT / "config" / "scenarios" / "tight.yaml"
 MODELS = ROOT / "config" / "model_config.yaml"
 WORKLOAD = ROOT / "traces" / "live_workload.csv"
 TRACE = ROOT / "traces" / "synthetic_tight.csv.gz"
-POLICIES = ("seed", "seed_fixed", "lru", "lfu", "fifo", "gdsf")
 # Where ArcFace, AdaFace and FaceNet do not fit together, whatever the zones; every miss loads.
 COMPARED = ("fallback.cpu_fallback_enabled=false", "caching.enable_result_caching=false")
 
@@ -80,8 +79,8 @@ def _live(folder: Path, device: str) -> Verification:
     with tqdm(total=len(trace), desc="record", unit="request", disable=None, leave=False) as bar:
         figures = record_run(trace, config, inventory, run, device, done=bar.update)
     out.print(
-        f"{figures['requests']:,} requests served in {trace.duration_s:.0f} s on backend {figures['backend']}: "
-        f"{figures['loads']} loads, {figures['evictions']} evictions"
+        f"{figures['requests']:,} requests served in {trace.duration_s:.0f} s on backend "
+        f"{figures['backend']}: {figures['loads']} loads, {figures['evictions']} evictions"
     )
     out.rule("2  the same requests in the simulator")
     verification = verify(run)
@@ -93,8 +92,8 @@ def _compared() -> Comparison:
     out.rule("3  which eviction policy?")
     trace = read_trace(TRACE)
     config = load_config(SCENARIO, COMPARED)
-    with tqdm(total=len(POLICIES) + 1, desc="compare", unit="run", disable=None, leave=False) as bar:
-        comparison = compare(trace, config, load_inventory(MODELS), POLICIES, done=bar.update)
+    with tqdm(total=len(DEFAULT_POLICIES) + 1, desc="compare", unit="run", disable=None, leave=False) as bar:
+        comparison = compare(trace, config, load_inventory(MODELS), done=bar.update)
     title = (
         f"{len(trace):,} requests of {TRACE.relative_to(ROOT)}, simulated under {SCENARIO.relative_to(ROOT)}"
     )
@@ -129,7 +128,7 @@ def _next(folder: Path) -> None:
     run = folder / "run"
     shown = run.relative_to(Path.cwd()) if run.is_relative_to(Path.cwd()) else run
     out.print(f"""\
-  make lab                                      notebooks/01_record_and_replay.ipynb tells this story with plots
+  make lab        # notebooks/01_record_and_replay.ipynb tells this story with plots
   .venv/bin/vramlab verify {shown}
   .venv/bin/vramlab compare traces/synthetic_tight.csv.gz --config config/scenarios/tight.yaml --policies all
   .venv/bin/vramlab replay YOUR_TRACE.csv --config config/vram_config.yaml --models YOUR_MODELS.yaml""")

@@ -9,13 +9,14 @@ import pandas as pd
 import typer
 from tqdm import tqdm
 
-from vramlab.cli.inputs import ConfigOption, JsonOption, ModelsOption, SeedOption, SetOption, read_setting
+from vramlab.cli.inputs import ConfigOption, JsonOption, ModelsOption, SeedOption, SetOption, changes
 from vramlab.cli.output import count, log, milliseconds, percent, print_json, print_table
 from vramlab.config.errors import InputError
 from vramlab.config.files import replacing
 from vramlab.config.loading import load_inventory, write_inventory
 from vramlab.config.schema import Inventory
 from vramlab.config.units import bytes_to_mib
+from vramlab.experiments.inputs import inventory_of_files, resolve_settings
 from vramlab.experiments.recording import record_run
 from vramlab.experiments.verification import Verification, verify
 from vramlab.live.profiler import profile
@@ -94,7 +95,8 @@ def profile_command(
 
     Example: vramlab profile --models config/model_config.yaml --out profiled.yaml
     """
-    settings, inventory = read_setting(config, models, [], None, of_files=files or [])
+    known = inventory_of_files(files) if files else models
+    settings, inventory = resolve_settings(config, known)
     inventory = with_stand_ins(inventory)
     with tqdm(total=len(inventory), desc="profile", unit="model", disable=None, leave=False) as bar:
         profiled, samples = profile(settings, inventory, device, loads, runs, bar.update)
@@ -138,7 +140,7 @@ def record_command(
     """
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         raise InputError("--out", "", f"{out}, which is not empty", "a new folder")
-    settings, inventory = read_setting(config, models, overrides)
+    settings, inventory = resolve_settings(config, models, changes(overrides))
     trace = read_trace(workload)
     inventory = with_stand_ins(inventory)
     with tqdm(total=len(trace), desc="record", unit="request", disable=None, leave=False) as bar:

@@ -18,11 +18,12 @@ from vramlab.cli.inputs import (
     SeedOption,
     SetOption,
     TraceArgument,
-    read_inputs,
+    changes,
 )
 from vramlab.cli.output import count, log, mebibytes, milliseconds, percent, print_json, print_table, seconds
 from vramlab.config.units import mib_to_bytes
-from vramlab.experiments.comparison import Comparison, compare
+from vramlab.experiments.comparison import DEFAULT_POLICIES, Comparison, compare
+from vramlab.experiments.inputs import resolve_settings, resolve_trace
 from vramlab.experiments.replay import Replay, replay
 from vramlab.experiments.run_folder import write_replay
 
@@ -30,8 +31,6 @@ ModeOption = Annotated[
     Literal["simulate", "decide"],
     typer.Option("--mode", help="simulate: queues and service times. decide: the allocator alone."),
 ]
-
-DEFAULT_POLICIES = "seed,seed_fixed,lru,lfu,fifo,gdsf"
 
 
 def register(app: typer.Typer) -> None:
@@ -56,8 +55,8 @@ def replay_command(
 
     Example: vramlab replay traces/synthetic_tight.csv.gz --config config/scenarios/tight.yaml --policy lru
     """
-    requests, settings, inventory = read_inputs(trace, config, models, overrides, policy)
-    result = replay(requests, settings, inventory, mode, seed, journal=out is not None and mode == "simulate")
+    keep_journal = out is not None and mode == "simulate"
+    result = replay(trace, config, models, mode, seed, keep_journal, changes(overrides, policy))
     if out is not None:
         write_replay(result, out)
         log.print(f"written to {out}")
@@ -71,7 +70,7 @@ def compare_command(
     trace: TraceArgument,
     policies: Annotated[
         str, typer.Option("--policies", help="Names with commas between, or `all`.")
-    ] = DEFAULT_POLICIES,
+    ] = ",".join(DEFAULT_POLICIES),
     config: ConfigOption = None,
     models: ModelsOption = None,
     overrides: SetOption = None,
@@ -85,9 +84,9 @@ def compare_command(
     --policies seed,seed_fixed,lru,gdsf
     """
     names = policy_names() if policies == "all" else [name.strip() for name in policies.split(",")]
-    requests, settings, inventory = read_inputs(trace, config, models, overrides)
     with tqdm(total=len(names) + 1, desc="compare", unit="run", disable=None, leave=False) as progress:
-        result = compare(requests, settings, inventory, names, mode, seed, done=progress.update)
+        done = progress.update
+        result = compare(trace, config, models, names, mode, seed, changes(overrides), done)
     if as_json:
         print_json(result.document())
     else:
@@ -111,8 +110,8 @@ def bound_command(
 
     Example: vramlab bound traces/synthetic_tight.csv.gz --capacity-mb 400 --models config/model_config.yaml
     """
-    requests, _, inventory = read_inputs(trace, config, models)
-    result = offline_bound(requests, inventory, mib_to_bytes(capacity_mb), admission)
+    _, inventory = resolve_settings(config, models)
+    result = offline_bound(resolve_trace(trace), inventory, mib_to_bytes(capacity_mb), admission)
     if as_json:
         print_json(bound_document(result))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,8 +14,11 @@ from vramlab.analysis.bounds import Bound, offline_bound
 from vramlab.config.errors import InputError
 from vramlab.config.loading import with_overrides
 from vramlab.config.schema import Inventory, VramConfig
+from vramlab.experiments.inputs import resolve_settings, resolve_trace
 from vramlab.experiments.replay import Mode, Replay, flat, replay
 from vramlab.traces.trace import Trace
+
+DEFAULT_POLICIES = ("seed", "seed_fixed", "lru", "lfu", "fifo", "gdsf")
 
 # What is always loaded has its place set apart; in what remains it takes next to nothing and costs nothing.
 _COSTLESS = {"load_time_ms": 0.0, "vram_size_mb": 1e-6, "workspace_mb": 0.0}
@@ -53,19 +57,20 @@ class Comparison:
 
 
 def compare(
-    trace: Trace,
-    config: VramConfig,
-    inventory: Inventory,
-    policies: Sequence[str],
+    trace: Trace | Path | str,
+    config: VramConfig | Path | str | None = None,
+    models: Inventory | Path | str | None = None,
+    policies: Sequence[str] = DEFAULT_POLICIES,
     mode: Mode = "simulate",
     seed: int = 0,
+    overrides: Sequence[str] = (),
     done: Callable[[], object] | None = None,
 ) -> Comparison:
     """Replay a trace once per policy, all else equal, and bound what any policy could have reached.
 
     Parameters
     ----------
-    trace, config, inventory, mode, seed
+    trace, config, models, mode, seed, overrides
         As for :func:`~vramlab.experiments.replay.replay`.
     policies : sequence of str
         Names as for ``scoring.policy``.
@@ -79,6 +84,8 @@ def compare(
     """
     if not policies:
         raise InputError("policies", "", "none", "at least one policy")
+    trace = resolve_trace(trace)
+    config, inventory = resolve_settings(config, models, overrides)
     settings = {name: with_overrides(config, [f"scoring.policy={name}"]) for name in [*policies, "lru"]}
     for setting in settings.values():  # an unknown name is an error before the first run, not after it
         Allocator(setting, {})

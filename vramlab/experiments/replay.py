@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
@@ -14,6 +16,7 @@ from vramlab.config.loading import fingerprint
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.journal import Journal
 from vramlab.engine.records import Records
+from vramlab.experiments.inputs import resolve_settings, resolve_trace
 from vramlab.simulation.decide import decide
 from vramlab.simulation.driver import simulate
 from vramlab.traces.trace import Trace
@@ -48,23 +51,23 @@ class Replay:
 
 
 def replay(
-    trace: Trace,
-    config: VramConfig,
-    inventory: Inventory,
+    trace: Trace | Path | str,
+    config: VramConfig | Path | str | None = None,
+    models: Inventory | Path | str | None = None,
     mode: Mode = "simulate",
     seed: int = 0,
     journal: bool = False,
+    overrides: Sequence[str] = (),
 ) -> Replay:
     """Replay a trace under one configuration.
 
     Parameters
     ----------
-    trace : Trace
-        Requests.
-    config : VramConfig
-        Settings.
-    inventory : dict of str to ModelSpec
-        Models.
+    trace : Trace, Path or str
+        Requests, or their file.
+    config, models, overrides
+        Settings and inventory, or their files, and ``dotted.key=value`` changes; see
+        :func:`~vramlab.experiments.inputs.resolve_settings`.
     mode : str
         ``simulate``: the engine on simulated time, with queues and service times. ``decide``: the allocator
         alone, every load instant.
@@ -72,7 +75,14 @@ def replay(
         Of whatever is random in the run.
     journal : bool
         Keep the journal (``simulate`` only).
+
+    Raises
+    ------
+    InputError
+        For bad input, with file, key, what was found and what was expected.
     """
+    trace = resolve_trace(trace)
+    config, inventory = resolve_settings(config, models, overrides)
     book = Journal() if journal else None
     begin = time.perf_counter()
     if mode == "simulate":

@@ -1,0 +1,82 @@
+"""Trace, configuration and inventory of an experiment: given as objects, or as the files that hold them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from vramlab.config.errors import InputError
+from vramlab.config.loading import check_fit, load_inventory, load_scenario, with_overrides
+from vramlab.config.schema import Inventory, ModelSpec, Priority, VramConfig
+from vramlab.config.units import MIB
+from vramlab.traces.files import read_trace
+from vramlab.traces.trace import Trace
+
+DEFAULT_INVENTORY = Path("config/model_config.yaml")
+
+
+def resolve_trace(trace: Trace | Path | str) -> Trace:
+    """A trace, read if it is a path."""
+    return trace if isinstance(trace, Trace) else read_trace(trace)
+
+
+def resolve_settings(
+    config: VramConfig | Path | str | None = None,
+    models: Inventory | Path | str | None = None,
+    overrides: Iterable[str] = (),
+) -> tuple[VramConfig, Inventory]:
+    """Configuration and inventory that belong together.
+
+    Parameters
+    ----------
+    config : VramConfig, Path, str or None
+        Configuration or scenario file; None for the specification's values.
+    models : dict of str to ModelSpec, Path, str or None
+        Inventory; None for the one that the scenario names, else ``config/model_config.yaml`` in the current
+        folder.
+    overrides : iterable of str
+        ``dotted.key=value`` below ``vram_management``.
+
+    Raises
+    ------
+    InputError
+        For bad files or settings, settings that do not go together, or if there is no inventory.
+    """
+    source, beside = "configuration", None
+    if isinstance(config, str | Path):
+        scenario = load_scenario(config, overrides)
+        settings, source, beside = scenario.config, str(config), scenario.models_path
+    else:
+        settings = with_overrides(config or VramConfig(), overrides)
+    if isinstance(models, dict):
+        inventory, models_source = models, "inventory"
+    else:
+        path = models or beside or (DEFAULT_INVENTORY if DEFAULT_INVENTORY.exists() else None)
+        if path is None:
+            raise InputError("models", "", "no inventory", "a file of models, or a scenario that names one")
+        inventory, models_source = load_inventory(path), str(path)
+    check_fit(settings, inventory, source, models_source)
+    return settings, inventory
+
+
+def inventory_of_files(files: Sequence[Path]) -> Inventory:
+    """An inventory of ONNX files of which nothing is known yet but their size.
+
+    Raises
+    ------
+    InputError
+        If a file is missing.
+    """
+    for file in files:
+        if not file.is_file():
+            raise InputError(file, "", "no such file", "an ONNX file")
+    return {
+        file.name: ModelSpec(
+            priority=Priority.MEDIUM,
+            vram_size_mb=math.ceil(file.stat().st_size / MIB),
+            load_time_ms=0,
+            path=str(file.resolve()),
+        )
+        for file in files
+    }
