@@ -4,9 +4,20 @@ Pure: no clock (time is an argument), no threads, no I/O. :meth:`Allocator.reque
 moves the ledger at once; the driver reports later what became of it (``loaded``, ``load_failed``,
 ``unloaded``, ``released``). Drivers that hand in the same events in the same order get the same decisions.
 
+How a request for a model that is not there is decided, in this order:
+
+1. There is room in the model's home or in a zone that lends to its priority: load.
+2. Its priority loads into free room only (admission ``free_only``): the CPU answers.
+3. Victims may leave for it (:mod:`vramlab.allocator.eviction`): load, unless admission is ``compete`` and it
+   is worth less than each of them.
+4. It may run on the CPU: the CPU answers.
+5. It may not. Then retention protects nobody from it (pressure), rules 2 and 3 do not hold it back, and if
+   only models in use stand in its way it waits for them. If they do not either, it is refused.
+
 A load whose victims are still leaving holds no bytes yet: it has a *claim*, which :meth:`Allocator.unloaded`
 turns into bytes in the order of the claims. A later claim may pass an earlier one only if it leaves the
-earlier one's bytes alone, so nobody starves.
+earlier one's bytes alone, so nobody starves. What must hold after each call is in
+:mod:`vramlab.allocator.invariants`, and which state may follow which in :mod:`vramlab.allocator.states`.
 """
 
 from __future__ import annotations
@@ -14,13 +25,14 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from vramlab.allocator.eviction import Requester, choose_victims
+from vramlab.allocator.eviction import Choice, Requester, choose_victims
 from vramlab.allocator.models import Model
 from vramlab.allocator.policies import make_policy
-from vramlab.allocator.states import State, require
+from vramlab.allocator.states import IllegalTransition, State, require
 from vramlab.allocator.zones import Ledger, Zone
 from vramlab.config.errors import InputError, nearest
 from vramlab.config.schema import Inventory, Priority, VramConfig, zone_of
+from vramlab.config.units import bytes_to_mib
 
 
 class Kind(Enum):
@@ -33,6 +45,7 @@ class Kind(Enum):
     CPU = "cpu"  # run on the CPU
     BYPASS = "bypass"  # serve without keeping it (decide mode, admission `compete`)
     REFUSE = "refuse"  # cannot be served
+    UNLOAD = "unload"  # nobody asked for it: unload the one model that is named as the victim
 
     __hash__ = object.__hash__
 
@@ -63,7 +76,7 @@ class Allocator:
     Raises
     ------
     InputError
-        For a policy that is unknown.
+        For a policy that is unknown, and a model whose zone is.
     """
 
     def __init__(self, config: VramConfig, inventory: Inventory) -> None:
@@ -73,19 +86,25 @@ class Allocator:
         }
         cpu_enabled = config.fallback.cpu_fallback_enabled
         weights = config.scoring.priority_weights
-        self.models = {
-            name: Model(name, spec, self.zones[zone_of(spec, config)], weights, cpu_enabled)
-            for name, spec in inventory.items()
-        }
+        self.models: dict[str, Model] = {}
+        for name, spec in inventory.items():
+            home = self.zones.get(zone_of(spec, config, name))
+            if home is None:
+                expected = f"one of {', '.join(self.zones)}"
+                raise InputError("inventory", f"models.{name}.zone", repr(spec.zone), expected)
+            self.models[name] = Model(name, spec, home, weights, cpu_enabled)
+        reserved = {name for zone in config.zones.values() for name in zone.reserved_models}
+        self._always_loaded = [
+            name for name, model in self.models.items() if model.always_loaded or name in reserved
+        ]
         self._admission = {priority.rank: config.admission_for(priority) for priority in Priority}
         self._claims: list[Model] = []
         self._places = {model: self._places_of(model) for model in self.models.values()}
-        self._hits = {
-            (name, zone): Decision(Kind.HIT, name, zone) for name in self.models for zone in self.zones
-        }
-        victims = config.scoring.victims
         any_policy = next(iter(self.zones.values())).policy
-        self._in_order = any_policy.in_order if victims == "auto" else victims == "in_order"
+        choice = config.scoring.victims
+        if choice == "auto":
+            choice = "in_order" if any_policy.in_order else "pruned"
+        self._choice: Choice = choice
 
     def model(self, name: str) -> Model:
         """The account of a model.
@@ -100,6 +119,18 @@ class Allocator:
         except KeyError:
             expected = f"a model of the inventory{nearest(name, self.models)}"
             raise InputError("request", "model", repr(name), expected) from None
+
+    def always_loaded(self) -> list[str]:
+        """Models that belong to what is loaded at start, in the order of the inventory.
+
+        Those that the inventory calls ``always_loaded`` and those that a zone reserves its place for.
+        """
+        return list(self._always_loaded)
+
+    @property
+    def claims(self) -> tuple[Model, ...]:
+        """Loads that wait for the bytes of their victims, in the order in which they get them."""
+        return tuple(self._claims)
 
     # -- requests ------------------------------------------------------------------------------------
 
@@ -131,12 +162,11 @@ class Allocator:
         state = model.state
         if state is State.RESIDENT or state is State.IN_USE:
             model.uses += 1
-            zone = model.zone
-            zone.policy.used(model, now_s)
+            model.zone.policy.used(model, now_s)
             if pin:
                 model.pins += 1
                 model.state = State.IN_USE
-            return self._hits[name, zone.name]
+            return model.hit
         if state is State.LOADING:
             model.uses += 1
             model.zone.policy.used(model, now_s)
@@ -153,12 +183,15 @@ class Allocator:
     def reserve(self, name: str, now_s: float) -> Decision | None:
         """Load `name` into free room, without evicting and without counting a use; None if there is none.
 
-        For models that are always loaded, and for preloading.
+        For models that are always loaded, and for preloading. Only the former may be a guest: a preloaded
+        guest would be the first to be evicted.
         """
         model = self.model(name)
         if model.state is not State.ABSENT:
             return None
         zone = self._free_place(model)
+        if zone is not model.home and name not in self._always_loaded:
+            return None
         if zone is None:
             return None
         model.last_used_s = now_s
@@ -170,7 +203,7 @@ class Allocator:
         if model.state is not State.RESIDENT:
             return None
         self._begin_eviction(model, evicted=False)
-        return Decision(Kind.REFUSE, name, None, (name,), "unload")
+        return Decision(Kind.UNLOAD, name, None, (name,))
 
     # -- what became of it ---------------------------------------------------------------------------
 
@@ -179,7 +212,7 @@ class Allocator:
         model = self.model(name)
         require(name, model.state, "loaded", State.LOADING)
         if model.claiming:
-            require(name, State.ABSENT, "loaded before its victims were gone", State.LOADING)
+            raise IllegalTransition(f"loaded: model {name!r} still waits for the bytes of its victims")
         model.loaded_at_s = now_s
         model.state = State.IN_USE if model.pins else State.RESIDENT
 
@@ -259,15 +292,19 @@ class Allocator:
             found = self._evict_for(model, requester)
         if found is not None:
             zone, victims = found
-            if admission == "compete" and self._loses(model, zone, victims, now_s):
+            if admission == "compete" and not model.gpu_only and self._loses(model, zone, victims, now_s):
                 if model.may_run_on_cpu:
                     return Decision(Kind.CPU, model.name, None, (), "worth less than its victims")
                 if not pin:
                     return Decision(Kind.BYPASS, model.name, None, (), "worth less than its victims")
                 # A real run needs its bytes: without a CPU to answer, the model is admitted after all.
             return self._begin_load(model, zone, victims, now_s, uses=1, pin=pin)
+        never = self._never_fits(model)
         if not forced:
-            return Decision(Kind.CPU, model.name, None, (), "no room, and no victims that may leave")
+            reason = never or "no room, and no victims that may leave"
+            return Decision(Kind.CPU, model.name, None, (), reason)
+        if never:
+            return Decision(Kind.REFUSE, model.name, None, (), never)
         requester.over_busy = True
         if self._evict_for(model, requester) is not None:
             return Decision(Kind.WAIT, model.name, None, (), "models in use stand in its way")
@@ -293,11 +330,23 @@ class Allocator:
                 return zone
         return None
 
+    def _never_fits(self, model: Model) -> str:
+        """Why `model` could not be loaded even if nothing else were on the device; empty if it could."""
+        size_mb = bytes_to_mib(model.bytes)
+        if model.bytes > self.device.cap:
+            budget_mb = bytes_to_mib(self.device.cap)
+            return f"can never fit: {size_mb:.1f} MB, and the budget is {budget_mb:.1f} MB"
+        largest = max(self._places[model], key=lambda zone: zone.cap)
+        if model.bytes > largest.cap:
+            zone_mb = bytes_to_mib(largest.cap)
+            return f"can never fit: {size_mb:.1f} MB, and zone {largest.name} has {zone_mb:.1f} MB"
+        return ""
+
     def _evict_for(self, model: Model, requester: Requester) -> tuple[Zone, list[Model]] | None:
         zones = self.zones.values()
         for zone in self._places[model]:
             guest = zone is not model.home
-            victims = choose_victims(model.bytes, zone, guest, self.device, zones, requester, self._in_order)
+            victims = choose_victims(model.bytes, zone, guest, self.device, zones, requester, self._choice)
             if victims is not None:
                 return zone, victims
         return None
@@ -316,6 +365,7 @@ class Allocator:
         model.uses = uses
         model.zone = zone
         model.guest = zone is not model.home
+        model.hit = Decision(Kind.HIT, model.name, zone.name)
         model.state = State.LOADING
         model.pins = int(pin)
         model.loaded_at_s = now_s

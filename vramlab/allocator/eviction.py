@@ -10,16 +10,27 @@ Rules that must hold (DESIGN, "Eviction"):
    the requester where the zone is ``reluctant_lru`` or the requester would be a guest.
 5. A shortage of the zone is met in the zone. What is then still short on the device is taken from all
    zones, the willing ones first and the requester's own before others.
+
+How the set is chosen (``scoring.victims``): ``in_order`` takes them in that order until it is enough;
+``pruned`` then drops those that the others make unnecessary, the last to leave first; ``exact`` takes, for
+each step of rules 3 and 5 from the last to be touched to the first, the set of the least total score that
+frees what the steps before it cannot free (a tie goes to the set that frees more). With one zone without
+guests, that is the least total score of all. With more candidates than :mod:`vramlab.allocator.exact` takes
+on, ``exact`` is ``pruned``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, groupby
+from typing import Literal
 
+from vramlab.allocator.exact import cheapest_cover
 from vramlab.allocator.models import Model
 from vramlab.allocator.states import State
 from vramlab.allocator.zones import Ledger, Zone
+
+Choice = Literal["in_order", "pruned", "exact"]
 
 
 class Shortage:
@@ -57,7 +68,7 @@ def choose_victims(
     device: Ledger,
     zones: Iterable[Zone],
     requester: Requester,
-    in_order: bool,
+    choice: Choice,
 ) -> list[Model] | None:
     """Victims that make room for a load of `size` bytes in `zone`.
 
@@ -73,8 +84,8 @@ def choose_victims(
         All zones, for a shortage of the device.
     requester : Requester
         Priority, time and rights.
-    in_order : bool
-        Take victims strictly in the policy's order; else drop those that later ones make unnecessary.
+    choice : {"in_order", "pruned", "exact"}
+        How the set is chosen, see above.
 
     Returns
     -------
@@ -84,6 +95,13 @@ def choose_victims(
     short = Shortage(size, zone, device)
     if short.none:
         return []
+    willing = [zone]
+    if short.device > 0:
+        willing = sorted(zones, key=lambda other: (other.reluctant, other is not zone))
+    if choice == "exact":
+        cheapest = _cheapest(short, zone, guest, willing, requester)
+        if cheapest is not None:
+            return cheapest
     victims: list[Model] = []
     freed_here = freed = 0
     if short.zone > 0 or short.slots > 0:
@@ -97,7 +115,6 @@ def choose_victims(
         freed = freed_here
     if freed < short.device:
         taken = set(victims)
-        willing = sorted(zones, key=lambda other: (other.reluctant, other is not zone))
         for model in chain.from_iterable(_candidates(z, z is not zone or guest, requester) for z in willing):
             if model in taken:
                 continue
@@ -107,7 +124,7 @@ def choose_victims(
                 break
         else:
             return None
-    return victims if in_order or len(victims) == 1 else _pruned(victims, zone, short)
+    return victims if choice == "in_order" or len(victims) == 1 else _pruned(victims, zone, short)
 
 
 def _pruned(victims: list[Model], zone: Zone, short: Shortage) -> list[Model]:
@@ -130,6 +147,40 @@ def _pruned(victims: list[Model], zone: Zone, short: Shortage) -> list[Model]:
             needed.append(model)
     needed.reverse()
     return needed
+
+
+def _cheapest(
+    short: Shortage, zone: Zone, guest: bool, willing: list[Zone], requester: Requester
+) -> list[Model] | None:
+    """The victims of ``exact``; None if there are too few candidates, or too many."""
+    steps = [
+        list(models)
+        for other in willing
+        for _, models in groupby(_candidates(other, other is not zone or guest, requester), key=_is_own)
+    ]
+    here = [models[0].zone is zone for models in steps]
+    sizes = [sum(model.bytes for model in models) for models in steps]
+    sizes_here = [size if is_here else 0 for size, is_here in zip(sizes, here, strict=True)]
+    victims: list[Model] = []
+    freed = freed_here = count_here = 0
+    for i in reversed(range(len(steps))):
+        needed = short.device - freed - sum(sizes[:i])
+        if here[i]:
+            needed = max(needed, short.zone - freed_here - sum(sizes_here[:i]))
+            if short.slots > count_here and not any(here[:i]):
+                needed = max(needed, 1)  # any one of them makes a slot
+        models = steps[i]
+        scores = [model.zone.policy.score(model, requester.now_s) for model in models]
+        cover = cheapest_cover(scores, [model.bytes for model in models], needed)
+        if cover is None:
+            return None
+        chosen = [models[k] for k in cover]
+        victims = chosen + victims
+        freed += sum(model.bytes for model in chosen)
+        if here[i]:
+            freed_here += sum(model.bytes for model in chosen)
+            count_here += len(chosen)
+    return _pruned(victims, zone, short)
 
 
 def _candidates(zone: Zone, guest: bool, requester: Requester) -> Iterator[Model]:

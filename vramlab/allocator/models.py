@@ -9,6 +9,7 @@ from vramlab.allocator.states import State
 from vramlab.config.schema import ModelSpec, Priority, PriorityWeights
 
 if TYPE_CHECKING:
+    from vramlab.allocator.allocator import Decision
     from vramlab.allocator.zones import Zone
 
 
@@ -20,9 +21,9 @@ class Model:
     """
 
     __slots__ = (
-        "always_loaded", "bytes", "claiming", "critical", "guest", "home", "last_used_s", "load_s",
-        "loaded_at_s", "may_run_on_cpu", "name", "pins", "priority", "priority_weight", "rank", "state",
-        "uses", "uses_total", "zone",
+        "always_loaded", "bytes", "claiming", "critical", "gpu_only", "guest", "hit", "home", "last_used_s",
+        "load_s", "loaded_at_s", "may_run_on_cpu", "name", "pins", "priority", "priority_weight", "rank",
+        "state", "uses", "uses_total", "zone",
     )  # fmt: skip
 
     def __init__(
@@ -35,10 +36,12 @@ class Model:
         self.rank = spec.priority.rank
         self.critical = spec.priority is Priority.CRITICAL
         self.priority_weight = math.inf if self.critical else float(getattr(weights, spec.priority.value))
+        self.gpu_only = not spec.may_run_on_cpu  # security-critical; else the CPU may just be switched off
         self.may_run_on_cpu = cpu_enabled and spec.may_run_on_cpu
         self.always_loaded = spec.always_loaded
         self.home = home
         self.zone = home  # where it is, or was last
+        self.hit: Decision  # the answer to every hit, made once per load
         self.guest = False  # in another zone than its home
         self.state = State.ABSENT
         self.claiming = False  # loading, and waiting for its victims' bytes

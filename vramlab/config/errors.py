@@ -1,4 +1,4 @@
-"""The one error for bad input: a line that names the source, the key, what was found and what was expected."""
+"""The one error for bad input: a line that names source, key, what was found and what was expected."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 A *scenario* is a configuration file that also says what it belongs to: an optional top-level ``scenario``
 section may name a base configuration that it extends, an inventory and a trace (paths beside the file).
+What it does not name it takes from its base, section by section and key by key.
 Every error is one :class:`~vramlab.config.errors.InputError` with file, key, found and expected.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,15 +53,20 @@ class _Loader(yaml.SafeLoader):
 
 
 def _mapping_without_duplicates(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    loader.flatten_mapping(node)
-    mapping: dict[Any, Any] = {}
-    for key_node, value_node in node.value:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue  # what << brings in may be overridden
         key = loader.construct_object(key_node, deep=True)
-        if key in mapping:
-            line = key_node.start_mark.line + 1
-            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} twice (line {line})", None)
-        mapping[key] = loader.construct_object(value_node, deep=True)
-    return mapping
+        if not isinstance(key, Hashable):
+            problem = f"{_describe(key)} as a key"
+        elif key in seen:
+            problem = f"key {key!r} a second time"
+        else:
+            seen.add(key)
+            continue
+        raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+    return loader.construct_mapping(node, deep=True)
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates)
@@ -167,13 +173,15 @@ def load_inventory(path: Path | str) -> Inventory:
         if not isinstance(models, dict):
             raise InputError(path, f"models.{group}", _describe(models), "a mapping of model names")
         for name, values in models.items():
-            key = f"models.{group}.{name}"
+            key, name = f"models.{group}.{name}", str(name)
             if name in inventory:
                 raise InputError(path, key, "the model name a second time", "each model in one group")
             spec = validated(ModelSpec, values, str(path), key)
             if spec.path is not None:
                 spec = spec.model_copy(update={"path": str(path.parent / spec.path)})
-            inventory[str(name)] = spec
+            inventory[name] = spec
+    if not inventory:
+        raise InputError(path, "models", "only empty groups", "at least one model")
     return inventory
 
 
@@ -183,22 +191,27 @@ def check_fit(config: VramConfig, inventory: Inventory, source: str, models_sour
     Raises
     ------
     InputError
-        For an unknown zone, a reserved model that the inventory lacks, and critical models that do not
-        fit their zone or, together, the budget.
+        For an unknown zone, a reserved model that the inventory lacks or places elsewhere or that two zones
+        reserve, and critical models that do not fit their zone or, together, the budget.
     """
+    reserved: dict[str, str] = {}
     for zone_name, zone in config.zones.items():
+        key = f"vram_management.zones.{zone_name}.reserved_models"
         for model in zone.reserved_models:
             if model not in inventory:
-                key = f"vram_management.zones.{zone_name}.reserved_models"
                 expected = f"a model of {models_source}{nearest(model, inventory)}"
                 raise InputError(source, key, repr(model), expected)
+            elsewhere = inventory[model].zone or reserved.get(model)
+            if elsewhere not in (None, zone_name):
+                raise InputError(source, key, repr(model), f"no model that belongs to zone {elsewhere}")
+            reserved[model] = zone_name
     needed: dict[str, int] = {}
     for name, spec in inventory.items():
         if spec.zone is not None and spec.zone not in config.zones:
             expected = f"one of {', '.join(config.zones)}{nearest(spec.zone, config.zones)}"
             raise InputError(models_source, f"models.{name}.zone", repr(spec.zone), expected)
         if spec.priority is Priority.CRITICAL:
-            zone_name = zone_of(spec, config)
+            zone_name = zone_of(spec, config, name)
             needed[zone_name] = needed.get(zone_name, 0) + spec.footprint_bytes
             free = config.zones[zone_name].size_bytes
             if needed[zone_name] > free:
@@ -219,7 +232,7 @@ def write_config(config: VramConfig, path: Path | str, comment: str = "") -> Non
 
 
 def write_inventory(inventory: Inventory, path: Path | str, group: str = "models", comment: str = "") -> None:
-    """Write an inventory in the format of ``config/model_config.yaml``; keys at their default are left out."""
+    """Write an inventory in the format of ``config/model_config.yaml``, without keys at their default."""
     models = {name: spec.model_dump(mode="json", exclude_defaults=True) for name, spec in inventory.items()}
     _write_yaml({"models": {group: models}}, path, comment)
 
@@ -293,7 +306,7 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
     if not separator:
         raise InputError("--set", override, "no value", "KEY=VALUE")
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise InputError("--set", key, repr(text), "a YAML value") from error
     *parents, last = key.strip().removeprefix("vram_management.").split(".")
@@ -332,8 +345,13 @@ def _merged_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if base_path in seen:
         raise InputError(path, "scenario.extends", repr(base_name), "a file that does not extend this one")
     base = _merged_with_base(base_path, (*seen, path.resolve()))
-    section = _deep_merge(base.get("vram_management") or {}, data.get("vram_management") or {})
-    return {"vram_management": section, "scenario": data["scenario"]}
+    base_section = base.get("vram_management") or {}
+    validated(VramConfig, base_section, str(base_path), "vram_management")  # its errors under its own name
+    base_header = validated(ScenarioHeader, base.get("scenario", {}), str(base_path), "scenario")
+    files = {"models": base_header.models, "trace": base_header.trace}
+    inherited = {key: str(base_path.parent / name) for key, name in files.items() if name}
+    section = _deep_merge(base_section, data.get("vram_management") or {})
+    return {"vram_management": section, "scenario": {**inherited, **data["scenario"]}}
 
 
 def _deep_merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,18 @@
+"""Settings for all tests: how long hypothesis searches.
+
+``HYPOTHESIS_PROFILE=fuzz`` searches for minutes (50,000 steps of the allocator's state machine); ``ci`` is
+the default. Both are reproducible: the examples depend on the tests alone, unless ``--hypothesis-seed``
+asks for others.
+"""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+_SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=_SLOW)
+settings.register_profile(
+    "fuzz", max_examples=1000, stateful_step_count=50, deadline=None, suppress_health_check=_SLOW
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

@@ -1,0 +1,87 @@
+"""What must hold of an allocator after each of its calls, whatever came before.
+
+Tests call :func:`check` after each step; it recounts everything from the models and believes no ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from vramlab.allocator.allocator import Allocator
+from vramlab.allocator.models import Model
+from vramlab.allocator.states import State
+from vramlab.allocator.zones import Ledger
+
+STAYING = (State.LOADING, State.RESIDENT, State.IN_USE)
+
+
+class InvariantBroken(AssertionError):
+    """The allocator has broken one of its own rules."""
+
+
+def check(allocator: Allocator) -> None:
+    """Check all rules.
+
+    Raises
+    ------
+    InvariantBroken
+        With the rule that broke, and where.
+    """
+    models = list(allocator.models.values())
+    _check_ledger(allocator.device, [model for model in models if model.state is not State.ABSENT])
+    for zone in allocator.zones.values():
+        there = [model for model in models if model.zone is zone and model.state is not State.ABSENT]
+        staying = [model for model in there if model.state in STAYING]
+        guests = [model for model in staying if model.home is not zone]
+        _check_ledger(zone, there)
+        _rule(zone.count == len(staying), f"{zone.name} counts {zone.count} models, has {len(staying)}")
+        _rule(zone.guests == len(guests), f"{zone.name} counts {zone.guests} guests, has {len(guests)}")
+        _rule(
+            zone.max_models is None or zone.count <= zone.max_models,
+            f"{zone.name} has {zone.count} models, max_models is {zone.max_models}",
+        )
+        for guest in guests:
+            _rule(guest.priority in zone.borrowers, f"{guest} is a guest where its priority may not borrow")
+    for model in models:
+        _check_model(model)
+    waiting = [model for model in models if model.claiming]
+    claims = allocator.claims
+    _rule(
+        len(claims) == len(waiting) and set(claims) == set(waiting), f"the claims are {claims}, not {waiting}"
+    )
+
+
+def _check_ledger(ledger: Ledger, there: Iterable[Model]) -> None:
+    """Held bytes are those of the models there; claims can be met from what is free and what is leaving."""
+    held = leaving = claimed = 0
+    for model in there:
+        if model.claiming:
+            claimed += model.bytes
+        else:
+            held += model.bytes
+            leaving += model.bytes if model.state is State.EVICTING else 0
+    name = ledger.name
+    _rule(ledger.held == held, f"{name} says that {ledger.held} bytes are held, its models hold {held}")
+    _rule(held <= ledger.cap, f"{name} holds {held} bytes, its cap is {ledger.cap}")
+    free = ledger.cap - held
+    _rule(claimed <= free + leaving, f"{name} owes {claimed} bytes, {free} are free and {leaving} leaving")
+    committed = held - leaving + claimed
+    _rule(
+        ledger.committed == committed,
+        f"{name} says that {ledger.committed} bytes are committed, it is {committed}",
+    )
+
+
+def _check_model(model: Model) -> None:
+    """A model's state and its account agree."""
+    state, pins = model.state, model.pins
+    _rule(not model.claiming or state is State.LOADING, f"{model} has a claim without being loaded")
+    _rule(pins >= 0, f"{model} has {pins} pins")
+    _rule(state is not State.IN_USE or pins > 0, f"{model} is in use without a pin")
+    _rule(state in (State.IN_USE, State.LOADING) or pins == 0, f"{model} has {pins} pins")
+    _rule(state is State.ABSENT or model.guest == (model.zone is not model.home), f"{model}: guest or not?")
+
+
+def _rule(holds: bool, rule: str) -> None:
+    if not holds:
+        raise InvariantBroken(rule)
