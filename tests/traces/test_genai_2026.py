@@ -8,7 +8,7 @@ import pytest
 
 from vramlab.config.errors import InputError
 from vramlab.config.schema import ModelSpec, Priority
-from vramlab.traces.genai_2026 import ImportReport, genai_2026_inventory, import_genai_2026
+from vramlab.traces.importers.genai_2026 import ImportReport, genai_2026_inventory, import_genai_2026
 from vramlab.traces.trace import Trace
 
 REAL = Path(__file__).resolve().parents[3] / "shared/data/genai_2026_requests.csv.gz"
@@ -105,7 +105,7 @@ def test_wrong_files(tmp_path):
     assert str(caught.value) == f"{path}: {message}"
     with pytest.raises(InputError, match="found no rows, expected at least one request"):
         import_genai_2026(source(tmp_path))
-    with pytest.raises(InputError, match="found no row with a model, expected at least one"):
+    with pytest.raises(InputError, match=r"found no request that can be kept \(1 no model\), expected"):
         import_genai_2026(source(tmp_path, row(model="")))
     with pytest.raises(InputError, match="no such file"):
         import_genai_2026(tmp_path / "none.csv")

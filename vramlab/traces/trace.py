@@ -189,23 +189,32 @@ def refuse_row(source: object, row: int, column: str, value: object, expected: s
     value : object
         What the cell holds: text is quoted, a missing value is called nothing.
     """
-    missing = value is None or (pd.api.types.is_scalar(value) and pd.isna(value))
-    if missing:
-        found: object = "nothing"
-    elif isinstance(value, float | int):
-        found = repr(value)
-    elif isinstance(value, str):
-        found = repr(str(value))
-    else:
-        found = value
-    raise InputError(source, f"row {row + 1} column {column}", found, expected)
+    raise InputError(source, f"row {row + 1} column {column}", cell_text(value), expected)
+
+
+def cell_text(value: object) -> str:
+    """What an error says that a cell holds: text is quoted, a missing value is called nothing."""
+    if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
+        return "nothing"
+    return (
+        repr(str(value))
+        if isinstance(value, str)
+        else repr(value)
+        if isinstance(value, float | int)
+        else str(value)
+    )
 
 
 def require_columns(frame: pd.DataFrame, columns: tuple[str, ...], source: object) -> None:
     """Raise an InputError for the first of `columns` that `frame` lacks."""
+    require_columns_of(list(map(str, frame.columns)), columns, source)
+
+
+def require_columns_of(header: list[str], columns: tuple[str, ...], source: object) -> None:
+    """Raise an InputError for the first of `columns` that `header` lacks."""
     for column in columns:
-        if column not in frame:
-            expected = f"that column{nearest(column, map(str, frame.columns))}"
+        if column not in header:
+            expected = f"that column{nearest(column, header)}"
             raise InputError(source, f"column {column}", "nothing", expected)
 
 

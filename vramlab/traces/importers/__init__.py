@@ -1,0 +1,37 @@
+"""Importers of the traces that people in this field have: ``IMPORTERS[name](source, options)``.
+
+Each reads its publisher's own columns, in chunks, and gives a trace and a report of what it read and dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from vramlab.traces.importers.azure_functions import import_azure_functions
+from vramlab.traces.importers.genai_2026 import import_genai_2026
+from vramlab.traces.importers.options import ImportOptions, ImportReport
+from vramlab.traces.importers.oracle_general import import_oracle_general
+from vramlab.traces.importers.perf_analyzer import import_perf_analyzer
+from vramlab.traces.importers.tabular import (
+    import_azure_llm,
+    import_burstgpt,
+    import_csv,
+    import_libcachesim_csv,
+)
+from vramlab.traces.trace import Trace
+
+Importer = Callable[[Path | str, ImportOptions], tuple[Trace, ImportReport]]
+
+IMPORTERS: dict[str, Importer] = {
+    "azure-functions": import_azure_functions,
+    "azure-llm": import_azure_llm,
+    "burstgpt": import_burstgpt,
+    "csv": import_csv,
+    "genai-2026": import_genai_2026,
+    "libcachesim-csv": import_libcachesim_csv,
+    "oracle-general": import_oracle_general,
+    "perf-analyzer": import_perf_analyzer,
+}
+
+__all__ = ["IMPORTERS", "ImportOptions", "ImportReport", "Importer"]

@@ -1,0 +1,235 @@
+"""From pieces of a source to a trace: window, thinning, models, order; the same for every importer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from vramlab.config.errors import InputError
+from vramlab.traces.importers.options import ImportOptions, ImportReport
+from vramlab.traces.importers.rows import RowLog
+from vramlab.traces.popularity import draw
+from vramlab.traces.trace import Trace
+
+MAX_REQUESTS = 200_000_000
+
+_ZIPF_EXPONENT = 0.9
+
+
+class Piece(NamedTuple):
+    """Requests of one chunk; arrays of one length.
+
+    Parameters
+    ----------
+    time_s : ndarray of float64
+        Time on the source's clock.
+    function : ndarray of str
+        What the source calls the model.
+    items : ndarray of int64, optional
+    texts : dict of str to ndarray
+        Other columns of the trace, None where missing.
+    counts : ndarray of int64, optional
+        Requests that each entry stands for, spread over `spread_s` from its time on.
+    """
+
+    time_s: np.ndarray
+    function: np.ndarray
+    items: np.ndarray | None = None
+    texts: dict[str, np.ndarray] = {}  # noqa: RUF012  never changed
+    counts: np.ndarray | None = None
+    spread_s: float = 0.0
+
+
+class _Names:
+    """Numbers for names, over all pieces: the strings of a source need not stay in memory."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._codes: dict[str, int] = {}
+
+    def codes(self, texts: np.ndarray) -> np.ndarray:
+        """int32 code per text, -1 where it is None."""
+        local, names = pd.factorize(texts)
+        for name in names:
+            if name not in self._codes:
+                self._codes[name] = len(self.names)
+                self.names.append(str(name))
+        known = np.array([*(self._codes[name] for name in names), -1], dtype=np.int32)
+        return known[local]
+
+
+@dataclass
+class _Gathered:
+    """What is kept of all pieces."""
+
+    functions: _Names = field(default_factory=_Names)
+    names: dict[str, _Names] = field(default_factory=dict)
+    columns: dict[str, list[np.ndarray]] = field(default_factory=dict)
+
+    def add(self, piece: Piece) -> None:
+        parts = {"time_s": piece.time_s, "function": self.functions.codes(piece.function)}
+        if piece.items is not None:
+            parts["items"] = piece.items
+        if piece.counts is not None:
+            parts["counts"] = piece.counts
+        for column, texts in piece.texts.items():
+            parts[column] = self.names.setdefault(column, _Names()).codes(texts)
+        for column, values in parts.items():
+            self.columns.setdefault(column, []).append(values)
+
+
+def assemble(
+    pieces: Iterable[Piece],
+    log: RowLog,
+    options: ImportOptions,
+    sizes_bytes: dict[str, int] | None = None,
+) -> tuple[Trace, ImportReport]:
+    """Make the trace of all pieces, and the report.
+
+    ``time_s`` counts from the first request that is kept.
+
+    Raises
+    ------
+    InputError
+        If nothing is left, or too much.
+    """
+    thinning, dealing, spreading = np.random.default_rng(options.seed).spawn(3)
+    gathered, spread_s = _Gathered(), 0.0
+    for piece in pieces:
+        gathered.add(_thinned(_cut(piece, log, options), log, options, thinning))
+        spread_s = piece.spread_s
+    columns = {name: np.concatenate(parts) for name, parts in gathered.columns.items()}
+    if not len(columns.get("time_s", ())):
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in log.dropped.items())
+        raise InputError(log.source, "", f"no request that can be kept ({reasons})", "at least one")
+    total = int(columns["counts"].sum()) if "counts" in columns else len(columns["time_s"])
+    columns, models = _with_models(columns, gathered.functions.names, log, options, dealing)
+    columns = _expanded(columns, spread_s, spreading, log)
+    times = columns["time_s"]
+    order = np.argsort(times, kind="stable")
+    # requests spread at random within a minute have no order that the source could have given
+    reordered = not spread_s and bool((np.diff(times) < 0).any())
+    columns = {name: values[order] for name, values in columns.items()}
+    frame = {
+        "time_s": (columns["time_s"] - columns["time_s"][0]) / options.speed,
+        "model": np.array(models, dtype=object)[columns["function"]],
+    }
+    if "items" in columns:
+        frame["items"] = columns["items"]
+    for column, names in gathered.names.items():
+        frame[column] = np.array([*names.names, None], dtype=object)[columns[column]]
+    trace = Trace.from_frame(pd.DataFrame(frame), str(log.source))
+    report = ImportReport(
+        rows_read=log.rows_read,
+        rows_kept=len(trace),
+        dropped=log.dropped,
+        reordered=reordered,
+        notes=tuple(_notes(log, options, len(gathered.functions.names), total)),
+        sizes_bytes=sizes_bytes or {},
+    )
+    return trace, report
+
+
+def _rows(piece: Piece, keep: np.ndarray) -> Piece:
+    if keep.all():
+        return piece
+    return piece._replace(
+        time_s=piece.time_s[keep],
+        function=piece.function[keep],
+        items=None if piece.items is None else piece.items[keep],
+        texts={column: texts[keep] for column, texts in piece.texts.items()},
+        counts=None if piece.counts is None else piece.counts[keep],
+    )
+
+
+def _requests(piece: Piece) -> int:
+    return len(piece.time_s) if piece.counts is None else int(piece.counts.sum())
+
+
+def _cut(piece: Piece, log: RowLog, options: ImportOptions) -> Piece:
+    keep = np.ones(len(piece.time_s), dtype=bool)
+    if options.start_s is not None:
+        keep &= piece.time_s >= options.start_s
+    if options.end_s is not None:
+        keep &= piece.time_s < options.end_s
+    inside = _rows(piece, keep)
+    log.drop("outside the time window", _requests(piece) - _requests(inside))
+    return inside
+
+
+def _thinned(piece: Piece, log: RowLog, options: ImportOptions, rng: np.random.Generator) -> Piece:
+    if options.thin == 1:
+        return piece
+    if piece.counts is None:
+        thinner = _rows(piece, rng.random(len(piece.time_s)) < options.thin)
+    else:
+        counts = rng.binomial(piece.counts, options.thin)
+        thinner = _rows(piece._replace(counts=counts), counts > 0)
+    log.drop("thinned out", _requests(piece) - _requests(thinner))
+    return thinner
+
+
+def _with_models(
+    columns: dict[str, np.ndarray],
+    functions: list[str],
+    log: RowLog,
+    options: ImportOptions,
+    rng: np.random.Generator,
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Columns of the functions that are kept, whose codes are now indices into the models returned."""
+    codes, models = columns["function"], list(options.models)
+    by_rank = bool(models) and options.mapping == "top"
+    limits = [options.top or len(functions), len(models) if by_rank else len(functions)]
+    requests = np.bincount(codes, weights=columns.get("counts"), minlength=len(functions))
+    ranked = np.argsort(-requests, kind="stable")
+    kept = ranked[: min(limits)]
+    if len(kept) < len(functions):
+        keep = np.isin(codes, kept)
+        log.drop(f"not of the {len(kept)} most requested", int(requests.sum() - requests[kept].sum()))
+        columns = {name: values[keep] for name, values in columns.items()}
+        codes = columns["function"]
+    if not models:
+        return columns, functions
+    if options.mapping == "zipf":
+        weights = np.arange(1.0, len(models) + 1) ** -_ZIPF_EXPONENT
+        if "counts" in columns:
+            found = "counts per minute"
+            raise InputError(log.source, "mapping", found, "top or round_robin, as functions are known")
+        return {**columns, "function": draw(rng, list(weights), len(codes))}, models
+    to = np.zeros(len(functions), dtype=np.int64)
+    order = kept if by_rank else np.sort(kept)  # codes are in order of first appearance
+    to[order] = np.arange(len(order)) % len(models)
+    return {**columns, "function": to[codes]}, models
+
+
+def _expanded(
+    columns: dict[str, np.ndarray], spread_s: float, rng: np.random.Generator, log: RowLog
+) -> dict[str, np.ndarray]:
+    if "counts" not in columns:
+        return columns
+    counts = columns.pop("counts")
+    total = int(counts.sum())
+    if total > MAX_REQUESTS:
+        expected = f"at most {MAX_REQUESTS:,}: thin, cut a window, or keep fewer functions"
+        raise InputError(log.source, "", f"{total:,} requests", expected)
+    columns = {name: np.repeat(values, counts) for name, values in columns.items()}
+    columns["time_s"] = columns["time_s"] + rng.random(total) * spread_s
+    return columns
+
+
+def _notes(log: RowLog, options: ImportOptions, functions: int, total: int) -> list[str]:
+    notes = [log.first_malformed] if log.first_malformed else []
+    if options.models:
+        how = {
+            "top": "by popularity",
+            "round_robin": "in turn",
+            "zipf": f"at random for each of {total:,} requests, Zipf {_ZIPF_EXPONENT:g}",
+        }[options.mapping]
+        notes.append(f"{functions:,} functions given to {len(options.models)} models {how}")
+    if options.speed != 1:
+        notes.append(f"played {options.speed:g} times faster")
+    return notes

@@ -1,0 +1,86 @@
+"""Importer of Alibaba's ``cluster-trace-v2026-GenAI`` request trace (``lora_request_trace.csv``).
+
+One row is one image-generation request of a production service and names the checkpoint that had to be in
+GPU memory. Requests that failed there are kept: they wanted their model as the others did.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from vramlab.config.schema import Inventory, ModelSpec, Priority
+from vramlab.traces.importers.assemble import Piece, assemble
+from vramlab.traces.importers.options import ImportOptions, ImportReport
+from vramlab.traces.importers.rows import Clock, RowLog, csv_chunks
+from vramlab.traces.trace import Trace, refuse_row
+
+TIME, MODEL = "gmt_create", "checkpoint_model_version_id"
+REQUESTER, ITEMS = "groupId", "num_images_per_prompt"
+
+# The trace gives no sizes: half of the checkpoints are taken to be SD 1.5, half SDXL, both fp16.
+ODD_SIZE_MB, EVEN_SIZE_MB = 2048, 6656
+LOAD_MS_PER_MB = 3.4
+# Median of the pure inference times that the publisher measured (`model_predict_data_anon`).
+INFERENCE_MS = 35_000
+
+
+def import_genai_2026(source: Path | str, options: ImportOptions | None = None) -> tuple[Trace, ImportReport]:
+    """Read the publisher's CSV file (or ``.csv.gz``) as a trace.
+
+    Models keep their names, the requester is ``groupId``, items are ``num_images_per_prompt`` (1 where it
+    is missing), and ``time_s`` counts from the first request that is kept. Rows without a model are dropped.
+
+    Raises
+    ------
+    InputError
+        Naming file, row, column, what was found and what was expected.
+    """
+    options = options or ImportOptions()
+    log = RowLog(source, options.skip_bad_rows)
+    return assemble(_pieces(source, log), log, options)
+
+
+def _pieces(source: Path | str, log: RowLog) -> Iterator[Piece]:
+    clock = Clock()
+    for chunk in csv_chunks(source, log, (TIME, MODEL, REQUESTER, ITEMS)):
+        time_s = clock.seconds(chunk, TIME, "a time such as 2024-11-15 16:57:50", "%Y-%m-%d %H:%M:%S")
+        items = chunk.counts(ITEMS, "a whole number of at least 1, or nothing", default=1)
+        model = chunk.texts(MODEL)
+        named = chunk.table[MODEL].notna().to_numpy()
+        log.drop("no model", (chunk.good & ~named).sum())
+        keep = chunk.good & named
+        yield Piece(time_s[keep], model[keep], items[keep], {"requester": chunk.texts(REQUESTER)[keep]})
+
+
+def genai_2026_inventory(trace: Trace) -> Inventory:
+    """Inventory of the models of an imported trace, sorted by name.
+
+    Odd model numbers get 2,048 MB, even ones 6,656 MB, loaded at 3.4 ms per MB; every model has medium
+    priority and the fallback ``cpu_standard``. ``inference_ms`` is 35,000 for all: the median that the
+    publisher measured per request. The engine counts it per item, so a request for several images takes a
+    multiple of it; set ``inference_ms`` lower where that matters.
+
+    Raises
+    ------
+    InputError
+        If a model's name is not ``M`` and a number.
+    """
+    inventory: Inventory = {}
+    for name in sorted(trace.model_names):
+        if not re.fullmatch(r"M[0-9]+", name):
+            row = trace.model_names.index(name)
+            first = int(np.argmax(trace.model_codes == row))
+            refuse_row(trace.source, first, "model", name, "M and a number, as in M0002")
+        size_mb = ODD_SIZE_MB if int(name[1:]) % 2 else EVEN_SIZE_MB
+        inventory[name] = ModelSpec(
+            priority=Priority.MEDIUM,
+            vram_size_mb=size_mb,
+            load_time_ms=round(size_mb * LOAD_MS_PER_MB, 3),
+            cpu_fallback="cpu_standard",
+            inference_ms=INFERENCE_MS,
+        )
+    return inventory
