@@ -188,12 +188,14 @@ class TraceSpec(Section):
     duration_s: Positive | None = None
     requests: Count | None = None
     decimals: Annotated[int, Field(ge=0, le=9)] = 6
-    streams: tuple[Stream, ...] = Field(strict=False, min_length=1)
+    streams: tuple[Stream, ...] = Field(strict=False)
 
     @model_validator(mode="after")
     def _one_end(self) -> TraceSpec:
         if (self.duration_s is None) == (self.requests is None):
             raise ValueError("either duration_s or requests")
+        if not self.streams:
+            raise ValueError("at least one stream")
         return self
 
 
