@@ -27,7 +27,6 @@ _COUNTS = {
     "failed": Outcome.FAILED,
     "cache_hits": Outcome.CACHE_HIT,
 }
-_UNANSWERED = (Outcome.REFUSED, Outcome.FAILED)
 
 
 def metrics(records: Records, config: VramConfig, inventory: Inventory) -> dict[str, Any]:
@@ -92,7 +91,8 @@ def _figures(records: Records, rows: npt.NDArray[Any]) -> dict[str, Any]:
     reached = len(outcomes) - figures["cache_hits"]
     figures["hit_rate"] = figures["hits"] / reached if reached else 0.0
     figures["cold_start_rate"] = figures["cold_starts"] / reached if reached else 0.0
-    latency_s = (records.finish_s - records.arrival_s)[rows][~np.isin(outcomes, _UNANSWERED)]
+    latency_s = records.latency_s[rows]
+    latency_s = latency_s[~np.isnan(latency_s)]
     if latency_s.size:
         p50, p95, p99 = np.percentile(latency_s, [50, 95, 99])
         mean = latency_s.mean()

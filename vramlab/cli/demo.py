@@ -10,15 +10,16 @@ import shutil
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib.figure
 import typer
 from tqdm import tqdm
 
-from vramlab.analysis import plots
+from vramlab.analysis.plots import latency_distribution, policy_bars
+from vramlab.analysis.timelines import residency_timeline
 from vramlab.cli.live import show_verification
 from vramlab.cli.output import out
 from vramlab.cli.replaying import show_comparison
 from vramlab.config.errors import InputError
+from vramlab.config.files import replacing
 from vramlab.config.loading import load_config, load_inventory
 from vramlab.config.units import bytes_to_mib
 from vramlab.experiments.comparison import DEFAULT_POLICIES, Comparison, compare
@@ -102,33 +103,37 @@ def _compared() -> Comparison:
 
 
 def _plot(verification: Verification, comparison: Comparison, folder: Path) -> None:
-    def save(name: str, figure: matplotlib.figure.Figure) -> None:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
-        out.print(f"  {path}")
-
     out.rule("4  plots")
-    with plots.style():
-        figure, axes = plots.canvas()
-        live, simulated = verification.live_records, verification.simulated_records
-        backend = verification.live["backend"]
-        plots.latency_distribution({f"live ({backend})": live, "simulated": simulated}, ax=axes)
-        save("live_and_simulated_latency.png", figure)
-        figure, axes = plots.canvas(height=4.5)
-        plots.residency_timeline(live, ax=axes)
-        save("live_residency.png", figure)
-        figure, axes = plots.canvas()
-        plots.cost_by_policy(comparison.frame(), comparison.optimum.load_cost_s, ax=axes)
-        save("load_cost_by_policy.png", figure)
+    live, simulated = verification.live_records, verification.simulated_records
+    backend = verification.live["backend"]
+    latencies_s = {f"live ({backend})": live.latency_s, "simulated": simulated.latency_s}
+    optimum_s = comparison.optimum.load_cost_s
+    drawn = {
+        "latency_live_and_simulated": latency_distribution(
+            latencies_s, title="Does the simulator tell the truth?"
+        ),
+        "live_residency": residency_timeline(live, title=f"Who was resident, live ({backend})"),
+        "load_cost_by_policy": policy_bars(
+            comparison.frame(), "load_cost_s", optimum=optimum_s, title="Which eviction policy? (simulated)"
+        ),
+    }
+    for name, ax in drawn.items():
+        path = folder / f"{name}.png"
+        with replacing(path) as temporary:
+            figure = ax.get_figure()
+            assert figure is not None
+            figure.savefig(temporary, dpi=150)
+        out.print(f"  {_shown(path)}")
 
 
 def _next(folder: Path) -> None:
     out.rule("next")
-    run = folder / "run"
-    shown = run.relative_to(Path.cwd()) if run.is_relative_to(Path.cwd()) else run
     out.print(f"""\
   make lab        # notebooks/01_record_and_replay.ipynb tells this story with plots
-  .venv/bin/vramlab verify {shown}
+  .venv/bin/vramlab verify {_shown(folder / "run")}
   .venv/bin/vramlab compare traces/synthetic_tight.csv.gz --config config/scenarios/tight.yaml --policies all
   .venv/bin/vramlab replay YOUR_TRACE.csv --config config/vram_config.yaml --models YOUR_MODELS.yaml""")
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -89,6 +89,12 @@ class Records:
     def __len__(self) -> int:
         return len(self.outcomes)
 
+    @property
+    def latency_s(self) -> npt.NDArray[np.float64]:
+        """From arrival to answer, seconds; NaN where there was none. Shape (requests,)."""
+        answered = (self.outcomes != Outcome.REFUSED) & (self.outcomes != Outcome.FAILED)
+        return np.where(answered, self.finish_s - self.arrival_s, np.nan)
+
 
 class Recorder:
     """Writes the records of a run while it goes on.

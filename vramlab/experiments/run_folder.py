@@ -92,7 +92,7 @@ def requests_frame(records: Records) -> pd.DataFrame:
             "arrival_s": records.arrival_s,
             "model": pd.Categorical.from_codes(records.model_codes, records.model_names),
             "outcome": pd.Categorical.from_codes(records.outcomes, [o.name.lower() for o in Outcome]),
-            "latency_s": records.finish_s - records.arrival_s,
+            "latency_s": records.latency_s,
         }
     )
 
