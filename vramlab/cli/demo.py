@@ -13,13 +13,12 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from vramlab.analysis.plots import latency_distribution, policy_bars
+from vramlab.analysis.plots import latency_distribution
 from vramlab.analysis.timelines import residency_timeline
 from vramlab.cli.live import show_verification
-from vramlab.cli.output import out
-from vramlab.cli.replaying import show_comparison
+from vramlab.cli.output import out, save_plot
+from vramlab.cli.replaying import plot_load_costs, show_comparison
 from vramlab.config.errors import InputError
-from vramlab.config.files import replacing
 from vramlab.config.loading import load_config, load_inventory
 from vramlab.config.units import bytes_to_mib
 from vramlab.experiments.comparison import DEFAULT_POLICIES, Comparison, compare
@@ -34,8 +33,7 @@ SCENARIO = ROOT / "config" / "scenarios" / "tight.yaml"
 MODELS = ROOT / "config" / "model_config.yaml"
 WORKLOAD = ROOT / "traces" / "live_workload.csv"
 TRACE = ROOT / "traces" / "synthetic_tight.csv.gz"
-# Where ArcFace, AdaFace and FaceNet do not fit together, whatever the zones; every miss loads.
-COMPARED = ("fallback.cpu_fallback_enabled=false", "caching.enable_result_caching=false")
+COMPARED = ROOT / "config" / "scenarios" / "one_pool.yaml"
 
 
 def register(app: typer.Typer) -> None:
@@ -92,11 +90,10 @@ def _live(folder: Path, device: str) -> Verification:
 def _compared() -> Comparison:
     out.rule("3  which eviction policy?")
     trace = read_trace(TRACE)
-    config = load_config(SCENARIO, COMPARED)
     with tqdm(total=len(DEFAULT_POLICIES) + 1, desc="compare", unit="run", disable=None, leave=False) as bar:
-        comparison = compare(trace, config, load_inventory(MODELS), done=bar.update)
+        comparison = compare(trace, COMPARED, done=bar.update)
     title = (
-        f"{len(trace):,} requests of {TRACE.relative_to(ROOT)}, simulated under {SCENARIO.relative_to(ROOT)}"
+        f"{len(trace):,} requests of {TRACE.relative_to(ROOT)}, simulated under {COMPARED.relative_to(ROOT)}"
     )
     show_comparison(comparison, title)
     return comparison
@@ -107,22 +104,16 @@ def _plot(verification: Verification, comparison: Comparison, folder: Path) -> N
     live, simulated = verification.live_records, verification.simulated_records
     backend = verification.live["backend"]
     latencies_s = {f"live ({backend})": live.latency_s, "simulated": simulated.latency_s}
-    optimum_s = comparison.optimum.load_cost_s
     drawn = {
         "latency_live_and_simulated": latency_distribution(
             latencies_s, title="Does the simulator tell the truth?"
         ),
         "live_residency": residency_timeline(live, title=f"Who was resident, live ({backend})"),
-        "load_cost_by_policy": policy_bars(
-            comparison.frame(), "load_cost_s", optimum=optimum_s, title="Which eviction policy? (simulated)"
-        ),
+        "load_cost_by_policy": plot_load_costs(comparison, "Which eviction policy? (simulated)"),
     }
     for name, ax in drawn.items():
         path = folder / f"{name}.png"
-        with replacing(path) as temporary:
-            figure = ax.get_figure()
-            assert figure is not None
-            figure.savefig(temporary, dpi=150)
+        save_plot(ax, path)
         out.print(f"  {_shown(path)}")
 
 
@@ -131,7 +122,7 @@ def _next(folder: Path) -> None:
     out.print(f"""\
   make lab        # notebooks/01_record_and_replay.ipynb tells this story with plots
   .venv/bin/vramlab verify {_shown(folder / "run")}
-  .venv/bin/vramlab compare traces/synthetic_tight.csv.gz --config config/scenarios/tight.yaml --policies all
+  .venv/bin/vramlab compare traces/synthetic_tight.csv.gz --config config/scenarios/one_pool.yaml --policies all
   .venv/bin/vramlab replay YOUR_TRACE.csv --config config/vram_config.yaml --models YOUR_MODELS.yaml""")
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 from rich.console import Console
 from rich.table import Table
 
+from vramlab.config.files import replacing
+
 # A table that is piped into a file is not cut to the width of a terminal that is not there.
-out = Console(highlight=False, soft_wrap=False)
+out = Console(highlight=False, soft_wrap=True)
 log = Console(stderr=True, highlight=False)
 
 
@@ -44,6 +49,15 @@ def print_table(
     if not console.is_terminal:
         console = Console(file=console.file, highlight=False, width=max(console.width, 200))
     console.print(table)
+
+
+def save_plot(ax: Axes, path: Path) -> None:
+    """Write the figure that `ax` is on; the format is that of the suffix."""
+    figure = ax.get_figure()
+    assert figure is not None
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+    plt.close(figure.number)  # type: ignore[union-attr]
 
 
 def percent(value: float | None) -> str:

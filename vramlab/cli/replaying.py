@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from matplotlib.axes import Axes
 from tqdm import tqdm
 
 from vramlab.allocator.policies import policy_names
 from vramlab.analysis.bounds import Bound, offline_bound
+from vramlab.analysis.plots import policy_bars
 from vramlab.cli.inputs import (
     ConfigOption,
     JsonOption,
@@ -20,7 +22,17 @@ from vramlab.cli.inputs import (
     TraceArgument,
     changes,
 )
-from vramlab.cli.output import count, log, mebibytes, milliseconds, percent, print_json, print_table, seconds
+from vramlab.cli.output import (
+    count,
+    log,
+    mebibytes,
+    milliseconds,
+    percent,
+    print_json,
+    print_table,
+    save_plot,
+    seconds,
+)
 from vramlab.config.units import mib_to_bytes
 from vramlab.experiments.comparison import DEFAULT_POLICIES, Comparison, compare
 from vramlab.experiments.inputs import resolve_settings, resolve_trace
@@ -76,6 +88,7 @@ def compare_command(
     overrides: SetOption = None,
     mode: ModeOption = "simulate",
     seed: SeedOption = 0,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Picture of the load costs to write.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Replay a trace once per eviction policy; the last row is the offline optimum.
@@ -87,6 +100,10 @@ def compare_command(
     with tqdm(total=len(names) + 1, desc="compare", unit="run", disable=None, leave=False) as progress:
         done = progress.update
         result = compare(trace, config, models, names, mode, seed, changes(overrides), done)
+    if plot is not None:
+        title = f"{trace.name}: {result.rows[0]['requests']:,} requests"
+        save_plot(plot_load_costs(result, title), plot)
+        log.print(f"written to {plot}")
     if as_json:
         print_json(result.document())
     else:
@@ -183,6 +200,11 @@ def _percentiles(figures: dict[str, Any]) -> str:
 
 def _held(figures: dict[str, Any]) -> str:
     return " / ".join(mebibytes(figures[f"vram_used_{kind}_bytes"]) for kind in ("mean", "peak"))
+
+
+def plot_load_costs(result: Comparison, title: str) -> Axes:
+    """Load cost by policy, with the offline optimum as a line."""
+    return policy_bars(result.frame(), "load_cost_s", optimum=result.optimum.load_cost_s, title=title)
 
 
 def show_comparison(result: Comparison, title: str) -> None:
