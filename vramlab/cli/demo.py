@@ -122,7 +122,8 @@ def _next(folder: Path) -> None:
     out.print(f"""\
   make lab        # notebooks/01_record_and_replay.ipynb tells this story with plots
   .venv/bin/vramlab verify {_shown(folder / "run")}
-  .venv/bin/vramlab compare traces/synthetic_tight.csv.gz --config config/scenarios/one_pool.yaml --policies all
+  .venv/bin/vramlab compare traces/synthetic_tight.csv.gz \\
+      --config config/scenarios/one_pool.yaml --policies all
   .venv/bin/vramlab replay YOUR_TRACE.csv --config config/vram_config.yaml --models YOUR_MODELS.yaml""")
 
 

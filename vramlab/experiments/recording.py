@@ -36,7 +36,8 @@ def record_run(
     """
     out.mkdir(parents=True, exist_ok=True)
     write_config(config, out / "config.yaml", comment="The settings of this run.")
-    write_inventory(inventory, out / "models.yaml", comment="The inventory of this run.")
+    elsewhere = {name: spec.model_copy(update={"path": None}) for name, spec in inventory.items()}
+    write_inventory(elsewhere, out / "models.yaml", comment="The inventory of this run.")
     records, environment = record(trace, config, inventory, out / "journal.jsonl", device, speed, seed, done)
     served = journal_trace(read_journal(out / "journal.jsonl"), str(out / "journal.jsonl"))
     write_trace(served, out / "trace.csv")

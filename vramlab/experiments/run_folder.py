@@ -1,7 +1,8 @@
 """Folders of results: what a replay or a live run leaves on disk.
 
-A live run's folder holds ``journal.jsonl``, ``trace.csv`` (the requests as they were served),
-``config.yaml``, ``models.yaml`` and ``environment.json``; a replay's ``requests.parquet``, ``loads.parquet``,
+A live run's folder holds ``journal.jsonl`` (which may be packed as ``.gz``), ``trace.csv`` (the requests as
+they were served), ``config.yaml``, ``models.yaml`` (without the paths of files, which are this machine's) and
+``environment.json``; a replay's ``requests.parquet``, ``loads.parquet``,
 ``evictions.parquet``, ``figures.json`` and, where it was kept, ``journal.jsonl``.
 """
 
@@ -25,6 +26,8 @@ from vramlab.experiments.replay import Replay
 from vramlab.traces.files import read_trace
 from vramlab.traces.trace import Trace
 
+_JOURNALS = ("journal.jsonl", "journal.jsonl.gz")
+
 
 @dataclass(frozen=True, eq=False)
 class RunFolder:
@@ -47,7 +50,8 @@ def read_run(path: Path | str) -> RunFolder:
         If something is missing or malformed.
     """
     path = Path(path)
-    if not (path / "journal.jsonl").exists():
+    journal = next((file for name in _JOURNALS if (file := path / name).exists()), None)
+    if journal is None:
         raise InputError(path, "", "no journal.jsonl", "a folder that `vramlab record` wrote")
     try:
         environment = json.loads((path / "environment.json").read_text(encoding="utf-8"))
@@ -57,7 +61,7 @@ def read_run(path: Path | str) -> RunFolder:
         path,
         load_config(path / "config.yaml"),
         load_inventory(path / "models.yaml"),
-        read_journal(path / "journal.jsonl"),
+        read_journal(journal),
         read_trace(path / "trace.csv"),
         environment,
     )

@@ -16,6 +16,7 @@ import numpy as np
 from vramlab.config.schema import Inventory, ModelSpec, VramConfig
 from vramlab.engine.effects import Target
 from vramlab.live.backend import OnnxBackend
+from vramlab.live.loops import run_to_end
 from vramlab.live.sessions import make_inputs
 
 _MS = 1000.0
@@ -73,7 +74,7 @@ def profile(
                 done()
         return samples
 
-    samples = asyncio.run(measure())
+    samples = run_to_end(measure())
     return {name: measured(spec, name, samples) for name, spec in inventory.items()}, samples
 
 

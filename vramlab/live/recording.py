@@ -12,6 +12,7 @@ import numpy as np
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.records import Records
+from vramlab.live.loops import run_to_end
 from vramlab.live.runtime import LiveRuntime
 from vramlab.live.sessions import make_inputs
 from vramlab.traces.trace import Trace, check_models
@@ -127,4 +128,4 @@ def record(
             await play(trace, runtime, np.random.default_rng(seed), speed, done)
         return runtime.records(), runtime.backend.describe() | {"speed": speed, "seed": seed}
 
-    return asyncio.run(run())
+    return run_to_end(run())
