@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from vramlab.traces.describe import describe
 from vramlab.traces.files import write_trace
 from vramlab.traces.generate import generate
 from vramlab.traces.importers import IMPORTERS, ImportOptions
@@ -54,3 +55,8 @@ def test_import_azure_functions(benchmark, tmp_path):
 @pytest.mark.benchmark(group="traces")
 def test_write_parquet(benchmark, tmp_path):
     benchmark.pedantic(write_trace, (generate(MIXTURE), tmp_path / "t.parquet"), rounds=2)
+
+
+@pytest.mark.benchmark(group="traces")
+def test_describe(benchmark):
+    benchmark.pedantic(describe, (generate(MIXTURE),), rounds=2)

@@ -108,6 +108,18 @@ def _crowd_edges(crowd: FlashCrowd) -> np.ndarray:
     return np.concatenate([rising, falling])
 
 
+def rate_changes(streams: tuple[Stream, ...], end_s: float) -> float:
+    """Expected steps of the rates of all streams from 0 to `end_s`."""
+    steps = 0.0
+    for stream in streams:
+        active_s = max(min(end_s, stream.until_s or end_s) - stream.from_s, 0.0)
+        if stream.cycle is not None:
+            steps += active_s / DAY_S * len(stream.cycle.daily)
+        if stream.markov:
+            steps += active_s / float(np.mean([state.mean_s for state in stream.markov]))
+    return steps
+
+
 def expected_arrivals(streams: tuple[Stream, ...], end_s: float) -> float:
     """Expected arrivals of all streams from 0 to `end_s`, with cycles and Markov states at their mean."""
     expected = 0.0

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from vramlab.config.errors import InputError
-from vramlab.traces.arrivals import arrival_times, crowd_at, expected_arrivals
+from vramlab.traces.arrivals import arrival_times, crowd_at, expected_arrivals, rate_changes
 from vramlab.traces.popularity import draw, drifted, reused
 from vramlab.traces.spec import Labels, Stream, TraceSpec, spec_yaml
 from vramlab.traces.trace import Trace
@@ -18,6 +18,7 @@ SPEC_KEY = "generator_spec"
 """Key of a trace's metadata under which the spec stands, as YAML."""
 
 MAX_REQUESTS = 200_000_000
+MAX_RATE_CHANGES = 20_000_000
 
 # A trace of so many requests rather than seconds is made this much longer than expected, and cut.
 _MARGIN = 1.05
@@ -68,13 +69,13 @@ def generate(spec: TraceSpec, rng: np.random.Generator | int | None = None) -> T
 def _frame(spec: TraceSpec, rng: np.random.Generator, source: str) -> pd.DataFrame:
     if spec.duration_s is not None:
         _check_size(expected_arrivals(spec.streams, spec.duration_s), source)
-        return _until(spec, rng, spec.duration_s)
+        return _until(spec, rng, spec.duration_s, source)
     assert spec.requests is not None
     _check_size(spec.requests, source)
     rate = sum(stream.rate_per_s for stream in spec.streams)
     end_s = max(stream.from_s for stream in spec.streams) + _MARGIN * spec.requests / rate
     while expected_arrivals(spec.streams, end_s) <= 2 * MAX_REQUESTS:
-        frame = _until(spec, rng, end_s)
+        frame = _until(spec, rng, end_s, source)
         if len(frame) >= spec.requests:
             return frame.head(spec.requests)
         if all(stream.until_s is not None and stream.until_s <= end_s for stream in spec.streams):
@@ -88,7 +89,11 @@ def _check_size(expected: float, source: str) -> None:
         raise InputError(source, "streams", f"{expected:.3g} requests", f"at most {MAX_REQUESTS:,}")
 
 
-def _until(spec: TraceSpec, rng: np.random.Generator, end_s: float) -> pd.DataFrame:
+def _until(spec: TraceSpec, rng: np.random.Generator, end_s: float, source: str) -> pd.DataFrame:
+    changes = rate_changes(spec.streams, end_s)
+    if changes > MAX_RATE_CHANGES:
+        found = f"{changes:.3g} changes of rate in {end_s:g} s"
+        raise InputError(source, "streams", found, f"at most {MAX_RATE_CHANGES:,}")
     parts = [
         _stream_frame(stream, own, end_s, spec.decimals)
         for stream, own in zip(spec.streams, rng.spawn(len(spec.streams)), strict=True)
