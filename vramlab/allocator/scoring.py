@@ -6,15 +6,21 @@ with the priority's weight ``w``, the count of all accesses ``n``, the seconds s
 the footprint and the load time. The lowest score goes first. The specification's code is
 ``a = b = c = d = e = 1`` (preset ``seed``). Its last factor makes models that are dear to reload the *first*
 to go, against its own comment; ``e = -1`` is what the comment says (preset ``seed_fixed``).
+
+The policy ``decayed`` is the same with another count: see :mod:`vramlab.allocator.policies.scores`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from vramlab.allocator.models import Model
 from vramlab.config.schema import ScoreWeights
 from vramlab.config.units import MIB
+
+# One float, or a column of them.
+Numbers: TypeAlias = Any
 
 # A load time of 0 would divide by zero; below a microsecond nothing is dear to reload any more.
 _LEAST_LOAD_MS = 1e-3
@@ -38,6 +44,7 @@ class Exponents:
 
 SEED = Exponents()
 SEED_FIXED = Exponents(cost=-1.0)
+DECAYED = Exponents(recency=0.5, cost=-1.0)
 
 
 def constant_factor(model: Model, exponents: Exponents) -> float:
@@ -51,9 +58,15 @@ def constant_factor(model: Model, exponents: Exponents) -> float:
     )
 
 
+def aged(value: Numbers, age_s: Numbers, recency: float) -> Numbers:
+    """``value * (age_s + 1) ** -recency``, of one model or of a column of them."""
+    if recency == 1.0:
+        return value / (age_s + 1.0)  # the same to the last bit on every machine, and cheaper
+    return value * (age_s + 1.0) ** -recency
+
+
 def score(model: Model, now_s: float, exponents: Exponents) -> float:
     """Eviction score of `model` at `now_s`; the lowest goes first."""
-    age_s = now_s - model.last_used_s
-    frequency: float = (model.uses_total + 1) ** exponents.frequency
-    recency: float = (age_s + 1.0) ** -exponents.recency
-    return constant_factor(model, exponents) * frequency * recency
+    frequency: float = (model.uses_total + 1.0) ** exponents.frequency
+    value = constant_factor(model, exponents) * frequency
+    return float(aged(value, now_s - model.last_used_s, exponents.recency))

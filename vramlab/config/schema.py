@@ -141,12 +141,18 @@ class ScoringConfig(Section):
     of the policy; ``pruned`` drops those that the later ones make unnecessary; ``exact`` takes the set of the
     least total score (:mod:`vramlab.allocator.exact`); ``auto`` is ``in_order`` for the queue disciplines
     (lru, fifo, lfu), whose definition the order is, and ``pruned`` for scores.
+
+    ``policy`` is a name, or ``package.module:name`` for one's own. Some read more: ``half_life_s`` (of a use,
+    in ``decayed``), ``k`` (how many uses back ``lru_k`` looks), ``seed`` (of ``random``).
     """
 
     policy: str = "seed_fixed"
     weights: ScoreWeights = ScoreWeights()
     priority_weights: PriorityWeights = PriorityWeights()
     victims: Literal["auto", "in_order", "pruned", "exact"] = "auto"
+    half_life_s: Positive = 86_400
+    k: Count = 2
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 class AdmissionByPriority(Section):

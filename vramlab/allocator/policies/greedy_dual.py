@@ -1,0 +1,69 @@
+"""The greedy-dual family: a value is given at each use, on top of the value of the last one evicted.
+
+What is not used keeps its value while the newcomers' rises, so that old fame ages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from vramlab.allocator.models import Model
+from vramlab.allocator.policies.heap import ValueHeap
+from vramlab.allocator.policies.protocol import Policy
+
+
+class GreedyDual(Policy):
+    """Value = L + uses since loading x worth, where L is the value of the last one evicted.
+
+    A model's L is that of its last use. Of equals, the least recently used leaves first.
+
+    - ``gdsf``: worth = load time / size; ``gdsf_hits``: worth = 1 / size. Source: L. Cherkasova, "Improving
+      WWW proxies performance with Greedy-Dual-Size-Frequency caching policy", HP Labs HPL-98-69R1 (1998).
+    - ``lfu_da``: worth = 1 (LFU with dynamic aging). Source: M. Arlitt et al., "Evaluating content
+      management techniques for web proxy caches", ACM SIGMETRICS Performance Evaluation Review 27(4), 2000.
+
+    libCacheSim's GDSF inserts first and then evicts the lowest, be it the newcomer itself. With
+    ``admission: compete`` the two are equal where all models have one size; at unequal sizes libCacheSim
+    sometimes evicts others in vain before it drops the newcomer, which we never do.
+
+    Parameters
+    ----------
+    worth : callable
+        ``worth(model) -> float``, constant for a model.
+    in_order : bool
+        See :class:`Policy`; true where sizes play no part.
+    """
+
+    merges_uses = True
+
+    def __init__(self, worth: Callable[[Model], float], in_order: bool = False) -> None:
+        self.in_order = in_order
+        self._worth = worth
+        self._inflation = 0.0
+        self._heap = ValueHeap()
+
+    def admitted(self, model: Model, now_s: float) -> None:
+        """Value `model` at its first use; a preloaded one has none."""
+        self._heap.put(model, self._value(model))
+
+    def used(self, model: Model, now_s: float) -> None:
+        """Value `model` anew."""
+        self._heap.put(model, self._value(model))
+
+    def removed(self, model: Model, evicted: bool) -> None:
+        """Forget `model`; a victim's value becomes L."""
+        value = self._heap.remove(model)
+        if evicted and value > self._inflation:
+            self._inflation = value
+
+    def score(self, model: Model, now_s: float) -> float:
+        """Value of `model`, or what it would be on admission."""
+        value = self._heap.value(model)
+        return self._value(model) if value is None else value
+
+    def ranked(self, now_s: float) -> Iterator[Model]:
+        """Tracked models by value."""
+        return self._heap.ascending()
+
+    def _value(self, model: Model) -> float:
+        return self._inflation + model.uses * self._worth(model)

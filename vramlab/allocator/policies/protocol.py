@@ -1,0 +1,49 @@
+"""What the allocator asks of a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from vramlab.allocator.models import Model
+
+
+class Policy(Protocol):
+    """Ranks the models of one zone; one instance serves one zone.
+
+    A class of one's own may take this as its base and so inherit the two switches.
+
+    Attributes
+    ----------
+    in_order : bool
+        Victims are taken strictly in the order of :meth:`ranked`; else those that later ones make
+        unnecessary are spared.
+    merges_uses : bool
+        Uses between two misses may be handed in together: :meth:`used` once per model, in the order of the
+        models' last uses, with the account of the model already at that last use. True where the state is
+        per model and follows from the account alone.
+    """
+
+    in_order: bool = False
+    merges_uses: bool = False
+
+    def admitted(self, model: Model, now_s: float) -> None:
+        """`model` is being loaded for a request, or preloaded; its account is already up to date."""
+
+    def used(self, model: Model, now_s: float) -> None:
+        """A request asked for `model`, which is tracked; its account is already up to date."""
+
+    def removed(self, model: Model, evicted: bool) -> None:
+        """`model` leaves: as a victim, or (`evicted` false) because its load failed or it was unloaded."""
+
+    def score(self, model: Model, now_s: float) -> float:
+        """How much `model`, tracked or not, is worth keeping; the lowest leaves first."""
+        raise NotImplementedError
+
+    def ranked(self, now_s: float) -> Iterable[Model]:
+        """All tracked models, the first to leave first.
+
+        May be lazy: it is consumed before anything else is told to the policy. It changes nothing that
+        shows, as the victims may turn out not to be enough, and nobody leaves.
+        """
+        raise NotImplementedError

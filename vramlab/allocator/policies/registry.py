@@ -1,0 +1,98 @@
+"""All policies by name, and how one's own gets in."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from vramlab.allocator.policies.greedy_dual import GreedyDual
+from vramlab.allocator.policies.lhd import LHD
+from vramlab.allocator.policies.lru_k import LRUK
+from vramlab.allocator.policies.protocol import Policy
+from vramlab.allocator.policies.queues import FIFO, LFU, LRU, Random
+from vramlab.allocator.policies.s3_fifo import S3FIFO
+from vramlab.allocator.policies.scores import DecayedScore, Hyperbolic, LogLinearScore, ScorePolicy
+from vramlab.allocator.policies.sieve import Sieve
+from vramlab.allocator.scoring import DECAYED, SEED, SEED_FIXED, Exponents
+from vramlab.config.errors import InputError, nearest
+from vramlab.config.schema import ScoreWeights, ScoringConfig
+
+# Points of the score family; ``scoring.weights`` moves each of its exponents.
+PRESETS: dict[str, Exponents] = {"seed": SEED, "seed_fixed": SEED_FIXED, "decayed": DECAYED}
+
+POLICIES: dict[str, Callable[[ScoringConfig], Policy]] = {
+    "lru": lambda scoring: LRU(),
+    "lfu": lambda scoring: LFU(),
+    "fifo": lambda scoring: FIFO(),
+    "gdsf": lambda scoring: GreedyDual(lambda model: model.load_s / model.bytes),
+    "gdsf_hits": lambda scoring: GreedyDual(lambda model: 1.0 / model.bytes),
+    "lfu_da": lambda scoring: GreedyDual(lambda model: 1.0, in_order=True),
+    "lru_k": lambda scoring: LRUK(scoring.k),
+    "hyperbolic": lambda scoring: Hyperbolic(lambda model: model.load_s / model.bytes),
+    "sieve": lambda scoring: Sieve(),
+    "s3_fifo": lambda scoring: S3FIFO(),
+    "lhd": lambda scoring: LHD(),
+    "random": lambda scoring: Random(np.random.default_rng(scoring.seed)),
+}
+
+
+def policy_names() -> list[str]:
+    """All names that ``scoring.policy`` takes, beside ``package.module:name``."""
+    return [*PRESETS, *POLICIES]
+
+
+def make_policy(scoring: ScoringConfig, source: str = "vram_management") -> Policy:
+    """A fresh policy instance for one zone.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, a policy of one's own that cannot be had, or weights given for a policy that
+        has none.
+    """
+    name = scoring.policy
+    if name in PRESETS:
+        exponents = PRESETS[name].overridden(scoring.weights)
+        return (
+            DecayedScore(exponents, scoring.half_life_s) if name == "decayed" else LogLinearScore(exponents)
+        )
+    if name not in POLICIES and ":" not in name:
+        expected = f"one of {', '.join(policy_names())}, or module:name{nearest(name, policy_names())}"
+        raise InputError(source, "scoring.policy", repr(name), expected)
+    if scoring.weights != ScoreWeights():
+        raise InputError(source, "scoring.weights", "weights", f"none, as policy {name} has no weights")
+    return POLICIES[name](scoring) if name in POLICIES else _own_policy(name, source)
+
+
+def _own_policy(name: str, source: str) -> Policy:
+    """A policy from outside: a function ``score(model, now_s)``, or a class with the methods of Policy."""
+    module_name, _, attribute = name.partition(":")
+
+    def refuse(found: str, expected: str) -> InputError:
+        return InputError(source, "scoring.policy", f"{name!r}, {found}", expected)
+
+    try:
+        thing: Any = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, ValueError) as error:
+        expected = "a module that can be imported (is its folder in PYTHONPATH?)"
+        raise refuse(str(error), expected) from error
+    except AttributeError as error:
+        raise refuse(str(error), f"a function or class of {module_name}") from error
+    if not isinstance(thing, type):
+        if not callable(thing):
+            raise refuse(f"which is {type(thing).__name__}", "a function score(model, now_s), or a class")
+        return ScorePolicy(thing)
+    missing = [method for method in _METHODS if not callable(getattr(thing, method, None))]
+    if missing:
+        raise refuse(f"a class without {', '.join(missing)}", f"a class with {', '.join(_METHODS)}")
+    policy: Policy = thing()
+    for switch in ("in_order", "merges_uses"):
+        if not hasattr(policy, switch):
+            setattr(policy, switch, False)
+    return policy
+
+
+_METHODS = ("admitted", "used", "removed", "score", "ranked")
