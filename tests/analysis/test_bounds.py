@@ -13,7 +13,7 @@ from vramlab.analysis.schedules import round_schedule, round_zoned_schedule
 from vramlab.config.errors import InputError
 from vramlab.config.schema import ModelSpec, Priority, VramConfig
 from vramlab.config.units import MIB
-from vramlab.traces.genai_2026 import genai_2026_inventory, import_genai_2026
+from vramlab.traces.importers.genai_2026 import genai_2026_inventory, import_genai_2026
 from vramlab.traces.trace import Trace
 
 REAL = Path(__file__).resolve().parents[3] / "shared/data/genai_2026_requests.csv.gz"

@@ -326,6 +326,8 @@ def test_specs_that_make_nothing_or_too_much():
         made(rate_per_s=1e9, duration_s=1_000)
     with pytest.raises(InputError, match=r"found 1e\+09 changes of rate in 1e\+06 s, expected at most"):
         made(rate_per_s=1e-3, duration_s=1e6, markov=[{"factor": 1, "mean_s": 1e-3}])
+    with pytest.raises(InputError, match="seed: found -1, expected 0 or more"):
+        generate(make_spec(MIXTURE), -1)
     until = {"requests": 100, "streams": [{**ONE, "until_s": 20}]}
     with pytest.raises(InputError, match="requests: found 100, expected no more than the streams have"):
         generate(make_spec(until))

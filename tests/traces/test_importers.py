@@ -12,6 +12,7 @@ import pytest
 from vramlab.config.errors import InputError
 from vramlab.traces.importers import IMPORTERS, ImportOptions, rows
 from vramlab.traces.importers.azure_functions import MINUTES
+from vramlab.traces.importers.inventory import inventory_of
 from vramlab.traces.importers.oracle_general import RECORD
 
 AZURE_LLM = Path(__file__).resolve().parents[3] / "shared/data/azure_llm_2023_code.csv.gz"
@@ -352,6 +353,10 @@ def test_row_numbers_count_the_rows_that_were_skipped(tmp_path):
     assert refusal("csv", written(tmp_path, text), skip_bad_rows=2).startswith(
         "row 6 column time_s: found 'x'"
     )
+    text = "time_s,model\n0\nx,b\n"
+    assert refusal("csv", written(tmp_path, text), skip_bad_rows=1).startswith(
+        "row 2 column time_s: found 'x'"
+    )
 
 
 def test_bad_durations_and_counts(tmp_path):
@@ -401,3 +406,13 @@ def test_a_trace_file_of_ours_comes_back(tmp_path):
     path = tmp_path / "t.csv"
     frame.to_csv(path, index=False)
     assert imported("csv", path)[0].times_s.tolist() == [0.0, 0.1 + 0.2]
+
+
+def test_first_inventory_has_the_sizes_of_the_source(tmp_path):
+    path = written(tmp_path, f"time,obj_id,obj_size\n1,b,{3 * 2**20}\n2,a,0\n")
+    trace, report = imported("libcachesim-csv", path)
+    inventory = inventory_of(trace, report.sizes_bytes)
+    assert list(inventory) == ["a", "b"]
+    assert inventory["b"].footprint_bytes == 3 * 2**20
+    assert inventory["b"].load_time_ms == 10.2
+    assert inventory["a"].vram_size_mb == inventory_of(trace)["b"].vram_size_mb == 512

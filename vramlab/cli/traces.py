@@ -11,8 +11,8 @@ from vramlab.cli.inputs import JsonOption
 from vramlab.cli.output import log, print_json
 from vramlab.config.loading import write_inventory
 from vramlab.traces.files import write_trace
-from vramlab.traces.genai_2026 import genai_2026_inventory, import_genai_2026
 from vramlab.traces.generate import generate
+from vramlab.traces.importers.genai_2026 import genai_2026_inventory, import_genai_2026
 from vramlab.traces.spec import load_spec
 
 

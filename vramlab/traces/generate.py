@@ -58,6 +58,8 @@ def generate(spec: TraceSpec, rng: np.random.Generator | int | None = None) -> T
     source = f"<generated: {spec.title}>" if spec.title else "<generated>"
     if rng is None or isinstance(rng, int):
         seed = spec.seed if rng is None else rng
+        if seed < 0:
+            raise InputError(source, "seed", seed, "0 or more")
         spec = spec.model_copy(update={"seed": seed})
         rng = np.random.default_rng(seed)
     frame = _frame(spec, rng, source)

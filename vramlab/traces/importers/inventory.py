@@ -1,0 +1,35 @@
+"""A first inventory for the models of an imported trace, to be put right by hand or by profiling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vramlab.config.schema import Inventory, ModelSpec, Priority
+from vramlab.config.units import bytes_to_mib
+from vramlab.traces.trace import Trace
+
+# Where a source has no sizes; the load time per MB is that of the GenAI 2026 inventory.
+DEFAULT_SIZE_MB = 512.0
+LOAD_MS_PER_MB = 3.4
+
+
+def inventory_of(trace: Trace, sizes_bytes: Mapping[str, int] | None = None) -> Inventory:
+    """Inventory of the models of a trace, sorted by name.
+
+    Parameters
+    ----------
+    sizes_bytes : mapping of str to int, optional
+        As in :class:`~vramlab.traces.importers.options.ImportReport`. A model without a size, or with 0, gets
+        512 MB. Loading takes 3.4 ms per MB; priority is medium, the fallback ``cpu_standard``.
+    """
+    inventory: Inventory = {}
+    for name in sorted(trace.model_names):
+        size_bytes = (sizes_bytes or {}).get(name, 0)
+        size_mb = bytes_to_mib(size_bytes) if size_bytes else DEFAULT_SIZE_MB
+        inventory[name] = ModelSpec(
+            priority=Priority.MEDIUM,
+            vram_size_mb=size_mb,
+            load_time_ms=round(size_mb * LOAD_MS_PER_MB, 3),
+            cpu_fallback="cpu_standard",
+        )
+    return inventory
