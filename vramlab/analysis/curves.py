@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -20,9 +21,9 @@ def capacity_curve(trace: Trace, inventory: Inventory, capacities_bytes: Sequenc
     Returns
     -------
     DataFrame
-        Rows ``policy`` (``lru``; ``optimum`` for the lower bound on load cost, with the hit rate of the
-        schedule rounded from it; ``schedule`` for that schedule), ``capacity_bytes``, ``hit_rate``,
-        ``load_cost_s``.
+        Columns ``policy``, ``capacity_bytes``, ``hit_rate``, ``load_cost_s``. The policies are ``lru``,
+        ``offline schedule`` (one that knows the future, and can be had) and ``optimum`` (the lower bound on
+        load cost; it bounds no hit rate, which is NaN there).
     """
     rows = []
     for capacity in capacities_bytes:
@@ -30,8 +31,8 @@ def capacity_curve(trace: Trace, inventory: Inventory, capacities_bytes: Sequenc
         rows.append(("lru", capacity, hit_rate, cost))
         bound = offline_bound(trace, inventory, capacity)
         schedule = round_schedule(bound, trace, inventory)
-        rows.append(("schedule", capacity, schedule.hit_rate, schedule.load_cost_s))
-        rows.append(("optimum", capacity, schedule.hit_rate, bound.load_cost_s))
+        rows.append(("offline schedule", capacity, schedule.hit_rate, schedule.load_cost_s))
+        rows.append(("optimum", capacity, math.nan, bound.load_cost_s))
     return pd.DataFrame(rows, columns=["policy", "capacity_bytes", "hit_rate", "load_cost_s"])
 
 

@@ -128,14 +128,14 @@ def capacity_plot(
 ) -> Axes:
     """Draw a figure over capacity, one line per policy.
 
-    Rows as of :func:`~vramlab.analysis.curves.capacity_curve`; the rows of policy ``optimum`` are drawn as a dashed line.
+    Rows as of :func:`~vramlab.analysis.curves.capacity_curve`; those of policy ``optimum`` are a dashed line.
     """
     _need(frame, "policy", "capacity_bytes", value)
     label, factor = _label(value, frame[value])
     unit, unit_name = style.bytes_unit(frame["capacity_bytes"].max())
     ax = style.axes(ax)
     shown = 0
-    for name, rows in frame.groupby("policy", sort=False):
+    for name, rows in frame.dropna(subset=[value]).groupby("policy", sort=False):
         rows = rows.sort_values("capacity_bytes")
         best = name == "optimum"
         colour = style.OPTIMUM if best else style.colour(shown)
@@ -295,9 +295,10 @@ def _label(value: str, numbers: pd.Series) -> tuple[str, float]:
         return _LABELS[value][0].replace("(s)", "(ms)"), 1000.0
     if value in _LABELS:
         return _LABELS[value]
-    if value.endswith("_bytes"):
+    if "bytes" in value.split("_"):
         unit, name = style.bytes_unit(float(numbers.max()))
-        return f"{_words(value[:-6])} ({name})", 1 / unit
+        what = " ".join(word for word in value.split("_") if word != "bytes").capitalize()
+        return f"{what} ({name})", 1 / unit
     return (f"{_words(value[:-2])} (s)" if value.endswith("_s") else _words(value)), 1.0
 
 
@@ -341,7 +342,7 @@ def _band(ax: Axes, rows: pd.DataFrame, x: np.ndarray, value: str, factor: float
 
 def _short(number: float) -> str:
     """Three digits that matter."""
-    return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
+    return f"{number:,.0f}" if abs(number) >= 100 else f"{number:#.3g}".rstrip(".")
 
 
 def _plain(number: object) -> str:

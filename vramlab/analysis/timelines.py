@@ -15,6 +15,9 @@ from vramlab.analysis import style
 from vramlab.config.errors import InputError
 from vramlab.engine.records import Records
 
+# Beyond so many stays their marks would hide them.
+_MANY = 400
+
 
 class Stay(NamedTuple):
     """One stay of a model in VRAM: loading from `load_s`, resident from `from_s` to `to_s`, in seconds.
@@ -60,7 +63,7 @@ def residency_timeline(
 ) -> Axes:
     """Who was in VRAM when: a bar per stay in its zone's colour, pale while loading, evictions marked.
 
-    Ticks under a bar are the requests for the model that found it, crosses those that did not.
+    Ticks under the bars are the requests for the model.
 
     Parameters
     ----------
@@ -76,37 +79,43 @@ def residency_timeline(
     ax = style.axes(ax, width=9, height=1.6 + 0.3 * len(rows))
     start, end = float(records.arrival_s[0]), _end_s(records)
     unit, unit_name = style.time_unit(end - start)
+
+    def at(seconds: float) -> float:
+        return (seconds - start) / unit
+
     shown = [stay for stay in stays(records) if stay.model in rows]
     for stay in shown:
         y, colour = rows[stay.model], zones.get(stay.zone, style.QUIET)
         bar = {"y": y + 0.08, "height": 0.52, "color": colour, "linewidth": 0}
-        ax.barh(left=stay.load_s / unit, width=(stay.from_s - stay.load_s) / unit, alpha=0.35, **bar)
-        ax.barh(left=stay.from_s / unit, width=(stay.to_s - stay.from_s) / unit, **bar)
-    many = len(shown) > 400
-    size = 3.0 if many else 5.0
-    loads = [(stay.load_s / unit, rows[stay.model] + 0.08) for stay in shown]
-    gone = [(stay.to_s / unit, rows[stay.model] + 0.08) for stay in shown if stay.evicted]
-    for points, marker, colour in ((loads, ">", style.INK), (gone, "x", style.OPTIMUM)):
+        ax.barh(left=at(stay.load_s), width=(stay.from_s - stay.load_s) / unit, alpha=0.35, **bar)
+        ax.barh(left=at(stay.from_s), width=(stay.to_s - stay.from_s) / unit, **bar)
+    # where there are too many to tell apart, loads show as the bars' beginnings, and evictions as thin ticks
+    many = len(shown) > _MANY
+    loads = [(at(stay.load_s), rows[stay.model] + 0.08) for stay in shown]
+    gone = [(at(stay.to_s), rows[stay.model] + (0.44 if many else 0.08)) for stay in shown if stay.evicted]
+    load_mark = {"marker": ">", "color": style.INK, "markersize": 5, "markeredgewidth": 0}
+    gone_mark = {"marker": "x", "color": style.OPTIMUM, "markersize": 5, "markeredgewidth": 1.4}
+    if many:
+        gone_mark |= {"marker": "|", "markersize": 4, "markeredgewidth": 0.5}
+    for points, mark in ((gone, gone_mark), ([] if many else loads, load_mark)):
         if points:
-            ax.plot(*zip(*points, strict=True), linestyle="", marker=marker, markersize=size, color=colour,
-                    markeredgewidth=1.4 if marker == "x" else 0)  # fmt: skip
-    _requests(ax, records, rows, unit)
+            ax.plot(*zip(*points, strict=True), linestyle="", **mark)
+    _requests(ax, records, rows, start, unit)
     ax.set_yticks(list(rows.values()), list(rows))
     ax.set_ylim(-0.7, len(rows) - 0.3)
-    ax.set_xlim(start / unit, end / unit)
-    ax.set_xlabel(f"Time ({unit_name})")
+    ax.set_xlim(0, at(end))
+    ax.set_xlabel(f"Time since the first request ({unit_name})")
     style.grid(ax, "x")
     used = {stay.zone for stay in shown}
     marks = [
         Patch(color=colour, label=f"resident in {zone}") for zone, colour in zones.items() if zone in used
     ]
-    marks += [
-        Patch(color=style.QUIET, alpha=0.35, label="loading"),
-        Line2D([], [], linestyle="", marker=">", color=style.INK, markersize=5, label="load begins"),
-        Line2D([], [], linestyle="", marker="x", color=style.OPTIMUM, markersize=5, markeredgewidth=1.4,
-               label="eviction"),
-        Line2D([], [], linestyle="", marker="|", color=style.INK, markersize=6, label="request"),
-    ]  # fmt: skip
+    marks.append(Patch(color=style.QUIET, alpha=0.35, label="loading"))
+    seen = {"markersize": 7, "markeredgewidth": 1.4}  # in the legend at any density
+    if not many:
+        marks.append(Line2D([], [], linestyle="", label="load begins", **load_mark))
+    marks.append(Line2D([], [], linestyle="", label="eviction", **gone_mark | seen))
+    marks.append(Line2D([], [], linestyle="", marker="|", color=style.INK, markersize=6, label="request"))
     style.legend(ax, outside=True, handles=marks)
     style.title(ax, title)
     return ax
@@ -139,7 +148,7 @@ def vram_use(
         peak = _slice_peak(times, held.sum(axis=0), edges)
         held = np.array([_slice_mean(times, row, edges) for row in held])
         times = edges[:-1]
-    drawn = np.append(times, end) / per
+    drawn = (np.append(times, end) - times[0]) / per
     ax.stackplot(
         drawn, np.column_stack([held, held[:, -1]]) / unit, step="post", labels=records.zone_names,
         colors=[style.colour(index) for index in range(len(records.zone_names))], alpha=0.85, linewidth=0,
@@ -155,7 +164,7 @@ def vram_use(
         ax.axhline(budget_bytes / unit, color=style.OPTIMUM, linestyle="--", linewidth=1.6, label="budget")
     ax.set_xlim(drawn[0], drawn[-1])
     ax.set_ylim(0, 1.08 * top / unit)
-    ax.set_xlabel(f"Time ({per_name})")
+    ax.set_xlabel(f"Time since the first load ({per_name})")
     ax.set_ylabel(f"VRAM held ({unit_name})")
     style.grid(ax, "y")
     style.legend(ax, outside=True)
@@ -196,11 +205,12 @@ def memory_map(extents: pd.DataFrame, ax: Axes | None = None, title: str = "") -
     return ax
 
 
-def _requests(ax: Axes, records: Records, rows: Mapping[str, int], unit: float) -> None:
+def _requests(ax: Axes, records: Records, rows: Mapping[str, int], start: float, unit: float) -> None:
+    """Ticks below the bars: everything that was asked for, served from VRAM or not."""
     lanes = np.array([rows.get(name, -1) for name in records.model_names])[records.model_codes]
     shown = lanes >= 0
     ax.vlines(
-        records.arrival_s[shown] / unit, lanes[shown] - 0.36, lanes[shown] - 0.22, color=style.INK,
+        (records.arrival_s[shown] - start) / unit, lanes[shown] - 0.36, lanes[shown] - 0.22, color=style.INK,
         linewidth=0.6, alpha=1.0 if shown.sum() < 1000 else 0.35,
     )  # fmt: skip
 
