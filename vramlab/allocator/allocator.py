@@ -174,6 +174,17 @@ class Allocator:
             return Decision(Kind.JOIN, name, model.zone.name)
         return self._decide_absent(model, now_s, model.rank if priority is None else priority.rank, pin)
 
+    def hits(self, model: Model, uses_total: int, last_used_s: float) -> None:
+        """Several hits of a resident model at once, the last of them at `last_used_s` (decide mode).
+
+        `uses_total` is the number of all its uses by then. Only where the policy merges uses, and in the
+        order of the last uses of the models.
+        """
+        model.uses += uses_total - model.uses_total
+        model.uses_total = uses_total
+        model.last_used_s = last_used_s
+        model.zone.policy.used(model, last_used_s)
+
     def ask_again(self, name: str, now_s: float, priority: Priority | None = None) -> Decision:
         """Decide anew about a request that had to wait; it is not counted as a second use."""
         model = self.model(name)
