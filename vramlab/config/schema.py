@@ -192,8 +192,9 @@ class ServingConfig(Section):
     """The engine's queues: how much runs at once, and how long a request may wait.
 
     ``on_miss`` is ``wait`` (load, then run) or ``cpu_while_loading`` (answer from the CPU while the load
-    runs). ``release_timeout_ms`` bounds the waiting of a request that may not run on the CPU while models
-    in use stand in its way. ``warm_up``: a load ends with a first run, which is slower than the later ones.
+    runs). ``release_timeout_ms`` bounds the waiting of a request while models in use stand in its way.
+    ``queue`` is the order of that waiting (:mod:`vramlab.engine.waiting`): ``fifo``, or ``affinity``, where
+    requests for models that are there may overtake the same request ``max_skips`` times. ``warm_up``: a load ends with a first run, which is slower than the later ones.
     """
 
     gpu_streams: Count = 1
@@ -202,6 +203,8 @@ class ServingConfig(Section):
     on_miss: Literal["wait", "cpu_while_loading"] = "wait"
     unload_time_ms: NonNegative = 1
     release_timeout_ms: Positive = 30_000
+    queue: Literal["fifo", "affinity"] = "fifo"
+    max_skips: Count = 3
     warm_up: bool = True
 
 

@@ -19,7 +19,7 @@ from vramlab.engine.effects import Spawn as SpawnEffect
 from vramlab.engine.gates import Gate, Ready, Slots
 from vramlab.engine.journal import Journal
 from vramlab.engine.records import EvictionRecord, LoadRecord, Outcome, Recorder, UsageRecord
-from vramlab.engine.waiting import WaitingRoom
+from vramlab.engine.waiting import Line
 
 GPU, CPU = Target.GPU, Target.CPU
 
@@ -66,7 +66,8 @@ class Engine:
         self._loads: dict[str, Gate] = {}  # of models being loaded: opens with "" or the failure
         self._claims: dict[str, Gate] = {}  # of loads that wait for their victims' bytes
         self._cpu_sessions: dict[str, Gate | None] = {}  # gate while it loads, None once it is there
-        self._waiting = WaitingRoom(self.allocator, self.ready, self._note_decision)
+        max_skips = serving.max_skips if serving.queue == "affinity" else 0
+        self._line = Line(self.allocator, self.ready, self._note_decision, max_skips)
         self._run_one = {name: Infer(name, GPU, 1) for name in inventory}
         self._wait_gpu, self._wait_cpu = Wait(self.gpu), Wait(self.cpu)
         self._wait_channel = Wait(self.channel)
@@ -109,13 +110,18 @@ class Engine:
             kept = cache.get(name, input_key, now_s)  # type: ignore[arg-type]
             if kept is not MISS:
                 return self._answer(number, now_s, Outcome.CACHE_HIT, kept)
-        decision = self.allocator.request(name, now_s, priority)
-        if self.journal is not None:
-            self._note_decision(number, now_s, decision)
+        if self._line.queue and self._line.must_wait(name):
+            now_s, decision = yield from self._wait_in_line(number, name, now_s, priority, asked=False)
+        else:
+            decision = self.allocator.request(name, now_s, priority)
+            if self.journal is not None:
+                self._note_decision(number, now_s, decision)
+            if decision.kind is Kind.WAIT:
+                now_s, decision = yield from self._wait_in_line(number, name, now_s, priority, asked=True)
         if decision.kind is Kind.HIT:
             outcome, why = Outcome.HIT, ""
         else:
-            now_s, outcome, why = yield from self._obtain(number, decision, now_s, priority)
+            now_s, outcome, why = yield from self._obtain(number, decision, now_s)
         if outcome is Outcome.FALLBACK:
             return (yield from self._run_on_cpu(number, name, now_s, items, input_key, why))
         if outcome is Outcome.REFUSED or outcome is Outcome.FAILED:
@@ -131,8 +137,8 @@ class Engine:
             now_s, outputs = failure.now_s, None
             outcome, why = Outcome.FAILED, str(failure)
         gpu.release()
-        if self.allocator.released(name) and self._waiting:
-            self._waiting.decide(now_s)
+        if self.allocator.released(name) and self._line.queue:
+            self._line.decide(now_s)
         if cache is not None and outcome is not Outcome.FAILED:
             cache.put(name, input_key, outputs, now_s)  # type: ignore[arg-type]
         return self._answer(number, now_s, outcome, outputs, why)
@@ -152,43 +158,44 @@ class Engine:
 
     # -- its way to the GPU ------------------------------------------------------------------------------
 
-    def _obtain(self, number: int, decision: Decision, now_s: float, priority: Priority | None) -> Story:
-        """Wait until the request may run on the GPU, or must go elsewhere.
+    def _wait_in_line(
+        self, number: int, name: str, now_s: float, priority: Priority | None, asked: bool
+    ) -> Story:
+        """Wait for models in use, behind those who wait already. The value is (now_s, decision)."""
+        entry = self._line.enter(number, name, priority, asked)
+        now_s, decision = yield Wait(entry.gate, self._release_timeout_s)
+        if decision is TIMED_OUT:
+            self._line.leave(entry, now_s)
+            kind = Kind.CPU if self.allocator.models[name].may_run_on_cpu else Kind.REFUSE
+            decision = Decision(kind, name, reason="waited too long for models in use")
+        return now_s, decision
 
-        The value is (now_s, outcome, why); with HIT, COLD_START and WAIT the model is pinned.
+    def _obtain(self, number: int, decision: Decision, now_s: float) -> Story:
+        """See a decision other than a hit through, to where the request may run or must go elsewhere.
+
+        The value is (now_s, outcome, why); with COLD_START and WAIT the model is pinned.
         """
-        name = decision.model
+        kind, name = decision.kind, decision.model
+        if kind is Kind.CPU:
+            return now_s, Outcome.FALLBACK, decision.reason
+        if kind is Kind.REFUSE:
+            return now_s, Outcome.REFUSED, decision.reason
         may_use_cpu = self.allocator.models[name].may_run_on_cpu
-        while True:
-            kind = decision.kind
-            if kind is Kind.HIT:  # somebody else loaded it while this request waited
-                return now_s, Outcome.WAIT, ""
-            if kind is Kind.CPU:
-                return now_s, Outcome.FALLBACK, decision.reason
-            if kind is Kind.REFUSE:
-                return now_s, Outcome.REFUSED, decision.reason
-            if kind is Kind.LOAD or kind is Kind.JOIN:
-                if self._answer_while_loading and may_use_cpu:
-                    if kind is Kind.LOAD:
-                        yield SpawnEffect(f"load for {number}", self._load_beside(decision, now_s))
-                    else:
-                        self.allocator.models[name].pins -= 1
-                    return now_s, Outcome.FALLBACK, "answered while it loads"
-                if kind is Kind.LOAD:
-                    now_s, error = yield from self._load(decision, now_s, "request")
-                    outcome = Outcome.COLD_START
-                else:
-                    now_s, error = yield Wait(self._loads[name])
-                    outcome = Outcome.WAIT
-                if not error:
-                    return now_s, outcome, ""
-                return now_s, Outcome.FALLBACK if may_use_cpu else Outcome.FAILED, error
-            # Kind.WAIT: only models in use, or its own unloading, stand in its way
-            entry = self._waiting.enter(number, name, priority)
-            now_s, decision = yield Wait(entry.gate, self._release_timeout_s)
-            if decision is TIMED_OUT:
-                self._waiting.leave(entry)
-                return now_s, Outcome.REFUSED, "waited too long for models in use"
+        if self._answer_while_loading and may_use_cpu:
+            if kind is Kind.LOAD:
+                yield SpawnEffect(f"load for {number}", self._load_beside(decision, now_s))
+            else:
+                self.allocator.models[name].pins -= 1
+            return now_s, Outcome.FALLBACK, "answered while it loads"
+        if kind is Kind.LOAD:
+            now_s, error = yield from self._load(decision, now_s, "request")
+            outcome = Outcome.COLD_START
+        else:
+            now_s, error = yield Wait(self._loads[name])
+            outcome = Outcome.WAIT
+        if not error:
+            return now_s, outcome, ""
+        return now_s, Outcome.FALLBACK if may_use_cpu else Outcome.FAILED, error
 
     def _load_beside(self, decision: Decision, now_s: float) -> Story:
         """A load that no request waits for: the one that caused it is answered by the CPU."""
@@ -229,8 +236,8 @@ class Engine:
             allocator.loaded(name, now_s)
         recorder.loads.append(LoadRecord(started_s, now_s, name, zone, model.bytes, reason, error))
         gate.open(error)
-        if self._waiting and (error or not model.pins):
-            self._waiting.decide(now_s)
+        if self._line.queue and (error or not model.pins):
+            self._line.decide(now_s)
         return now_s, error
 
     def _unload(self, name: str, now_s: float, reason: str) -> Story:
@@ -239,8 +246,8 @@ class Engine:
         now_s, _ = yield Unload(name)
         self.recorder.evictions.append(EvictionRecord(now_s, name, model.zone.name, model.bytes, reason))
         self._claims_met(self.allocator.unloaded(name), now_s)
-        if self._waiting:
-            self._waiting.decide(now_s)
+        if self._line.queue:
+            self._line.decide(now_s)
         return now_s
 
     def _claims_met(self, names: list[str], now_s: float) -> None:

@@ -1,0 +1,262 @@
+"""The command line as users' scripts see it: exit status, JSON keys, one clear line for bad input."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vramlab.cli.app import run
+
+ROOT = Path(__file__).parents[2]
+TRACE = str(ROOT / "traces" / "live_workload.csv")
+POOL = str(ROOT / "config" / "scenarios" / "one_pool.yaml")
+TIGHT = str(ROOT / "config" / "scenarios" / "tight.yaml")
+MODELS = str(ROOT / "config" / "model_config.yaml")
+
+REPLAY_KEYS = {
+    "requests", "hits", "cold_starts", "waits", "fallbacks", "refused", "cache_hits", "hit_rate",
+    "cold_start_rate", "evictions", "loads", "preloads", "bytes_loaded", "load_cost_s", "latency_mean_s",
+    "latency_p50_s", "latency_p95_s", "latency_p99_s", "vram_used_mean_bytes", "vram_used_peak_bytes",
+    "zones", "models", "wall_s", "requests_per_s", "backend", "policy", "seed", "config_sha256",
+    "trace_sha256", "version",
+}  # fmt: skip
+
+
+@pytest.fixture
+def vramlab(capsys):
+    """Run a command; gives (exit status, standard output, standard error)."""
+
+    def call(*arguments):
+        status = run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+def json_of(result):
+    status, out, _ = result
+    assert status == 0
+    return json.loads(out)
+
+
+@pytest.mark.parametrize("mode", ["simulate", "decide"])
+def test_replay_gives_the_promised_keys_and_counts_that_add_up(vramlab, mode):
+    figures = json_of(vramlab("replay", TRACE, "--config", TIGHT, "--mode", mode, "--json"))
+    assert set(figures) >= REPLAY_KEYS
+    kinds = ("hits", "cold_starts", "waits", "fallbacks", "refused", "cache_hits", "failed")
+    assert sum(figures[kind] for kind in kinds) == figures["requests"] == 743
+    assert figures["hit_rate"] == figures["hits"] / (743 - figures["cache_hits"])
+    for part in ("zones", "models"):
+        for kind in (*kinds, "loads", "evictions", "bytes_loaded"):
+            assert sum(row[kind] for row in figures[part].values()) == figures[kind]
+    assert figures["vram_used_peak_bytes"] <= 480 * 2**20
+
+
+def test_everything_fits_in_6_gb(vramlab):
+    seed = ROOT / "config" / "scenarios" / "seed_6gb.yaml"
+    figures = json_of(vramlab("replay", TRACE, "--config", seed, "--json"))
+    assert figures["evictions"] == figures["refused"] == figures["fallbacks"] == 0
+    assert figures["loads"] == 5  # of seven models asked for, two are always loaded
+
+
+def test_replay_writes_its_records(vramlab, tmp_path):
+    out = tmp_path / "run"
+    assert vramlab("replay", TRACE, "--config", TIGHT, "--out", out)[0] == 0
+    names = {path.name for path in out.iterdir()}
+    assert names == {
+        "requests.parquet", "loads.parquet", "evictions.parquet", "figures.json", "journal.jsonl"
+    }  # fmt: skip
+
+
+def test_compare_ends_with_the_optimum_and_its_rows_say_how_far_they_are_from_it(vramlab):
+    document = json_of(vramlab("compare", TRACE, "--config", POOL, "--policies", "gdsf,lru", "--json"))
+    gdsf, lru = document["rows"]
+    assert (gdsf["policy"], lru["policy"]) == ("gdsf", "lru")
+    assert set(gdsf) >= REPLAY_KEYS | {"gap_closed"}
+    optimum = document["optimum"]["load_cost_s"]
+    assert 0 < optimum <= min(gdsf["load_cost_s"], lru["load_cost_s"])
+    assert lru["gap_closed"] == 0
+    closed = (lru["load_cost_s"] - gdsf["load_cost_s"]) / (lru["load_cost_s"] - optimum)
+    assert gdsf["gap_closed"] == pytest.approx(closed)
+    table = vramlab("compare", TRACE, "--config", POOL, "--policies", "lru")[1]
+    assert table.rstrip().splitlines()[-2].startswith("│ offline optimum")
+
+
+def test_bound(vramlab):
+    document = json_of(vramlab("bound", TRACE, "--capacity-mb", 400, "--models", MODELS, "--json"))
+    assert set(document) >= {
+        "load_cost_s", "load_cost_all_miss_s", "capacity_bytes", "requests", "admission", "method"
+    }  # fmt: skip
+    assert document["capacity_bytes"] == 400 * 2**20
+    assert 0 < document["load_cost_s"] < document["load_cost_all_miss_s"]
+
+
+def test_import_genai(vramlab, tmp_path):
+    source = tmp_path / "source.csv"
+    source.write_text(
+        "gmt_create,predict_type,predict_status,exec_time_seconds,groupId,num_images_per_prompt,"
+        "checkpoint_model_version_id\n"
+        "2024-11-15 16:57:50,a,SUCCEED,3,g1,1,M0001\n"
+        "2024-11-15 16:57:52,a,SUCCEED,3,g1,2,\n"
+        "2024-11-15 16:58:00,a,SUCCEED,3,g2,2,M0002\n"
+    )
+    trace, models = tmp_path / "trace.csv", tmp_path / "models.yaml"
+    status, _, err = vramlab("import", "genai-2026", source, "--out", trace, "--models-out", models)
+    assert status == 0
+    assert "1 dropped: no model" in err
+    specs = yaml.safe_load(models.read_text())["models"]["genai_2026"]
+    assert {name: spec["vram_size_mb"] for name, spec in specs.items()} == {"M0001": 2048, "M0002": 6656}
+    config = ROOT / "config" / "scenarios" / "genai_24gb.yaml"
+    figures = json_of(vramlab("replay", trace, "--config", config, "--models", models, "--json"))
+    assert (figures["requests"], figures["loads"]) == (2, 2)
+
+
+BAD_INPUT = [
+    (["replay", "no.csv", "--config", TIGHT], ["no.csv", "no such file"]),
+    (["replay", TRACE, "--config", "no.yaml"], ["no.yaml", "no such file"]),
+    (["replay", TRACE, "--config", TIGHT, "--policy", "lur"], ["scoring.policy", "'lur'", "'lru'?"]),
+    (["replay", TRACE, "--config", TIGHT, "--set", "admision=always"], ["admision", "'admission'?"]),
+    (["replay", TRACE, "--config", TIGHT, "--set", "total_memory_mb"], ["total_memory_mb", "KEY=VALUE"]),
+    (["replay", TRACE, "--set", "total_memory_mb=-1"], ["total_memory_mb", "-1", "greater"]),
+    (["replay", TRACE, "--config", TIGHT, "--mode", "guess"], ["--mode", "guess"]),
+    (["replay"], ["TRACE"]),
+    (["replay", TRACE, "--no-such-option"], ["--no-such-option"]),
+    (["compare", TRACE, "--config", POOL, "--policies", "lru,nope"], ["scoring.policy", "'nope'"]),
+    (["verify", "no-such-run"], ["no-such-run", "journal"]),
+    (["fly"], ["fly"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "parts"), BAD_INPUT, ids=lambda value: " ".join(map(str, value))[-60:])
+def test_bad_input_is_one_line_and_status_2(vramlab, arguments, parts):
+    status, out, err = vramlab(*arguments)
+    assert status == 2
+    assert out == ""
+    assert err.count("\n") == 1
+    for part in parts:
+        assert part in err
+
+
+def edited(tmp_path, source, change):
+    data = yaml.safe_load(Path(source).read_text())
+    change(data)
+    path = tmp_path / "edited.yaml"
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        (lambda d: d["vram_management"].update(zoness=1), ["vram_management.zoness", "did you mean 'zones'"]),
+        (
+            lambda d: d["vram_management"].update(total_memory_mb="6 GB"),
+            ["total_memory_mb", "'6 GB'", "number"],
+        ),
+        (lambda d: d["vram_management"]["zones"]["flexible"].update(size_mb=-5), ["flexible.size_mb", "-5"]),
+        (
+            lambda d: d["vram_management"]["zones"]["critical"].update(reserved_models=["yolo.onnx"]),
+            ["critical.reserved_models", "'yolo.onnx'", MODELS],
+        ),
+    ],
+)
+def test_bad_configuration(vramlab, tmp_path, change, parts):
+    path = edited(tmp_path, ROOT / "config" / "vram_config.yaml", change)
+    status, _, err = vramlab("replay", TRACE, "--config", path, "--models", MODELS)
+    assert (status, err.count("\n")) == (2, 1)
+    for part in parts:
+        assert part in err
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        (lambda m: m["face_detection"]["yolov5s-face.onnx"].update(zone="flexibel"), ["zone", "'flexible'"]),
+        (
+            lambda m: m["face_detection"]["yolov10n-face.onnx"].update(vram_size_mb=9000),
+            ["9000.0 MB", "2048"],
+        ),
+    ],
+)
+def test_bad_inventory(vramlab, tmp_path, change, parts):
+    path = edited(tmp_path, MODELS, lambda d: change(d["models"]))
+    status, _, err = vramlab("replay", TRACE, "--models", path)
+    assert (status, err.count("\n")) == (2, 1)
+    for part in parts:
+        assert part in err
+
+
+def test_record_then_verify_and_a_journal_that_was_changed_is_found_out(vramlab, tmp_path, monkeypatch):
+    monkeypatch.setenv("VRAMLAB_CACHE", str(tmp_path / "cache"))
+    models = tmp_path / "models.yaml"
+    models.write_text(
+        yaml.safe_dump(
+            {
+                "models": {
+                    "group": {
+                        f"m{number}.onnx": {"priority": "medium", "vram_size_mb": 2, "load_time_ms": 10}
+                        for number in range(3)
+                    }
+                }
+            }
+        )
+    )
+    workload = tmp_path / "workload.csv"
+    rows = [f"{0.02 * number:.2f},m{number // 2 % 3}.onnx" for number in range(40)]
+    workload.write_text("time_s,model\n" + "\n".join(rows) + "\n")
+    out = tmp_path / "run"
+    figures = json_of(
+        vramlab(
+            "record",
+            "--workload",
+            workload,
+            "--out",
+            out,
+            "--models",
+            models,
+            "--config",
+            POOL,
+            "--device",
+            "cpu-emulated",
+            "--json",
+            "--set",
+            "zones.flexible.size_mb=5",
+            "--set",
+            "total_memory_mb=5",
+        )
+    )
+    assert figures["backend"] == "cpu-emulated"
+    assert figures["requests"] == 40
+    assert figures["evictions"] > 0
+    assert vramlab("record", "--workload", workload, "--out", out, "--models", models)[0] == 2  # not empty
+
+    document = json_of(vramlab("verify", out, "--json"))
+    assert document["lockstep"]["differences"] == []
+    assert document["lockstep"]["decisions"] >= 40
+    assert document["fidelity"]["live"]["loads"] == figures["loads"]
+    assert set(document["fidelity"]["error"]) >= {
+        "hit_rate_points", "latency_p50_relative", "latency_p95_relative", "latency_p99_relative",
+        "cold_starts_relative",
+    }  # fmt: skip
+
+    journal = out / "journal.jsonl"
+    lines = journal.read_text().splitlines()
+    place = next(i for i, line in enumerate(lines) if '"what":"hit"' in line)
+    lines[place] = lines[place].replace('"what":"hit"', '"what":"join"')
+    journal.write_text("\n".join(lines) + "\n")
+    status, shown, _ = vramlab("verify", out)
+    assert status == 1
+    assert f"line {place + 1}" in shown
+    assert "join" in shown
+
+
+def test_help_of_every_command_has_an_example(vramlab):
+    status, out, _ = vramlab("--help")
+    assert status == 0
+    for command in ("replay", "compare", "bound", "record", "verify", "stand-ins", "import", "demo"):
+        assert command in out
+        status, text, _ = vramlab(command, "--help")
+        assert status == 0
+        assert "Example: vramlab" in text
