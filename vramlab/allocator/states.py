@@ -34,6 +34,18 @@ TRANSITIONS: dict[tuple[State, State], str] = {
 }
 
 
+def state_diagram() -> str:
+    """The table as a Mermaid state diagram; the README has it, and a test compares the two."""
+    lines = ["stateDiagram-v2", "    direction LR", "    [*] --> absent"]
+    for (before, after), event in TRANSITIONS.items():
+        lines.append(f"    {_identifier(before)} --> {_identifier(after)}: {event}")
+    return "\n".join(lines)
+
+
+def _identifier(state: State) -> str:
+    return state.value.replace(" ", "_")
+
+
 class IllegalTransition(RuntimeError):
     """The caller reported an event that cannot happen to a model in its present state."""
 
