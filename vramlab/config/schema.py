@@ -194,7 +194,8 @@ class ServingConfig(Section):
     ``on_miss`` is ``wait`` (load, then run) or ``cpu_while_loading`` (answer from the CPU while the load
     runs). ``release_timeout_ms`` bounds the waiting of a request while models in use stand in its way.
     ``queue`` is the order of that waiting (:mod:`vramlab.engine.waiting`): ``fifo``, or ``affinity``, where
-    requests for models that are there may overtake the same request ``max_skips`` times. ``warm_up``: a load ends with a first run, which is slower than the later ones.
+    requests for models that are there may overtake the same request ``max_skips`` times. ``warm_up``: a load
+    ends with a first run, which is slower than the later ones.
     """
 
     gpu_streams: Count = 1
