@@ -201,7 +201,8 @@ class LogLinearScore(TableScore):
         constant = self._constants.get(model)
         if constant is None:
             constant = self._constants[model] = constant_factor(model, self._exponents)
-        return constant * self.frequency(model) ** self._exponents.frequency
+        frequency: float = self.frequency(model) ** self._exponents.frequency
+        return constant * frequency
 
     def frequency(self, model: Model) -> float:
         """All uses ever, plus one (specification, ``calculate_eviction_score``)."""
