@@ -1,0 +1,57 @@
+"""A user's policies, as tests name them."""
+
+from vramlab.allocator.policies import Policy
+from vramlab.allocator.policies.queues import FIFO
+
+NUMBER = 3
+
+
+def largest_first(model, now_s):
+    return -model.bytes
+
+
+class NewestFirst(Policy):
+    def __init__(self):
+        self.models = []
+
+    def admitted(self, model, now_s):
+        self.models.append(model)
+
+    def used(self, model, now_s):
+        pass
+
+    def removed(self, model, evicted):
+        self.models.remove(model)
+
+    def score(self, model, now_s):
+        return 0.0
+
+    def ranked(self, now_s):
+        return reversed(self.models)
+
+
+class NotAPolicy:
+    def admitted(self, model, now_s):
+        pass
+
+
+class Duck:
+    """Has the methods, and says nothing about the switches."""
+
+    def __init__(self):
+        self.queue = FIFO()
+
+    def admitted(self, model, now_s):
+        self.queue.admitted(model, now_s)
+
+    def used(self, model, now_s):
+        self.queue.used(model, now_s)
+
+    def removed(self, model, evicted):
+        self.queue.removed(model, evicted)
+
+    def score(self, model, now_s):
+        return 0.0
+
+    def ranked(self, now_s):
+        return self.queue.ranked(now_s)
