@@ -180,6 +180,8 @@ def _cheapest(
         if here[i]:
             freed_here += sum(model.bytes for model in chosen)
             count_here += len(chosen)
+    if freed < short.device or freed_here < short.zone or count_here < short.slots:
+        return None
     return _pruned(victims, zone, short)
 
 

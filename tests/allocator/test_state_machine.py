@@ -1,0 +1,324 @@
+"""Any order of requests and reports, over zones, guests, priorities, retention, pins and claims.
+
+After each step the invariants hold; each decision is compared with rules that are written down here once
+more, in the plainest way, over what was there before it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tests.allocator.building import a_config
+from vramlab.allocator import Allocator, Decision, Kind, State
+from vramlab.allocator.invariants import check
+from vramlab.allocator.models import Model
+from vramlab.allocator.states import TRANSITIONS
+from vramlab.config.schema import ModelSpec, Priority
+
+PRIORITIES = [priority.value for priority in Priority]
+ON_DEVICE = (State.LOADING, State.RESIDENT, State.IN_USE)
+
+zones_strategy = st.fixed_dictionaries(
+    {
+        "size_mb": st.integers(20, 100),
+        "eviction_policy": st.sampled_from(["aggressive_lru", "aggressive_lru", "reluctant_lru", "never"]),
+        "min_retention_time": st.sampled_from([0, 0, 5]),
+        "max_models": st.sampled_from([None, None, 1, 3]),
+        "borrowers": st.lists(st.sampled_from(PRIORITIES), unique=True),
+    }
+)
+models_strategy = st.fixed_dictionaries(
+    {
+        "priority": st.sampled_from(["critical", "high", "medium", "medium", "low"]),
+        "vram_size_mb": st.integers(1, 70),
+        "load_time_ms": st.integers(0, 1000),
+        "zone": st.sampled_from(["critical", "high_priority", "flexible"]),
+        "cpu_fallback": st.sampled_from(["cpu_standard", "cpu_standard", "none"]),
+    }
+)
+settings_strategy = st.fixed_dictionaries(
+    {
+        "scoring": st.fixed_dictionaries(
+            {
+                "policy": st.sampled_from(["lru", "lfu", "fifo", "gdsf", "seed", "seed_fixed"]),
+                "victims": st.sampled_from(["auto", "in_order", "pruned", "exact"]),
+            }
+        ),
+        "admission": st.sampled_from(["always", "always", "compete"]),
+        "admission_by_priority": st.fixed_dictionaries({"low": st.sampled_from([None, "free_only"])}),
+        "fallback": st.fixed_dictionaries({"cpu_fallback_enabled": st.sampled_from([True, True, False])}),
+    }
+)
+
+
+class Before(NamedTuple):
+    """What was there before a request."""
+
+    states: dict[Model, State]
+    staying: dict[Model, str]  # models that stay or are coming, and the zone of each
+    pins: dict[Model, int]
+
+
+class AllocatorMachine(RuleBasedStateMachine):
+    @initialize(
+        zones=st.lists(zones_strategy, min_size=3, max_size=3),
+        models=st.lists(models_strategy, min_size=4, max_size=9),
+        share=st.floats(0.5, 1.0),
+        more=settings_strategy,
+    )
+    def build(self, zones, models, share, more):
+        names = ["critical", "high_priority", "flexible"]
+        self.config = a_config(
+            dict(zip(names, zones, strict=True)),
+            total_mb=max(max(zone["size_mb"] for zone in zones), sum(z["size_mb"] for z in zones) * share),
+            **more,
+        )
+        inventory = {f"m{i}": ModelSpec.model_validate(values) for i, values in enumerate(models)}
+        self.allocator = Allocator(self.config, inventory)
+        self.models = list(self.allocator.models.values())
+        self.specs = inventory
+        self.now_s = 0.0
+        self.pins: dict[Model, int] = dict.fromkeys(self.models, 0)
+        self.waiting: list[tuple[str, Priority | None]] = []
+        self.remember()
+
+    # -- what happens ------------------------------------------------------------------------------------
+
+    @rule(
+        index=st.integers(0, 8),
+        priority=st.sampled_from([None, None, None, *Priority]),
+        after_s=st.sampled_from([0.0, 0.1, 1.0, 10.0]),
+    )
+    def request(self, index, priority, after_s):
+        self.now_s += after_s
+        model = self.models[index % len(self.models)]
+        before = self.before()
+        uses = model.uses_total
+        decision = self.allocator.request(model.name, self.now_s, priority)
+        assert model.uses_total == uses + 1
+        self.judge(model, decision, before, priority)
+        if decision.kind is Kind.WAIT:
+            self.waiting.append((model.name, priority))
+
+    @precondition(lambda self: self.waiting)
+    @rule(index=st.integers(0, 8))
+    def ask_again(self, index):
+        name, priority = self.waiting.pop(index % len(self.waiting))
+        model = self.allocator.models[name]
+        before = self.before()
+        uses = model.uses_total
+        decision = self.allocator.ask_again(name, self.now_s, priority)
+        assert model.uses_total == uses
+        self.judge(model, decision, before, priority)
+
+    @rule(index=st.integers(0, 8))
+    def reserve(self, index):
+        model = self.models[index % len(self.models)]
+        before = self.before()
+        decision = self.allocator.reserve(model.name, self.now_s)
+        if decision is None:
+            assert before.states[model] is not State.ABSENT or not self.fits(model, model.home, before)
+        else:
+            assert decision.victims == ()
+            assert model.zone is model.home
+            assert model.pins == 0
+
+    @precondition(lambda self: self.in_state(State.LOADING, claiming=False))
+    @rule(index=st.integers(0, 8))
+    def loaded(self, index):
+        loading = self.in_state(State.LOADING, claiming=False)
+        model = loading[index % len(loading)]
+        self.allocator.loaded(model.name, self.now_s)
+        assert model.state is (State.IN_USE if self.pins[model] else State.RESIDENT)
+
+    @precondition(lambda self: self.in_state(State.LOADING))
+    @rule(index=st.integers(0, 8))
+    def load_failed(self, index):
+        loading = self.in_state(State.LOADING)
+        model = loading[index % len(loading)]
+        self.judge_met(lambda: self.allocator.load_failed(model.name), model)
+        self.pins[model] = 0
+
+    @precondition(lambda self: self.in_state(State.EVICTING))
+    @rule(index=st.integers(0, 8))
+    def unloaded(self, index):
+        leaving = self.in_state(State.EVICTING)
+        model = leaving[index % len(leaving)]
+        self.judge_met(lambda: self.allocator.unloaded(model.name), None)
+
+    @precondition(lambda self: self.in_state(State.IN_USE))
+    @rule(index=st.integers(0, 8))
+    def released(self, index):
+        used = self.in_state(State.IN_USE)
+        model = used[index % len(used)]
+        self.pins[model] -= 1
+        assert self.allocator.released(model.name) is (self.pins[model] == 0)
+
+    @rule(index=st.integers(0, 8))
+    def unload(self, index):
+        model = self.models[index % len(self.models)]
+        before = model.state
+        decision = self.allocator.unload(model.name, self.now_s)
+        assert (decision is not None) is (before is State.RESIDENT)
+
+    # -- what must hold ----------------------------------------------------------------------------------
+
+    @invariant()
+    def rules_hold(self):
+        check(self.allocator)
+        assert {model: model.pins for model in self.models} == self.pins
+        for model in self.models:
+            step = (self.states[model], model.state)
+            assert step[0] is step[1] or step in TRANSITIONS, step
+        self.remember()
+        if not self.in_state(State.EVICTING):
+            assert self.allocator.claims == ()  # nothing is leaving: nobody waits for bytes
+
+    def judge(self, model: Model, decision: Decision, before: Before, priority: Priority | None) -> None:
+        state = before.states[model]
+        kind = decision.kind
+        pinned = kind in (Kind.HIT, Kind.LOAD, Kind.JOIN)
+        self.pins[model] += pinned
+        assert (kind is Kind.HIT) is (state in (State.RESIDENT, State.IN_USE))
+        assert (kind is Kind.JOIN) is (state is State.LOADING)
+        assert decision.zone == (model.zone.name if pinned else None)
+        if kind in (Kind.HIT, Kind.JOIN):
+            return
+        if state is State.EVICTING:
+            assert kind is Kind.WAIT
+            return
+        rank = model.rank if priority is None else priority.rank
+        if kind is Kind.LOAD:
+            self.judge_load(model, [self.allocator.models[name] for name in decision.victims], before, rank)
+            return
+        changed = [m for m in self.models if m.state is not before.states[m] or m.pins != before.pins[m]]
+        assert changed == []  # nobody left, as the load does not happen
+        spec = self.specs[model.name]
+        forced = not (spec.may_run_on_cpu and self.config.fallback.cpu_fallback_enabled)
+        assert not any(self.fits(model, zone, before) for zone in self.places(model))
+        assert (kind is Kind.CPU) is not forced
+        if "free room" in decision.reason:
+            assert rank == Priority.LOW.rank
+        elif "worth less" in decision.reason:
+            assert self.config.admission == "compete"
+        else:
+            assert not self.could_load(model, before, rank, pressure=forced, busy=False)
+            if forced:
+                assert (kind is Kind.WAIT) is self.could_load(model, before, rank, pressure=True, busy=True)
+
+    def judge_load(self, model: Model, victims: list[Model], before: Before, rank: int) -> None:
+        zone = model.zone
+        assert zone in self.places(model)
+        assert self.fits(model, zone, before, without=victims)
+        if not victims:
+            return
+        assert len(set(victims)) == len(victims)
+        for place in self.places(model):
+            assert not self.fits(model, place, before)
+        spec = self.specs[model.name]
+        forced = not (spec.may_run_on_cpu and self.config.fallback.cpu_fallback_enabled)
+        unforced = set(self.candidates(model, zone, before, rank, pressure=False, busy=False))
+        allowed = set(self.candidates(model, zone, before, rank, pressure=forced, busy=False))
+        assert set(victims) <= allowed
+        if not set(victims) <= unforced:  # pressure, only if it could not be had without
+            assert not self.could_load(model, before, rank, pressure=False, busy=False)
+        if self.chooses_in_order():
+            assert not self.fits(model, zone, before, without=victims[:-1])
+        else:
+            for spared in victims:
+                rest = [victim for victim in victims if victim is not spared]
+                assert not self.fits(model, zone, before, without=rest)
+        pool = allowed if not set(victims) <= unforced else unforced
+        guests_here = [m for m in pool if before.staying[m] == zone.name and m.home is not zone]
+        if self.fits(model, zone, before, without=guests_here):
+            assert not [m for m in victims if before.staying[m] == zone.name and m.home is zone]
+
+    def judge_met(self, report, failed: Model | None) -> None:
+        waited = [model for model in self.allocator.claims if model is not failed]
+        met = report()
+        assert [model.name for model in waited if not model.claiming] == met
+
+    # -- the rules once more -----------------------------------------------------------------------------
+
+    def places(self, model: Model):
+        zones = self.allocator.zones.values()
+        lenders = [
+            zone
+            for zone in zones
+            if model.priority in self.config.zones[zone.name].borrowers and zone is not model.home
+        ]
+        return [model.home, *lenders]
+
+    def fits(self, model: Model, zone, before: Before, without=()) -> bool:
+        staying = {m: place for m, place in before.staying.items() if m not in set(without)}
+        here = [m for m, place in staying.items() if place == zone.name]
+        rules = self.config.zones[zone.name]
+        return (
+            sum(m.bytes for m in here) + model.bytes <= rules.size_bytes
+            and sum(m.bytes for m in staying) + model.bytes <= self.config.budget_bytes
+            and (rules.max_models is None or len(here) < rules.max_models)
+        )
+
+    def candidates(self, model: Model, zone, before: Before, rank: int, pressure: bool, busy: bool):
+        """Models that may leave so that `model` gets into `zone`."""
+        found = []
+        for victim, place in before.staying.items():
+            rules = self.config.zones[place]
+            state = before.states[victim]
+            protected = rules.eviction_policy == "reluctant_lru" or place != model.home.name
+            protected = protected or zone is not model.home
+            retained = self.now_s - victim.loaded_at_s < rules.min_retention_time
+            if rules.eviction_policy == "never" or victim.priority is Priority.CRITICAL:
+                continue
+            if protected and victim.rank < rank:
+                continue
+            if state is not State.RESIDENT and not busy:
+                continue
+            if retained and not pressure:
+                continue
+            found.append(victim)
+        return found
+
+    def could_load(self, model: Model, before: Before, rank: int, pressure: bool, busy: bool) -> bool:
+        return any(
+            self.fits(
+                model, zone, before, without=self.candidates(model, zone, before, rank, pressure, busy)
+            )
+            for zone in self.places(model)
+        )
+
+    def chooses_in_order(self) -> bool:
+        scoring = self.config.scoring
+        return scoring.victims == "in_order" or (
+            scoring.victims == "auto" and scoring.policy in ("lru", "lfu", "fifo")
+        )
+
+    # -- looking -----------------------------------------------------------------------------------------
+
+    def in_state(self, state: State, claiming: bool | None = None) -> list[Model]:
+        return [
+            model
+            for model in getattr(self, "models", [])
+            if model.state is state and claiming in (None, model.claiming)
+        ]
+
+    def before(self) -> Before:
+        return Before(
+            {model: model.state for model in self.models},
+            {model: model.zone.name for model in self.models if model.state in ON_DEVICE},
+            {model: model.pins for model in self.models},
+        )
+
+    def remember(self) -> None:
+        self.states = {model: model.state for model in self.models}
+
+
+TestAllocatorMachine = AllocatorMachine.TestCase
+if settings().max_examples == settings.get_profile("ci").max_examples:  # the fuzz profile has its own
+    TestAllocatorMachine.settings = settings(max_examples=500, stateful_step_count=30)
+
+
