@@ -11,6 +11,7 @@ that event's one time, `now_s`. That is why a journal of such events can be repl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from vramlab.config.schema import Priority
@@ -72,7 +73,7 @@ class Interpreter:
 
     def spawn(self, name: str, story: Story) -> None:
         """Start a story of the engine's own."""
-        self._step(self.task_type(name, story), None)
+        self._go_on(self.task_type(name, story), story.send, None)
 
     def finished(self, task: Task, value: Any) -> None:
         """`task` has come to its end with `value`."""
@@ -112,7 +113,7 @@ class Interpreter:
     def start(self, task: Task, now_s: float) -> None:
         """Begin a task, at `now_s`."""
         self.now_s = now_s
-        self._step(task, None)
+        self._go_on(task, task.story.send, None)
         if self._ready:
             self._drain()
 
@@ -121,7 +122,7 @@ class Interpreter:
         self.now_s = now_s
         if self.journal is not None:
             self.journal.effect("end", now_s, task, value, now_s - task.started_s)
-        self._step(task, (now_s, value))
+        self._go_on(task, task.story.send, (now_s, value))
         if self._ready:
             self._drain()
 
@@ -131,7 +132,7 @@ class Interpreter:
         failure = EffectFailed(now_s, kind, message)
         if self.journal is not None:
             self.journal.effect("fail", now_s, task, None, now_s - task.started_s, kind.value, message)
-        self._step(task, failure)
+        self._go_on(task, task.story.throw, failure)
         if self._ready:
             self._drain()
 
@@ -143,31 +144,32 @@ class Interpreter:
         gate.waiters.remove(task)
         if self.journal is not None:
             self.journal.timer(now_s, task.name)
-        self._step(task, (now_s, TIMED_OUT))
+        self._go_on(task, task.story.send, (now_s, TIMED_OUT))
         if self._ready:
             self._drain()
 
     # -- the trampoline ----------------------------------------------------------------------------------
 
-    def _step(self, task: Task, outcome: Any) -> None:
-        """Send one outcome into a story and begin the effect that it yields next."""
+    def _go_on(self, task: Task, enter: Callable[[Any], Any], outcome: Any) -> None:
+        """Enter a story with an outcome (`enter` sends or throws it) and begin the effect it yields next."""
         try:
-            failed = type(outcome) is EffectFailed
-            effect: Any = task.story.throw(outcome) if failed else task.story.send(outcome)
-            while type(effect) is Spawn:
-                self.spawn(effect.name, effect.story)
-                effect = task.story.send((self.now_s, None))
+            effect = enter(outcome)
         except StopIteration as end:
             self.finished(task, end.value)
             return
         except Exception as error:
             self.crashed(task, error)
             return
-        if type(effect) is Wait:
+        kind = type(effect)
+        if kind is Wait:
             gate = task.waiting = effect.gate
             gate.waiters.append(task)
             if effect.timeout_s is not None:
                 self.set_timer(task, gate, effect.timeout_s)
+            return
+        if kind is Spawn:
+            self.spawn(effect.name, effect.story)
+            self._go_on(task, task.story.send, (self.now_s, None))
             return
         task.effect = effect
         task.started_s = self.now_s
@@ -181,4 +183,4 @@ class Interpreter:
         while ready:
             task, value = ready.popleft()
             task.waiting = None
-            self._step(task, (self.now_s, value))
+            self._go_on(task, task.story.send, (self.now_s, value))

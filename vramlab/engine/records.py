@@ -110,9 +110,9 @@ class Recorder:
         self.arrival_s: array[float] | npt.NDArray[np.float64] = array("d")
         self.loads: list[LoadRecord] = []
         self.evictions: list[EvictionRecord] = []
-        self.usage: list[UsageRecord] = []
-        self._outcomes = bytearray()
-        self._finish_s = array("d")
+        self.usage: list[tuple[float, tuple[int, ...]]] = []
+        self.outcomes = bytearray()
+        self.finish_s = array("d")
         self._codes: dict[str, int] = {}
         self._models = array("i")
 
@@ -124,22 +124,22 @@ class Recorder:
         self._codes = {name: code for code, name in enumerate(model_names)}
         self._models = array("i", model_codes.astype(np.int32).tobytes())
         self.arrival_s = arrival_s
-        self._outcomes = bytearray(count)
-        self._finish_s = array("d", bytes(8 * count))
+        self.outcomes = bytearray(count)
+        self.finish_s = array("d", bytes(8 * count))
 
     def arrived(self, model: str, now_s: float) -> int:
         """Number of a request that comes in unannounced."""
         assert isinstance(self.arrival_s, array)
         self._models.append(self._codes.setdefault(model, len(self._codes)))
         self.arrival_s.append(now_s)
-        self._outcomes.append(Outcome.FAILED)
-        self._finish_s.append(np.nan)
-        return len(self._outcomes) - 1
+        self.outcomes.append(Outcome.FAILED)
+        self.finish_s.append(np.nan)
+        return len(self.outcomes) - 1
 
     def done(self, number: int, outcome: Outcome, now_s: float) -> None:
         """A request has ended."""
-        self._outcomes[number] = outcome
-        self._finish_s[number] = now_s
+        self.outcomes[number] = outcome
+        self.finish_s[number] = now_s
 
     def records(self) -> Records:
         """What is written down so far."""
@@ -147,10 +147,10 @@ class Recorder:
             model_names=list(self._codes),
             model_codes=np.array(self._models, dtype=np.int32),
             arrival_s=np.array(self.arrival_s, dtype=np.float64),
-            outcomes=np.frombuffer(bytes(self._outcomes), dtype=np.uint8),
-            finish_s=np.array(self._finish_s, dtype=np.float64),
+            outcomes=np.frombuffer(bytes(self.outcomes), dtype=np.uint8),
+            finish_s=np.array(self.finish_s, dtype=np.float64),
             zone_names=self.zone_names,
             loads=self.loads,
             evictions=self.evictions,
-            usage=self.usage,
+            usage=[UsageRecord(*row) for row in self.usage],
         )

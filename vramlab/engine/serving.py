@@ -18,7 +18,7 @@ from vramlab.engine.effects import TIMED_OUT, EffectFailed, Infer, Load, Story, 
 from vramlab.engine.effects import Spawn as SpawnEffect
 from vramlab.engine.gates import Gate, Ready, Slots
 from vramlab.engine.journal import Journal
-from vramlab.engine.records import EvictionRecord, LoadRecord, Outcome, Recorder, UsageRecord
+from vramlab.engine.records import EvictionRecord, LoadRecord, Outcome, Recorder
 from vramlab.engine.waiting import Line
 
 GPU, CPU = Target.GPU, Target.CPU
@@ -54,6 +54,7 @@ class Engine:
         self.config = config
         self.allocator = Allocator(config, inventory)
         self.recorder = recorder
+        self._zones = list(self.allocator.zones.values())
         self.journal = journal
         self.ready: Ready = deque()
         self.gpu = Slots(self.ready, serving.gpu_streams)
@@ -68,6 +69,7 @@ class Engine:
         self._cpu_sessions: dict[str, Gate | None] = {}  # gate while it loads, None once it is there
         max_skips = serving.max_skips if serving.queue == "affinity" else 0
         self._line = Line(self.allocator, self.ready, self._note_decision, max_skips)
+        self._waiting = self._line.queue  # looked at on every request
         self._run_one = {name: Infer(name, GPU, 1) for name in inventory}
         self._wait_gpu, self._wait_cpu = Wait(self.gpu), Wait(self.cpu)
         self._wait_channel = Wait(self.channel)
@@ -110,7 +112,7 @@ class Engine:
             kept = cache.get(name, input_key, now_s)  # type: ignore[arg-type]
             if kept is not MISS:
                 return self._answer(number, now_s, Outcome.CACHE_HIT, kept)
-        if self._line.queue and self._line.must_wait(name):
+        if self._waiting and self._line.must_wait(name):
             now_s, decision = yield from self._wait_in_line(number, name, now_s, priority, asked=False)
         else:
             decision = self.allocator.request(name, now_s, priority)
@@ -137,7 +139,7 @@ class Engine:
             now_s, outputs = failure.now_s, None
             outcome, why = Outcome.FAILED, str(failure)
         gpu.release()
-        if self.allocator.released(name) and self._line.queue:
+        if self.allocator.released(name) and self._waiting:
             self._line.decide(now_s)
         if cache is not None and outcome is not Outcome.FAILED:
             cache.put(name, input_key, outputs, now_s)  # type: ignore[arg-type]
@@ -236,7 +238,7 @@ class Engine:
             allocator.loaded(name, now_s)
         recorder.loads.append(LoadRecord(started_s, now_s, name, zone, model.bytes, reason, error))
         gate.open(error)
-        if self._line.queue and (error or not model.pins):
+        if self._waiting and (error or not model.pins):
             self._line.decide(now_s)
         return now_s, error
 
@@ -246,7 +248,7 @@ class Engine:
         now_s, _ = yield Unload(name)
         self.recorder.evictions.append(EvictionRecord(now_s, name, model.zone.name, model.bytes, reason))
         self._claims_met(self.allocator.unloaded(name), now_s)
-        if self._line.queue:
+        if self._waiting:
             self._line.decide(now_s)
         return now_s
 
@@ -302,9 +304,11 @@ class Engine:
     # -- writing down ------------------------------------------------------------------------------------
 
     def _answer(self, number: int, now_s: float, outcome: Outcome, outputs: Any, why: str = "") -> Answer:
-        self.recorder.done(number, outcome, now_s)
+        recorder = self.recorder
+        recorder.outcomes[number] = outcome
+        recorder.finish_s[number] = now_s
         if self.journal is not None:
-            duration_s = now_s - self.recorder.arrival_s[number]
+            duration_s = now_s - recorder.arrival_s[number]
             self.journal.write(now_s, "done", number, None, outcome.name, None, None, duration_s, why or None)
         return Answer(outcome, outputs, why)
 
@@ -319,5 +323,4 @@ class Engine:
         )
 
     def _note_usage(self, now_s: float) -> None:
-        held = tuple(zone.held for zone in self.allocator.zones.values())
-        self.recorder.usage.append(UsageRecord(now_s, held))
+        self.recorder.usage.append((now_s, tuple([zone.held for zone in self._zones])))

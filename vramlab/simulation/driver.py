@@ -9,7 +9,7 @@ again for each effect, so that a hit costs one event.
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import heappush
+from heapq import heappop, heappush
 from typing import Any
 
 import simpy
@@ -34,12 +34,22 @@ class _Environment(simpy.Environment):
 
     def replay(self, times_s: list[float], arrive: Callable[[int, float], None]) -> None:
         """Run the events of the heap and the arrivals, in the order of time, until there are no arrivals."""
-        queue, step = self._queue, self.step
+        queue = self._queue
         for number, time_s in enumerate(times_s):
             while queue and queue[0][0] <= time_s:
-                step()
+                # SimPy's own step, without its care for events that fail or are waited for twice
+                self._now, _, _, event = heappop(queue)
+                event.callbacks[0](event)
             self._now = time_s
             arrive(number, time_s)
+        self.finish()
+
+    def finish(self) -> None:
+        """Run the events of the heap until there are no more."""
+        queue = self._queue
+        while queue:
+            self._now, _, _, event = heappop(queue)
+            event.callbacks[0](event)
 
     def advance_to(self, time_s: float) -> None:
         """Start the clock there; nothing may be in the heap."""
@@ -49,11 +59,12 @@ class _Environment(simpy.Environment):
 class _SimTask(Task, simpy.Event):
     """A task that is the SimPy event of the end of its effect."""
 
-    __slots__ = ("_ok", "callbacks", "value_s")
+    __slots__ = ("callbacks",)
 
     def __init__(self, name: int | str, story: Story) -> None:
-        Task.__init__(self, name, story)
-        self._ok = True
+        # not the bases' own: a million are made, and what they would set is set before it is read
+        self.name = name
+        self.story = story
 
 
 class SimulatedDriver(Interpreter):
@@ -84,10 +95,9 @@ class SimulatedDriver(Interpreter):
         self.env.advance_to(times_s[0])
         self._starting = True
         self.begin("start", times_s[0])
-        self.env.run()
+        self.env.finish()
         self._starting = False
         self.env.replay(times_s, self._arrivals_of(trace))
-        self.env.run()
 
     def _arrivals_of(self, trace: Trace) -> Callable[[int, float], None]:
         """What happens at each arrival; a trace of models and items alone takes a shorter way."""
@@ -132,18 +142,18 @@ class SimulatedDriver(Interpreter):
         else:
             raise TypeError(f"not an effect: {effect!r}")
         task.callbacks = self._callbacks
-        self.env.schedule_at(task, end_s)
+        env = self.env
+        heappush(env._queue, (end_s, 1, next(env._eid), task))
 
     def set_timer(self, task: Task, gate: Gate, timeout_s: float) -> None:
         """Let :meth:`time_out` come after `timeout_s`."""
         timer = self.env.event()
-        timer._ok = True
         timer.callbacks = [lambda _: self.time_out(task, gate, self.env.now)]
         self.env.schedule_at(timer, self.now_s + timeout_s)
 
     def _ended(self, task: Any) -> None:
         value = self._memory() if type(task.effect) is ReadMemory else None
-        self.resume(task, self.env.now, value)
+        self.resume(task, self.env._now, value)
 
     def _memory(self) -> MemoryReading:
         config = self.engine.config
