@@ -35,13 +35,13 @@ def test_lfu_da_lets_old_fame_age():
     assert cache.policy.score(cache.allocator.models["D"], 0.0) == 3.0
 
 
-def test_gdsf_takes_the_cheapest_per_byte_and_spares_whom_it_need_not():
+def test_gdsf_takes_the_cheapest_per_byte():
     models = {
         "A": {"vram_size_mb": 40, "load_time_ms": 40},
         "B": {"vram_size_mb": 20, "load_time_ms": 60},
         "C": {"vram_size_mb": 40, "load_time_ms": 40},
     }
-    cache = Cache("gdsf", 60, models)
+    cache = Cache("gdsf", 60, models, victims="pruned")
     assert cache.ask("ABC") == "A"  # worth per MB: A 1, B 3; L = 1, so C starts at 2
     assert cache.ask("A") == "C"  # C 2, B 3; L = 2: A starts at 3
     # now B and A have 3, B the older: A alone frees 40, so that B, which comes first, may stay

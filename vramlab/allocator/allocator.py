@@ -304,6 +304,7 @@ class Allocator:
         if found is not None:
             zone, victims = found
             if admission == "compete" and not model.gpu_only and self._loses(model, zone, victims, now_s):
+                zone.policy.rejected(model, now_s)
                 if model.may_run_on_cpu:
                     return Decision(Kind.CPU, model.name, None, (), "worth less than its victims")
                 if not pin:
@@ -364,7 +365,7 @@ class Allocator:
 
     def _loses(self, model: Model, zone: Zone, victims: list[Model], now_s: float) -> bool:
         """Whether the newcomer is worth less than every victim (admission ``compete``)."""
-        own = zone.policy.score(model, now_s)
+        own = zone.policy.bid(model, now_s)
         return all(own < victim.zone.policy.score(victim, now_s) for victim in victims)
 
     def _begin_load(

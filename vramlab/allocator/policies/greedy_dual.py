@@ -15,7 +15,8 @@ from vramlab.allocator.policies.protocol import Policy
 class GreedyDual(Policy):
     """Value = L + uses since loading x worth, where L is the value of the last one evicted.
 
-    A model's L is that of its last use. Of equals, the least recently used leaves first.
+    A model's L is that of its last use. A newcomer's is that after its victims have left, or, where it had
+    to compete with them, the one that it did so with. Of equals, the least recently used leaves first.
 
     - ``gdsf``: worth = load time / size; ``gdsf_hits``: worth = 1 / size. Source: L. Cherkasova, "Improving
       WWW proxies performance with Greedy-Dual-Size-Frequency caching policy", HP Labs HPL-98-69R1 (1998).
@@ -30,21 +31,21 @@ class GreedyDual(Policy):
     ----------
     worth : callable
         ``worth(model) -> float``, constant for a model.
-    in_order : bool
-        See :class:`Policy`; true where sizes play no part.
     """
 
+    in_order = True
     merges_uses = True
 
-    def __init__(self, worth: Callable[[Model], float], in_order: bool = False) -> None:
-        self.in_order = in_order
+    def __init__(self, worth: Callable[[Model], float]) -> None:
         self._worth = worth
         self._inflation = 0.0
         self._heap = ValueHeap()
+        self._bid: float | None = None
 
     def admitted(self, model: Model, now_s: float) -> None:
         """Value `model` at its first use; a preloaded one has none."""
-        self._heap.put(model, self._value(model))
+        bid, self._bid = self._bid, None
+        self._heap.put(model, self._value(model) if bid is None else bid)
 
     def used(self, model: Model, now_s: float) -> None:
         """Value `model` anew."""
@@ -55,6 +56,16 @@ class GreedyDual(Policy):
         value = self._heap.remove(model)
         if evicted and value > self._inflation:
             self._inflation = value
+
+    def bid(self, model: Model, now_s: float) -> float:
+        """Offer the value of a first use."""
+        self._bid = self._value(model)
+        return self._bid
+
+    def rejected(self, model: Model, now_s: float) -> None:
+        """Its value becomes L, as if it had been admitted and evicted at once."""
+        self._bid = None
+        self._inflation = max(self._inflation, self._value(model))
 
     def score(self, model: Model, now_s: float) -> float:
         """Value of `model`, or what it would be on admission."""

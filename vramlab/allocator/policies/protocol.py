@@ -36,6 +36,18 @@ class Policy(Protocol):
     def removed(self, model: Model, evicted: bool) -> None:
         """`model` leaves: as a victim, or (`evicted` false) because its load failed or it was unloaded."""
 
+    def bid(self, model: Model, now_s: float) -> float:
+        """What a newcomer offers against its victims (admission ``compete``); its score by default.
+
+        What comes of it is the next thing that the policy hears, as :meth:`rejected`, or as
+        :meth:`removed` of the victims and :meth:`admitted`.
+        """
+        return self.score(model, now_s)
+
+    def rejected(self, model: Model, now_s: float) -> None:
+        """`model` was asked for and not admitted, being worth less than its victims; nothing by default."""
+        return None
+
     def score(self, model: Model, now_s: float) -> float:
         """How much `model`, tracked or not, is worth keeping; the lowest leaves first."""
         raise NotImplementedError

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vramlab.allocator.models import Model
 from vramlab.allocator.policies.greedy_dual import GreedyDual
 from vramlab.allocator.policies.lhd import LHD
 from vramlab.allocator.policies.lru_k import LRUK
@@ -29,7 +30,7 @@ POLICIES: dict[str, Callable[[ScoringConfig], Policy]] = {
     "fifo": lambda scoring: FIFO(),
     "gdsf": lambda scoring: GreedyDual(lambda model: model.load_s / model.bytes),
     "gdsf_hits": lambda scoring: GreedyDual(lambda model: 1.0 / model.bytes),
-    "lfu_da": lambda scoring: GreedyDual(lambda model: 1.0, in_order=True),
+    "lfu_da": lambda scoring: GreedyDual(lambda model: 1.0),
     "lru_k": lambda scoring: LRUK(scoring.k),
     "hyperbolic": lambda scoring: Hyperbolic(lambda model: model.load_s / model.bytes),
     "sieve": lambda scoring: Sieve(),
@@ -89,10 +90,19 @@ def _own_policy(name: str, source: str) -> Policy:
     if missing:
         raise refuse(f"a class without {', '.join(missing)}", f"a class with {', '.join(_METHODS)}")
     policy: Policy = thing()
-    for switch in ("in_order", "merges_uses"):
-        if not hasattr(policy, switch):
-            setattr(policy, switch, False)
+    for name, default in (
+        ("in_order", False),
+        ("merges_uses", False),
+        ("bid", policy.score),
+        ("rejected", _ignore),
+    ):
+        if not hasattr(policy, name):
+            setattr(policy, name, default)
     return policy
+
+
+def _ignore(model: Model, now_s: float) -> None:
+    """What a policy does that does not care who was rejected."""
 
 
 _METHODS = ("admitted", "used", "removed", "score", "ranked")
