@@ -150,7 +150,7 @@ class ScoringConfig(Section):
     weights: ScoreWeights = ScoreWeights()
     priority_weights: PriorityWeights = PriorityWeights()
     victims: Literal["auto", "in_order", "pruned", "exact"] = "auto"
-    half_life_s: Positive = 86_400
+    half_life_s: Positive = 21_600
     k: Count = 2
     seed: Annotated[int, Field(ge=0)] = 0
 
