@@ -123,7 +123,7 @@ def test_inventory():
         vram_size_mb=2048,
         load_time_ms=6963.2,
         cpu_fallback="cpu_standard",
-        inference_ms=35_000,
+        inference_ms=8_000,
     )
     assert inventory["M0002"].vram_size_mb == inventory["M0010"].vram_size_mb == 6656
     assert inventory["M0002"].load_time_ms == 22630.4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -208,26 +209,26 @@ def plot_load_costs(result: Comparison, title: str) -> Axes:
 
 
 def show_comparison(result: Comparison, title: str) -> None:
-    """Print the table of a comparison, the offline optimum as last row."""
-    header = [
-        "policy", "hit rate", "cold starts", "fallbacks", "loads", "evictions", "load cost", "gap closed",
-        "p50", "p95", "p99",
-    ]  # fmt: skip
-    rows = [
-        (
-            row["policy"],
-            percent(row["hit_rate"]),
-            count(row["cold_starts"]),
-            count(row["fallbacks"]),
-            count(row["loads"]),
-            count(row["evictions"]),
-            seconds(row["load_cost_s"]),
-            "-" if row["gap_closed"] is None else f"{row['gap_closed']:.2f}",
-            milliseconds(row["latency_p50_s"]),
-            milliseconds(row["latency_p95_s"]),
-            milliseconds(row["latency_p99_s"]),
-        )
-        for row in result.rows
+    """Print the table of a comparison, the offline optimum as last row; empty columns are left out."""
+    columns: list[tuple[str, str, Callable[[Any], str]]] = [
+        ("hit rate", "hit_rate", percent),
+        ("cold starts", "cold_starts", count),
+        ("fallbacks", "fallbacks", count),
+        ("refused", "refused", count),
+        ("failed", "failed", count),
+        ("evictions", "evictions", count),
+        ("load cost", "load_cost_s", seconds),
+        ("gap closed", "gap_closed", lambda value: "-" if value is None else f"{value:.2f}"),
+        ("p50", "latency_p50_s", milliseconds),
+        ("p95", "latency_p95_s", milliseconds),
+        ("p99", "latency_p99_s", milliseconds),
     ]
-    optimum = ["offline optimum", "-", "-", "-", "-", "-", seconds(result.optimum.load_cost_s), "1.00"]
-    print_table(title, header, [*rows, [*optimum, "-", "-", "-"]])
+    shown = [
+        column
+        for column in columns
+        if column[1] not in ("fallbacks", "refused", "failed") or any(row[column[1]] for row in result.rows)
+    ]
+    rows = [[row["policy"], *(show(row[key]) for _, key, show in shown)] for row in result.rows]
+    optimum = {"load_cost_s": seconds(result.optimum.load_cost_s), "gap_closed": "1.00"}
+    rows.append(["offline optimum", *(optimum.get(key, "-") for _, key, _ in shown)])
+    print_table(title, ["policy", *(name for name, _, _ in shown)], rows)
