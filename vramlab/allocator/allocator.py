@@ -92,7 +92,8 @@ class Allocator:
             if home is None:
                 expected = f"one of {', '.join(self.zones)}"
                 raise InputError("inventory", f"models.{name}.zone", repr(spec.zone), expected)
-            self.models[name] = Model(name, spec, home, weights, cpu_enabled)
+            model = self.models[name] = Model(name, spec, home, weights, cpu_enabled)
+            model.hit = Decision(Kind.HIT, name, home.name)
         reserved = {name for zone in config.zones.values() for name in zone.reserved_models}
         self._always_loaded = [
             name for name, model in self.models.items() if model.always_loaded or name in reserved
@@ -259,11 +260,7 @@ class Allocator:
         list of str
             Models whose claims are met by that: their loads may start.
         """
-        model = self.model(name)
-        require(name, model.state, "unloaded", State.EVICTING)
-        model.zone.held -= model.bytes
-        self.device.held -= model.bytes
-        model.state = State.ABSENT
+        self._gone(self.model(name))
         return self._meet_claims() if self._claims else []
 
     def released(self, name: str) -> bool:
@@ -279,7 +276,9 @@ class Allocator:
     def settle(self, decision: Decision, now_s: float) -> None:
         """Let a load and its evictions end at once (decide mode, where they take no time)."""
         for victim in decision.victims:
-            self.unloaded(victim)
+            self._gone(self.models[victim])
+        if self._claims:
+            self._meet_claims()
         self.loaded(decision.model, now_s)
 
     # -- the rules -----------------------------------------------------------------------------------
@@ -375,9 +374,10 @@ class Allocator:
             self._begin_eviction(victim, evicted=True)
         size, device = model.bytes, self.device
         model.uses = uses
-        model.zone = zone
-        model.guest = zone is not model.home
-        model.hit = Decision(Kind.HIT, model.name, zone.name)
+        if zone is not model.zone:
+            model.zone = zone
+            model.guest = zone is not model.home
+            model.hit = Decision(Kind.HIT, model.name, zone.name)
         model.state = State.LOADING
         model.pins = int(pin)
         model.loaded_at_s = now_s
@@ -402,6 +402,12 @@ class Allocator:
         model.zone.committed -= model.bytes
         self.device.committed -= model.bytes
         self._leave(model, evicted)
+
+    def _gone(self, model: Model) -> None:
+        require(model.name, model.state, "unloaded", State.EVICTING)
+        model.zone.held -= model.bytes
+        self.device.held -= model.bytes
+        model.state = State.ABSENT
 
     def _leave(self, model: Model, evicted: bool) -> None:
         model.zone.policy.removed(model, evicted)

@@ -41,7 +41,8 @@ class Shortage:
     def __init__(self, size: int, zone: Zone, device: Ledger) -> None:
         self.zone = size - zone.room
         self.device = size - device.room
-        self.slots = 0 if zone.slots is None else 1 - zone.slots
+        slots = zone.slots
+        self.slots = 0 if slots is None else 1 - slots
 
     @property
     def none(self) -> bool:
@@ -95,11 +96,8 @@ def choose_victims(
     short = Shortage(size, zone, device)
     if short.none:
         return []
-    willing = [zone]
-    if short.device > 0:
-        willing = sorted(zones, key=lambda other: (other.reluctant, other is not zone))
     if choice == "exact":
-        cheapest = _cheapest(short, zone, guest, willing, requester)
+        cheapest = _cheapest(short, zone, guest, _willing(zones, zone, short), requester)
         if cheapest is not None:
             return cheapest
     victims: list[Model] = []
@@ -115,6 +113,7 @@ def choose_victims(
         freed = freed_here
     if freed < short.device:
         taken = set(victims)
+        willing = _willing(zones, zone, short)
         for model in chain.from_iterable(_candidates(z, z is not zone or guest, requester) for z in willing):
             if model in taken:
                 continue
@@ -125,6 +124,13 @@ def choose_victims(
         else:
             return None
     return victims if choice == "in_order" or len(victims) == 1 else _pruned(victims, zone, short)
+
+
+def _willing(zones: Iterable[Zone], zone: Zone, short: Shortage) -> list[Zone]:
+    """Zones that may have to give, the willing ones first and the requester's own before others."""
+    if short.device <= 0:
+        return [zone]
+    return sorted(zones, key=lambda other: (other.reluctant, other is not zone))
 
 
 def _pruned(victims: list[Model], zone: Zone, short: Shortage) -> list[Model]:

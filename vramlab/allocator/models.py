@@ -41,7 +41,7 @@ class Model:
         self.always_loaded = spec.always_loaded
         self.home = home
         self.zone = home  # where it is, or was last
-        self.hit: Decision  # the answer to every hit, made once per load
+        self.hit: Decision  # the answer to every hit, made when it changes zones
         self.guest = False  # in another zone than its home
         self.state = State.ABSENT
         self.claiming = False  # loading, and waiting for its victims' bytes
