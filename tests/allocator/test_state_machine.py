@@ -24,19 +24,19 @@ ON_DEVICE = (State.LOADING, State.RESIDENT, State.IN_USE)
 
 zones_strategy = st.fixed_dictionaries(
     {
-        "size_mb": st.integers(20, 100),
-        "eviction_policy": st.sampled_from(["aggressive_lru", "aggressive_lru", "reluctant_lru", "never"]),
+        "size_mb": st.integers(40, 100),
+        "eviction_policy": st.sampled_from([*["aggressive_lru", "reluctant_lru"] * 3, "never"]),
         "min_retention_time": st.sampled_from([0, 0, 5]),
-        "max_models": st.sampled_from([None, None, 1, 3]),
+        "max_models": st.sampled_from([None, None, None, 2, 3]),
         "borrowers": st.lists(st.sampled_from(PRIORITIES), unique=True),
     }
 )
 models_strategy = st.fixed_dictionaries(
     {
-        "priority": st.sampled_from(["critical", "high", "medium", "medium", "low"]),
-        "vram_size_mb": st.integers(1, 70),
+        "priority": st.sampled_from([*["high", "medium", "low"] * 3, "critical"]),
+        "vram_size_mb": st.integers(1, 60),
         "load_time_ms": st.integers(0, 1000),
-        "zone": st.sampled_from(["critical", "high_priority", "flexible"]),
+        "zone": st.sampled_from(["flexible", "high_priority", "critical"]),
         "cpu_fallback": st.sampled_from(["cpu_standard", "cpu_standard", "none"]),
     }
 )
@@ -49,7 +49,7 @@ settings_strategy = st.fixed_dictionaries(
             }
         ),
         "admission": st.sampled_from(["always", "always", "compete"]),
-        "admission_by_priority": st.fixed_dictionaries({"low": st.sampled_from([None, "free_only"])}),
+        "admission_by_priority": st.fixed_dictionaries({"low": st.sampled_from([None, None, "free_only"])}),
         "fallback": st.fixed_dictionaries({"cpu_fallback_enabled": st.sampled_from([True, True, False])}),
     }
 )
@@ -66,8 +66,8 @@ class Before(NamedTuple):
 class AllocatorMachine(RuleBasedStateMachine):
     @initialize(
         zones=st.lists(zones_strategy, min_size=3, max_size=3),
-        models=st.lists(models_strategy, min_size=4, max_size=9),
-        share=st.floats(0.5, 1.0),
+        models=st.lists(models_strategy, min_size=6, max_size=9),
+        share=st.floats(0.3, 1.0),
         more=settings_strategy,
     )
     def build(self, zones, models, share, more):
@@ -103,6 +103,25 @@ class AllocatorMachine(RuleBasedStateMachine):
         self.judge(model, decision, before, priority)
         if decision.kind is Kind.WAIT:
             self.waiting.append((model.name, priority))
+
+    @rule(indices=st.lists(st.integers(0, 8), min_size=1, max_size=12))
+    def serve(self, indices):
+        """Requests one after the other, each done before the next: what fills the zones."""
+        for index in indices:
+            self.now_s += 1.0
+            model = self.models[index % len(self.models)]
+            before = self.before()
+            decision = self.allocator.request(model.name, self.now_s)
+            self.judge(model, decision, before, None)
+            for name in decision.victims:
+                self.judge_met(lambda name=name: self.allocator.unloaded(name), None)
+            if decision.kind is Kind.LOAD and not model.claiming:
+                self.allocator.loaded(model.name, self.now_s)
+            if model.state is State.IN_USE:
+                self.pins[model] -= 1
+                self.allocator.released(model.name)
+            check(self.allocator)
+        self.remember()
 
     @precondition(lambda self: self.waiting)
     @rule(index=st.integers(0, 8))
@@ -285,9 +304,7 @@ class AllocatorMachine(RuleBasedStateMachine):
 
     def could_load(self, model: Model, before: Before, rank: int, pressure: bool, busy: bool) -> bool:
         return any(
-            self.fits(
-                model, zone, before, without=self.candidates(model, zone, before, rank, pressure, busy)
-            )
+            self.fits(model, zone, before, without=self.candidates(model, zone, before, rank, pressure, busy))
             for zone in self.places(model)
         )
 
@@ -320,5 +337,3 @@ class AllocatorMachine(RuleBasedStateMachine):
 TestAllocatorMachine = AllocatorMachine.TestCase
 if settings().max_examples == settings.get_profile("ci").max_examples:  # the fuzz profile has its own
     TestAllocatorMachine.settings = settings(max_examples=500, stateful_step_count=30)
-
-

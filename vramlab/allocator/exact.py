@@ -37,7 +37,8 @@ def cheapest_cover(scores: Sequence[float], sizes: Sequence[int], needed: int) -
     Parameters
     ----------
     scores : sequence of float
-        What each candidate is worth; a negative score counts as 0, so that nobody leaves in vain for it.
+        What each candidate is worth; a negative score counts as 0. Those of score 0 may be in the answer
+        without need: the caller drops them.
     sizes : sequence of int
         Bytes that each frees, positive.
     needed : int

@@ -83,8 +83,8 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        found = error.strerror if isinstance(error, OSError) else "bytes that are not UTF-8"
-        raise InputError(path, "", str(found).lower(), "a readable YAML file") from error
+        found = str(error.strerror).lower() if isinstance(error, OSError) else "bytes that are not UTF-8"
+        raise InputError(path, "", found, "a readable YAML file") from error
     try:
         data = yaml.load(text, _Loader)
     except yaml.YAMLError as error:

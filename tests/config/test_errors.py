@@ -1,0 +1,388 @@
+"""Bad files and settings: each is one line that names file, key, what was found and what was expected."""
+
+from pathlib import Path
+
+import pytest
+
+from vramlab.config.errors import InputError
+from vramlab.config.loading import check_fit, load_config, load_inventory, load_scenario, with_overrides
+
+CONFIG = Path(__file__).parents[2] / "config"
+
+
+def write(folder, text, name="file.yaml"):
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def error_of(call, *args):
+    with pytest.raises(InputError) as caught:
+        call(*args)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "found", "expected"),
+    [
+        (
+            "vram_management: {total_memory: 5}",
+            "vram_management.total_memory",
+            "an unknown key",
+            "a known key",
+        ),
+        (
+            "vram_management: {zones: {flexible: {sise_mb: 5}}}",
+            "vram_management.zones.flexible.sise_mb",
+            "an unknown key",
+            "a known key (did you mean 'size_mb'?)",
+        ),
+        (
+            "vram_management: {scoring: {weigths: {}}}",
+            "vram_management.scoring.weigths",
+            "an unknown key",
+            "a known key (did you mean 'weights'?)",
+        ),
+        ("vram_managment: {}", "vram_managment", "an unknown key", "(did you mean 'vram_management'?)"),
+        (
+            "vram_management: {total_memory_mb: lots}",
+            "vram_management.total_memory_mb",
+            "'lots' (text)",
+            "number",
+        ),
+        (
+            "vram_management: {total_memory_mb: '6144'}",
+            "vram_management.total_memory_mb",
+            "'6144' (text)",
+            "number",
+        ),
+        (
+            "vram_management: {total_memory_mb: yes}",
+            "vram_management.total_memory_mb",
+            "True (a switch)",
+            "number",
+        ),
+        ("vram_management: {total_memory_mb: -1}", "vram_management.total_memory_mb", "-1", "greater than 0"),
+        ("vram_management: {total_memory_mb: .nan}", "vram_management.total_memory_mb", "nan", "number"),
+        (
+            "vram_management: {total_memory_mb: .inf}",
+            "vram_management.total_memory_mb",
+            "inf",
+            "finite number",
+        ),
+        ("vram_management: {total_memory_mb: }", "vram_management.total_memory_mb", "nothing", "number"),
+        (
+            "vram_management: {zones: {flexible: {size_mb: -5}}}",
+            "vram_management.zones.flexible.size_mb",
+            "-5",
+            "greater than 0",
+        ),
+        (
+            "vram_management: {zones: {flexible: {max_models: 2.5}}}",
+            "vram_management.zones.flexible.max_models",
+            "2.5",
+            "integer",
+        ),
+        (
+            "vram_management: {zones: {flexible: {eviction_policy: lru}}}",
+            "vram_management.zones.flexible.eviction_policy",
+            "'lru' (text)",
+            "'never', 'reluctant_lru' or 'aggressive_lru'",
+        ),
+        (
+            "vram_management: {zones: {flexible: {borrowers: [hihg]}}}",
+            "vram_management.zones.flexible.borrowers.0",
+            "'hihg' (text)",
+            "'critical', 'high', 'medium' or 'low'",
+        ),
+        ("vram_management: {zones: {mine: {}}}", "vram_management.zones.mine.size_mb", "nothing", "required"),
+        ("vram_management: {zones: {}}", "vram_management.zones", "a mapping", "at least 1"),
+        ("vram_management: {zones: [1]}", "vram_management.zones", "a list", "dictionary"),
+        ("vram_management: {fallback: 3}", "vram_management.fallback", "3", "FallbackConfig"),
+        ("vram_management: 3", "vram_management", "3", "a mapping"),
+        ("scenario: 3", "scenario", "3", "a mapping"),
+        ("scenario: {titel: x}", "scenario.titel", "an unknown key", "(did you mean 'title'?)"),
+        ("- 1", "", "a list", "a mapping"),
+        ("", "", "nothing", "a mapping"),
+        ("a: [1", "line 1", "expected ',' or ']'", "valid YAML"),
+        (
+            "vram_management:\n  total_memory_mb: 1\n  total_memory_mb: 2\n",
+            "line 3",
+            "'total_memory_mb'",
+            "valid",
+        ),
+        ("vram_management:\n  [1]: 2\n", "line 2", "a list as a key", "valid YAML"),
+        ("vram_management: !!python/name:os.system {}", "line 1", "could not determine", "valid YAML"),
+        ("vram_management: {total_memory_mb: 700}", "vram_management.overhead", "800 MB", "less than"),
+        (
+            "vram_management: {total_memory_mb: 2500}",
+            "vram_management.zones.high_priority.size_mb",
+            "2560",
+            "at most total_memory_mb (2500)",
+        ),
+        (
+            "vram_management: {optimization: {optimization_threshold: 85}}",
+            "vram_management.optimization.optimization_threshold",
+            "85",
+            "less than or equal to 1",
+        ),
+    ],
+)
+def test_a_bad_configuration(tmp_path, text, key, found, expected):
+    path = write(tmp_path, text)
+    error = error_of(load_config, path)
+    assert (error.source, error.key) == (str(path), key)
+    assert found in error.found
+    assert expected in error.expected
+    assert str(error).startswith(f"{path}: ")
+
+
+def test_several_errors_are_counted(tmp_path):
+    path = write(tmp_path, "vram_management: {total_memory_mb: a, admission: b, zoness: 1}")
+    assert "(and 2 more errors)" in error_of(load_config, path).expected
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    missing = error_of(load_config, tmp_path / "none.yaml")
+    assert (missing.found, missing.expected) == ("no such file or directory", "a readable YAML file")
+    (tmp_path / "latin.yaml").write_bytes(b"a: \xe9")
+    assert error_of(load_config, tmp_path / "latin.yaml").found == "bytes that are not UTF-8"
+    assert error_of(load_config, tmp_path).found == "is a directory"
+
+
+def test_merge_keys_may_be_overridden(tmp_path):
+    text = """
+vram_management:
+  zones:
+    a: &zone {size_mb: 10, max_models: 3}
+    b: {<<: *zone, size_mb: 20}
+"""
+    zones = load_config(write(tmp_path, text)).zones
+    assert (zones["b"].size_mb, zones["b"].max_models) == (20, 3)
+
+
+# -- inventories --------------------------------------------------------------------------------------
+
+GOOD = "priority: high, vram_size_mb: 1, load_time_ms: 1"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "found", "expected"),
+    [
+        ("models: {g: {m: {GOOD, zon: a}}}", "models.g.m.zon", "an unknown key", "(did you mean 'zone'?)"),
+        (
+            "models: {g: {m: {priority: high, load_time_ms: 1}}}",
+            "models.g.m.vram_size_mb",
+            "nothing",
+            "required",
+        ),
+        ("models: {g: {m: {GOOD, batch_size: 0}}}", "models.g.m.batch_size", "0", "greater than or equal"),
+        ("models: {g: {m: {GOOD, cpu_fallback: }}}", "models.g.m.cpu_fallback", "nothing", "string"),
+        (
+            "models: {g: {m: {priority: top, vram_size_mb: 1, load_time_ms: 1}}}",
+            "models.g.m.priority",
+            "'top'",
+            "low",
+        ),
+        (
+            "models: {g: {m: {priority: low, vram_size_mb: -9, load_time_ms: 1}}}",
+            "models.g.m.vram_size_mb",
+            "-9",
+            "greater than 0",
+        ),
+        ("models: {g: {m: 3}}", "models.g.m", "3", "ModelSpec"),
+        ("models: {g: 3}", "models.g", "3", "a mapping of model names"),
+        ("models: {g: {}}", "models", "only empty groups", "at least one model"),
+        ("models: {}", "models", "a mapping", "groups"),
+        ("model: {}", "model", "an unknown key", "(did you mean 'models'?)"),
+        ("models: {g: {m: {GOOD}}, h: {m: {GOOD}}}", "models.h.m", "a second time", "one group"),
+        ("models:\n  g:\n    m: {GOOD}\n    m: {GOOD}\n", "line 4", "'m' a second time", "valid YAML"),
+        ("models: {g: {1: {GOOD}, '1': {GOOD}}}", "models.g.1", "a second time", "one group"),
+    ],
+)
+def test_a_bad_inventory(tmp_path, text, key, found, expected):
+    path = write(tmp_path, text.replace("GOOD", GOOD))
+    error = error_of(load_inventory, path)
+    assert (error.source, error.key) == (str(path), key)
+    assert found in error.found
+    assert expected in error.expected
+
+
+def test_a_models_path_is_beside_the_inventory(tmp_path):
+    path = write(tmp_path, "models: {g: {m: {GOOD, path: onnx/m.onnx}}}".replace("GOOD", GOOD))
+    assert load_inventory(path)["m"].path == str(tmp_path / "onnx" / "m.onnx")
+
+
+# -- both together ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("config", "models", "source", "key", "found", "expected"),
+    [
+        ("{}", "m: {GOOD, zone: flexibel}", "M", "models.m.zone", "'flexibel'", "did you mean 'flexible'"),
+        (
+            "{zones: {critical: {reserved_models: [modle]}}}",
+            "model: {GOOD}",
+            "C",
+            "vram_management.zones.critical.reserved_models",
+            "'modle'",
+            "a model of M (did you mean 'model'?)",
+        ),
+        (
+            "{zones: {a: {size_mb: 9, reserved_models: [m]}, b: {size_mb: 9, reserved_models: [m]}}}",
+            "m: {GOOD}",
+            "C",
+            "vram_management.zones.b.reserved_models",
+            "'m'",
+            "no model that belongs to zone a",
+        ),
+        (
+            "{zones: {a: {size_mb: 9, reserved_models: [m]}, b: {size_mb: 9}}}",
+            "m: {GOOD, zone: b}",
+            "C",
+            "vram_management.zones.a.reserved_models",
+            "'m'",
+            "no model that belongs to zone b",
+        ),
+        (
+            "{zones: {critical: {size_mb: 10}}}",
+            "m: {priority: critical, vram_size_mb: 6, load_time_ms: 1}, "
+            "n: {priority: critical, vram_size_mb: 5, load_time_ms: 1}",
+            "M",
+            "models.n",
+            "11.0 MB of critical models",
+            "at most 10.0 MB, as critical models never leave zone critical",
+        ),
+        (
+            "{zones: {a: {size_mb: 10, reserved_models: [m]}, critical: {}}}",
+            "m: {priority: critical, vram_size_mb: 11, load_time_ms: 1}",
+            "M",
+            "models.m",
+            "11.0 MB",
+            "never leave zone a",
+        ),
+        (
+            "{total_memory_mb: 810, zones: {critical: {size_mb: 20}}}",
+            "m: {priority: critical, vram_size_mb: 11, load_time_ms: 1}",
+            "M",
+            "models.m",
+            "11.0 MB",
+            "at most 10.0 MB, as critical models never leave the budget",
+        ),
+    ],
+)
+def test_a_configuration_and_an_inventory_that_do_not_fit(
+    tmp_path, config, models, source, key, found, expected
+):
+    settings = load_config(write(tmp_path, f"vram_management: {config}"))
+    inventory = load_inventory(
+        write(tmp_path, f"models: {{g: {{{models}}}}}".replace("GOOD", GOOD), "models.yaml")
+    )
+    error = error_of(check_fit, settings, inventory, "C", "M")
+    assert (error.source, error.key) == (source, key)
+    assert found in error.found
+    assert expected in error.expected
+
+
+# -- overrides ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "found", "expected"),
+    [
+        ("admision=always", "admision", "an unknown key", "(did you mean 'admission'?)"),
+        ("zones.flexible.sizemb=5", "zones.flexible.sizemb", "an unknown key", "'zones.flexible.size_mb'"),
+        ("scoring.weights.costs=1", "scoring.weights.costs", "an unknown key", "'scoring.weights.cost'"),
+        ("zones.flexibel.size_mb=5", "zones.flexibel.size_mb", "an unknown key", "'zones.flexible.size_mb'"),
+        ("total_memory_mb.x=5", "total_memory_mb.x", "an unknown key", "'total_memory_mb'"),
+        ("admission", "admission", "no value", "KEY=VALUE"),
+        ("=5", "", "an unknown key", "a key"),
+        ("admission=sometimes", "admission", "'sometimes' (text)", "'always', 'free_only' or 'compete'"),
+        ("total_memory_mb=abc", "total_memory_mb", "'abc' (text)", "number"),
+        ("total_memory_mb=[1", "total_memory_mb", "'[1'", "a YAML value"),
+        ("zones.flexible.size_mb=-1", "zones.flexible.size_mb", "-1", "greater than 0"),
+        ("zones=3", "zones", "3", "dictionary"),
+    ],
+)
+def test_a_bad_override(override, key, found, expected):
+    for call in (load_config, with_overrides):
+        error = error_of(call, None if call is load_config else load_config(None), [override])
+        assert (error.source, error.key) == ("--set", key)
+        assert found in error.found
+        assert expected in error.expected
+
+
+def test_overrides_are_typed_and_checked_together():
+    config = load_config(
+        None,
+        [
+            "vram_management.total_memory_mb=8192",
+            "zones.flexible.max_models=null",
+            "scoring.weights.cost=-0.5",
+        ],
+    )
+    assert config.total_memory_mb == 8192
+    assert config.zones["flexible"].max_models is None
+    assert config.scoring.weights.cost == -0.5
+    error = error_of(load_config, CONFIG / "vram_config.yaml", ["total_memory_mb=100"])
+    assert error.source.endswith("vram_config.yaml with --set")
+
+
+# -- scenarios ----------------------------------------------------------------------------------------
+
+
+def test_a_scenario_extends_another(tmp_path):
+    (tmp_path / "deep").mkdir()
+    write(tmp_path, "vram_management: {total_memory_mb: 9000, admission: compete}", "base.yaml")
+    write(
+        tmp_path,
+        "scenario: {title: middle, extends: base.yaml, models: m.yaml, trace: t.csv}\n"
+        "vram_management: {zones: {flexible: {size_mb: 100}}}",
+        "middle.yaml",
+    )
+    top = write(
+        tmp_path / "deep",
+        "scenario: {extends: ../middle.yaml, trace: mine.csv}\n"
+        "vram_management: {zones: {flexible: {max_models: 2}}}",
+    )
+    scenario = load_scenario(top, ["admission=always"])
+    assert scenario.title == "file"  # a title is a file's own
+    assert (scenario.config.total_memory_mb, scenario.config.admission) == (9000, "always")
+    flexible = scenario.config.zones["flexible"]
+    assert (flexible.size_mb, flexible.max_models, flexible.min_retention_time) == (100, 2, 60)
+    assert scenario.models_path == (tmp_path / "m.yaml").resolve()
+    assert scenario.trace_path == tmp_path / "deep" / "mine.csv"
+
+
+def test_zones_of_a_configuration_are_its_only_ones(tmp_path):
+    scenario = load_scenario(write(tmp_path, "vram_management: {zones: {only: {size_mb: 5}}}"))
+    assert list(scenario.config.zones) == ["only"]
+    assert (scenario.models_path, scenario.trace_path) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("extends", "found", "expected"),
+    [("file.yaml", "'file.yaml'", "does not extend this one"), ("3", "3", "a file name")],
+)
+def test_a_bad_base(tmp_path, extends, found, expected):
+    path = write(tmp_path, f"scenario: {{extends: {extends}}}")
+    error = error_of(load_scenario, path)
+    assert error.key == "scenario.extends"
+    assert found in error.found
+    assert expected in error.expected
+
+
+def test_files_that_extend_each_other(tmp_path):
+    write(tmp_path, "scenario: {extends: b.yaml}", "a.yaml")
+    path = write(tmp_path, "scenario: {extends: a.yaml}", "b.yaml")
+    assert error_of(load_scenario, path).key == "scenario.extends"
+
+
+def test_a_base_that_is_missing_or_wrong_is_named_itself(tmp_path):
+    path = write(tmp_path, "scenario: {extends: base.yaml}\nvram_management: {admission: always}")
+    assert error_of(load_scenario, path).source == str((tmp_path / "base.yaml").resolve())
+    write(tmp_path, "vram_management: {admission: never}", "base.yaml")
+    error = error_of(load_scenario, path)
+    assert error.source == str((tmp_path / "base.yaml").resolve())
+    assert error.key == "vram_management.admission"
