@@ -12,16 +12,21 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from vramlab.config.loading import load_config, load_inventory
+    from vramlab.config.schema import ModelSpec, VramConfig
     from vramlab.experiments.comparison import compare
     from vramlab.experiments.replay import replay
     from vramlab.experiments.replay import replay as simulate
     from vramlab.experiments.verification import verify
     from vramlab.live.runtime import LiveRuntime
     from vramlab.traces.files import read_trace as load_trace
+    from vramlab.traces.trace import Trace
 
 # Looked up when first used, so that `import vramlab` and the simulator do not load ONNX Runtime.
 _HOMES = {
     "LiveRuntime": ("vramlab.live.runtime", "LiveRuntime"),
+    "ModelSpec": ("vramlab.config.schema", "ModelSpec"),
+    "Trace": ("vramlab.traces.trace", "Trace"),
+    "VramConfig": ("vramlab.config.schema", "VramConfig"),
     "compare": ("vramlab.experiments.comparison", "compare"),
     "load_config": ("vramlab.config.loading", "load_config"),
     "load_inventory": ("vramlab.config.loading", "load_inventory"),
@@ -33,6 +38,9 @@ _HOMES = {
 
 __all__ = [
     "LiveRuntime",
+    "ModelSpec",
+    "Trace",
+    "VramConfig",
     "compare",
     "load_config",
     "load_inventory",

@@ -13,7 +13,8 @@ from vramlab.traces.spec import load_spec
 from vramlab.traces.trace import check_models
 
 ROOT = Path(__file__).resolve().parents[2]
-BUNDLED = {"synthetic_tight": ".csv.gz", "live_workload": ".csv"}
+BUNDLED = {"synthetic_tight": ".csv.gz", "live_workload": ".csv", "forty_models": ".csv.gz"}
+INVENTORIES = {"forty_models": "forty_models.yaml"}
 
 
 def content(path):
@@ -29,9 +30,8 @@ def test_remade_from_its_spec_byte_for_byte(name, suffix, tmp_path):
 
 @pytest.mark.parametrize(("name", "suffix"), BUNDLED.items())
 def test_asks_for_models_of_the_inventory(name, suffix):
-    check_models(
-        read_trace(ROOT / f"traces/{name}{suffix}"), load_inventory(ROOT / "config/model_config.yaml")
-    )
+    inventory = ROOT / "config" / INVENTORIES.get(name, "model_config.yaml")
+    check_models(read_trace(ROOT / f"traces/{name}{suffix}"), load_inventory(inventory))
 
 
 def test_synthetic_tight():

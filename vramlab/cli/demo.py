@@ -32,8 +32,8 @@ ROOT = Path(__file__).parents[2]
 SCENARIO = ROOT / "config" / "scenarios" / "tight.yaml"
 MODELS = ROOT / "config" / "model_config.yaml"
 WORKLOAD = ROOT / "traces" / "live_workload.csv"
-TRACE = ROOT / "traces" / "synthetic_tight.csv.gz"
-COMPARED = ROOT / "config" / "scenarios" / "one_pool.yaml"
+TRACE = ROOT / "traces" / "forty_models.csv.gz"
+COMPARED = ROOT / "config" / "scenarios" / "forty_models.yaml"
 
 
 def register(app: typer.Typer) -> None:
@@ -122,8 +122,8 @@ def _next(folder: Path) -> None:
     out.print(f"""\
   make lab        # notebooks/01_record_and_replay.ipynb tells this story with plots
   .venv/bin/vramlab verify {_shown(folder / "run")}
-  .venv/bin/vramlab compare traces/synthetic_tight.csv.gz \\
-      --config config/scenarios/one_pool.yaml --policies all
+  .venv/bin/vramlab compare traces/forty_models.csv.gz \\
+      --config config/scenarios/forty_models.yaml --policies all
   .venv/bin/vramlab replay YOUR_TRACE.csv --config config/vram_config.yaml --models YOUR_MODELS.yaml""")
 
 
