@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vramlab.cli.app import run
-
 ROOT = Path(__file__).parents[2]
 TRACE = str(ROOT / "traces" / "live_workload.csv")
 POOL = str(ROOT / "config" / "scenarios" / "one_pool.yaml")
@@ -21,18 +19,6 @@ REPLAY_KEYS = {
     "zones", "models", "wall_s", "requests_per_s", "backend", "policy", "seed", "config_sha256",
     "trace_sha256", "version",
 }  # fmt: skip
-
-
-@pytest.fixture
-def vramlab(capsys):
-    """Run a command; gives (exit status, standard output, standard error)."""
-
-    def call(*arguments):
-        status = run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return call
 
 
 def json_of(result):

@@ -22,7 +22,7 @@ SetOption = Annotated[
         "--set", metavar="KEY=VALUE", help="Override a setting below vram_management; may be repeated."
     ),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of whatever is random.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of whatever is random.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 PolicyOption = Annotated[
     str | None, typer.Option("--policy", help="Eviction policy; the configuration's without it.")

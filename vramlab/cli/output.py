@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from vramlab.config.errors import InputError
 from vramlab.config.files import replacing
 
 # A table that is piped into a file is not cut to the width of a terminal that is not there.
@@ -30,7 +33,9 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if hasattr(value, "item"):
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return None
@@ -51,13 +56,22 @@ def print_table(
     console.print(table)
 
 
-def save_plot(ax: Axes, path: Path) -> None:
-    """Write the figure that `ax` is on; the format is that of the suffix."""
-    figure = ax.get_figure()
+def save_plot(plot: Axes | Figure, path: Path) -> None:
+    """Write a figure, or the one that some axes are on; the format is that of the suffix.
+
+    Raises
+    ------
+    InputError
+        If the suffix is none of a picture.
+    """
+    figure = plot if isinstance(plot, Figure) else plot.get_figure(root=True)
     assert figure is not None
+    known = figure.canvas.get_supported_filetypes()
+    if path.suffix.lower().removeprefix(".") not in known:
+        raise InputError(path, "", f"suffix {path.suffix!r}", f"one of .{', .'.join(sorted(known))}")
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)
-    plt.close(figure.number)  # type: ignore[union-attr]
+    plt.close(figure)
 
 
 def percent(value: float | None) -> str:
@@ -67,7 +81,9 @@ def percent(value: float | None) -> str:
 
 def milliseconds(value_s: float | None) -> str:
     """A duration, for people."""
-    return "-" if value_s is None else f"{1000 * value_s:,.1f} ms"
+    if value_s is None:
+        return "-"
+    return f"{1000 * value_s:,.1f} ms" if value_s < 10 else f"{value_s:,.1f} s"
 
 
 def seconds(value_s: float | None) -> str:

@@ -1,31 +1,62 @@
-"""``generate`` and ``import``: traces, made and brought along."""
+"""``generate``, ``import``, ``export`` and ``describe``: traces made, brought, handed on, looked at."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, get_args
 
+import numpy as np
 import typer
 
-from vramlab.cli.inputs import JsonOption
-from vramlab.cli.output import log, print_json
-from vramlab.config.loading import write_inventory
-from vramlab.traces.files import write_trace
+from vramlab.analysis.trace_plots import plot_description
+from vramlab.cli.inputs import ConfigOption, JsonOption, ModelsOption, SeedOption, TraceArgument
+from vramlab.cli.output import log, print_json, print_table, save_plot
+from vramlab.config.errors import InputError
+from vramlab.config.files import replacing
+from vramlab.config.loading import load_inventory, write_inventory
+from vramlab.config.schema import Inventory
+from vramlab.experiments.inputs import resolve_settings
+from vramlab.traces.describe import Description, describe
+from vramlab.traces.exporters import write_libcachesim_csv
+from vramlab.traces.files import read_trace, write_trace
+from vramlab.traces.fit import fit
 from vramlab.traces.generate import generate
-from vramlab.traces.importers.genai_2026 import genai_2026_inventory, import_genai_2026
-from vramlab.traces.spec import load_spec
+from vramlab.traces.importers import IMPORTERS, ImportOptions, ImportReport
+from vramlab.traces.importers.genai_2026 import genai_2026_inventory
+from vramlab.traces.importers.inventory import inventory_of
+from vramlab.traces.importers.options import Dealing, TimeUnit
+from vramlab.traces.spec import TraceSpec, load_spec, spec_yaml
+from vramlab.traces.trace import Trace, check_models
+
+Kind = StrEnum("Kind", {name: name for name in IMPORTERS})  # type: ignore[misc]
+Mapping = StrEnum("Mapping", {name: name for name in get_args(Dealing)})  # type: ignore[misc]
+Unit = StrEnum("Unit", {name: name for name in get_args(TimeUnit)})  # type: ignore[misc]
+
+
+class Export(StrEnum):
+    """Whose format a trace is written in."""
+
+    LIBCACHESIM_CSV = "libcachesim-csv"
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command("generate")(generate_command)
     app.command("import")(import_command)
+    app.command("export")(export_command)
+    app.command("describe")(describe_command)
+
+
+# -- generate ------------------------------------------------------------------------------------------
 
 
 def generate_command(
     spec: Annotated[Path, typer.Argument(help="YAML file that says what to generate.")],
     out: Annotated[Path, typer.Option("--out", help="Trace file to write.")],
-    seed: Annotated[int | None, typer.Option("--seed", help="In place of the seed of the spec.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="In place of the seed of the spec.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Generate a synthetic trace.
@@ -39,25 +70,232 @@ def generate_command(
         print_json({"requests": len(trace), "models": trace.model_names, "trace_sha256": trace.sha256})
 
 
+# -- import --------------------------------------------------------------------------------------------
+
+
 def import_command(
-    kind: Annotated[Literal["genai-2026"], typer.Argument(help="Whose trace it is.")],
-    source: Annotated[Path, typer.Argument(help="The publisher's file.")],
+    kind: Annotated[Kind, typer.Argument(help="Whose trace it is; csv: any table.")],
+    source: Annotated[Path, typer.Argument(help="The publisher's file, also packed as .gz.")],
     out: Annotated[Path, typer.Option("--out", help="Trace file to write.")],
     models_out: Annotated[
-        Path | None, typer.Option("--models-out", help="Inventory of its models to write.")
+        Path | None, typer.Option("--models-out", help="First inventory of its models to write.")
     ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            metavar="time=NAME,model=NAME,...",
+            help="Columns of a csv: time, model, items, requester, input_key, priority, size.",
+        ),
+    ] = None,
+    time_unit: Annotated[Unit, typer.Option("--time-unit", help="Of a csv's times.")] = Unit.s,
+    model_name: Annotated[
+        str | None, typer.Option("--model-name", help="The model, where the source has one only.")
+    ] = None,
+    top: Annotated[int | None, typer.Option("--top", min=1, help="Keep the N most requested only.")] = None,
+    models: Annotated[
+        Path | None, typer.Option("--models", help="Inventory whose models the source's become.")
+    ] = None,
+    mapping: Annotated[
+        Mapping,
+        typer.Option(
+            "--mapping",
+            help="How they do. top: the most requested becomes the first, and so on, the rest is dropped; "
+            "round_robin: in turn; zipf: at random for each request.",
+        ),
+    ] = Mapping.top,
+    window: Annotated[
+        str | None,
+        typer.Option(
+            "--window", metavar="START:END", help="Seconds of the source's clock, or 36h, 2d, 90min."
+        ),
+    ] = None,
+    speed: Annotated[float, typer.Option("--speed", help="Times faster than the source.")] = 1.0,
+    thin: Annotated[float, typer.Option("--thin", help="Probability to keep a request.")] = 1.0,
+    skip_bad_rows: Annotated[
+        int, typer.Option("--skip-bad-rows", min=0, help="So many malformed rows may be dropped.")
+    ] = 0,
+    seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Import a public trace.
+    """Import somebody's trace; says what was read, what was dropped, and why.
 
     Example: vramlab import genai-2026 lora_request_trace.csv --out genai.parquet --models-out genai.yaml
+
+    Example: vramlab import csv calls.csv --columns time=when,model=endpoint --window 0:2d --out mine.parquet
     """
-    trace, report = import_genai_2026(source)
+    inventory = load_inventory(models) if models is not None else None
+    start_s, end_s = _window(window)
+    options = ImportOptions(
+        models=tuple(inventory or ()),
+        mapping=mapping.value,
+        top=top,
+        start_s=start_s,
+        end_s=end_s,
+        speed=speed,
+        thin=thin,
+        seed=seed,
+        skip_bad_rows=skip_bad_rows,
+        columns=_columns(columns, kind),
+        time_unit=time_unit.value,
+        model_name=model_name,
+    )
+    trace, report = IMPORTERS[kind.value](source, options)
     write_trace(trace, out)
-    log.print(str(report))
+    for line in report.lines():
+        log.print(line)
+    log.print(f"{len(trace.model_names):,} models over {trace.duration_s:,.1f} s written to {out}")
     if models_out is not None:
-        write_inventory(
-            genai_2026_inventory(trace), models_out, group="genai_2026", comment=f"Of {source.name}"
-        )
+        specs = _inventory(kind, trace, report, inventory)
+        write_inventory(specs, models_out, group=kind.value.replace("-", "_"), comment=f"Of {source.name}")
+        log.print(f"inventory written to {models_out}")
     if as_json:
-        print_json({"rows_read": report.rows_read, "requests": len(trace), "dropped": report.dropped})
+        print_json(_import_document(trace, report))
+
+
+def _columns(text: str | None, kind: Kind) -> dict[str, str]:
+    """``time=when,model=endpoint`` as a mapping."""
+    if text is None:
+        return {}
+    if kind.value not in ("csv", "libcachesim-csv"):
+        raise InputError("--columns", "", text, f"no mapping: {kind.value} has columns of its own")
+    columns: dict[str, str] = {}
+    for pair in text.split(","):
+        role, separator, name = pair.partition("=")
+        if not separator or not role.strip() or not name.strip():
+            raise InputError("--columns", "", repr(pair), "ROLE=COLUMN, with commas between")
+        if role.strip() in columns:
+            raise InputError("--columns", role.strip(), "the role twice", "each role once")
+        columns[role.strip()] = name.strip()
+    return columns
+
+
+_UNITS_S = {"min": 60.0, "s": 1.0, "h": 3_600.0, "d": 86_400.0, "": 1.0}
+
+
+def _window(text: str | None) -> tuple[float | None, float | None]:
+    """``START:END`` in seconds; either side may be empty."""
+    if text is None:
+        return None, None
+    start, separator, end = text.partition(":")
+    if not separator or not (start.strip() or end.strip()):
+        raise InputError("--window", "", repr(text), "START:END, as in 0:3600, 12h:36h or 2d:")
+    return _seconds(start.strip()), _seconds(end.strip())
+
+
+def _seconds(text: str) -> float | None:
+    if not text:
+        return None
+    unit = next(unit for unit in _UNITS_S if text.endswith(unit))
+    try:
+        return float(text.removesuffix(unit)) * _UNITS_S[unit]
+    except ValueError:
+        raise InputError("--window", "", repr(text), "a time such as 90, 90s, 15min, 36h or 2d") from None
+
+
+def _inventory(kind: Kind, trace: Trace, report: ImportReport, given: Inventory | None) -> Inventory:
+    if given is not None:
+        return {name: spec for name, spec in given.items() if name in set(trace.model_names)}
+    if kind.value == "genai-2026":
+        return genai_2026_inventory(trace)
+    return inventory_of(trace, report.sizes_bytes)
+
+
+def _import_document(trace: Trace, report: ImportReport) -> dict[str, Any]:
+    return {
+        "rows_read": report.rows_read,
+        "requests": len(trace),
+        "models": len(trace.model_names),
+        "duration_s": trace.duration_s,
+        "dropped": report.dropped,
+        "reordered": report.reordered,
+        "notes": list(report.notes),
+        "trace_sha256": trace.sha256,
+    }
+
+
+# -- export --------------------------------------------------------------------------------------------
+
+
+def export_command(
+    kind: Annotated[Export, typer.Argument(help="Whose format.")],
+    trace: TraceArgument,
+    out: Annotated[Path, typer.Option("--out", help="File to write.")],
+    models: ModelsOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a trace for another tool. Sizes are the footprints of the inventory.
+
+    Example: vramlab export libcachesim-csv traces/synthetic_tight.csv.gz --out tight.csv
+    --models config/model_config.yaml
+    """
+    _, inventory = resolve_settings(config, models)
+    requests = read_trace(trace)
+    check_models(requests, inventory)
+    sizes = {name: spec.footprint_bytes for name, spec in inventory.items()}
+    objects = write_libcachesim_csv(requests, out, sizes)
+    log.print(f"{len(requests):,} requests for {len(objects):,} objects written to {out} ({kind.value})")
+    if as_json:
+        print_json({"requests": len(requests), "objects": objects})
+        return
+    rows = [(str(number), name, f"{sizes[name]:,}") for name, number in objects.items()]
+    print_table("objects", ["obj_id", "model", "obj_size (bytes)"], rows)
+
+
+# -- describe ------------------------------------------------------------------------------------------
+
+
+def describe_command(
+    trace: TraceArgument,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Figure to write.")] = None,
+    spec: Annotated[
+        Path | None, typer.Option("--spec", help="Generator spec fitted to the trace, to write.")
+    ] = None,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a trace is like: rates, bursts, popularity, reuse, working set, daily cycle.
+
+    With --spec a generator spec is fitted to it, and a generated twin is held against the trace (and drawn
+    beside it with --plot).
+
+    Example: vramlab describe traces/synthetic_tight.csv.gz --plot tight.png --spec like_tight.yaml
+    """
+    requests = read_trace(trace)
+    description = describe(requests)
+    fitted = None if spec is None else fit(requests, seed)
+    twin = None if fitted is None else describe(generate(fitted))
+    if spec is not None and fitted is not None:
+        _write_spec(fitted, spec, trace)
+        log.print(f"written to {spec}; next: vramlab generate {spec} --out twin.parquet")
+    if plot is not None:
+        save_plot(plot_description(description, twin), plot)
+        log.print(f"written to {plot}")
+    gap = None if twin is None else largest_gap(description, twin)
+    if as_json:
+        document = description.to_dict()
+        if twin is not None:
+            document["twin"] = {"largest_hit_rate_gap": gap, "lru_hit_rates": twin.lru_hit_rates}
+        print_json(document)
+        return
+    rows = list(description.table().itertuples(index=False, name=None))
+    if gap is not None:
+        rows.append(
+            ("largest gap between the LRU hit-rate curves of trace and twin", f"{100 * gap:.1f} points")
+        )
+    print_table(str(trace), ["", ""], rows)
+
+
+def largest_gap(one: Description, other: Description) -> float:
+    """Largest difference of the hit rates of an LRU of 1, 2, ... models on two traces."""
+    a, b = one.lru_hit_rates, other.lru_hit_rates
+    most = max(len(a), len(b))
+    # a trace of fewer models has them all where the other still misses
+    a, b = (np.pad(rates, (0, most - len(rates)), mode="edge") for rates in (a, b))
+    return float(np.abs(a - b).max())
+
+
+def _write_spec(spec: TraceSpec, path: Path, trace: Path) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(f"# fitted to {trace.name}\n{spec_yaml(spec)}", encoding="utf-8")

@@ -9,7 +9,9 @@ a long trace needs no more memory than its arrays.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +30,8 @@ _OUTCOMES = {
     Kind.CPU: Outcome.FALLBACK,
     Kind.REFUSE: Outcome.REFUSED,
 }
+
+_record = tuple.__new__  # makes a named tuple without going through its constructor, in half the time
 
 _CHUNK = 1 << 16  # requests that are held as Python objects at once
 _LOOKED_AT = 24  # hits that a loop passes before numpy looks for the end of the run
@@ -66,12 +70,24 @@ def decide(trace: Trace, config: VramConfig, inventory: Inventory, bulk: bool = 
     """
     check_models(trace, inventory)
     run = _Run(trace, config, inventory)
-    policies = [zone.policy for zone in run.allocator.zones.values()]
-    if bulk and all(policy.merges_uses for policy in policies):
-        run.in_bulk()
-    else:
-        run.one_by_one()
+    with _without_collecting():
+        if bulk and all(zone.policy.merges_uses for zone in run.zones):
+            run.in_bulk()
+        else:
+            run.one_by_one()
     return run.records
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Spare the collector from going through records that grow, without cycles: a quarter of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class _Run:
@@ -185,20 +201,24 @@ class _Run:
         if kind is Kind.LOAD:
             self._settle(model, decision, now_s, "request")
         elif kind is Kind.BYPASS:
-            load = LoadRecord(now_s, now_s, model.name, model.home.name, model.bytes, "bypass")
-            self.records.loads.append(load)
+            self._loaded(model, model.home.name, now_s, "bypass")
 
     def _settle(self, model: Model, decision: Decision, now_s: float, reason: str) -> None:
-        records, resident, code = self.records, self.resident, self.code
+        resident, code = self.resident, self.code
         for name in decision.victims:
             victim = self.allocator.models[name]
-            records.evictions.append(EvictionRecord(now_s, name, victim.zone.name, victim.bytes))
+            eviction = (now_s, name, victim.zone.name, victim.bytes, "eviction")
+            self.records.evictions.append(_record(EvictionRecord, eviction))
             resident[code[victim]] = False
         self.allocator.settle(decision, now_s)
         resident[code[model]] = True
-        zone = model.zone.name
-        records.loads.append(LoadRecord(now_s, now_s, model.name, zone, model.bytes, reason))
-        records.usage.append(UsageRecord(now_s, tuple([zone.held for zone in self.zones])))
+        self._loaded(model, model.zone.name, now_s, reason)
+        held = tuple([zone.held for zone in self.zones])
+        self.records.usage.append(_record(UsageRecord, (now_s, held)))
+
+    def _loaded(self, model: Model, zone: str, now_s: float, reason: str) -> None:
+        load = (now_s, now_s, model.name, zone, model.bytes, reason, "")
+        self.records.loads.append(_record(LoadRecord, load))
 
 
 def _uses_of_same(codes: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
