@@ -311,7 +311,7 @@ class AllocatorMachine(RuleBasedStateMachine):
     def chooses_in_order(self) -> bool:
         scoring = self.config.scoring
         return scoring.victims == "in_order" or (
-            scoring.victims == "auto" and scoring.policy in ("lru", "lfu", "fifo")
+            scoring.victims == "auto" and scoring.policy in ("lru", "lfu", "fifo", "gdsf")
         )
 
     # -- looking -----------------------------------------------------------------------------------------
