@@ -140,7 +140,7 @@ class ScoringConfig(Section):
     ``victims`` says how the victims of one load are chosen: ``in_order`` takes them strictly in the order
     of the policy; ``pruned`` drops those that the later ones make unnecessary; ``exact`` takes the set of the
     least total score (:mod:`vramlab.allocator.exact`); ``auto`` is ``in_order`` for the queue disciplines
-    (lru, fifo, lfu), whose definition the order is, and ``pruned`` for scores.
+    and the greedy-dual family, whose definition the order is, and ``pruned`` for scores.
 
     ``policy`` is a name, or ``package.module:name`` for one's own. Some read more: ``half_life_s`` (of a use,
     in ``decayed``), ``k`` (how many uses back ``lru_k`` looks), ``seed`` (of ``random``).
@@ -164,10 +164,21 @@ class AdmissionByPriority(Section):
 
 
 class OptimizationConfig(Section):
-    """Monitoring, defragmentation and preloading thresholds (specification, ``optimization``)."""
+    """Monitoring, defragmentation and preloading (specification, ``optimization``).
 
+    ``monitor`` switches the loop of :mod:`vramlab.engine.monitor`, which looks at the device every
+    ``monitoring_interval`` seconds. Above ``optimization_threshold`` models of low or medium priority that
+    nobody asked for during ``unused_after_s`` leave; with less than ``pressure_available_mb`` available, any
+    that may. ``defragmentation`` says whether models are moved once the fragmentation of a zone reaches
+    ``defragmentation_threshold``: ``auto`` only where holes matter (``placement: contiguous``).
+    """
+
+    monitor: bool = True
     monitoring_interval: Positive = 5
     optimization_threshold: Fraction = 0.85
+    unused_after_s: NonNegative = 300
+    pressure_available_mb: NonNegative = 200
+    defragmentation: Literal["auto", "always", "never"] = "auto"
     defragmentation_threshold: Fraction = 0.3
     preload_prediction_threshold: Fraction = 0.7
 
@@ -210,7 +221,11 @@ class ServingConfig(Section):
 
 
 class VramConfig(Section):
-    """Everything under ``vram_management``."""
+    """Everything under ``vram_management``.
+
+    ``placement``: whether a model may be spread over the holes of its zone (``paged``) or must fit in one of
+    them (``contiguous``); see :mod:`vramlab.allocator.extents`.
+    """
 
     total_memory_mb: Positive = 6144
     overhead: OverheadConfig = OverheadConfig()
@@ -223,6 +238,7 @@ class VramConfig(Section):
     scoring: ScoringConfig = ScoringConfig()
     admission: Admission = "always"
     admission_by_priority: AdmissionByPriority = AdmissionByPriority()
+    placement: Literal["paged", "contiguous"] = "paged"
     optimization: OptimizationConfig = OptimizationConfig()
     fallback: FallbackConfig = FallbackConfig()
     caching: CachingConfig = CachingConfig()
