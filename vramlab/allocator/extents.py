@@ -1,4 +1,4 @@
-"""Where in a zone the models lie: extents (offset, length), the holes between them, and how broken up these are.
+"""Where in a zone the models lie: extents (offset, length), and how broken up the holes between them are.
 
 A map covers the bytes from 0 to the size of its zone. What must hold at every moment:
 
