@@ -23,11 +23,13 @@ earlier one's bytes alone, so nobody starves. What must hold after each call is 
 from __future__ import annotations
 
 from enum import Enum
+from functools import partial
 from typing import NamedTuple
 
 from vramlab.allocator.eviction import Choice, Requester, choose_victims
 from vramlab.allocator.models import Model
 from vramlab.allocator.policies import make_policy
+from vramlab.allocator.relief import relief_victims
 from vramlab.allocator.states import IllegalTransition, State, require
 from vramlab.allocator.zones import Ledger, Zone
 from vramlab.config.errors import InputError, nearest
@@ -61,6 +63,9 @@ class Decision(NamedTuple):
     zone: str | None = None
     victims: tuple[str, ...] = ()
     reason: str = ""
+
+
+_decision = partial(tuple.__new__, Decision)  # without the constructor's detour: twice as fast
 
 
 class Allocator:
@@ -217,12 +222,42 @@ class Allocator:
         self._begin_eviction(model, evicted=False)
         return Decision(Kind.UNLOAD, name, None, (name,))
 
+    def relieve(self, needed_bytes: int, now_s: float) -> list[str]:
+        """Under memory pressure: begin to unload the models of the lowest score.
+
+        Returns
+        -------
+        list of str
+            The victims, in the order of leaving. They may free less than `needed_bytes`.
+        """
+        victims = relief_victims(self.models.values(), needed_bytes, now_s)
+        for victim in victims:
+            self._begin_eviction(victim, evicted=True)
+        return [victim.name for victim in victims]
+
+    def set_budget(self, budget_bytes: int) -> list[str]:
+        """The device has so many bytes for models from now on: another process has taken or freed some.
+
+        Where that is less than what is there and what is promised, nothing new is admitted until enough has
+        left (:meth:`relieve`); claims stay, and are met when there is room again.
+
+        Returns
+        -------
+        list of str
+            Models whose claims are met by that.
+        """
+        device = self.device
+        device.cap = budget_bytes
+        device.limit = max(budget_bytes, device.held, device.committed)
+        return self._meet_claims() if self._claims else []
+
     # -- what became of it ---------------------------------------------------------------------------
 
     def loaded(self, name: str, now_s: float) -> None:
         """The load of `name` has ended well."""
-        model = self.model(name)
-        require(name, model.state, "loaded", State.LOADING)
+        model = self.models.get(name) or self.model(name)
+        if model.state is not State.LOADING:
+            require(name, model.state, "loaded", State.LOADING)
         if model.claiming:
             raise IllegalTransition(f"loaded: model {name!r} still waits for the bytes of its victims")
         model.loaded_at_s = now_s
@@ -266,7 +301,8 @@ class Allocator:
     def released(self, name: str) -> bool:
         """A request is done with `name`. Returns whether the model is now free to leave."""
         model = self.model(name)
-        require(name, model.state, "released", State.IN_USE)
+        if model.state is not State.IN_USE:
+            require(name, model.state, "released", State.IN_USE)
         model.pins -= 1
         if model.pins:
             return False
@@ -275,11 +311,25 @@ class Allocator:
 
     def settle(self, decision: Decision, now_s: float) -> None:
         """Let a load and its evictions end at once (decide mode, where they take no time)."""
-        for victim in decision.victims:
-            self._gone(self.models[victim])
-        if self._claims:
-            self._meet_claims()
-        self.loaded(decision.model, now_s)
+        model, device = self.models[decision.model], self.device
+        for name in decision.victims:
+            victim = self.models[name]
+            if victim.state is not State.EVICTING:
+                require(name, victim.state, "unloaded", State.EVICTING)
+            victim.zone.held -= victim.bytes
+            device.held -= victim.bytes
+            victim.state = State.ABSENT
+        if not model.claiming or self._claims != [model] or model.pins or model.state is not State.LOADING:
+            if self._claims:
+                self._meet_claims()
+            self.loaded(decision.model, now_s)
+            return
+        # the usual case by hand, as millions of them are decided: only this load waits, and has its bytes now
+        self._claims = []
+        model.claiming = False
+        model.zone.held += model.bytes
+        device.held += model.bytes
+        model.state = State.RESIDENT
 
     # -- the rules -----------------------------------------------------------------------------------
 
@@ -295,7 +345,7 @@ class Allocator:
         forced = not model.may_run_on_cpu
         if admission == "free_only" and not forced:
             return Decision(Kind.CPU, model.name, None, (), "loads only into free room")
-        requester = Requester(rank, now_s)
+        requester = Requester(rank, now_s, False, False)
         found = self._evict_for(model, requester)
         if found is None and forced:
             requester.pressure = True
@@ -370,8 +420,10 @@ class Allocator:
     def _begin_load(
         self, model: Model, zone: Zone, victims: list[Model], now_s: float, uses: int, pin: bool
     ) -> Decision:
+        names: tuple[str, ...] = ()
         for victim in victims:
             self._begin_eviction(victim, evicted=True)
+            names += (victim.name,)
         size, device = model.bytes, self.device
         model.uses = uses
         if zone is not model.zone:
@@ -394,28 +446,41 @@ class Allocator:
             self._claims.append(model)
             if not victims:
                 self._meet_claims()
-        return Decision(Kind.LOAD, model.name, zone.name, tuple(victim.name for victim in victims))
+        return _decision((Kind.LOAD, model.name, zone.name, names, ""))
 
     def _begin_eviction(self, model: Model, evicted: bool) -> None:
-        require(model.name, model.state, "evict", State.RESIDENT)
+        if model.state is not State.RESIDENT:
+            require(model.name, model.state, "evict", State.RESIDENT)
         model.state = State.EVICTING
         model.zone.committed -= model.bytes
         self.device.committed -= model.bytes
         self._leave(model, evicted)
 
     def _gone(self, model: Model) -> None:
-        require(model.name, model.state, "unloaded", State.EVICTING)
+        if model.state is not State.EVICTING:
+            require(model.name, model.state, "unloaded", State.EVICTING)
         model.zone.held -= model.bytes
         self.device.held -= model.bytes
         model.state = State.ABSENT
 
     def _leave(self, model: Model, evicted: bool) -> None:
-        model.zone.policy.removed(model, evicted)
-        model.zone.count -= 1
-        model.zone.guests -= model.guest
+        zone = model.zone
+        zone.policy.removed(model, evicted)
+        zone.count -= 1
+        zone.guests -= model.guest
 
     def _meet_claims(self) -> list[str]:
         """Turn claims into bytes, in their order, as far as there is room beside earlier claims."""
+        if len(self._claims) == 1:  # nearly always
+            model = self._claims[0]
+            zone, size, device = model.zone, model.bytes, self.device
+            if zone.held + size > zone.cap or device.held + size > device.cap:
+                return []
+            zone.held += size
+            device.held += size
+            model.claiming = False
+            self._claims = []
+            return [model.name]
         met: list[Model] = []
         kept_device = 0
         kept: dict[Zone, int] = {}

@@ -39,10 +39,10 @@ class Shortage:
     __slots__ = ("device", "slots", "zone")
 
     def __init__(self, size: int, zone: Zone, device: Ledger) -> None:
-        self.zone = size - zone.room
-        self.device = size - device.room
-        slots = zone.slots
-        self.slots = 0 if slots is None else 1 - slots
+        # the ledgers' `room` and `slots`, without their calls: this runs at every miss
+        self.zone = size - zone.cap + zone.committed
+        self.device = size - device.cap + device.committed
+        self.slots = 0 if zone.max_models is None else zone.count + 1 - zone.max_models
 
     @property
     def none(self) -> bool:

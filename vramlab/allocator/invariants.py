@@ -62,8 +62,8 @@ def _check_ledger(ledger: Ledger, there: Iterable[Model]) -> None:
             leaving += model.bytes if model.state is State.EVICTING else 0
     name = ledger.name
     _rule(ledger.held == held, f"{name} says that {ledger.held} bytes are held, its models hold {held}")
-    _rule(held <= ledger.cap, f"{name} holds {held} bytes, its cap is {ledger.cap}")
-    free = ledger.cap - held
+    _rule(held <= ledger.limit, f"{name} holds {held} bytes, its limit is {ledger.limit}")
+    free = ledger.limit - held
     _rule(claimed <= free + leaving, f"{name} owes {claimed} bytes, {free} are free and {leaving} leaving")
     committed = held - leaving + claimed
     _rule(

@@ -7,6 +7,9 @@ Rules that must hold at every moment, per zone and for the device:
 2. ``committed`` is what will be held once everything under way has ended: ``held``, less what is evicting,
    plus the claims of loads that wait. ``committed <= cap``, so that every claim can be met in the end.
 
+The device's cap may shrink below what is there (another process takes memory). Then both rules hold with
+``limit``, what was there at that moment, in the place of ``cap``: nothing new comes in until enough has left.
+
 A zone's size is its own cap; the device-wide cap is the budget over all zones. An allocation needs room
 under both (DESIGN, "Budget").
 """
@@ -20,11 +23,12 @@ from vramlab.config.schema import Priority, ZoneConfig
 class Ledger:
     """Bytes held and bytes promised under one cap."""
 
-    __slots__ = ("cap", "committed", "held", "name")
+    __slots__ = ("cap", "committed", "held", "limit", "name")
 
     def __init__(self, name: str, cap_bytes: int) -> None:
         self.name = name
         self.cap = cap_bytes
+        self.limit = cap_bytes  # more than the cap only after that has shrunk
         self.held = 0
         self.committed = 0
 

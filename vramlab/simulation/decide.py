@@ -10,8 +10,10 @@ a long trace needs no more memory than its arrays.
 from __future__ import annotations
 
 import gc
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -31,8 +33,7 @@ _OUTCOMES = {
     Kind.REFUSE: Outcome.REFUSED,
 }
 
-_record = tuple.__new__  # makes a named tuple without going through its constructor, in half the time
-
+_START = -1  # stands for the time before the first request
 _CHUNK = 1 << 16  # requests that are held as Python objects at once
 _LOOKED_AT = 24  # hits that a loop passes before numpy looks for the end of the run
 _BLOCK = 1024  # requests that numpy looks at in one go
@@ -75,7 +76,7 @@ def decide(trace: Trace, config: VramConfig, inventory: Inventory, bulk: bool = 
             run.in_bulk()
         else:
             run.one_by_one()
-    return run.records
+        return run.records
 
 
 @contextmanager
@@ -90,6 +91,93 @@ def _without_collecting() -> Iterator[None]:
             gc.enable()
 
 
+class _Log:
+    """What happened to whom at which request, as numbers: the rows of the records are made when looked at."""
+
+    __slots__ = ("bypassed", "evicted", "evicted_at", "loaded", "loaded_at", "zones")
+
+    def __init__(self, zones: list[str] | None) -> None:
+        self.loaded_at = array("q")
+        self.loaded = array("i")
+        self.evicted_at = array("q")
+        self.evicted = array("i")
+        self.bypassed = array("q")
+        self.zones = zones  # of each load; None where there is only one
+
+
+class _DecidedRecords(Records):
+    """Records whose rows of loads, evictions and usage are made from the log."""
+
+    def __init__(self, trace: Trace, log: _Log, names: list[str], allocator: Allocator) -> None:
+        self.model_names = trace.model_names
+        self.model_codes = trace.model_codes
+        self.arrival_s = trace.times_s
+        self.outcomes = np.full(len(trace), Outcome.HIT, dtype=np.uint8)
+        self.finish_s = trace.times_s
+        self.zone_names = list(allocator.zones)
+        self._log = log
+        self._names = names
+        self._sizes = [allocator.models[name].bytes for name in names]
+        self._homes = [allocator.models[name].home.name for name in names]
+
+    @cached_property
+    def loads(self) -> list[LoadRecord]:  # type: ignore[override]
+        """Loads, those that were not kept (bypass) among them, in the order of time."""
+        log, times = self._log, self.arrival_s.tolist()
+        zones = log.zones or [self.zone_names[0]] * len(log.loaded)
+        rows = [
+            (at, code, zone, "start" if at == _START else "request")
+            for at, code, zone in zip(log.loaded_at, log.loaded, zones, strict=True)
+        ]
+        if log.bypassed:
+            codes = self.model_codes.tolist()
+            rows += [(at, codes[at], self._homes[codes[at]], "bypass") for at in log.bypassed]
+            rows.sort(key=lambda row: row[0])
+        names, sizes = self._names, self._sizes
+        return [
+            LoadRecord(times[max(at, 0)], times[max(at, 0)], names[code], zone, sizes[code], reason)
+            for at, code, zone, reason in rows
+        ]
+
+    @cached_property
+    def evictions(self) -> list[EvictionRecord]:  # type: ignore[override]
+        """Evictions, in the order of time."""
+        return [
+            EvictionRecord(self.arrival_s[at].item(), self._names[code], zone, self._sizes[code])
+            for at, code, zone in self._eviction_zones
+        ]
+
+    @cached_property
+    def _eviction_zones(self) -> list[tuple[int, int, str]]:
+        """(request, model, zone) of each eviction: a model leaves the zone that it was last loaded into."""
+        log = self._log
+        where: dict[int, str] = {}
+        zones = log.zones or [self.zone_names[0]] * len(log.loaded)
+        rows, k = [], 0
+        for at, code, zone in zip(log.loaded_at, log.loaded, zones, strict=True):
+            while k < len(log.evicted) and log.evicted_at[k] <= at:
+                rows.append((log.evicted_at[k], log.evicted[k], where[log.evicted[k]]))
+                k += 1
+            where[code] = zone
+        return rows
+
+    @cached_property
+    def usage(self) -> list[UsageRecord]:  # type: ignore[override]
+        """Bytes held after each load."""
+        place = {zone: i for i, zone in enumerate(self.zone_names)}
+        held = [0] * len(place)
+        rows, k, evictions = [], 0, self.evictions
+        for load in self.loads:
+            if load.reason == "bypass":
+                continue
+            while k < len(evictions) and evictions[k].time_s <= load.start_s:
+                held[place[evictions[k].zone]] -= evictions[k].size_bytes
+                k += 1
+            held[place[load.zone]] += load.size_bytes
+            rows.append(UsageRecord(load.start_s, tuple(held)))
+        return rows
+
+
 class _Run:
     """One pass of a trace through an allocator of its own."""
 
@@ -98,25 +186,19 @@ class _Run:
         self.allocator = Allocator(config, inventory)
         self.zones = list(self.allocator.zones.values())
         self.models = [self.allocator.models[name] for name in trace.model_names]
-        codes = {model: code for code, model in enumerate(self.models)}
-        others = [model for model in self.allocator.models.values() if model not in codes]
-        self.code = codes | {model: len(codes) + place for place, model in enumerate(others)}
+        others = [name for name in self.allocator.models if name not in trace.model_names]
+        names = [*trace.model_names, *others]
+        self.code = {name: code for code, name in enumerate(names)}
+        self.log = _Log([] if len(self.zones) > 1 else None)
         self.resident = bytearray(len(self.code))
         given = trace.priorities
         self.priorities = None if given is None else [text and Priority(text) for text in given]
-        self.records = Records(
-            model_names=trace.model_names,
-            model_codes=trace.model_codes,
-            arrival_s=trace.times_s,
-            outcomes=np.full(len(trace), Outcome.HIT, dtype=np.uint8),
-            finish_s=trace.times_s.copy(),
-            zone_names=list(config.zones),
-        )
+        self.records = _DecidedRecords(trace, self.log, names, self.allocator)
         start_s = float(trace.times_s[0])
         for name in self.allocator.always_loaded():
             decision = self.allocator.reserve(name, start_s)
             if decision is not None:
-                self._settle(self.allocator.models[name], decision, start_s, "start")
+                self._settle(_START, self.allocator.models[name], decision, start_s)
 
     def one_by_one(self) -> None:
         """Hand in each request by itself."""
@@ -199,26 +281,23 @@ class _Run:
         kind = decision.kind
         self.records.outcomes[number] = _OUTCOMES[kind]
         if kind is Kind.LOAD:
-            self._settle(model, decision, now_s, "request")
+            self._settle(number, model, decision, now_s)
         elif kind is Kind.BYPASS:
-            self._loaded(model, model.home.name, now_s, "bypass")
+            self.log.bypassed.append(number)
 
-    def _settle(self, model: Model, decision: Decision, now_s: float, reason: str) -> None:
-        resident, code = self.resident, self.code
+    def _settle(self, number: int, model: Model, decision: Decision, now_s: float) -> None:
+        resident, code, log = self.resident, self.code, self.log
         for name in decision.victims:
-            victim = self.allocator.models[name]
-            eviction = (now_s, name, victim.zone.name, victim.bytes, "eviction")
-            self.records.evictions.append(_record(EvictionRecord, eviction))
-            resident[code[victim]] = False
+            gone = code[name]
+            resident[gone] = False
+            log.evicted_at.append(number)
+            log.evicted.append(gone)
         self.allocator.settle(decision, now_s)
-        resident[code[model]] = True
-        self._loaded(model, model.zone.name, now_s, reason)
-        held = tuple([zone.held for zone in self.zones])
-        self.records.usage.append(_record(UsageRecord, (now_s, held)))
-
-    def _loaded(self, model: Model, zone: str, now_s: float, reason: str) -> None:
-        load = (now_s, now_s, model.name, zone, model.bytes, reason, "")
-        self.records.loads.append(_record(LoadRecord, load))
+        resident[code[model.name]] = True
+        log.loaded_at.append(number)
+        log.loaded.append(code[model.name])
+        if log.zones is not None:
+            log.zones.append(model.zone.name)
 
 
 def _uses_of_same(codes: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
