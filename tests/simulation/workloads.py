@@ -19,6 +19,7 @@ def plain_cache(capacity_mb, *overrides):
             "scoring.policy=lru",
             "fallback.cpu_fallback_enabled=false",
             "admission_by_priority.low=null",
+            "optimization.monitor=false",
             *overrides,
         ],
     )

@@ -65,6 +65,11 @@ class OverheadConfig(Section):
     buffer_mb: NonNegative = 200
 
     @property
+    def taken_bytes(self) -> int:
+        """What context and framework take, in bytes; the buffer stays free."""
+        return mib_to_bytes(self.cuda_context_mb + self.framework_mb)
+
+    @property
     def total_mb(self) -> float:
         """Sum of the parts, MiB."""
         return self.cuda_context_mb + self.framework_mb + self.buffer_mb

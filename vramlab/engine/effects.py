@@ -89,14 +89,31 @@ class Sleep(NamedTuple):
 
 
 class ReadMemory(NamedTuple):
-    """Read what the device says of its memory."""
+    """Read what the device says of its memory, after so many seconds."""
+
+    after_s: float = 0.0
 
 
 class MemoryReading(NamedTuple):
-    """Bytes of the whole device, and bytes taken there by all processes together."""
+    """Bytes of the whole device, and bytes taken there by all processes together.
+
+    ``steady``: nothing but the engine's own loads and unloads will change it, so there is no need to read it
+    again before one of these.
+    """
 
     total_bytes: int
     used_bytes: int
+    steady: bool = False
+
+    @property
+    def available_bytes(self) -> int:
+        """What nobody has taken; less than nothing where more is taken than there is."""
+        return self.total_bytes - self.used_bytes
+
+    @property
+    def utilisation(self) -> float:
+        """The part of the device that is taken."""
+        return self.used_bytes / self.total_bytes
 
 
 class Spawn(NamedTuple):

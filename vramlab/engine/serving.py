@@ -18,6 +18,7 @@ from vramlab.engine.effects import TIMED_OUT, EffectFailed, Infer, Load, Story, 
 from vramlab.engine.effects import Spawn as SpawnEffect
 from vramlab.engine.gates import Gate, Ready, Slots
 from vramlab.engine.journal import Journal
+from vramlab.engine.monitor import monitor
 from vramlab.engine.records import EvictionRecord, LoadRecord, Outcome, Recorder
 from vramlab.engine.waiting import Line
 
@@ -146,8 +147,8 @@ class Engine:
         return self._answer(number, now_s, outcome, outputs, why)
 
     def story(self, name: str, now_s: float) -> Story:
-        """One of the engine's own stories, by its name: ``start``."""
-        return {"start": self._start}[name](now_s)
+        """One of the engine's own stories, by its name: ``start`` or ``monitor``."""
+        return self._start(now_s) if name == "start" else monitor(self, now_s)
 
     def _start(self, now_s: float) -> Story:
         """Load what is always loaded, one after the other."""
@@ -233,7 +234,7 @@ class Engine:
         del self._loads[name]
         zone = model.zone.name
         if error:
-            self._claims_met(allocator.load_failed(name), now_s)
+            self.claims_met(allocator.load_failed(name), now_s)
         else:
             allocator.loaded(name, now_s)
         recorder.loads.append(LoadRecord(started_s, now_s, name, zone, model.bytes, reason, error))
@@ -242,17 +243,26 @@ class Engine:
             self._line.decide(now_s)
         return now_s, error
 
+    def send_away(self, name: str, now_s: float, reason: str) -> Story:
+        """Take off the device what the allocator sends away without a newcomer. The value is the time."""
+        if self.journal is not None:
+            model = self.allocator.models[name]
+            zone, size = model.zone.name, model.bytes
+            self.journal.write(now_s, "action", "monitor", name, "unload", zone, size, None, reason)
+        return (yield from self._unload(name, now_s, reason))
+
     def _unload(self, name: str, now_s: float, reason: str) -> Story:
         """Take a model that the allocator has sent away off the device. The value is the time."""
         model = self.allocator.models[name]
         now_s, _ = yield Unload(name)
         self.recorder.evictions.append(EvictionRecord(now_s, name, model.zone.name, model.bytes, reason))
-        self._claims_met(self.allocator.unloaded(name), now_s)
+        self.claims_met(self.allocator.unloaded(name), now_s)
         if self._waiting:
             self._line.decide(now_s)
         return now_s
 
-    def _claims_met(self, names: list[str], now_s: float) -> None:
+    def claims_met(self, names: list[str], now_s: float) -> None:
+        """Let the loads go on that have got their bytes."""
         for name in names:
             gate = self._claims.pop(name, None)
             if gate is not None:

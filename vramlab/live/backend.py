@@ -40,6 +40,7 @@ class OnnxBackend:
             device, budget_bytes=config.budget_bytes, overhead_bytes=config.overhead_bytes
         )
         self._inventory = inventory
+        self._buffer_bytes = config.overhead_bytes - config.overhead.taken_bytes
         self._warm_up = config.serving.warm_up
 
     def open(self, model: str, target: Target) -> Session:
@@ -58,7 +59,9 @@ class OnnxBackend:
     def memory(self) -> MemoryReading:
         """What the device says of its memory."""
         memory = self.device.memory()
-        return MemoryReading(memory.total_bytes, memory.used_bytes)
+        # the emulated device counts the whole overhead; its buffer is what should stay free
+        buffer = self._buffer_bytes if self.device.keeps_ledger else 0
+        return MemoryReading(memory.total_bytes, memory.used_bytes - buffer)
 
     def describe(self) -> dict[str, Any]:
         """Device, versions and cores, in plain values."""

@@ -25,6 +25,7 @@ from vramlab.live.errors import SessionError
 _LOG = logging.getLogger(__name__)
 # Unloads are short and wait for nobody; beyond so many at once they may queue for a thread.
 _SPARE_THREADS = 4
+_SETTLING_S = 0.002
 
 
 class LiveSession(Protocol):
@@ -74,6 +75,8 @@ class LiveDriver(Interpreter):
         self._loop = asyncio.get_running_loop()
         self._backend = backend
         self._start_s = time.perf_counter()
+        self.under_way = 0  # effects that worker threads have or will get
+        self._closing = False
         self._inputs: dict[int | str, Any] = {}
         self._futures: dict[int | str, asyncio.Future[Any]] = {}
         self.sessions: dict[tuple[str, Target], LiveSession] = {}
@@ -105,6 +108,12 @@ class LiveDriver(Interpreter):
         self.begin(name, self.clock())
         return future
 
+    async def settle(self) -> None:
+        """Let the effects that are under way end, and begin no more: what only watches is to stop."""
+        while self.under_way:
+            await asyncio.sleep(_SETTLING_S)
+        self._closing = True
+
     def close(self) -> None:
         """Drop all sessions and end the threads. No task may be under way."""
         for _ in self._threads:
@@ -121,8 +130,16 @@ class LiveDriver(Interpreter):
         """Hand `effect` to a worker thread, or to the loop's timers."""
         if type(effect) is Sleep:
             self._loop.call_later(effect.seconds, self._ended, task, None, None)
+        elif type(effect) is ReadMemory and effect.after_s:
+            self._loop.call_later(effect.after_s, self._hand_over, task, effect)
         else:
-            self._jobs.put((task, self._job(task, effect)))
+            self._hand_over(task, effect)
+
+    def _hand_over(self, task: Task, effect: Any) -> None:
+        if self._closing:
+            return
+        self.under_way += 1
+        self._jobs.put((task, self._job(task, effect)))
 
     def set_timer(self, task: Task, gate: Gate, timeout_s: float) -> None:
         """Let the loop call :meth:`time_out`."""
@@ -177,6 +194,7 @@ class LiveDriver(Interpreter):
             del work, task, job, value  # or inputs and outputs would stay until the next job comes
 
     def _ended(self, task: Task, value: Any, failure: tuple[Failure, str] | None) -> None:
+        self.under_way -= type(task.effect) is not Sleep
         if failure is None:
             self.resume(task, self.clock(), value)
         else:

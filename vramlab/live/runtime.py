@@ -83,6 +83,8 @@ class LiveRuntime:
         if isinstance(self.journal, JournalFile):
             self._flusher = asyncio.create_task(_flush_regularly(self.journal))
         await self._driver.run_story("start")
+        if self.config.optimization.monitor:
+            self._driver.begin("monitor", self._driver.clock())
         return self
 
     async def __aexit__(
@@ -94,6 +96,7 @@ class LiveRuntime:
         """Finish what is under way, then drop all sessions."""
         if self._under_way:
             await asyncio.wait(self._under_way)
+        await self.driver.settle()
         if self._flusher is not None:
             self._flusher.cancel()
         await asyncio.to_thread(self.driver.close)

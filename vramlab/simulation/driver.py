@@ -45,10 +45,12 @@ class _Environment(simpy.Environment):
         self.finish()
 
     def finish(self) -> None:
-        """Run the events of the heap until there are no more."""
+        """Run the events of the heap until there are no more, but for a story that never ends."""
         queue = self._queue
         while queue:
             self._now, _, _, event = heappop(queue)
+            if not queue and getattr(event, "name", None) == "monitor" and type(event.effect) is ReadMemory:
+                return
             event.callbacks[0](event)
 
     def advance_to(self, time_s: float) -> None:
@@ -88,6 +90,7 @@ class SimulatedDriver(Interpreter):
         self._infer_s, self._load_s, self._unload_s = times.infer_s, times.load_s, times.unload_s
         self._callbacks = (self._ended,)
         self._starting = False
+        self.taken_by_others = 0  # bytes of the device that a fault plan gave to others
 
     def run(self, trace: Trace) -> None:
         """Serve a whole trace; what is always loaded is there when the first request comes."""
@@ -97,6 +100,8 @@ class SimulatedDriver(Interpreter):
         self.begin("start", times_s[0])
         self.env.finish()
         self._starting = False
+        if self.engine.config.optimization.monitor:
+            self.begin("monitor", times_s[0])
         self.env.replay(times_s, self._arrivals_of(trace))
 
     def _arrivals_of(self, trace: Trace) -> Callable[[int, float], None]:
@@ -138,7 +143,7 @@ class SimulatedDriver(Interpreter):
         elif kind is Sleep:
             end_s = now_s + effect.seconds
         elif kind is ReadMemory:
-            end_s = now_s
+            end_s = now_s + effect.after_s
         else:
             raise TypeError(f"not an effect: {effect!r}")
         task.callbacks = self._callbacks
@@ -158,7 +163,7 @@ class SimulatedDriver(Interpreter):
     def _memory(self) -> MemoryReading:
         config = self.engine.config
         held = self.engine.allocator.device.held
-        return MemoryReading(config.total_bytes, held + config.overhead_bytes)
+        return MemoryReading(config.total_bytes, held + config.overhead.taken_bytes + self.taken_by_others)
 
 
 def simulate(
