@@ -105,6 +105,7 @@ class Allocator:
         ]
         self._admission = {priority.rank: config.admission_for(priority) for priority in Priority}
         self._claims: list[Model] = []
+        self._learned: dict[Model, int] = {}  # footprints of models that are on the device with less
         self._places = {model: self._places_of(model) for model in self.models.values()}
         any_policy = next(iter(self.zones.values())).policy
         choice = config.scoring.victims
@@ -285,6 +286,8 @@ class Allocator:
         self._leave(model, evicted=False)
         model.pins = 0
         model.state = State.ABSENT
+        if self._learned:
+            self._apply_learned(model)
         return self._meet_claims()
 
     def unloaded(self, name: str) -> list[str]:
@@ -307,6 +310,32 @@ class Allocator:
         if model.pins:
             return False
         model.state = State.RESIDENT
+        return True
+
+    def withdraw(self, name: str) -> bool:
+        """A request that was to run `name` no longer will: its pin is given back, also during the load.
+
+        Returns whether the model is now free to leave.
+        """
+        model = self.model(name)
+        if model.state is not State.LOADING:
+            return self.released(name)
+        if not model.pins:
+            raise IllegalTransition(f"withdrawn: nobody waits for the load of model {name!r}")
+        model.pins -= 1
+        return False
+
+    def grow(self, name: str, footprint_bytes: int) -> bool:
+        """`name` was seen to take more than its footprint: later loads reserve so many bytes.
+
+        A model that is on the device keeps what it has until it has left. Footprints never shrink. Returns
+        whether this is news.
+        """
+        model = self.model(name)
+        if footprint_bytes <= max(model.bytes, self._learned.get(model, 0)):
+            return False
+        self._learned[model] = footprint_bytes
+        self._apply_learned(model)
         return True
 
     def settle(self, decision: Decision, now_s: float) -> None:
@@ -462,6 +491,12 @@ class Allocator:
         model.zone.held -= model.bytes
         self.device.held -= model.bytes
         model.state = State.ABSENT
+        if self._learned:
+            self._apply_learned(model)
+
+    def _apply_learned(self, model: Model) -> None:
+        if model.state is State.ABSENT and model in self._learned:
+            model.bytes = self._learned.pop(model)
 
     def _leave(self, model: Model, evicted: bool) -> None:
         zone = model.zone
