@@ -67,7 +67,10 @@ def test_nothing_happens_below_the_threshold():
 
 def test_unused_models_of_low_or_medium_priority_leave_the_largest_first():
     hand = filled()
-    read(hand, 1750)  # 0.875 of 2,000 MB
+    read(hand, 1750)  # 0.875 of 2,000 MB: without the largest of them it is 0.725
+    assert gone(hand) == [("old-large", "unused")]
+    read(hand, 1450)
+    read(hand, 1750, now_s=411.0)
     assert gone(hand) == [("old-large", "unused"), ("old-small", "unused")]
 
 
@@ -102,6 +105,7 @@ class Shrinking(SimulatedDriver):
     """Others take 900 MB of the device after a hundred seconds and give them back after two hundred."""
 
     def _memory(self):
+        self.steady_memory = False
         self.taken_by_others = 900 * MIB if 100 <= self.env.now < 200 else 0
         return super()._memory()
 

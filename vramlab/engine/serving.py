@@ -13,16 +13,18 @@ from typing import Any, NamedTuple
 from vramlab.allocator import Allocator, Decision, Kind
 from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.config.units import ms_to_s
+from vramlab.engine import monitor
 from vramlab.engine.cache import MISS, ResultCache
 from vramlab.engine.effects import TIMED_OUT, EffectFailed, Infer, Load, Story, Target, Unload, Wait
 from vramlab.engine.effects import Spawn as SpawnEffect
 from vramlab.engine.gates import Gate, Ready, Slots
 from vramlab.engine.journal import Journal
-from vramlab.engine.monitor import monitor
 from vramlab.engine.records import EvictionRecord, LoadRecord, Outcome, Recorder
 from vramlab.engine.waiting import Line
 
 GPU, CPU = Target.GPU, Target.CPU
+ENDLESS = frozenset({monitor.NAME})
+"""Stories that go on for ever: a run is over when nothing else is under way."""
 
 
 class Answer(NamedTuple):
@@ -71,6 +73,7 @@ class Engine:
         max_skips = serving.max_skips if serving.queue == "affinity" else 0
         self._line = Line(self.allocator, self.ready, self._note_decision, max_skips)
         self._waiting = self._line.queue  # looked at on every request
+        self.memory_taken = Gate(self.ready)  # opens when models have taken or given back memory
         self._run_one = {name: Infer(name, GPU, 1) for name in inventory}
         self._wait_gpu, self._wait_cpu = Wait(self.gpu), Wait(self.cpu)
         self._wait_channel = Wait(self.channel)
@@ -146,9 +149,9 @@ class Engine:
             cache.put(name, input_key, outputs, now_s)  # type: ignore[arg-type]
         return self._answer(number, now_s, outcome, outputs, why)
 
-    def story(self, name: str, now_s: float) -> Story:
+    def story(self, name: str, now_s: float, model: str | None = None) -> Story:
         """One of the engine's own stories, by its name: ``start`` or ``monitor``."""
-        return self._start(now_s) if name == "start" else monitor(self, now_s)
+        return {"start": self._start, monitor.NAME: monitor.Monitor(self).story}[name](now_s)
 
     def _start(self, now_s: float) -> Story:
         """Load what is always loaded, one after the other."""
@@ -217,20 +220,23 @@ class Engine:
         self._note_usage(now_s)
         for victim in decision.victims:
             now_s = yield from self._unload(victim, now_s, "eviction")
+        error = ""
         if model.claiming:
             claim = self._claims[name] = Gate(self.ready)
-            now_s, _ = yield Wait(claim)
-        if self.channel.free:
-            self.channel.free -= 1
-        else:
-            now_s, _ = yield self._wait_channel
+            now_s, given_up = yield Wait(claim)
+            error = given_up or ""
+        if not error:
+            if self.channel.free:
+                self.channel.free -= 1
+            else:
+                now_s, _ = yield self._wait_channel
         started_s = now_s
-        error = ""
-        try:
-            now_s, _ = yield Load(name, GPU)
-        except EffectFailed as failure:
-            now_s, error = failure.now_s, str(failure)
-        self.channel.release()
+        if not error:
+            try:
+                now_s, _ = yield Load(name, GPU)
+            except EffectFailed as failure:
+                now_s, error = failure.now_s, str(failure)
+            self.channel.release()
         del self._loads[name]
         zone = model.zone.name
         if error:
@@ -243,12 +249,10 @@ class Engine:
             self._line.decide(now_s)
         return now_s, error
 
-    def send_away(self, name: str, now_s: float, reason: str) -> Story:
+    def send_away(self, name: str, now_s: float, reason: str, why: str) -> Story:
         """Take off the device what the allocator sends away without a newcomer. The value is the time."""
-        if self.journal is not None:
-            model = self.allocator.models[name]
-            zone, size = model.zone.name, model.bytes
-            self.journal.write(now_s, "action", "monitor", name, "unload", zone, size, None, reason)
+        model = self.allocator.models[name]
+        self.note_action(now_s, f"unload: {reason}", name, model.zone.name, model.bytes, why)
         return (yield from self._unload(name, now_s, reason))
 
     def _unload(self, name: str, now_s: float, reason: str) -> Story:
@@ -260,6 +264,14 @@ class Engine:
         if self._waiting:
             self._line.decide(now_s)
         return now_s
+
+    def give_up(self, name: str, why: str) -> bool:
+        """End a load that waits for its bytes, as failed. Returns whether it does wait."""
+        gate = self._claims.pop(name, None)
+        if gate is None:
+            return False
+        gate.open(why)
+        return True
 
     def claims_met(self, names: list[str], now_s: float) -> None:
         """Let the loads go on that have got their bytes."""
@@ -322,6 +334,10 @@ class Engine:
             self.journal.write(now_s, "done", number, None, outcome.name, None, None, duration_s, why or None)
         return Answer(outcome, outputs, why)
 
+    def cancelled(self, task: int | str, now_s: float) -> Answer | None:
+        """A story has ended because nobody wanted it any more: a request's answer, if it was one."""
+        return self._answer(task, now_s, Outcome.CANCELLED) if isinstance(task, int) else None
+
     def _note_decision(self, task: int | str, now_s: float, decision: Decision) -> None:
         if self.journal is None:
             return
@@ -332,5 +348,23 @@ class Engine:
             now_s, "decision", task, name, kind.value, zone, size, None, reason or None, detail
         )
 
+    def note_action(
+        self,
+        now_s: float,
+        what: str,
+        model: str | None = None,
+        zone: str | None = None,
+        size_bytes: int | None = None,
+        why: str | None = None,
+        detail: dict[str, Any] | None = None,
+    ) -> None:
+        """Write down what the monitor does."""
+        if self.journal is not None:
+            self.journal.write(
+                now_s, "action", monitor.NAME, model, what, zone, size_bytes, None, why, detail
+            )
+
     def _note_usage(self, now_s: float) -> None:
+        if self.memory_taken.waiters:
+            self.memory_taken.open()
         self.recorder.usage.append((now_s, tuple([zone.held for zone in self._zones])))

@@ -20,7 +20,7 @@ from vramlab.engine.gates import Gate
 from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import Journal
 from vramlab.engine.records import Recorder, Records
-from vramlab.engine.serving import Engine
+from vramlab.engine.serving import ENDLESS, Engine
 from vramlab.simulation.service_times import ServiceTimes, SpecTimes
 from vramlab.traces.trace import Trace, check_models
 
@@ -45,12 +45,10 @@ class _Environment(simpy.Environment):
         self.finish()
 
     def finish(self) -> None:
-        """Run the events of the heap until there are no more, but for a story that never ends."""
+        """Run until nothing is under way any more but stories that never end."""
         queue = self._queue
-        while queue:
+        while any(getattr(event, "matters", True) for _, _, _, event in queue):
             self._now, _, _, event = heappop(queue)
-            if not queue and getattr(event, "name", None) == "monitor" and type(event.effect) is ReadMemory:
-                return
             event.callbacks[0](event)
 
     def advance_to(self, time_s: float) -> None:
@@ -67,6 +65,25 @@ class _SimTask(Task, simpy.Event):
         # not the bases' own: a million are made, and what they would set is set before it is read
         self.name = name
         self.story = story
+
+    @property
+    def matters(self) -> bool:
+        """Whether the run has to go on for it."""
+        return self.name not in ENDLESS
+
+
+class _Timer(simpy.Event):
+    """The end of the time that a task waits at a gate."""
+
+    __slots__ = ("callbacks", "gate", "task")
+
+    def __init__(self, task: Task, gate: Gate) -> None:
+        self.task, self.gate = task, gate
+
+    @property
+    def matters(self) -> bool:
+        """Whether the run has to go on for it: somebody still waits there."""
+        return self.task.waiting is self.gate and self.task.name not in ENDLESS
 
 
 class SimulatedDriver(Interpreter):
@@ -89,8 +106,10 @@ class SimulatedDriver(Interpreter):
         self.env = _Environment()
         self._infer_s, self._load_s, self._unload_s = times.infer_s, times.load_s, times.unload_s
         self._callbacks = (self._ended,)
+        self._timed_out = (self._time_is_up,)
         self._starting = False
         self.taken_by_others = 0  # bytes of the device that a fault plan gave to others
+        self.steady_memory = True  # False where that may change: the monitor then looks every time
 
     def run(self, trace: Trace) -> None:
         """Serve a whole trace; what is always loaded is there when the first request comes."""
@@ -152,9 +171,12 @@ class SimulatedDriver(Interpreter):
 
     def set_timer(self, task: Task, gate: Gate, timeout_s: float) -> None:
         """Let :meth:`time_out` come after `timeout_s`."""
-        timer = self.env.event()
-        timer.callbacks = [lambda _: self.time_out(task, gate, self.env.now)]
+        timer = _Timer(task, gate)
+        timer.callbacks = self._timed_out
         self.env.schedule_at(timer, self.now_s + timeout_s)
+
+    def _time_is_up(self, timer: _Timer) -> None:
+        self.time_out(timer.task, timer.gate, self.env.now)
 
     def _ended(self, task: Any) -> None:
         value = self._memory() if type(task.effect) is ReadMemory else None
@@ -163,7 +185,8 @@ class SimulatedDriver(Interpreter):
     def _memory(self) -> MemoryReading:
         config = self.engine.config
         held = self.engine.allocator.device.held
-        return MemoryReading(config.total_bytes, held + config.overhead.taken_bytes + self.taken_by_others)
+        used = held + config.overhead.taken_bytes + self.taken_by_others
+        return MemoryReading(config.total_bytes, used, self.steady_memory)
 
 
 def simulate(
