@@ -25,6 +25,7 @@ _COUNTS = {
     "fallbacks": Outcome.FALLBACK,
     "refused": Outcome.REFUSED,
     "failed": Outcome.FAILED,
+    "cancelled": Outcome.CANCELLED,
     "cache_hits": Outcome.CACHE_HIT,
 }
 

@@ -211,7 +211,8 @@ class ServingConfig(Section):
     runs). ``release_timeout_ms`` bounds the waiting of a request while models in use stand in its way.
     ``queue`` is the order of that waiting (:mod:`vramlab.engine.waiting`): ``fifo``, or ``affinity``, where
     requests for models that are there may overtake the same request ``max_skips`` times. ``warm_up``: a load
-    ends with a first run, which is slower than the later ones.
+    ends with a first run, which is slower than the later ones. A load that takes longer than
+    ``load_timeout_ms`` has failed.
     """
 
     gpu_streams: Count = 1
@@ -220,6 +221,7 @@ class ServingConfig(Section):
     on_miss: Literal["wait", "cpu_while_loading"] = "wait"
     unload_time_ms: NonNegative = 1
     release_timeout_ms: Positive = 30_000
+    load_timeout_ms: Positive = 120_000
     queue: Literal["fifo", "affinity"] = "fifo"
     max_skips: Count = 3
     warm_up: bool = True

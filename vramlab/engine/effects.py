@@ -15,7 +15,8 @@ effect         the driver                                   value
 ``Spawn``      starts another generator beside this one     None, at once
 ============== ============================================ ==============================================
 
-An effect that failed is thrown in as :class:`EffectFailed`. A driver performs an effect at once: every queue
+An effect that failed is thrown in as :class:`EffectFailed`, and :class:`Cancelled` where a story waits or would
+begin something, if nobody wants it any more: it then gives back what it holds and lets the exception go on. A driver performs an effect at once: every queue
 is the engine's own (:mod:`vramlab.engine.gates`).
 """
 
@@ -54,11 +55,24 @@ class EffectFailed(Exception):
         self.now_s, self.kind, self.message = now_s, kind, message
 
 
+class Cancelled(Exception):
+    """Nobody waits for this story any more, since `now_s`."""
+
+    def __init__(self, now_s: float) -> None:
+        super().__init__("cancelled")
+        self.now_s = now_s
+
+
 class Load(NamedTuple):
-    """Make `model` ready to run on `target`."""
+    """Make `model` ready to run on `target`, where `size_bytes` are reserved for it.
+
+    A load that takes longer than `timeout_s` has failed (``TIMED_OUT``), whatever becomes of it.
+    """
 
     model: str
     target: Target
+    size_bytes: int | None = None
+    timeout_s: float | None = None
 
 
 class Unload(NamedTuple):

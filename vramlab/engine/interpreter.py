@@ -12,10 +12,21 @@ that event's one time, `now_s`. That is why a journal of such events can be repl
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from vramlab.config.schema import Priority
-from vramlab.engine.effects import TIMED_OUT, EffectFailed, Failure, Spawn, Story, Wait
+from vramlab.engine.effects import (
+    TIMED_OUT,
+    Cancelled,
+    EffectFailed,
+    Failure,
+    ReadMemory,
+    Sleep,
+    Spawn,
+    Story,
+    Unload,
+    Wait,
+)
 from vramlab.engine.gates import Gate
 from vramlab.engine.journal import Journal
 from vramlab.engine.serving import Engine
@@ -40,6 +51,32 @@ class Task:
         self.effect: Any = None  # the effect under way
         self.started_s = 0.0
         self.waiting: Gate | None = None
+
+
+class _GivingUp:
+    """A story that was cancelled in the middle of an effect: it ends where it would next wait, load or run.
+
+    Effects that clean up are not cut off: a victim that was sent away has to be unloaded.
+    """
+
+    def __init__(self, story: Story) -> None:
+        self._story = story
+
+    def send(self, outcome: Any) -> Any:
+        return self._unless_new(self._story.send(outcome), outcome[0])
+
+    def throw(self, failure: EffectFailed) -> Any:
+        return self._unless_new(self._story.throw(failure), failure.now_s)
+
+    def _unless_new(self, effect: Any, now_s: float) -> Any:
+        if type(effect) in (Unload, ReadMemory, Spawn) and not _is_pause(effect):
+            return effect
+        return self._story.throw(Cancelled(now_s))
+
+
+def _is_pause(effect: Any) -> bool:
+    """Whether the effect does nothing but let time pass, at least to begin with."""
+    return type(effect) is Sleep or (type(effect) is ReadMemory and effect.after_s > 0)
 
 
 class Interpreter:
@@ -102,11 +139,11 @@ class Interpreter:
         self.start(task, now_s)
         return task
 
-    def begin(self, name: str, now_s: float) -> Task:
+    def begin(self, name: str, now_s: float, model: str | None = None) -> Task:
         """Begin one of the engine's own stories (:meth:`Engine.story`)."""
         if self.journal is not None:
-            self.journal.write(now_s, "begin", name)
-        task = self.task_type(name, self.engine.story(name, now_s))
+            self.journal.write(now_s, "begin", name, model)
+        task = self.task_type(name, self.engine.story(name, now_s, model))
         self.start(task, now_s)
         return task
 
@@ -148,6 +185,27 @@ class Interpreter:
         if self._ready:
             self._drain()
 
+    def cancel(self, task: Task, now_s: float) -> None:
+        """Nobody wants `task` any more, which must be under way.
+
+        A task that waits ends now. An effect under way cannot be called back: the task ends after it, and its
+        answer may still come if it has nothing more to wait for.
+        """
+        self.now_s = now_s
+        if self.journal is not None:
+            self.journal.write(now_s, "cancel", task.name)
+        gate = task.waiting
+        if gate is not None and task in gate.waiters:
+            gate.waiters.remove(task)
+        elif _is_pause(task.effect):
+            task.effect = None  # drivers leave the end of a pause alone that is not the task's effect
+        else:
+            task.story = cast(Story, _GivingUp(task.story))
+            return
+        self._go_on(task, task.story.throw, Cancelled(now_s))
+        if self._ready:
+            self._drain()
+
     # -- the trampoline ----------------------------------------------------------------------------------
 
     def _go_on(self, task: Task, enter: Callable[[Any], Any], outcome: Any) -> None:
@@ -156,6 +214,9 @@ class Interpreter:
             effect = enter(outcome)
         except StopIteration as end:
             self.finished(task, end.value)
+            return
+        except Cancelled:
+            self.finished(task, self.engine.cancelled(task.name, self.now_s))
             return
         except Exception as error:
             self.crashed(task, error)

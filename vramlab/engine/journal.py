@@ -7,8 +7,9 @@ key            meaning
 ============== ======================================================================================
 ``time_s``     seconds since the start of the run; never decreases
 ``event``      ``arrival``, ``begin`` (of an own story of the engine), ``decision``, ``start`` / ``end`` /
-               ``fail`` (of an effect), ``timer`` (a wait's time was up), ``action`` (of the engine's own
-               stories), ``done`` (a request was answered)
+               ``fail`` (of an effect), ``timer`` (a wait's time was up), ``cancel`` (nobody wants the request
+               or story any more), ``action`` (of the engine's own stories, and what it has learned: ``grow``
+               a footprint, ``budget`` that the device turns out to have), ``done`` (a request was answered)
 ``task``       number of the request, or name of the engine's own story
 ``model``      the model in question
 ``what``       the decision, the effect, or the outcome
@@ -19,7 +20,7 @@ key            meaning
 ``detail``     the rest: victims of a decision; items, priority, requester, input key of an arrival
 ============== ======================================================================================
 
-``arrival``, ``begin``, ``end``, ``fail`` and ``timer`` come from outside and drive the engine; the other
+``arrival``, ``begin``, ``end``, ``fail``, ``timer`` and ``cancel`` come from outside and drive the engine; the other
 lines follow from them. :mod:`vramlab.engine.lockstep` holds a journal to that.
 """
 
@@ -51,7 +52,7 @@ class Line(NamedTuple):
     detail: dict[str, Any] | None = None
 
 
-OUTSIDE = frozenset({"arrival", "begin", "end", "fail", "timer"})
+OUTSIDE = frozenset({"arrival", "begin", "end", "fail", "timer", "cancel"})
 """Events that drive the engine; everything else follows from them."""
 
 

@@ -121,7 +121,7 @@ def _feed(line: Line, driver: _Lockstep, recorder: Recorder) -> str:
     """Let one event of the outside happen. Returns what is wrong, if it cannot."""
     now_s = line.time_s
     if line.event == "begin":
-        driver.begin(str(line.task), now_s)
+        driver.begin(str(line.task), now_s, line.model)
         return ""
     if line.event == "arrival":
         if line.model is None or line.model not in driver.engine.allocator.models:
@@ -135,6 +135,8 @@ def _feed(line: Line, driver: _Lockstep, recorder: Recorder) -> str:
         if task.waiting is None:
             return f"task {line.task!r} is not waiting"
         driver.time_out(task, task.waiting, now_s)
+    elif line.event == "cancel":
+        driver.cancel(task, now_s)
     elif line.event == "end":
         reading = MemoryReading(**line.detail) if line.what == "readmemory" and line.detail else None
         driver.resume(task, now_s, reading or line.size_bytes)

@@ -25,6 +25,7 @@ class Outcome(IntEnum):
     REFUSED = 4  # was not served
     CACHE_HIT = 5  # answered from the result cache, did not reach the allocator
     FAILED = 6  # was served and raised
+    CANCELLED = 7  # its caller no longer wanted it
 
 
 class LoadRecord(NamedTuple):
@@ -92,7 +93,7 @@ class Records:
     @property
     def latency_s(self) -> npt.NDArray[np.float64]:
         """From arrival to answer, seconds; NaN where there was none. Shape (requests,)."""
-        answered = (self.outcomes != Outcome.REFUSED) & (self.outcomes != Outcome.FAILED)
+        answered = ~np.isin(self.outcomes, (Outcome.REFUSED, Outcome.FAILED, Outcome.CANCELLED))
         return np.where(answered, self.finish_s - self.arrival_s, np.nan)
 
 

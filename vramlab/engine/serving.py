@@ -336,7 +336,7 @@ class Engine:
 
     def cancelled(self, task: int | str, now_s: float) -> Answer | None:
         """A story has ended because nobody wanted it any more: a request's answer, if it was one."""
-        return self._answer(task, now_s, Outcome.CANCELLED) if isinstance(task, int) else None
+        return self._answer(task, now_s, Outcome.CANCELLED, None) if isinstance(task, int) else None
 
     def _note_decision(self, task: int | str, now_s: float, decision: Decision) -> None:
         if self.journal is None:
