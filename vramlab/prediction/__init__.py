@@ -1,0 +1,5 @@
+"""Usage prediction: the probability that a model is asked for within a horizon.
+
+Pure as the allocator is: no clock, no randomness; time comes in as an argument. Start at
+:mod:`vramlab.prediction.registry`; :mod:`vramlab.prediction.calibration` measures how good a predictor is.
+"""
