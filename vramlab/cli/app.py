@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from vramlab import __version__
-from vramlab.cli import demo, live, replaying, traces
+from vramlab.cli import demo, live, replaying, studies, traces
 from vramlab.config.errors import InputError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
 _UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]  # type: ignore[assignment]
 
 replaying.register(app)
+studies.register(app)
 live.register(app)
 traces.register(app)
 demo.register(app)

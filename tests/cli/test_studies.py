@@ -1,0 +1,68 @@
+"""``sweep`` and ``tune`` on the command line."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from tests.cli.test_cli import MODELS, POOL, TRACE, json_of
+from vramlab.experiments import sweep as sweeping
+
+
+@pytest.fixture(autouse=True)
+def _in_the_root(monkeypatch):
+    monkeypatch.chdir(POOL.rsplit("/config/", 1)[0])
+
+
+def test_sweep_writes_a_tidy_table(vramlab, tmp_path):
+    out = tmp_path / "s.parquet"
+    document = json_of(
+        vramlab(
+            "sweep", TRACE, "--config", POOL, "--models", MODELS, "--policies", "lru,gdsf",
+            "--grid", "zones.flexible.size_mb=260,400", "--mode", "decide", "--jobs", "1",
+            "--out", out, "--json",
+        )
+    )  # fmt: skip
+    assert (document["runs"], document["failed"]) == (4, 0)
+    table = pd.read_parquet(out)
+    assert [row["load_cost_s"] for row in document["rows"]] == table["load_cost_s"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--grid", "scoring.polcy=lru"], "did you mean 'scoring.policy'?"),
+        (["--grid", "admission"], "found no values"),
+        (["--policies", "lru,lrv"], "did you mean 'lru'?"),
+        (["--seeds", "a"], "whole numbers"),
+        (["--jobs", "0"], "at least 1"),
+    ],
+)
+def test_bad_input_of_sweep_is_one_line_and_status_2(vramlab, tmp_path, arguments, message):
+    status, out, err = vramlab("sweep", TRACE, "--config", POOL, "--out", tmp_path / "s.parquet", *arguments)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "s.parquet").exists()
+
+
+def test_an_interrupted_sweep_says_how_to_go_on(vramlab, tmp_path, monkeypatch):
+    out = tmp_path / "s.parquet"
+    command = ["sweep", TRACE, "--config", POOL, "--policies", "lru,gdsf,fifo", "--mode", "decide"]
+    command += ["--jobs", "1", "--out", out]
+    made, replay = [], sweeping.replay
+
+    def interrupted(*arguments):
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(arguments)
+        return replay(*arguments)
+
+    monkeypatch.setattr(sweeping, "replay", interrupted)
+    status, _, err = vramlab(*command)
+    assert status == 130
+    assert "after 2 of 3 runs; go on with --resume" in err
+    monkeypatch.setattr(sweeping, "replay", replay)
+    document = json_of(vramlab(*command, "--resume", "--json"))
+    assert (document["runs"], document["resumed"]) == (3, 2)
+    assert json.dumps(document)

@@ -1,0 +1,136 @@
+"""``sweep`` and ``tune``: many replays, and what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from tqdm import tqdm
+
+from vramlab.cli.inputs import (
+    ConfigOption,
+    JsonOption,
+    ModelsOption,
+    SetOption,
+    changes,
+)
+from vramlab.cli.output import count, log, milliseconds, percent, print_json, print_table, seconds
+from vramlab.cli.replaying import ModeOption
+from vramlab.experiments.grids import parse_grid
+from vramlab.experiments.results_store import journal_path, manifest_path
+from vramlab.experiments.sweep import Sweep, sweep
+
+JobsOption = Annotated[
+    int | None, typer.Option("--jobs", help="Processes on this machine; one per core without it.")
+]
+
+# Rows that a table for people shows; the file has them all.
+_SHOWN = 12
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command("sweep")(sweep_command)
+
+
+def sweep_command(
+    traces: Annotated[list[Path], typer.Argument(metavar="TRACE...", help="One or more trace files.")],
+    out: Annotated[Path, typer.Option("--out", help="Results to write (.parquet), a manifest beside them.")],
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--grid",
+            metavar="KEY=V1,V2,...",
+            help="Values of a setting below vram_management; may be repeated. KEY+KEY=... sets both alike.",
+        ),
+    ] = None,
+    policies: Annotated[
+        str | None, typer.Option("--policies", help="Eviction policies, with commas between.")
+    ] = None,
+    seeds: Annotated[str, typer.Option("--seeds", help="Seeds, with commas between.")] = "0",
+    config: ConfigOption = None,
+    models: ModelsOption = None,
+    overrides: SetOption = None,
+    mode: ModeOption = "simulate",
+    jobs: JobsOption = None,
+    dask: Annotated[
+        str | None, typer.Option("--dask", metavar="ADDRESS", help="Scheduler of a Dask cluster to run on.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep the runs of an earlier call that are in --out.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Replay once per combination of settings, policies, traces and seeds.
+
+    Every run that has ended is on the disk at once: interrupt when you like, and go on with --resume.
+
+    Example: vramlab sweep traces/synthetic_tight.csv.gz --config config/scenarios/tight.yaml
+    --policies lru,gdsf --grid zones.flexible.size_mb=300,360,420 --out sweep.parquet
+    """
+    with tqdm(desc="sweep", unit="run", disable=None, leave=False) as progress:
+
+        def begun(total: int, there: int) -> None:
+            # `initial` counts as done, but not as fast: the time left is that of the runs still to be made
+            progress.total, progress.initial = total, there
+            progress.n = there
+            progress.refresh()
+
+        try:
+            result = sweep(
+                traces, config, models, parse_grid(grid or []), _names(policies), _numbers(seeds), mode,
+                jobs, dask, out, resume, changes(overrides), begun, lambda row: progress.update(),
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            if journal_path(out).exists():
+                log.print(f"interrupted after {progress.n} of {progress.total} runs; go on with --resume")
+            raise
+    log.print(f"{count(len(result.table))} runs written to {out}, and how to {manifest_path(out)}")
+    if result.failed:
+        log.print(f"{count(result.failed)} runs failed; the column `error` says why")
+    if as_json:
+        keys = ("runs", "failed", "resumed", "wall_s", "code_sha256")
+        print_json({key: result.manifest[key] for key in keys} | {"rows": result.table.to_dict("records")})
+    else:
+        show_sweep(result)
+
+
+def show_sweep(result: Sweep) -> None:
+    """Print the runs of the least load cost."""
+    keys = [key for keys in result.manifest["grid"] for key in keys.split("+") if key != "scoring.policy"]
+    table = result.table[result.table["error"].isna()]
+    if table.empty:
+        return
+    best = table.sort_values("load_cost_s", kind="stable").head(_SHOWN)
+    several = result.table["trace"].nunique() > 1
+    header = [*(["trace"] if several else []), "policy", *keys, "hit rate", "load cost", "p95"]
+    rows = [
+        [
+            *([row["trace"]] if several else []),
+            row["policy"],
+            *(_short(row[key]) for key in keys),
+            percent(row["hit_rate"]),
+            seconds(row["load_cost_s"]),
+            milliseconds(row["latency_p95_s"]),
+        ]
+        for row in best.to_dict("records")
+    ]
+    print_table(f"least load cost, {len(rows)} of {count(len(table))} runs", header, rows)
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _names(text: str | None) -> list[str]:
+    return [] if text is None else [name.strip() for name in text.split(",")]
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r}: whole numbers with commas between", param_hint="--seeds"
+        ) from None

@@ -1,0 +1,179 @@
+"""Where the runs of a study are worked off: in this process, on the cores of this machine, on a cluster.
+
+All three take ``work(context, task)``, a context that each worker gets once, and tasks; they yield each task
+as it ends, in whatever order. A task that raises, or whose process dies, ends with an error and takes no
+other along.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
+from typing import Any, NamedTuple, TypeVar
+
+from vramlab.config.errors import InputError
+from vramlab.experiments.provenance import code_sha256
+
+Context = TypeVar("Context")
+Task = TypeVar("Task")
+Work = Callable[[Any, Any], Any]
+
+# Tasks handed to each process at a time: one that runs, and one that waits for it to end.
+_AHEAD = 2
+
+
+class Ended(NamedTuple):
+    """A task that has ended: with a result, or with what went wrong."""
+
+    task: Any
+    result: Any
+    error: str = ""
+
+
+def execute(
+    work: Work, context: Any, tasks: Sequence[Any], jobs: int | None = 1, dask: str | None = None
+) -> Iterator[Ended]:
+    """Work off `tasks` where they are to be worked off.
+
+    Parameters
+    ----------
+    work : callable
+        ``work(context, task)``; a function that other processes can find by its name.
+    context : object
+        What all tasks share.
+    tasks : sequence
+        Handed out in this order.
+    jobs : int or None
+        Processes on this machine; 1 is this process itself, None is one per core.
+    dask : str, optional
+        Address of a Dask scheduler, whose workers take the place of local processes.
+
+    Raises
+    ------
+    InputError
+        For less than one job, and a cluster that cannot be had or runs another version of the code.
+    """
+    if jobs is not None and jobs < 1:
+        raise InputError("--jobs", "", jobs, "at least 1")
+    if dask is not None:
+        return on_dask(work, context, tasks, dask)
+    if jobs is None:
+        from loky import cpu_count
+
+        jobs = cpu_count()
+    jobs = min(jobs, len(tasks))
+    return in_process(work, context, tasks) if jobs <= 1 else on_cores(work, context, tasks, jobs)
+
+
+def attempt(work: Work, context: Any, task: Any) -> Ended:
+    """Do one task; what it raises becomes its error."""
+    try:
+        return Ended(task, work(context, task))
+    except Exception as error:
+        return Ended(task, None, _in_words(error))
+
+
+def in_process(work: Work, context: Any, tasks: Sequence[Any]) -> Iterator[Ended]:
+    """One after the other, here."""
+    for task in tasks:
+        yield attempt(work, context, task)
+
+
+# -- the cores of this machine -----------------------------------------------------------------------
+
+
+def on_cores(work: Work, context: Any, tasks: Sequence[Any], jobs: int) -> Iterator[Ended]:
+    """On `jobs` processes (loky).
+
+    When one of them dies (out of memory, killed, a crash in native code) all break, and which task it was is
+    not known. So each task that may have been under way gets a process of its own, and the guilty one is
+    found.
+    """
+    from loky.process_executor import BrokenProcessPool
+
+    waiting = list(tasks)
+    while waiting:
+        ended = []
+        try:
+            for end in _pool(work, context, waiting, jobs):
+                ended.append(end.task)
+                yield end
+            return
+        except BrokenProcessPool:
+            waiting = [task for task in waiting if task not in ended]
+        suspects, waiting = waiting[: _AHEAD * jobs], waiting[_AHEAD * jobs :]
+        for task in suspects:
+            try:
+                yield from _pool(work, context, [task], 1)
+            except BrokenProcessPool as error:
+                yield Ended(task, None, f"its process died: {_in_words(error)}")
+
+
+def _pool(work: Work, context: Any, tasks: Sequence[Any], jobs: int) -> Iterator[Ended]:
+    from loky import ProcessPoolExecutor
+
+    pool = ProcessPoolExecutor(jobs, initializer=_hold, initargs=(work, context))
+    waiting = deque(tasks)
+    running = set()
+    try:
+        while waiting or running:
+            while waiting and len(running) < _AHEAD * jobs:
+                running.add(pool.submit(_held, waiting.popleft()))
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+    finally:
+        # with nothing left to do they end at once; after an interruption they are not waited for
+        pool.shutdown(wait=True, kill_workers=bool(running or waiting))
+
+
+_holding: list[tuple[Work, Any]] = []
+
+
+def _hold(work: Work, context: Any) -> None:
+    """Keep what all tasks of this worker share."""
+    _holding[:] = [(work, context)]
+
+
+def _held(task: Any) -> Ended:
+    work, context = _holding[0]
+    return attempt(work, context, task)
+
+
+# -- a cluster ---------------------------------------------------------------------------------------
+
+
+def on_dask(work: Work, context: Any, tasks: Sequence[Any], address: str) -> Iterator[Ended]:
+    """On the workers of a Dask cluster, each of which gets the context once.
+
+    Dask runs the tasks of a worker that died again elsewhere; a task under which several workers died
+    (``distributed.scheduler.allowed-failures``) ends with an error. Workers hold Python's lock while they
+    run: start them with one thread each.
+    """
+    try:
+        from distributed import Client, as_completed
+    except ImportError as error:
+        raise InputError(
+            "--dask", address, "no package distributed", "it installed (pip install 'vramlab[distributed]')"
+        ) from error
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise InputError("--dask", address, _in_words(error), "the address of a Dask scheduler") from error
+    with client:
+        for worker, code in client.run(code_sha256).items():
+            if code != code_sha256():
+                raise InputError("--dask", worker, f"vramlab with code {code[:12]}", f"{code_sha256()[:12]}")
+        held = client.scatter(context, broadcast=True, hash=False)
+        futures = {client.submit(attempt, work, held, task, pure=False): task for task in tasks}
+        for future in as_completed(list(futures)):
+            task = futures.pop(future)
+            problem = future.exception()
+            yield future.result() if problem is None else Ended(task, None, _in_words(problem))
+            future.release()
+
+
+def _in_words(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

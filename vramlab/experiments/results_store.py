@@ -1,0 +1,167 @@
+"""Results of a study on disk: a line per run while it goes on, one Parquet file with a manifest at the end.
+
+``FILE.runs.jsonl`` grows by one line per ended run, each written and flushed at once: whatever ends the
+study, only the runs under way are lost, and a line that was cut short is not counted. At the end the rows
+become ``FILE`` (Parquet), in the order of the study, with ``FILE``'s name and ``.manifest.json`` beside it,
+and the lines go away. Resuming takes rows from either.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vramlab.config.errors import InputError
+from vramlab.config.files import replacing
+
+Row = dict[str, Any]
+
+# What must be equal for rows of two calls to stand in one table.
+_SAME = ("code_sha256", "models_sha256", "mode")
+
+
+def manifest_path(path: Path) -> Path:
+    """Where the manifest of the results `path` stands."""
+    return path.with_suffix(".manifest.json")
+
+
+def journal_path(path: Path) -> Path:
+    """Where the rows of a study that is under way stand."""
+    return path.with_name(f"{path.name}.runs.jsonl")
+
+
+class ResultsStore:
+    """Rows of a study under way.
+
+    Parameters
+    ----------
+    path : Path
+        The Parquet file that they will become.
+    manifest : mapping
+        What the rows were made from; JSON.
+    resume : bool
+        Take over the rows that are there.
+
+    Raises
+    ------
+    InputError
+        If there are rows of an unfinished study and it is not to be resumed, or those that are there were
+        made by other code or from other inputs, or the place cannot be written.
+    """
+
+    def __init__(self, path: Path, manifest: Mapping[str, Any], resume: bool) -> None:
+        self.path = path
+        self.manifest = dict(manifest)
+        if path.suffix != ".parquet":
+            raise InputError(path, "", f"suffix {path.suffix!r}", ".parquet")
+        self._journal = journal_path(path)
+        self.earlier: dict[str, Row] = {}
+        if resume:
+            self._check_same()
+            self.earlier = {row["run_key"]: row for row in self._rows() if not row.get("error")}
+        elif self._journal.exists():
+            raise InputError(
+                path, "", f"{_count(self._journal)} runs of an unfinished study",
+                f"--resume, or no {self._journal.name}",
+            )  # fmt: skip
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write_json(self.manifest, manifest_path(path))
+            # rewritten without a line that was cut short, and without runs that failed
+            with replacing(self._journal) as temporary:
+                temporary.write_text("".join(map(_line, self.earlier.values())), encoding="utf-8")
+            self._file = self._journal.open("a", encoding="utf-8")
+        except OSError as error:
+            raise InputError(path, "", error.strerror or error, "a path that can be written") from error
+
+    def close(self) -> None:
+        """Stop writing; what is there stays."""
+        self._file.close()
+
+    def add(self, row: Row) -> None:
+        """Keep one row: when this returns, it is on the disk."""
+        self._file.write(_line(row))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def finish(self, rows: Iterable[Row], **found: Any) -> pd.DataFrame:
+        """Write the table, its rows in the order given, and the manifest with what was `found`."""
+        table = columns(rows)
+        with replacing(self.path) as temporary:
+            pq.write_table(pa.table(table), temporary, compression="zstd")
+        _write_json(self.manifest | found, manifest_path(self.path))
+        self._file.close()
+        self._journal.unlink()
+        return pd.DataFrame(table)
+
+    def _check_same(self) -> None:
+        place = manifest_path(self.path)
+        if not place.exists():
+            return  # nothing was begun: the first call of one that resumes
+        try:
+            there = json.loads(place.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(place, "", error, "the manifest of the study to be resumed") from error
+        for key in _SAME:
+            if there.get(key) != self.manifest[key]:
+                found, expected = str(there.get(key))[:12], str(self.manifest[key])[:12]
+                raise InputError(place, key, found, f"{expected}, as now; begin anew without --resume")
+
+    def _rows(self) -> list[Row]:
+        rows: list[Row] = []
+        if self.path.exists():
+            try:
+                rows += pq.read_table(self.path).to_pylist()
+            except (pa.ArrowException, OSError) as error:
+                raise InputError(self.path, "", error, "a Parquet file of results") from error
+        if self._journal.exists():
+            for text in self._journal.read_text(encoding="utf-8").splitlines():
+                try:
+                    rows.append(json.loads(text))
+                except ValueError:
+                    continue  # the study ended in the middle of this line
+        return rows
+
+
+def columns(rows: Iterable[Row]) -> dict[str, list[Any]]:
+    """Rows as columns, None where a row has no value; values of several kinds (a grid's may be) are text."""
+    rows = list(rows)
+    names = dict.fromkeys(name for row in rows for name in row)
+    found = {}
+    for name in names:
+        values = [row.get(name) for row in rows]
+        kinds = {type(value) for value in values if value is not None}
+        if kinds & {list, dict, tuple} or (len(kinds) > 1 and kinds != {int, float}):
+            values = [None if value is None else _text(value) for value in values]
+        found[name] = values
+    return found
+
+
+def frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """Rows as a table."""
+    return pd.DataFrame(columns(rows))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _line(row: Row) -> str:
+    return json.dumps(row, default=lambda value: value.item()) + "\n"
+
+
+def _count(journal: Path) -> int:
+    with journal.open(encoding="utf-8") as lines:
+        return sum(1 for _ in lines)
+
+
+def _write_json(document: Mapping[str, Any], path: Path) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

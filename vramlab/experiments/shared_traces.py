@@ -1,0 +1,101 @@
+"""Traces that many processes read and none copies.
+
+A trace is written once as an Arrow file, uncompressed, with its texts as codes. On one machine the workers
+map that file into memory, so that all of them look at the same pages; on a cluster its bytes go to each
+worker once. Either way the columns are views of that buffer, and nothing is parsed again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import ipc
+
+from vramlab.config.files import replacing
+from vramlab.traces.trace import Trace
+
+
+@dataclass(frozen=True)
+class SharedTrace:
+    """A handle on a trace that travels to workers: the path of an Arrow file, or its bytes."""
+
+    source: str
+    sha256: str
+    requests: int
+    place: str | bytes = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The file's name without suffixes: how tables call the trace."""
+        return Path(self.source).name.split(".")[0] or self.source
+
+    def open(self) -> Trace:
+        """The trace, opened once per process."""
+        return _opened(self)
+
+
+def share(trace: Trace, folder: Path | None = None) -> SharedTrace:
+    """Put a trace where workers find it.
+
+    Parameters
+    ----------
+    trace : Trace
+        Requests.
+    folder : Path, optional
+        Of the Arrow file, for workers of this machine; without it the handle carries the bytes.
+    """
+    table = _table(trace)
+    if folder is None:
+        sink = pa.BufferOutputStream()
+        _write(table, sink)
+        return SharedTrace(trace.source, trace.sha256, len(trace), sink.getvalue().to_pybytes())
+    path = folder / f"{trace.sha256}.arrow"
+    with replacing(path) as temporary, pa.OSFile(str(temporary), "wb") as file:
+        _write(table, file)
+    return SharedTrace(trace.source, trace.sha256, len(trace), str(path))
+
+
+def _table(trace: Trace) -> pa.Table:
+    """The known columns; a trace's other ones play no part in a run."""
+    names = pa.array(trace.model_names, pa.string())
+    columns = {
+        "time_s": pa.array(trace.times_s),
+        "model": pa.DictionaryArray.from_arrays(pa.array(trace.model_codes), names),
+        "items": pa.array(trace.items),
+    }
+    for column in ("requester", "input_key", "priority"):
+        if column in trace.frame:
+            columns[column] = pa.array(trace.frame[column].to_numpy(), pa.string()).dictionary_encode()
+    return pa.table(columns)
+
+
+def _write(table: pa.Table, sink: pa.NativeFile) -> None:
+    with ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+@lru_cache(maxsize=32)
+def _opened(shared: SharedTrace) -> Trace:
+    buffer = pa.BufferReader(shared.place) if isinstance(shared.place, bytes) else pa.memory_map(shared.place)
+    table = ipc.open_file(buffer).read_all()
+    frame = table.to_pandas(split_blocks=True)
+    for column in ("requester", "input_key", "priority"):
+        if column in frame:  # texts as a trace has them: objects, None where there is none
+            values = frame[column].astype(object)
+            frame[column] = values.where(values.notna(), None)
+    trace = Trace(frame, shared.source)
+    model = table["model"].combine_chunks()
+    model = model.chunk(0) if isinstance(model, pa.ChunkedArray) else model
+    codes = np.asarray(model.indices)
+    # what a trace works out once from its frame is known already
+    trace.__dict__.update(
+        times_s=table["time_s"].to_numpy(),
+        items=table["items"].to_numpy(),
+        _coded_models=(codes, model.dictionary.to_pylist()),
+        sha256=shared.sha256,
+    )
+    return trace
