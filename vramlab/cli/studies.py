@@ -73,8 +73,7 @@ def sweep_command(
 
         def begun(total: int, there: int) -> None:
             # `initial` counts as done, but not as fast: the time left is that of the runs still to be made
-            progress.total, progress.initial = total, there
-            progress.n = there
+            progress.total, progress.initial, progress.n = total, there, there
             progress.refresh()
 
         try:
@@ -84,7 +83,7 @@ def sweep_command(
             )  # fmt: skip
         except KeyboardInterrupt:
             if journal_path(out).exists():
-                log.print(f"interrupted after {progress.n} of {progress.total} runs; go on with --resume")
+                log.print(f"what is done is in {journal_path(out)}; go on with --resume")
             raise
     log.print(f"{count(len(result.table))} runs written to {out}, and how to {manifest_path(out)}")
     if result.failed:
