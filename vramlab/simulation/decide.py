@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vramlab.allocator import Allocator, Decision, Kind
+from vramlab.allocator import Decision, Kind, make_allocator
 from vramlab.allocator.models import Model
 from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.engine.records import EvictionRecord, LoadRecord, Outcome, Records, UsageRecord
@@ -183,7 +183,7 @@ class _Run:
 
     def __init__(self, trace: Trace, config: VramConfig, inventory: Inventory) -> None:
         self.trace = trace
-        self.allocator = Allocator(config, inventory)
+        self.allocator = make_allocator(config, inventory, mapped=False)
         self.zones = list(self.allocator.zones.values())
         self.models = [self.allocator.models[name] for name in trace.model_names]
         others = [name for name in self.allocator.models if name not in trace.model_names]
