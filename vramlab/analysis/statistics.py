@@ -90,7 +90,8 @@ def request_series(records: Records, measure: Measure, inventory: Inventory | No
         return series
     if measure == "latency_s":
         series = records.finish_s - records.arrival_s
-        return np.where(np.isin(records.outcomes, [Outcome.REFUSED, Outcome.FAILED, Outcome.CANCELLED]), np.nan, series)
+        unanswered = [Outcome.REFUSED, Outcome.FAILED, Outcome.CANCELLED]
+        return np.where(np.isin(records.outcomes, unanswered), np.nan, series)
     if measure == "load_cost_s":
         loads = [load for load in records.loads if load.reason != "start"]
         begins = np.array([load.start_s for load in loads], dtype=np.float64)

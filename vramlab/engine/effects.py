@@ -15,9 +15,9 @@ effect         the driver                                   value
 ``Spawn``      starts another generator beside this one     None, at once
 ============== ============================================ ==============================================
 
-An effect that failed is thrown in as :class:`EffectFailed`, and :class:`Cancelled` where a story waits or would
-begin something, if nobody wants it any more: it then gives back what it holds and lets the exception go on. A driver performs an effect at once: every queue
-is the engine's own (:mod:`vramlab.engine.gates`).
+An effect that failed is thrown in as :class:`EffectFailed`. If nobody wants a story any more,
+:class:`Cancelled` is thrown in where it waits or would begin something: it gives back what it holds and lets
+the exception go on. A driver performs an effect at once: every queue is the engine's own (:mod:`vramlab.engine.gates`).
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ key            meaning
 ``detail``     the rest: victims of a decision; items, priority, requester, input key of an arrival
 ============== ======================================================================================
 
-``arrival``, ``begin``, ``end``, ``fail``, ``timer`` and ``cancel`` come from outside and drive the engine; the other
-lines follow from them. :mod:`vramlab.engine.lockstep` holds a journal to that.
+``arrival``, ``begin``, ``end``, ``fail``, ``timer`` and ``cancel`` come from outside and drive the engine;
+the other lines follow from them. :mod:`vramlab.engine.lockstep` holds a journal to that.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Waiting:
     __slots__ = ("asked", "gate", "model", "number", "passed_before", "priority")
 
     def __init__(
-        self, number: int, model: str, priority: Priority | None, asked: bool, passed: int, gate: Gate
+        self, number: int | str, model: str, priority: Priority | None, asked: bool, passed: int, gate: Gate
     ) -> None:
         self.number, self.model, self.priority, self.gate = number, model, priority, gate
         self.asked = asked  # whether the allocator has been asked, and has counted the use
@@ -55,7 +55,7 @@ class Line:
         self,
         allocator: Allocator,
         ready: Ready,
-        note: Callable[[int, float, Decision], None],
+        note: Callable[[int | str, float, Decision], None],
         max_skips: int,
     ) -> None:
         self.queue: deque[Waiting] = deque()
@@ -75,7 +75,7 @@ class Line:
             return False
         return True
 
-    def enter(self, number: int, name: str, priority: Priority | None, asked: bool) -> Waiting:
+    def enter(self, number: int | str, name: str, priority: Priority | None, asked: bool) -> Waiting:
         """Stand at the end of the line."""
         entry = Waiting(number, name, priority, asked, self._passed, Gate(self._ready))
         self.queue.append(entry)

@@ -1,0 +1,74 @@
+"""Out of memory although the ledger had room: who is to blame, and what is learned from it.
+
+Either the model takes more than its footprint, or the device has less than the configuration says, because
+another process took some. The device is read to tell which:
+
+- A load failed while as much was available as the model's footprint: the footprint is too small. It grows by
+  a quarter of itself, beyond what was available if that was more (it was not enough), but at most to the
+  double.
+- A run failed while nobody else had taken memory: the same, as the workspace found no room beside the model.
+- Otherwise the device has less: the budget becomes what is there, and the next decision evicts for it. The
+  monitor raises it again when it sees more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vramlab.config.units import bytes_to_mib
+from vramlab.engine.effects import EffectFailed, ReadMemory, Story
+
+if TYPE_CHECKING:
+    from vramlab.engine.serving import Engine
+
+WHY = "out of memory"
+
+
+def read_available(now_s: float) -> Story:
+    """Ask the device what is available. The value is (now_s, bytes), or None for a device that is silent."""
+    try:
+        now_s, reading = yield ReadMemory()
+    except EffectFailed as failure:
+        return failure.now_s, None
+    return now_s, reading.available_bytes
+
+
+def learn_from_load(
+    engine: Engine, task: int | str, name: str, now_s: float, held: int, available: int | None
+) -> None:
+    """The load of `name`, which is absent again, found no room while others held `held` bytes."""
+    size = engine.allocator.models[name].bytes
+    if available is None or available >= size:
+        _grow(engine, task, name, now_s, min(max(available or 0, size) + size // 4, 2 * size))
+    if available is not None:
+        _keep_budget(engine, task, now_s, held + available)
+
+
+def learn_from_run(engine: Engine, task: int | str, name: str, now_s: float, available: int | None) -> int:
+    """A run of `name`, which is there, found no room. Returns how many more bytes should be available."""
+    size = engine.allocator.models[name].bytes
+    lacking = False
+    if available is not None:
+        lacking = _keep_budget(engine, task, now_s, engine.allocator.device.held + available)
+    if not lacking:
+        _grow(engine, task, name, now_s, min(size + max(available or 0, size // 4), 2 * size))
+    return max(1, size // 4)
+
+
+def _grow(engine: Engine, task: int | str, name: str, now_s: float, footprint_bytes: int) -> None:
+    model = engine.allocator.models[name]
+    before = model.bytes
+    if engine.allocator.grow(name, footprint_bytes):
+        engine.note(now_s, task, "grow", name, footprint_bytes, f"{WHY}, had {bytes_to_mib(before):.1f} MB")
+
+
+def _keep_budget(engine: Engine, task: int | str, now_s: float, there: int) -> bool:
+    """Lower the budget to what is there. Returns whether that was necessary."""
+    device, config = engine.allocator.device, engine.config
+    buffer_bytes = config.overhead_bytes - config.overhead.taken_bytes
+    budget = max(0, there - buffer_bytes)
+    if budget >= device.cap:
+        return False
+    engine.note(now_s, task, "budget", None, budget, f"{WHY}, had {bytes_to_mib(device.cap):.1f} MB")
+    engine.claims_met(engine.allocator.set_budget(budget), now_s)
+    return True
