@@ -97,13 +97,13 @@ def choose_victims(
     if short.none:
         return []
     if choice == "exact":
-        cheapest = _cheapest(short, zone, guest, _willing(zones, zone, short), requester)
+        cheapest = _cheapest(short, zone, guest, giving_zones(zones, zone, short), requester)
         if cheapest is not None:
             return cheapest
     victims: list[Model] = []
     freed_here = freed = 0
     if short.zone > 0 or short.slots > 0:
-        for model in _candidates(zone, guest, requester):
+        for model in candidates(zone, guest, requester):
             victims.append(model)
             freed_here += model.bytes
             if freed_here >= short.zone and len(victims) >= short.slots:
@@ -113,8 +113,8 @@ def choose_victims(
         freed = freed_here
     if freed < short.device:
         taken = set(victims)
-        willing = _willing(zones, zone, short)
-        for model in chain.from_iterable(_candidates(z, z is not zone or guest, requester) for z in willing):
+        willing = giving_zones(zones, zone, short)
+        for model in chain.from_iterable(candidates(z, z is not zone or guest, requester) for z in willing):
             if model in taken:
                 continue
             victims.append(model)
@@ -126,7 +126,7 @@ def choose_victims(
     return victims if choice == "in_order" or len(victims) == 1 else _pruned(victims, zone, short)
 
 
-def _willing(zones: Iterable[Zone], zone: Zone, short: Shortage) -> list[Zone]:
+def giving_zones(zones: Iterable[Zone], zone: Zone, short: Shortage) -> list[Zone]:
     """Zones that may have to give, the willing ones first and the requester's own before others."""
     if short.device <= 0:
         return [zone]
@@ -162,7 +162,7 @@ def _cheapest(
     steps = [
         list(models)
         for other in willing
-        for _, models in groupby(_candidates(other, other is not zone or guest, requester), key=_is_own)
+        for _, models in groupby(candidates(other, other is not zone or guest, requester), key=_is_own)
     ]
     here = [models[0].zone is zone for models in steps]
     sizes = [sum(model.bytes for model in models) for models in steps]
@@ -191,7 +191,7 @@ def _cheapest(
     return _pruned(victims, zone, short)
 
 
-def _candidates(zone: Zone, guest: bool, requester: Requester) -> Iterator[Model]:
+def candidates(zone: Zone, guest: bool, requester: Requester) -> Iterator[Model]:
     """Models of `zone` that may leave for `requester`, the first to leave first."""
     if zone.never:
         return

@@ -115,7 +115,7 @@ class ExtentMap:
         if size > self.free:
             raise ValueError(f"{name}: {size} bytes, {self.free} are free")
         extents, missing = [], size
-        for length, offset in reversed(self._lengths):
+        for length, offset in sorted(self._lengths, key=lambda hole: (-hole[0], hole[1])):
             extents.append(Extent(offset, min(length, missing)))
             missing -= extents[-1].length
             if not missing:

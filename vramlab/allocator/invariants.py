@@ -6,11 +6,13 @@ Tests call :func:`check` after each step; it recounts everything from the models
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 from vramlab.allocator.allocator import Allocator
 from vramlab.allocator.models import Model
+from vramlab.allocator.placement import ContiguousAllocator, PlacedAllocator
 from vramlab.allocator.states import State
-from vramlab.allocator.zones import Ledger
+from vramlab.allocator.zones import Ledger, Zone
 
 STAYING = (State.LOADING, State.RESIDENT, State.IN_USE)
 
@@ -42,6 +44,9 @@ def check(allocator: Allocator) -> None:
         )
         for guest in guests:
             _rule(guest.priority in zone.borrowers, f"{guest} is a guest where its priority may not borrow")
+    if isinstance(allocator, PlacedAllocator):
+        for zone in allocator.zones.values():
+            _check_map(allocator, zone)
     for model in models:
         _check_model(model)
     waiting = [model for model in models if model.claiming]
@@ -70,6 +75,35 @@ def _check_ledger(ledger: Ledger, there: Iterable[Model]) -> None:
         ledger.committed == committed,
         f"{name} says that {ledger.committed} bytes are committed, it is {committed}",
     )
+
+
+def _check_map(allocator: PlacedAllocator, zone: Zone) -> None:
+    """Extents agree with the ledger: no byte twice, none lost, and all of a model's in its zone."""
+    extents = allocator.maps[zone.name]
+    pieces = [*extents.holes, *(extent for places in extents.placed.values() for extent in places)]
+    end = 0
+    for piece in sorted(pieces):
+        _rule(piece.offset == end and piece.length > 0, f"{zone.name}: {piece}, the one before ends at {end}")
+        end = piece.end
+    _rule(end == zone.cap, f"{zone.name}: its map ends at {end}, it has {zone.cap} bytes")
+    starts = {hole.offset for hole in extents.holes}
+    _rule(all(hole.end not in starts for hole in extents.holes), f"{zone.name} has holes that touch")
+    contiguous = isinstance(allocator, ContiguousAllocator)
+    there = [model for model in allocator.models.values() if model.zone is zone]
+    if contiguous:
+        placed = [model for model in there if model.state in STAYING]
+    else:
+        placed = [model for model in there if model.state is not State.ABSENT and not model.claiming]
+    _rule({model.name for model in placed} == set(extents.placed), f"{zone.name}: {extents.placed}")
+    for model in placed:
+        places = extents.placed[model.name]
+        _rule(sum(place.length for place in places) == model.bytes, f"{model} lies in {places}")
+        _rule(len(places) == 1 or not contiguous, f"{model} lies in {len(places)} pieces")
+    if isinstance(allocator, ContiguousAllocator):
+        holding = [model for model in there if model.state is not State.ABSENT and not model.claiming]
+        taken = sorted(allocator.place_of(model) for model in holding)
+        for one, next_one in pairwise(taken):
+            _rule(one.end <= next_one.offset, f"{zone.name}: {one} and {next_one} overlap")
 
 
 def _check_model(model: Model) -> None:

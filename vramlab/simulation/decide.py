@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vramlab.allocator import Decision, Kind, make_allocator
+from vramlab.allocator import Allocator, Decision, Kind, make_allocator
 from vramlab.allocator.models import Model
 from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.engine.records import EvictionRecord, LoadRecord, Outcome, Records, UsageRecord
