@@ -70,3 +70,12 @@ def test_a_footprint_that_grows_during_a_load_that_fails_counts_from_the_next_on
     check(allocator)
     allocator.request("a", 1.0)
     assert allocator.device.held == mb(90)
+
+
+def test_a_footprint_never_grows_past_the_place_for_it():
+    allocator = an_allocator(ONE_ZONE, MODELS)
+    load(allocator, "b", 0.0)
+    assert allocator.grow("a", mb(500))
+    decision = allocator.request("a", 1.0)
+    assert (decision.kind, decision.victims) == (Kind.LOAD, ("b",))
+    assert not allocator.grow("a", mb(1000))

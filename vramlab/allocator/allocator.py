@@ -77,6 +77,9 @@ class Allocator:
         Zones, budget, scoring, admission and fallback rules.
     inventory : dict of str to ModelSpec
         All models that may be asked for.
+    instant : bool
+        Loads and evictions take no time (decide mode): a decision to load is already carried out when it
+        is returned, and nothing is reported back.
 
     Raises
     ------
@@ -84,7 +87,8 @@ class Allocator:
         For a policy that is unknown, and a model whose zone is.
     """
 
-    def __init__(self, config: VramConfig, inventory: Inventory) -> None:
+    def __init__(self, config: VramConfig, inventory: Inventory, instant: bool = False) -> None:
+        self._instant = instant
         self.device = Ledger("device", config.budget_bytes)
         self.zones = {
             name: Zone(name, zone, make_policy(config.scoring)) for name, zone in config.zones.items()
@@ -328,10 +332,12 @@ class Allocator:
     def grow(self, name: str, footprint_bytes: int) -> bool:
         """`name` was seen to take more than its footprint: later loads reserve so many bytes.
 
-        A model that is on the device keeps what it has until it has left. Footprints never shrink. Returns
-        whether this is news.
+        A model that is on the device keeps what it has until it has left. Footprints never shrink, and never
+        grow past the largest place for the model, where it may be tried alone. Returns whether this is news.
         """
         model = self.model(name)
+        largest = max(zone.cap for zone in self._places[model])
+        footprint_bytes = min(footprint_bytes, self.device.cap, largest)
         if footprint_bytes <= max(model.bytes, self._learned.get(model, 0)):
             return False
         self._learned[model] = footprint_bytes
@@ -449,6 +455,8 @@ class Allocator:
     def _begin_load(
         self, model: Model, zone: Zone, victims: list[Model], now_s: float, uses: int, pin: bool
     ) -> Decision:
+        if self._instant:
+            return self._load_at_once(model, zone, victims, now_s, uses)
         names: tuple[str, ...] = ()
         for victim in victims:
             self._begin_eviction(victim, evicted=True)
@@ -476,6 +484,33 @@ class Allocator:
             if not victims:
                 self._meet_claims()
         return _decision((Kind.LOAD, model.name, zone.name, names, ""))
+
+    def _load_at_once(
+        self, model: Model, zone: Zone, victims: list[Model], now_s: float, uses: int
+    ) -> Decision:
+        """What ``_begin_load`` and ``settle`` do together, without what lies between them."""
+        device = self.device
+        for victim in victims:
+            place, size = victim.zone, victim.bytes
+            place.policy.removed(victim, True)
+            place.count -= 1
+            place.guests -= victim.guest
+            place.committed = place.held = place.held - size
+            device.committed = device.held = device.held - size
+            victim.state = State.ABSENT
+        if zone is not model.zone:
+            model.zone = zone
+            model.guest = zone is not model.home
+            model.hit = Decision(Kind.HIT, model.name, zone.name)
+        model.uses = uses
+        model.loaded_at_s = now_s
+        model.state = State.RESIDENT
+        zone.count += 1
+        zone.guests += model.guest
+        zone.committed = zone.held = zone.held + model.bytes
+        device.committed = device.held = device.held + model.bytes
+        zone.policy.admitted(model, now_s)
+        return Decision(Kind.LOAD, model.name, zone.name, tuple([victim.name for victim in victims]))
 
     def _begin_eviction(self, model: Model, evicted: bool) -> None:
         if model.state is not State.RESIDENT:

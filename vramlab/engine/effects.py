@@ -17,7 +17,8 @@ effect         the driver                                   value
 
 An effect that failed is thrown in as :class:`EffectFailed`. If nobody wants a story any more,
 :class:`Cancelled` is thrown in where it waits or would begin something: it gives back what it holds and lets
-the exception go on. A driver performs an effect at once: every queue is the engine's own (:mod:`vramlab.engine.gates`).
+the exception go on. A driver performs an effect at once: every queue is the engine's own
+(:mod:`vramlab.engine.gates`).
 """
 
 from __future__ import annotations
