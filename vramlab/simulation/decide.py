@@ -62,7 +62,8 @@ def decide(trace: Trace, config: VramConfig, inventory: Inventory, bulk: bool = 
     inventory : dict of str to ModelSpec
         Models.
     bulk : bool
-        Apply runs of hits at once where the policy allows it; the records are the same.
+        Take the short ways: loads that are carried out as they are decided and, where the policy allows it,
+        runs of hits at once. The records are the same.
 
     Raises
     ------
@@ -70,7 +71,7 @@ def decide(trace: Trace, config: VramConfig, inventory: Inventory, bulk: bool = 
         If the trace asks for a model that the inventory lacks.
     """
     check_models(trace, inventory)
-    run = _Run(trace, config, inventory)
+    run = _Run(trace, config, inventory, bulk)
     with _without_collecting():
         if bulk and all(zone.policy.merges_uses for zone in run.zones):
             run.in_bulk()
@@ -181,9 +182,14 @@ class _DecidedRecords(Records):
 class _Run:
     """One pass of a trace through an allocator of its own."""
 
-    def __init__(self, trace: Trace, config: VramConfig, inventory: Inventory) -> None:
+    def __init__(self, trace: Trace, config: VramConfig, inventory: Inventory, bulk: bool) -> None:
         self.trace = trace
-        self.allocator = make_allocator(config, inventory, mapped=False)
+        self.instant = bulk and config.placement == "paged"
+        self.allocator = (
+            Allocator(config, inventory, instant=True)
+            if self.instant
+            else make_allocator(config, inventory, mapped=False)
+        )
         self.zones = list(self.allocator.zones.values())
         self.models = [self.allocator.models[name] for name in trace.model_names]
         others = [name for name in self.allocator.models if name not in trace.model_names]
@@ -292,7 +298,8 @@ class _Run:
             resident[gone] = False
             log.evicted_at.append(number)
             log.evicted.append(gone)
-        self.allocator.settle(decision, now_s)
+        if not self.instant:
+            self.allocator.settle(decision, now_s)
         resident[code[model.name]] = True
         log.loaded_at.append(number)
         log.loaded.append(code[model.name])
