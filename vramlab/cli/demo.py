@@ -70,13 +70,13 @@ def _live(folder: Path, device: str) -> Verification:
         f"{len(inventory)} ONNX stand-ins of the specification's sizes, {size_mb:,.0f} MB in all; "
         f"room for {bytes_to_mib(config.budget_bytes):,.0f} MB"
     )
-    with tqdm(total=len(inventory), desc="profile", unit="model", disable=None, leave=False) as bar:
-        inventory, _ = profile(config, inventory, device, loads=2, runs=10, done=bar.update)
+    with tqdm(total=len(inventory) + 1, desc="profile", unit="model", disable=None, leave=False) as bar:
+        inventory, found = profile(config, inventory, device, loads=3, runs=5, done=bar.update)
     trace = read_trace(WORKLOAD)
     run = folder / "run"
     shutil.rmtree(run, ignore_errors=True)
     with tqdm(total=len(trace), desc="record", unit="request", disable=None, leave=False) as bar:
-        figures = record_run(trace, config, inventory, run, device, done=bar.update)
+        figures = record_run(trace, config, inventory, run, device, done=bar.update, profile=found.frame())
     out.print(
         f"{figures['requests']:,} requests served in {trace.duration_s:.0f} s on backend "
         f"{figures['backend']}: {figures['loads']} loads, {figures['evictions']} evictions"

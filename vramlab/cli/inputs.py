@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from vramlab.simulation.choosing import Times
+
 TraceArgument = Annotated[Path, typer.Argument(help="Trace file: .parquet or .csv, each also with .gz.")]
 ConfigOption = Annotated[
     Path | None,
@@ -23,6 +25,14 @@ SetOption = Annotated[
     ),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of whatever is random.")]
+TimesOption = Annotated[
+    Times,
+    typer.Option(
+        "--service-times",
+        help="How long effects take: spec (the inventory's constants), or, from the measurements of `vramlab "
+        "profile` beside the inventory: link, median, sampled, contended.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 PolicyOption = Annotated[
     str | None, typer.Option("--policy", help="Eviction policy; the configuration's without it.")

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
 import typer
+from matplotlib.axes import Axes
 from tqdm import tqdm
 
+from vramlab.analysis.plots import latency_distribution
 from vramlab.cli.inputs import ConfigOption, JsonOption, ModelsOption, SeedOption, SetOption, changes
-from vramlab.cli.output import count, log, milliseconds, percent, print_json, print_table
+from vramlab.cli.output import count, log, milliseconds, percent, print_json, print_table, save_plot
 from vramlab.config.errors import InputError
 from vramlab.config.files import replacing
 from vramlab.config.loading import load_inventory, write_inventory
 from vramlab.config.schema import Inventory
 from vramlab.config.units import bytes_to_mib
-from vramlab.experiments.inputs import inventory_of_files, resolve_settings
+from vramlab.engine.samples import read_samples, samples_path, write_samples
+from vramlab.experiments.inputs import inventory_of_files, profile_beside, resolve_settings
+from vramlab.experiments.observed import observed_profile
 from vramlab.experiments.recording import record_run
+from vramlab.experiments.run_folder import read_run
 from vramlab.experiments.verification import Verification, verify
-from vramlab.live.profiler import profile
+from vramlab.live.profiler import Measurements, profile
 from vramlab.live.stand_ins import build_stand_ins, with_stand_ins
+from vramlab.simulation.choosing import Times
 from vramlab.traces.files import read_trace
 
 DeviceOption = Annotated[
@@ -87,39 +94,98 @@ def profile_command(
     config: ConfigOption = None,
     device: DeviceOption = "auto",
     loads: Annotated[int, typer.Option("--loads", min=1, help="Loads per model and target.")] = 3,
-    runs: Annotated[int, typer.Option("--runs", min=1, help="Runs per model and target.")] = 10,
+    runs: Annotated[int, typer.Option("--runs", min=1, help="Runs per model, target and pause.")] = 10,
+    from_run: Annotated[
+        Path | None, typer.Option("--from-run", help="Take what this recorded run has seen instead.")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="Inventory to write.")] = Path("model_config.yaml"),
     as_json: JsonOption = False,
 ) -> None:
-    """Measure load and inference times of models and write them as an inventory.
+    """Measure what models take to load, to run and to hold, and write it as an inventory.
 
-    Example: vramlab profile --models config/model_config.yaml --out profiled.yaml
+    The samples stand beside it in Parquet files. Example: vramlab profile --models config/model_config.yaml
+    --out profiled.yaml, and after a live run: vramlab profile --from-run RUN --out corrected.yaml
     """
-    known = inventory_of_files(files) if files else models
-    settings, inventory = resolve_settings(config, known)
-    inventory = with_stand_ins(inventory)
-    with tqdm(total=len(inventory), desc="profile", unit="model", disable=None, leave=False) as bar:
-        profiled, samples = profile(settings, inventory, device, loads, runs, bar.update)
-    write_inventory(profiled, out, comment="Measured by `vramlab profile`; samples stand beside this file.")
-    beside = out.with_suffix(".samples.parquet")
-    with replacing(beside) as temporary:
-        pd.DataFrame(samples).to_parquet(temporary, index=False)
-    log.print(f"written to {out} and {beside}")
+    if from_run is not None:
+        profiled, frame, notes = observed_profile(read_run(from_run))
+        comment = f"Corrected by `vramlab profile --from-run {from_run}`; samples stand beside this file."
+    else:
+        settings, inventory = resolve_settings(config, inventory_of_files(files) if files else models)
+        inventory = with_stand_ins(inventory)
+        with tqdm(total=len(inventory) + 1, desc="profile", unit="model", disable=None, leave=False) as bar:
+            profiled, found = profile(settings, inventory, device, loads, runs, bar.update)
+        frame = found.frame()
+        notes = [f"{name}: {flag}" for name, flags in found.flags.items() for flag in flags]
+        comment = "Measured by `vramlab profile`; samples stand beside this file."
+        with replacing(out.with_suffix(".memory.parquet")) as temporary:
+            found.memory().to_parquet(temporary, index=False)
+    write_inventory(profiled, out, comment=comment)
+    write_samples(frame, samples_path(out))
+    log.print(f"written to {out} and {samples_path(out)}")
     if as_json:
         print_json({name: spec.model_dump(mode="json") for name, spec in profiled.items()})
         return
+    if from_run is None:
+        _show_memory(found)
+    show_profile(profiled, frame)
+    for note in notes:
+        print(f"look at {note}")
+
+
+def show_profile(profiled: Inventory, frame: pd.DataFrame) -> None:
+    """Print times by model and target, from the samples."""
+    alone = frame[frame.beside == ""]
+    rows = []
+    for (name, target), samples in alone.groupby(["model", "target"], sort=False):
+        runs = samples[samples.what == "infer"]
+        runs = runs[runs.pause_s == runs.pause_s.max()]
+        single, most = (runs[runs["items"] == count].seconds for count in (1, runs["items"].max()))
+        spec = profiled[str(name)]
+        rows.append(
+            (
+                str(name),
+                str(target),
+                f"{spec.vram_size_mb:g} + {spec.workspace_mb:g} MB" if target == "gpu" else "",
+                *(
+                    milliseconds(_or_none(samples[samples.what == what].seconds.median()))
+                    for what in ("cold load", "load", "first infer")
+                ),
+                milliseconds(_or_none(single.median())),
+                milliseconds(_or_none(single.quantile(0.95))),
+                f"{milliseconds(_or_none(most.median()))} ({runs['items'].max()})" if len(runs) else "-",
+            )
+        )
+    header = [
+        "model", "target", "stays + workspace", "cold load", "load", "first run", "run", "p95", "batch",
+    ]  # fmt: skip
+    print_table("profile: medians", header, rows)
+
+
+def _show_memory(found: Measurements) -> None:
+    """Print what models held on the device, step by step."""
+    memory = found.memory()
+    steps = [
+        "load peak", "loaded", "first run at batch 1", "first run at batch_size", "steady", "unloaded",
+    ]  # fmt: skip
+    gpu = memory[memory.target == "gpu"].pivot_table(
+        index="model", columns="stage", values=["device_bytes", "process_bytes"], sort=False
+    )
     rows = [
         (
-            name,
-            f"{spec.vram_size_mb:g} MB",
-            milliseconds(spec.load_s),
-            milliseconds(spec.inference_s),
-            milliseconds(spec.cpu_load_s),
-            milliseconds(spec.cpu_inference_s(1.0)),
+            str(name),
+            *(f"{bytes_to_mib(gpu.loc[name, ('device_bytes', step)]):,.1f}" for step in steps),
+            f"{bytes_to_mib(gpu.loc[name, ('process_bytes', 'steady')]):,.1f}"
+            if ("process_bytes", "steady") in gpu
+            else "-",
         )
-        for name, spec in profiled.items()
+        for name in gpu.index
     ]
-    print_table("profile", ["model", "size", "load", "run", "load on CPU", "run on CPU"], rows)
+    title = f"memory on {found.machine['backend']} above what was taken before, MB (last: this process)"
+    print_table(title, ["model", *steps, "process"], rows)
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
 
 
 def record_command(
@@ -135,7 +201,8 @@ def record_command(
 ) -> None:
     """Play a trace against live sessions and keep everything that happens.
 
-    Models without a file get stand-ins. Example: vramlab record --config config/scenarios/tight.yaml
+    Models without a file get stand-ins. Measurements that `vramlab profile` left beside the inventory go with
+    the run, for `vramlab verify`. Example: vramlab record --config config/scenarios/tight.yaml
     --workload traces/live_workload.csv --out results/run1
     """
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
@@ -143,8 +210,10 @@ def record_command(
     settings, inventory = resolve_settings(config, models, changes(overrides))
     trace = read_trace(workload)
     inventory = with_stand_ins(inventory)
+    beside = profile_beside(config, models)
+    measurements = None if beside is None else read_samples(beside)
     with tqdm(total=len(trace), desc="record", unit="request", disable=None, leave=False) as bar:
-        figures = record_run(trace, settings, inventory, out, device, speed, seed, bar.update)
+        figures = record_run(trace, settings, inventory, out, device, speed, seed, bar.update, measurements)
     log.print(f"written to {out}; next: vramlab verify {out}")
     if as_json:
         print_json(figures)
@@ -173,6 +242,16 @@ _COUNTS = (
 
 def verify_command(
     run: Annotated[Path, typer.Argument(help="Folder that `vramlab record` wrote.")],
+    service_times: Annotated[
+        Times | None,
+        typer.Option(
+            "--service-times",
+            help="As in `replay`; contended where the run has the profile of its models, else spec.",
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Picture of both latency distributions to write.")
+    ] = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -180,13 +259,23 @@ def verify_command(
 
     Exit status 1 if a decision differs. Example: vramlab verify results/run1
     """
-    result = verify(run, seed)
+    result = verify(run, seed, service_times)
+    if plot is not None:
+        save_plot(plot_latencies(result), plot)
+        log.print(f"written to {plot}")
     if as_json:
         print_json(result.document())
     else:
         show_verification(result)
     if result.lockstep.differences:
         raise typer.Exit(1)
+
+
+def plot_latencies(result: Verification, title: str = "Does the simulator tell the truth?") -> Axes:
+    """Both latency distributions in one figure."""
+    live, simulated = result.live_records.latency_s, result.simulated_records.latency_s
+    label = f"live ({result.live['backend']})"
+    return latency_distribution({label: live, "simulated": simulated}, title=title)
 
 
 def show_verification(result: Verification) -> None:

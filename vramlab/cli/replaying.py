@@ -20,6 +20,7 @@ from vramlab.cli.inputs import (
     PolicyOption,
     SeedOption,
     SetOption,
+    TimesOption,
     TraceArgument,
     changes,
 )
@@ -60,6 +61,7 @@ def replay_command(
     policy: PolicyOption = None,
     overrides: SetOption = None,
     mode: ModeOption = "simulate",
+    service_times: TimesOption = "spec",
     seed: SeedOption = 0,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for records and journal.")] = None,
     as_json: JsonOption = False,
@@ -69,7 +71,9 @@ def replay_command(
     Example: vramlab replay traces/synthetic_tight.csv.gz --config config/scenarios/tight.yaml --policy lru
     """
     keep_journal = out is not None and mode == "simulate"
-    result = replay(trace, config, models, mode, seed, keep_journal, changes(overrides, policy))
+    result = replay(
+        trace, config, models, mode, seed, keep_journal, changes(overrides, policy), service_times
+    )
     if out is not None:
         write_replay(result, out)
         log.print(f"written to {out}")

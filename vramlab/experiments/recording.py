@@ -6,12 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from vramlab import __version__
 from vramlab.analysis.metrics import metrics
 from vramlab.config.loading import fingerprint, write_config, write_inventory
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.journal import read_journal
+from vramlab.engine.samples import samples_path, write_samples
 from vramlab.experiments.run_folder import journal_trace, write_json
+from vramlab.live.machine_load import OtherProcesses
 from vramlab.live.recording import record
 from vramlab.traces.files import write_trace
 from vramlab.traces.trace import Trace
@@ -26,8 +30,12 @@ def record_run(
     speed: float = 1.0,
     seed: int = 0,
     done: Callable[[], object] | None = None,
+    profile: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
     """Play a trace against live sessions and fill the folder `out` (see :mod:`.run_folder`).
+
+    Parameters are those of :func:`vramlab.live.recording.record`, and `profile`: the measurements that belong
+    to the inventory, which the run is to be simulated from.
 
     Returns
     -------
@@ -38,10 +46,14 @@ def record_run(
     write_config(config, out / "config.yaml", comment="The settings of this run.")
     elsewhere = {name: spec.model_copy(update={"path": None}) for name, spec in inventory.items()}
     write_inventory(elsewhere, out / "models.yaml", comment="The inventory of this run.")
+    if profile is not None:
+        write_samples(profile, samples_path(out / "models.yaml"))
+    others = OtherProcesses()
     records, environment = record(trace, config, inventory, out / "journal.jsonl", device, speed, seed, done)
+    busy = others.cores()
     served = journal_trace(read_journal(out / "journal.jsonl"), str(out / "journal.jsonl"))
     write_trace(served, out / "trace.csv")
-    environment |= {"vramlab": __version__, "workload_sha256": trace.sha256}
+    environment |= {"vramlab": __version__, "workload_sha256": trace.sha256, "other_cores": busy}
     write_json(environment, out / "environment.json")
     return metrics(records, config, inventory) | {
         "backend": environment["backend"],

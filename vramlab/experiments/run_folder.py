@@ -1,9 +1,10 @@
 """Folders of results: what a replay or a live run leaves on disk.
 
 A live run's folder holds ``journal.jsonl`` (which may be packed as ``.gz``), ``trace.csv`` (the requests as
-they were served), ``config.yaml``, ``models.yaml`` (without the paths of files, which are this machine's) and
-``environment.json``; a replay's ``requests.parquet``, ``loads.parquet``,
-``evictions.parquet``, ``figures.json`` and, where it was kept, ``journal.jsonl``.
+they were served), ``config.yaml``, ``models.yaml`` (without the paths of files, which are this machine's),
+``models.samples.parquet`` (where the models were profiled) and ``environment.json``; a replay's
+``requests.parquet``, ``loads.parquet``, ``evictions.parquet``, ``figures.json`` and, where it was kept,
+``journal.jsonl``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from vramlab.config.loading import load_config, load_inventory
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.journal import Line, read_journal, write_journal
 from vramlab.engine.records import EvictionRecord, LoadRecord, Outcome, Records
+from vramlab.engine.samples import read_samples, samples_path
 from vramlab.experiments.replay import Replay
 from vramlab.traces.files import read_trace
 from vramlab.traces.trace import Trace
@@ -39,6 +41,7 @@ class RunFolder:
     journal: list[Line]
     trace: Trace
     environment: dict[str, Any]
+    profile: pd.DataFrame | None = None
 
 
 def read_run(path: Path | str) -> RunFolder:
@@ -57,6 +60,7 @@ def read_run(path: Path | str) -> RunFolder:
         environment = json.loads((path / "environment.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(path / "environment.json", "", error, "a JSON file of the recording") from error
+    samples = samples_path(path / "models.yaml")
     return RunFolder(
         path,
         load_config(path / "config.yaml"),
@@ -64,6 +68,7 @@ def read_run(path: Path | str) -> RunFolder:
         read_journal(journal),
         read_trace(path / "trace.csv"),
         environment,
+        read_samples(samples) if samples.exists() else None,
     )
 
 

@@ -11,6 +11,7 @@ from vramlab.engine.lockstep import LockstepReport, lockstep
 from vramlab.engine.records import Records
 from vramlab.experiments.replay import replay
 from vramlab.experiments.run_folder import RunFolder, read_run
+from vramlab.simulation.choosing import Times
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +60,18 @@ class Verification:
         }
 
 
-def verify(folder: Path | str, seed: int = 0) -> Verification:
+def verify(folder: Path | str, seed: int = 0, service_times: Times | None = None) -> Verification:
     """Hold a recorded run against the engine and against the simulator.
+
+    Parameters
+    ----------
+    folder : Path or str
+        Of the run.
+    seed : int
+        Draws the service times.
+    service_times : str, optional
+        See :mod:`vramlab.simulation.choosing`. By default ``contended`` where the run has the profile of its
+        models, else ``spec``.
 
     Raises
     ------
@@ -71,7 +82,8 @@ def verify(folder: Path | str, seed: int = 0) -> Verification:
     report = lockstep(run.journal, run.config, run.inventory)
     live = metrics(report.records, run.config, run.inventory)
     live |= {"backend": run.environment.get("backend", "live"), "policy": run.config.scoring.policy}
-    free = replay(run.trace, run.config, run.inventory, "simulate", seed)
+    times = service_times or ("spec" if run.profile is None else "contended")
+    free = replay(run.trace, run.config, run.inventory, seed=seed, service_times=times, profile=run.profile)
     return Verification(run, report, live, free.figures, report.records, free.records)
 
 

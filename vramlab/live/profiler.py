@@ -1,36 +1,73 @@
-"""The profiler: what each model takes to load and to run here, measured as the live driver does it.
+"""The profiler: what each model takes to load and to run here, measured as it will be served.
 
-Every run hops to a worker thread and back, as it will when requests are served, so that the times are those
-that the simulator should take.
+Every effect hops to a worker thread and back as the live driver's do. A model that has not run for some
+milliseconds runs slower than one in a tight loop (caches, clocks), by half and more for small ones: so runs
+are measured after pauses of several lengths, and the inventory gets the time after the longest, which is
+what a request of mixed traffic meets. What effects do to each other is measured on two models of middling
+size, pair by pair. Memory is in :mod:`vramlab.live.footprints`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from vramlab.config.schema import Inventory, ModelSpec, VramConfig
+from vramlab.config.units import bytes_to_mib
 from vramlab.engine.effects import Target
+from vramlab.engine.samples import Sample, samples_frame
 from vramlab.live.backend import OnnxBackend
+from vramlab.live.errors import SessionError
+from vramlab.live.footprints import Stage, footprint, measure_memory, memory_flags
 from vramlab.live.loops import run_to_end
-from vramlab.live.sessions import make_inputs
+from vramlab.live.sessions import Session, make_inputs, make_session
+
+PAUSES_S = (0.0, 0.003, 0.01, 0.03)
+"""How long a model has not run before a measured run; beyond the last, nothing more changes."""
 
 _MS = 1000.0
 _LEAST_MS = 0.001
+_SLOW_FIRST_RUN = 3.0
+_GPU_AND_CPU = (("infer", Target.GPU), ("load", Target.GPU), ("infer", Target.CPU))
 
 
-class Sample(NamedTuple):
-    """One measurement."""
+@dataclass
+class Measurements:
+    """All that was measured.
 
-    model: str
-    target: str
-    what: str  # "load" or "infer"
-    items: int
-    seconds: float
+    Parameters
+    ----------
+    samples : list of Sample
+        Times.
+    stages : list of Stage
+        Memory at each step of a model's life.
+    flags : dict of str to list of str
+        Per model, what needs a look.
+    machine : dict
+        Device, versions and cores.
+    """
+
+    samples: list[Sample] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
+    flags: dict[str, list[str]] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
+
+    def frame(self) -> pd.DataFrame:
+        """The times, as the simulator reads them."""
+        return samples_frame(self.samples, self.machine)
+
+    def memory(self) -> pd.DataFrame:
+        """The memory, one row per model, target and step."""
+        return pd.DataFrame(self.stages, columns=list(Stage._fields))
 
 
 def profile(
@@ -40,7 +77,7 @@ def profile(
     loads: int = 3,
     runs: int = 10,
     done: Callable[[], object] | None = None,
-) -> tuple[Inventory, list[Sample]]:
+) -> tuple[Inventory, Measurements]:
     """Measure every model of an inventory, one at a time on an idle machine.
 
     Parameters
@@ -52,62 +89,297 @@ def profile(
     device : str
         ``auto``, ``cuda`` or ``cpu-emulated``.
     loads, runs : int
-        Measurements per model and target; the first load and the first run count for nothing.
+        Measurements per model and target, runs for each of :data:`PAUSES_S`.
     done : callable, optional
-        Called after each model.
+        Called after each model, and once in the end.
 
     Returns
     -------
     inventory : dict of str to ModelSpec
-        With the medians in ``load_time_ms``, ``inference_ms``, ``cpu_load_time_ms``, ``cpu_inference_ms``.
-    samples : list of Sample
-        All measurements.
+        With what was measured: medians in ``load_time_ms``, ``inference_ms``, ``cpu_load_time_ms``,
+        ``cpu_inference_ms``; where the device's memory is real, ``vram_size_mb`` (what stays) and
+        ``workspace_mb`` (what a run needs on top). A model that cannot be loaded keeps its values.
+    measurements : Measurements
+        All samples, memory readings and flags.
     """
     backend = OnnxBackend(config, inventory, device)
+    found = Measurements(machine=backend.describe())
 
-    async def measure() -> list[Sample]:
-        samples: list[Sample] = []
-        for name in inventory:
-            for target in Target:
-                samples += await _measure(backend, name, target, loads, runs)
+    async def measure() -> None:
+        hop = _Hop()
+        try:
+            for name, spec in inventory.items():
+                flags = found.flags[name] = []
+                for target in Target:
+                    try:
+                        await _measure(hop, backend, name, spec, target, loads, runs, found)
+                    except SessionError as error:
+                        flags.append(f"{target.value}: {error}")
+                flags += _slow_first_runs(name, found.samples)
+                if done is not None:
+                    done()
+            found.samples += await _neighbours(hop, backend, config, inventory, found, runs)
             if done is not None:
                 done()
-        return samples
+        finally:
+            hop.close()
 
-    samples = run_to_end(measure())
-    return {name: measured(spec, name, samples) for name, spec in inventory.items()}, samples
+    run_to_end(measure())
+    return {
+        name: measured(spec, name, found, backend.device.keeps_ledger) for name, spec in inventory.items()
+    }, found
 
 
-async def _measure(backend: OnnxBackend, name: str, target: Target, loads: int, runs: int) -> list[Sample]:
-    samples = []
-    for number in range(loads + 1):
+class _Hop:
+    """A worker thread that does what it is handed, timed from the event loop and back to it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._jobs: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    async def __call__(self, job: Callable[[], Any]) -> tuple[Any, float]:
+        """Value and duration of `job` in seconds."""
+        future: asyncio.Future[Any] = self._loop.create_future()
         begin = time.perf_counter()
-        session = await asyncio.to_thread(backend.open, name, target)
-        seconds = time.perf_counter() - begin
-        if number:
-            samples.append(Sample(name, target.value, "load", 1, seconds))
-        if number == loads:
-            inputs = make_inputs(session, 1, np.random.default_rng(0))
-            for run in range(runs + 1):
-                begin = time.perf_counter()
-                await asyncio.to_thread(session.run, inputs)
-                if run:
-                    samples.append(Sample(name, target.value, "infer", 1, time.perf_counter() - begin))
-        await asyncio.to_thread(session.close)
+        self._jobs.put((job, future))
+        value = await future
+        return value, time.perf_counter() - begin
+
+    def _work(self) -> None:
+        while (work := self._jobs.get()) is not None:
+            job, future = work
+            try:
+                value = job()
+            except BaseException as error:
+                self._loop.call_soon_threadsafe(future.set_exception, error)
+            else:
+                self._loop.call_soon_threadsafe(future.set_result, value)
+
+    def close(self) -> None:
+        self._jobs.put(None)
+        self._thread.join()
+
+
+async def _measure(
+    hop: _Hop,
+    backend: OnnxBackend,
+    name: str,
+    spec: ModelSpec,
+    target: Target,
+    loads: int,
+    runs: int,
+    found: Measurements,
+) -> None:
+    """Memory, loads, and runs of one model on one target."""
+    device = backend.device if target is Target.GPU else None
+
+    def note(what: str, items: int, seconds: float, pause_s: float = 0.0) -> None:
+        found.samples.append(Sample(name, target.value, what, items, seconds, pause_s))
+
+    _forget(str(spec.path))
+    session, seconds = await hop(lambda: backend.open(name, target))
+    note("cold load", 1, seconds)
+    await hop(session.close)
+    stages = measure_memory(name, spec, backend.device, target)
+    found.stages += stages
+    if device is not None and not device.keeps_ledger:
+        found.flags[name] += memory_flags(stages)
+    session = make_session(str(spec.path), spec, device)
+    inputs = {
+        items: make_inputs(session, items, np.random.default_rng(0)) for items in _batches(session, spec)
+    }
+    _, seconds = await hop(lambda: session.run(inputs[1]))
+    note("first infer", 1, seconds)
+    session.close()
+    for number in range(loads):
+        await asyncio.sleep(PAUSES_S[-1])
+        session, seconds = await hop(lambda: backend.open(name, target))
+        note("load", 1, seconds)
+        if number < loads - 1:
+            _, seconds = await hop(session.close)
+            note("unload", 1, seconds)
+    try:
+        for pause_s in PAUSES_S * runs:
+            note("infer", 1, await _run(hop, session, inputs[1], pause_s), pause_s)
+        for items in [items for items in inputs if items > 1] * ((runs + 1) // 2):
+            note("infer", items, await _run(hop, session, inputs[items], PAUSES_S[-1]), PAUSES_S[-1])
+    finally:
+        _, seconds = await hop(session.close)
+    note("unload", 1, seconds)
+
+
+async def _run(hop: _Hop, session: Session, inputs: Any, pause_s: float) -> float:
+    if pause_s:
+        await asyncio.sleep(pause_s)
+    return (await hop(lambda: session.run(inputs)))[1]
+
+
+def _batches(session: Session, spec: ModelSpec) -> list[int]:
+    """1, 2, 4... up to the batch size."""
+    most = session.batch_size if session.batched else 1
+    return [2**power for power in range(most.bit_length()) if 2**power < most] + [most]
+
+
+def _forget(path: str) -> None:
+    """Ask the system to drop a file from its cache, where one can."""
+    if hasattr(os, "posix_fadvise"):
+        with open(path, "rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+# -- what effects do to each other -----------------------------------------------------------------------
+
+
+async def _neighbours(
+    hop: _Hop,
+    backend: OnnxBackend,
+    config: VramConfig,
+    inventory: Inventory,
+    found: Measurements,
+    runs: int,
+) -> list[Sample]:
+    """Time two models of middling size, one beside the other, in every pair of kinds."""
+    loadable = {sample.model for sample in found.samples if sample.target == Target.GPU.value}
+    ordered = sorted(
+        (name for name in inventory if name in loadable), key=lambda n: inventory[n].footprint_bytes
+    )
+    # A session stays loaded while the same model is loaded anew beside it, twice over in the worst case.
+    fitting = [n for n in ordered if 4 * inventory[n].footprint_bytes <= config.budget_bytes]
+    if len(fitting) < 2:
+        return []
+    middle = (len(fitting) - 1) // 2
+    measured, neighbour = fitting[middle], fitting[middle + 1]
+    samples: list[Sample] = []
+    jobs = await asyncio.to_thread(_jobs_of, backend, measured)
+    others = await asyncio.to_thread(_jobs_of, backend, neighbour)
+    pause_s = PAUSES_S[-1]
+    try:
+        for _ in range((runs + 1) // 2):
+            for what, target in _GPU_AND_CPU:
+                for beside in (None, *_GPU_AND_CPU):
+                    background = None if beside is None else _Background(others.work[beside])
+                    await asyncio.sleep(pause_s)
+                    try:
+                        _, seconds = await hop(jobs.work[what, target])
+                    finally:
+                        if background is not None:
+                            await asyncio.to_thread(background.stop)
+                    label = "" if beside is None else f"{beside[0]} on {beside[1].value}"
+                    paused_s = pause_s if what == "infer" else 0.0
+                    samples.append(Sample(measured, target.value, what, 1, seconds, paused_s, label))
+                    if what == "load":
+                        jobs.drop()
+    except SessionError as error:
+        found.flags[measured].append(f"not measured beside {neighbour}: {error}")
+    finally:
+        jobs.close()
+        others.close()
     return samples
 
 
-def measured(spec: ModelSpec, name: str, samples: list[Sample]) -> ModelSpec:
-    """A spec with the medians of its model's samples."""
+@dataclass
+class _Jobs:
+    """What one model can be made to do, over and over."""
 
-    def median_ms(target: Target, what: str) -> float:
-        seconds = [s.seconds for s in samples if (s.model, s.target, s.what) == (name, target.value, what)]
-        return max(round(float(np.median(seconds)) * _MS, 4), _LEAST_MS)
+    sessions: list[Session]
+    opened: list[Session]
+    work: dict[tuple[str, Target], Callable[[], object]]
 
-    changes: dict[str, Any] = {
-        "load_time_ms": median_ms(Target.GPU, "load"),
-        "inference_ms": median_ms(Target.GPU, "infer") / spec.performance_multiplier,
-        "cpu_load_time_ms": median_ms(Target.CPU, "load"),
-        "cpu_inference_ms": median_ms(Target.CPU, "infer"),
+    def drop(self) -> None:
+        while self.opened:
+            self.opened.pop().close()
+
+    def close(self) -> None:
+        self.drop()
+        for session in self.sessions:
+            session.close()
+
+
+def _jobs_of(backend: OnnxBackend, name: str) -> _Jobs:
+    on_gpu, on_cpu = backend.open(name, Target.GPU), backend.open(name, Target.CPU)
+    inputs = make_inputs(on_gpu, 1, np.random.default_rng(0))
+    jobs = _Jobs([on_gpu, on_cpu], [], {})
+
+    def load() -> None:
+        jobs.drop()
+        jobs.opened.append(backend.open(name, Target.GPU))
+
+    jobs.work = {
+        ("infer", Target.GPU): lambda: on_gpu.run(inputs),
+        ("infer", Target.CPU): lambda: on_cpu.run(inputs),
+        ("load", Target.GPU): load,
     }
-    return spec.model_copy(update=changes)
+    return jobs
+
+
+class _Background:
+    """Does the same over and over on a thread of its own."""
+
+    def __init__(self, job: Callable[[], object]) -> None:
+        self._job = job
+        self._ended = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            while not self._ended.is_set():
+                self._job()
+        except SessionError as error:
+            self._error = error
+
+    def stop(self) -> None:
+        self._ended.set()
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+
+# -- from measurements to an inventory -------------------------------------------------------------------
+
+
+def measured(spec: ModelSpec, name: str, found: Measurements, keeps_ledger: bool) -> ModelSpec:
+    """A spec with the medians of its model's samples, and its footprint where memory is real."""
+    samples = [sample for sample in found.samples if sample.model == name and not sample.beside]
+    changes: dict[str, Any] = {
+        "load_time_ms": median_ms(samples, Target.GPU, "load"),
+        "inference_ms": median_ms(samples, Target.GPU, "infer"),
+        "cpu_load_time_ms": median_ms(samples, Target.CPU, "load"),
+        "cpu_inference_ms": median_ms(samples, Target.CPU, "infer"),
+    }
+    if changes["inference_ms"] is not None:
+        changes["inference_ms"] = round(changes["inference_ms"] / spec.performance_multiplier, 4)
+    stages = [stage for stage in found.stages if (stage.model, stage.target) == (name, Target.GPU.value)]
+    if stages and not keeps_ledger:
+        true = footprint(stages)
+        changes["vram_size_mb"] = round(bytes_to_mib(true.resident_bytes), 3)
+        changes["workspace_mb"] = round(bytes_to_mib(true.workspace_bytes), 3)
+    return spec.model_copy(update={key: value for key, value in changes.items() if value is not None})
+
+
+def median_ms(samples: Sequence[Sample], target: Target, what: str) -> float | None:
+    """Median of single items after the longest measured pause, ms; None where nothing was measured."""
+    chosen = [s for s in samples if (s.target, s.what) == (target.value, what)]
+    if not chosen:
+        return None
+    fewest = min(sample.items for sample in chosen)
+    chosen = [sample for sample in chosen if sample.items == fewest]
+    longest_s = max(sample.pause_s for sample in chosen)
+    seconds = [sample.seconds for sample in chosen if sample.pause_s == longest_s]
+    return max(round(float(np.median(seconds)) * _MS / fewest, 4), _LEAST_MS)
+
+
+def _slow_first_runs(name: str, samples: Sequence[Sample]) -> list[str]:
+    flags = []
+    for target in Target:
+        own = [sample for sample in samples if (sample.model, sample.target) == (name, target.value)]
+        first = [sample.seconds for sample in own if sample.what == "first infer"]
+        later_ms = median_ms(own, target, "infer")
+        if first and later_ms and first[0] * _MS > _SLOW_FIRST_RUN * later_ms:
+            flags.append(
+                f"the first run on the {target.value} takes {first[0] * _MS / later_ms:.0f} times a later one"
+            )
+    return flags

@@ -1,4 +1,8 @@
-"""How long effects take in the simulator."""
+"""How long effects take in the simulator: the protocol, and constants from the inventory.
+
+Measured times are in :mod:`vramlab.simulation.profile_times`, loads over a link of known bandwidth in
+:mod:`vramlab.simulation.link`, and what effects do to each other in :mod:`vramlab.simulation.machine`.
+"""
 
 from __future__ import annotations
 

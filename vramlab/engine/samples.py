@@ -1,0 +1,78 @@
+"""Measured times of effects, as the profiler takes them and the simulator draws from them: one Parquet file.
+
+============ ===========================================================================================
+column       meaning
+============ ===========================================================================================
+``model``    in the inventory
+``target``   ``gpu`` or ``cpu``
+``what``     ``load`` (as it is served, with the first run if that is the setting), ``cold load`` (the file
+             not in the system's cache), ``infer``, ``first infer`` (after a load without one), ``unload``
+``items``    along the batch axis
+``seconds``  it took
+``pause_s``  how long the model had not run before an ``infer``
+``beside``   what ran all the while on another thread: ``infer on gpu``, ``load on gpu``...; empty: nothing
+============ ===========================================================================================
+
+The file also keeps facts of the machine (``cpu_count``, device, versions), as ``DataFrame.attrs``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from vramlab.config.errors import InputError
+from vramlab.config.files import replacing
+
+
+class Sample(NamedTuple):
+    """One measurement; see the module's table."""
+
+    model: str
+    target: str
+    what: str
+    items: int
+    seconds: float
+    pause_s: float = 0.0
+    beside: str = ""
+
+
+def samples_frame(samples: Iterable[Sample], machine: Mapping[Hashable, Any]) -> pd.DataFrame:
+    """Measurements and the facts of their machine as one table."""
+    frame = pd.DataFrame(samples, columns=list(Sample._fields))
+    frame.attrs = dict(machine)
+    return frame
+
+
+def samples_path(inventory: Path | str) -> Path:
+    """Where the measurements of an inventory's file stand: beside it."""
+    return Path(inventory).with_suffix(".samples.parquet")
+
+
+def write_samples(frame: pd.DataFrame, path: Path | str) -> None:
+    """Write measurements, whole or not at all."""
+    with replacing(path) as temporary:
+        frame.to_parquet(temporary, index=False)
+
+
+def read_samples(path: Path | str) -> pd.DataFrame:
+    """Read measurements.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, lacks a column, or holds times that are none.
+    """
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise InputError(path, "", error, "a Parquet file that `vramlab profile` wrote") from error
+    missing = [name for name in Sample._fields if name not in frame]
+    if missing:
+        raise InputError(path, missing[0], "no such column", f"the columns {', '.join(Sample._fields)}")
+    if not (frame["seconds"] >= 0).all():
+        raise InputError(path, "seconds", "a time below 0, or none", "times in seconds")
+    return frame

@@ -1,0 +1,71 @@
+"""The service times of a simulation, chosen by name.
+
+============= ========================================================================================
+name          how long effects take
+============= ========================================================================================
+``spec``      constants of the inventory
+``link``      the same, but loads take a latency plus bytes over the bandwidth that the profile's loads
+              show; loads that run at once share it
+``median``    medians of the profile's samples, by batch size
+``sampled``   the samples themselves, drawn with a seed
+``contended`` drawn samples that depend on how long a model paused, on a machine that gets slower the more
+              runs at once (:mod:`vramlab.simulation.machine`)
+============= ========================================================================================
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from vramlab.config.errors import InputError
+from vramlab.config.schema import Inventory, VramConfig
+from vramlab.simulation.link import LinkTimes, fit_link
+from vramlab.simulation.machine import SharedMachine, measured_slowdowns
+from vramlab.simulation.profile_times import ProfileTimes
+from vramlab.simulation.service_times import ServiceTimes, SpecTimes
+
+Times = Literal["spec", "link", "median", "sampled", "contended"]
+
+
+def choose_times(
+    name: Times,
+    config: VramConfig,
+    inventory: Inventory,
+    profile: pd.DataFrame | None = None,
+    rng: np.random.Generator | None = None,
+) -> ServiceTimes:
+    """Service times by name.
+
+    Parameters
+    ----------
+    name : str
+        See the module's table.
+    config, inventory
+        Of the run.
+    profile : DataFrame, optional
+        Measurements; all but ``spec`` need them.
+    rng : Generator, optional
+        Draws the samples of ``sampled`` and ``contended``; without it both take medians.
+
+    Raises
+    ------
+    InputError
+        If there is no profile where one is needed.
+    """
+    if name == "spec":
+        return SpecTimes(config, inventory)
+    if profile is None:
+        expected = "measurements beside the inventory, as `vramlab profile` writes them"
+        raise InputError("--service-times", name, "no profile", expected)
+    if name == "link":
+        times = LinkTimes(config, inventory, fit_link(profile, inventory))
+        return SharedMachine(times, one_link=True)
+    if name == "median":
+        return ProfileTimes(profile, config, inventory)
+    times_drawn = ProfileTimes(profile, config, inventory, rng)
+    if name == "sampled":
+        return times_drawn
+    return SharedMachine(times_drawn, profile.attrs.get("cpu_count"), measured_slowdowns(profile))

@@ -1,0 +1,145 @@
+"""A machine that slows down when much runs on it at once.
+
+Effects under way share the machine: each has an amount of work (its time when alone) and progresses at a
+speed that depends on what else runs at the moment, so that its end moves whenever another effect begins or
+ends (processor sharing). Speed is a product of two things:
+
+- *Cores.* Every effect keeps one processor core busy; with more effects than cores they share them evenly.
+- *Neighbours.* One effect beside another may be slower although each has its core (memory bandwidth, a shared
+  link, one GPU for two streams). The profile measures it pair by pair; slow-downs by several neighbours
+  multiply.
+
+:class:`~vramlab.simulation.shared.SharedDriver` does the rescheduling; constant times need none of this and
+take the short way of :class:`~vramlab.simulation.driver.SimulatedDriver`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import pandas as pd
+
+from vramlab.engine.effects import Infer, Load, Target, describe_effect
+from vramlab.simulation.profile_times import ProfileTimes
+from vramlab.simulation.service_times import ServiceTimes
+
+Slowdowns = Mapping[tuple[str, str], float]
+"""By what factor the first slows down while the second runs beside it; what is absent does not."""
+
+_LOAD = "load on gpu"
+
+
+class Machine(ServiceTimes, Protocol):
+    """Service times with effects that change each other's speed."""
+
+    def begin(self, effect: Any, now_s: float) -> float:
+        """Work of an effect that begins now: the seconds that it would take alone."""
+
+    def end(self, effect: Any, now_s: float) -> None:
+        """An effect has ended."""
+
+    def speeds(self, running: Sequence[Any]) -> list[float]:
+        """Work that each running effect gets done per second."""
+
+
+class SharedMachine:
+    """Work from service times, speed by cores and neighbours.
+
+    Parameters
+    ----------
+    times : ServiceTimes
+        What effects take when alone. Of :class:`ProfileTimes`, runs know how long their model paused.
+    cores : int, optional
+        Processor cores that the effects share; None where they need none (all work is the device's).
+    slowdowns : mapping, optional
+        By pairs of kinds, as the journal calls them: ``("infer on gpu", "load on gpu"): 1.2``.
+    one_link : bool
+        Whether all GPU loads under way share the bandwidth of one link evenly.
+    """
+
+    def __init__(
+        self,
+        times: ServiceTimes,
+        cores: float | None = None,
+        slowdowns: Slowdowns | None = None,
+        one_link: bool = False,
+    ) -> None:
+        self._times = times
+        self._cores = cores
+        self._slowdowns = dict(slowdowns or {})
+        self._one_link = one_link
+        self._run_s = times.run_s if isinstance(times, ProfileTimes) else None
+        self._last_s: dict[tuple[str, Target], float] = {}  # when a session ran last
+        self._speeds: dict[tuple[str, ...], list[float]] = {}
+        self._kinds: dict[Any, str] = {}
+
+    def load_s(self, model: str, target: Target) -> float:
+        """Alone."""
+        return self._times.load_s(model, target)
+
+    def unload_s(self, model: str) -> float:
+        """Alone."""
+        return self._times.unload_s(model)
+
+    def infer_s(self, model: str, target: Target, items: int) -> float:
+        """Alone."""
+        return self._times.infer_s(model, target, items)
+
+    def begin(self, effect: Any, now_s: float) -> float:
+        """Work of an effect that begins now."""
+        kind = type(effect)
+        if kind is Infer:
+            if self._run_s is None:
+                return self._times.infer_s(effect.model, effect.target, effect.items)
+            last_s = self._last_s.get((effect.model, effect.target))
+            pause_s = None if last_s is None else now_s - last_s
+            return self._run_s(effect.model, effect.target, effect.items, pause_s)
+        if kind is Load:
+            return self._times.load_s(effect.model, effect.target)
+        return self._times.unload_s(effect.model)
+
+    def end(self, effect: Any, now_s: float) -> None:
+        """Remember when a session ran last; a load ends with its session having run, or about to."""
+        if type(effect) in (Infer, Load):
+            self._last_s[effect.model, effect.target] = now_s
+
+    def speeds(self, running: Sequence[Any]) -> list[float]:
+        """Work per second, by the kinds of what runs."""
+        kinds = tuple([self._kind(effect) for effect in running])
+        speeds = self._speeds.get(kinds)
+        if speeds is None:
+            speeds = self._speeds[kinds] = self._speeds_of(kinds)
+        return speeds
+
+    def _kind(self, effect: Any) -> str:
+        kind = self._kinds.get(effect)
+        if kind is None:
+            kind = self._kinds[effect] = describe_effect(effect)[0]
+        return kind
+
+    def _speeds_of(self, kinds: tuple[str, ...]) -> list[float]:
+        share = 1.0 if self._cores is None else min(1.0, self._cores / len(kinds))
+        speeds = []
+        for place, kind in enumerate(kinds):
+            slowdown = kinds.count(_LOAD) if self._one_link and kind == _LOAD else 1.0
+            for other, beside in enumerate(kinds):
+                if other != place:
+                    slowdown *= self._slowdowns.get((kind, beside), 1.0)
+            speeds.append(share / slowdown)
+        return speeds
+
+
+def measured_slowdowns(frame: pd.DataFrame) -> Slowdowns:
+    """What a profile says of neighbours: the median time beside them over the median time alone, at least 1.
+
+    Both medians are of the same model, items and pause.
+    """
+    alike = ["model", "target", "what", "items", "pause_s"]
+    medians_s = frame.groupby([*alike, "beside"]).seconds.median()
+    factors: dict[tuple[str, str], list[float]] = {}
+    for (model, target, what, items, pause_s, beside), seconds in medians_s.items():  # type: ignore[misc]
+        alone_s = medians_s.get((model, target, what, items, pause_s, ""))
+        if beside and alone_s:
+            factors.setdefault((f"{what} on {target}", str(beside)), []).append(seconds / alone_s)
+    return {pair: max(1.0, float(pd.Series(ratios).median())) for pair, ratios in factors.items()}

@@ -1,0 +1,136 @@
+"""Service times from a profile's measurements: their medians, or seeded draws.
+
+A run takes longer the longer its model has not run (caches and clocks cool down within some tens of
+milliseconds), so the profile has runs after pauses of several lengths; between them times are interpolated in
+a straight line, and beyond the longest they stay. The first run after a load counts as one after the longest
+pause. Between measured batch sizes, times are interpolated too; more items than the largest measured batch
+run in chunks, as a session does it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from vramlab.config.schema import Inventory, VramConfig
+from vramlab.engine.effects import Target
+from vramlab.simulation.service_times import SpecTimes
+
+Samples = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Sorted samples at points along one axis (items, or seconds of pause)."""
+
+    points: list[float]
+    samples: list[Samples]
+
+    def at(self, point: float, quantile: float) -> float:
+        """The quantile of the samples there, interpolated between the two points around it; in seconds."""
+        points = self.points
+        right = bisect_right(points, point)
+        if right == 0:
+            return _quantile(self.samples[0], quantile)
+        if right == len(points):
+            return _quantile(self.samples[-1], quantile)
+        low, high = points[right - 1], points[right]
+        share = (point - low) / (high - low)
+        before, after = self.samples[right - 1], self.samples[right]
+        return (1 - share) * _quantile(before, quantile) + share * _quantile(after, quantile)
+
+
+def _quantile(samples: Samples, quantile: float) -> float:
+    """Of sorted samples: 0.5 is their median, and uniform quantiles draw each of them equally often."""
+    if quantile == 0.5:
+        middle = len(samples) // 2
+        return float(samples[middle] if len(samples) % 2 else (samples[middle - 1] + samples[middle]) / 2)
+    return float(samples[int(quantile * len(samples))])
+
+
+def _curve(rows: pd.DataFrame, axis: str) -> Curve:
+    groups = {float(point): np.sort(group.to_numpy()) for point, group in rows.groupby(axis).seconds}
+    return Curve(list(groups), list(groups.values()))
+
+
+class ProfileTimes:
+    """Times from measurements; what was not measured is as the inventory says.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As :func:`vramlab.engine.samples.read_samples` gives it.
+    config, inventory
+        For what the profile lacks.
+    rng : Generator, optional
+        Draws samples; without it every time is a median.
+    """
+
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        config: VramConfig,
+        inventory: Inventory,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self._rng = rng
+        self._drawn: list[float] = []
+        self._spec = SpecTimes(config, inventory)
+        self._by_pause: dict[tuple[str, Target], Curve] = {}
+        self._by_items: dict[tuple[str, Target], Curve] = {}
+        self._loads: dict[tuple[str, Target], Samples] = {}
+        self._unloads: dict[str, Samples] = {}
+        alone = frame[frame.beside == ""]
+        for (model, target, what), rows in alone.groupby(["model", "target", "what"]):
+            key = (str(model), Target(target))
+            if what == "load":
+                self._loads[key] = np.sort(rows.seconds.to_numpy())
+            elif what == "unload" and key[1] is Target.GPU:
+                self._unloads[key[0]] = np.sort(rows.seconds.to_numpy())
+            elif what == "infer":
+                single = rows[rows["items"] == rows["items"].min()]
+                self._by_pause[key] = _curve(single, "pause_s")
+                longest = rows.groupby("items").pause_s.transform("max")
+                self._by_items[key] = _curve(rows[rows.pause_s == longest], "items")
+
+    def _next(self) -> float:
+        """A quantile: the median's, or the next draw."""
+        if self._rng is None:
+            return 0.5
+        if not self._drawn:
+            self._drawn = self._rng.random(4096).tolist()
+        return self._drawn.pop()
+
+    def load_s(self, model: str, target: Target) -> float:
+        """A measured load, with the first run if that was the setting."""
+        samples = self._loads.get((model, target))
+        return self._spec.load_s(model, target) if samples is None else _quantile(samples, self._next())
+
+    def unload_s(self, model: str) -> float:
+        """A measured unload."""
+        samples = self._unloads.get(model)
+        return self._spec.unload_s(model) if samples is None else _quantile(samples, self._next())
+
+    def infer_s(self, model: str, target: Target, items: int) -> float:
+        """A measured run after the longest pause."""
+        return self.run_s(model, target, items, None)
+
+    def run_s(self, model: str, target: Target, items: int, pause_s: float | None) -> float:
+        """A measured run, `pause_s` after the last one of this session; None if it is the first."""
+        by_items = self._by_items.get((model, target))
+        if by_items is None:
+            return self._spec.infer_s(model, target, items)
+        by_pause, quantile = self._by_pause[model, target], self._next()
+        most = by_items.points[-1]
+        whole, rest = divmod(items, most)
+        time_s = whole * by_items.at(most, quantile) if whole else 0.0
+        if rest:
+            time_s += by_items.at(rest, quantile)
+        if pause_s is None or pause_s >= by_pause.points[-1]:
+            return time_s
+        saved_s = by_pause.at(by_pause.points[-1], quantile) - by_pause.at(pause_s, quantile)
+        return max(time_s - saved_s, by_pause.at(pause_s, quantile))

@@ -1,0 +1,98 @@
+"""The simulated driver for a machine that its effects share: their ends move when others begin or end.
+
+Only one end is ever in SimPy's heap: that of the effect which is done first as things stand. Whenever an
+effect begins or ends, the work done so far is taken off everybody's and the first end is found anew; an end
+that was planned before counts for nothing. Few effects run at once (the engine's queues see to that), so
+this is a short list.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vramlab.engine.effects import Infer, Load, Unload
+from vramlab.engine.journal import Journal
+from vramlab.engine.serving import Engine
+from vramlab.simulation.driver import SimulatedDriver
+from vramlab.simulation.machine import Machine
+
+_WORK = (Infer, Load, Unload)
+
+
+class _End:
+    """A planned end in SimPy's heap; it no longer matters once another one has been planned."""
+
+    __slots__ = ("callbacks", "matters")
+
+    def __init__(self, callbacks: tuple[Any, ...]) -> None:
+        self.callbacks = callbacks
+        self.matters = True
+
+
+class SharedDriver(SimulatedDriver):
+    """Runs the engine on simulated time, on a machine that gets slower the more runs at once.
+
+    Parameters
+    ----------
+    engine : Engine
+        Whose stories are run.
+    machine : Machine
+        How much work effects are, and how fast it gets done.
+    journal : Journal, optional
+        Where effects are written down.
+    """
+
+    def __init__(self, engine: Engine, machine: Machine, journal: Journal | None = None) -> None:
+        super().__init__(engine, machine, journal)
+        self._machine = machine
+        self._running: list[Any] = []  # tasks
+        self._left_s: list[float] = []  # work that each still has
+        self._speeds: list[float] = []
+        self._reckoned_s = 0.0  # when the work left was true
+        self._planned: _End | None = None
+        self._first = 0  # place of the task that is done first
+        self._on_end = (self._end,)
+
+    def perform(self, task: Any, effect: Any) -> None:
+        """Begin the work of `effect`."""
+        if self._starting or type(effect) not in _WORK:
+            super().perform(task, effect)
+            return
+        self._reckon(self.now_s)
+        self._running.append(task)
+        self._left_s.append(self._machine.begin(effect, self.now_s))
+        self._plan()
+
+    def _reckon(self, now_s: float) -> None:
+        """Take what has been done since the last time off the work that is left."""
+        elapsed_s = now_s - self._reckoned_s
+        self._reckoned_s = now_s
+        if elapsed_s > 0:
+            pairs = zip(self._left_s, self._speeds, strict=True)
+            self._left_s = [max(0.0, left_s - speed * elapsed_s) for left_s, speed in pairs]
+
+    def _plan(self) -> None:
+        """Find the effect that is done first as things stand."""
+        if self._planned is not None:
+            self._planned.matters = False
+            self._planned = None
+        if not self._running:
+            self._speeds = []
+            return
+        self._speeds = self._machine.speeds([task.effect for task in self._running])
+        waits_s = [left_s / speed for left_s, speed in zip(self._left_s, self._speeds, strict=True)]
+        wait_s = min(waits_s)
+        self._first = waits_s.index(wait_s)
+        self._planned = end = _End(self._on_end)
+        self.env.schedule_at(end, self._reckoned_s + wait_s)
+
+    def _end(self, end: _End) -> None:
+        if not end.matters:
+            return
+        now_s = self.env.now
+        self._reckon(now_s)
+        task = self._running.pop(self._first)
+        del self._left_s[self._first]
+        self._machine.end(task.effect, now_s)
+        self._plan()
+        self.resume(task, now_s, None)
