@@ -25,19 +25,23 @@ class Ewma:
         Time in which a request loses half of its weight; infinite for a rate over all the past.
     start_s : float, optional
         Since when requests are shown; without it, since the first.
-    prior_requests, prior_s : float
+    prior_requests : float
         See :func:`gamma_poisson`. The prior does not fade.
+    prior_s : float, optional
+        The same; without it, a tenth of the half-life and at most an hour, so that it takes no more than 7%
+        from the rate of a steady stream.
     """
 
     def __init__(
         self,
         models: Iterable[str] = (),
         *,
-        half_life_s: float = 1800.0,
+        half_life_s: float = 900.0,
         start_s: float | None = None,
         prior_requests: float = PRIOR_REQUESTS,
-        prior_s: float = PRIOR_S,
+        prior_s: float | None = None,
     ) -> None:
+        prior_s = min(PRIOR_S, 0.1 * half_life_s) if prior_s is None else prior_s
         require_positive("ewma", half_life_s=half_life_s, prior_requests=prior_requests, prior_s=prior_s)
         self._decay = math.log(2.0) / half_life_s
         self._start_s = start_s

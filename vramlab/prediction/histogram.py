@@ -142,8 +142,8 @@ class Histogram:
         """Pre-warm and keep-alive windows of `model`.
 
         From the histogram: the 5th percentile, rounded down to a bin and 10% less, to the 99th, rounded up
-        and 10% more. Where most idle times are beyond the histogram: from 15% before the smoothed idle time to
-        15% after it. Where the histogram is flat or empty: no pre-warming, kept for the range of the
+        and 10% more. Where most idle times are beyond the histogram: from 15% before the smoothed idle time
+        to 15% after it. Where the histogram is flat or empty: no pre-warming, kept for the range of the
         histogram.
         """
         idle = self._idle.get(model)
