@@ -4,10 +4,14 @@ Counts are of requests; ``hit_rate`` and ``cold_start_rate`` are over the reques
 (all but those answered from the result cache). Latencies are of answered requests, from arrival to answer,
 in seconds. Memory is what models held, averaged over the time from the first arrival to the last answer.
 What is always loaded was there before the first request: its loads count nowhere.
+
+``lost`` says why requests were refused or failed and why loads failed, by cause; ``faults`` what a fault plan
+did, where there was one.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -44,7 +48,7 @@ def metrics(records: Records, config: VramConfig, inventory: Inventory) -> dict[
     Returns
     -------
     dict
-        Flat, but for ``zones`` and ``models``: the same per zone and per model.
+        Flat, but for ``zones`` and ``models``, the same per zone and per model, ``lost`` and ``faults``.
     """
     costs_s = {name: spec.load_s for name, spec in inventory.items()}
     loads = [load for load in records.loads if load.reason != "start"]
@@ -68,7 +72,22 @@ def metrics(records: Records, config: VramConfig, inventory: Inventory) -> dict[
         | _movements(loads_of.get(name, []), evictions_of.get(name, []), costs_s)
         for name, rows in _rows_by_model(records).items()
     }
+    result["lost"] = _lost(records)
+    result["faults"] = dict(records.faults)
     return result
+
+
+def _lost(records: Records) -> dict[str, dict[str, int]]:
+    """Number of losses by kind and cause, most frequent first; a cause is what stands before a colon."""
+    causes = {
+        "refused": [loss.why for loss in records.lost if loss.outcome is Outcome.REFUSED],
+        "failed": [loss.why for loss in records.lost if loss.outcome is Outcome.FAILED],
+        "failed_loads": [load.error for load in records.loads if load.error],
+    }
+    return {
+        kind: dict(Counter(why.partition(":")[0] for why in whys).most_common())
+        for kind, whys in causes.items()
+    }
 
 
 def _by_model(rows: list[_Row]) -> dict[str, list[_Row]]:

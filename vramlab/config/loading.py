@@ -1,7 +1,8 @@
 """Reading and writing the YAML files: configuration, inventory and scenarios.
 
 A *scenario* is a configuration file that also says what it belongs to: an optional top-level ``scenario``
-section may name a base configuration that it extends, an inventory and a trace (paths beside the file).
+section may name a base configuration that it extends, an inventory and a trace (paths beside the file), and a
+top-level ``faults`` section what goes wrong in a simulated run (:mod:`vramlab.config.faults`).
 What it does not name it takes from its base, section by section and key by key.
 Every error is one :class:`~vramlab.config.errors.InputError` with file, key, found and expected.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vramlab.config.errors import InputError, nearest
+from vramlab.config.faults import FaultPlan
 from vramlab.config.files import replacing
 from vramlab.config.schema import Inventory, ModelSpec, Priority, VramConfig, zone_of
 from vramlab.config.units import bytes_to_mib, mib_to_bytes
@@ -39,13 +41,14 @@ class ScenarioHeader(BaseModel):
 
 @dataclass(frozen=True)
 class Scenario:
-    """A configuration and, where the file names them, the inventory and the trace that belong to it."""
+    """A configuration and, where the file names them, inventory, trace and faults that belong to it."""
 
     config: VramConfig
     title: str
     models_path: Path | None
     trace_path: Path | None
     source: str
+    faults: FaultPlan = field(default_factory=FaultPlan)
 
 
 class _Loader(yaml.SafeLoader):
@@ -103,7 +106,7 @@ def load_scenario(path: Path | str, overrides: Iterable[str] = ()) -> Scenario:
     Parameters
     ----------
     path : Path or str
-        YAML file with ``vram_management`` and, optionally, ``scenario``.
+        YAML file with ``vram_management`` and, optionally, ``scenario`` and ``faults``.
     overrides : iterable of str
         ``dotted.key=value`` below ``vram_management``; values are YAML.
 
@@ -124,6 +127,7 @@ def load_scenario(path: Path | str, overrides: Iterable[str] = ()) -> Scenario:
         models_path=beside / header.models if header.models else None,
         trace_path=beside / header.trace if header.trace else None,
         source=str(path),
+        faults=validated(FaultPlan, data.get("faults") or {}, str(path), "faults"),
     )
 
 
@@ -331,11 +335,13 @@ def _dotted_keys(data: dict[str, Any], prefix: str = "") -> list[str]:
 
 def _merged_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     data = read_yaml(path)
-    _check_top_keys(path, data, {"vram_management", "scenario"})
+    _check_top_keys(path, data, {"vram_management", "scenario", "faults"})
     if not isinstance(data.get("scenario", {}), dict):
         raise InputError(path, "scenario", _describe(data["scenario"]), "a mapping")
     if data.get("vram_management") is not None and not isinstance(data["vram_management"], dict):
         raise InputError(path, "vram_management", _describe(data["vram_management"]), "a mapping")
+    if data.get("faults") is not None and not isinstance(data["faults"], dict):
+        raise InputError(path, "faults", _describe(data["faults"]), "a mapping")
     base_name = data.get("scenario", {}).get("extends")
     if base_name is None:
         return data
@@ -351,7 +357,8 @@ def _merged_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     files = {"models": base_header.models, "trace": base_header.trace}
     inherited = {key: str(base_path.parent / name) for key, name in files.items() if name}
     section = _deep_merge(base_section, data.get("vram_management") or {})
-    return {"vram_management": section, "scenario": {**inherited, **data["scenario"]}}
+    faults = {**(base.get("faults") or {}), **(data.get("faults") or {})}
+    return {"vram_management": section, "scenario": {**inherited, **data["scenario"]}, "faults": faults}
 
 
 def _deep_merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:

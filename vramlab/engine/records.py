@@ -50,6 +50,14 @@ class EvictionRecord(NamedTuple):
     reason: str = "eviction"  # or what the monitor, the defragmenter or the user wanted
 
 
+class LossRecord(NamedTuple):
+    """One request that was not answered: refused, or failed."""
+
+    number: int
+    outcome: Outcome
+    why: str
+
+
 class UsageRecord(NamedTuple):
     """Bytes held from `time_s` on, per zone in the order of the configuration."""
 
@@ -73,8 +81,10 @@ class Records:
         Values of :class:`Outcome`.
     zone_names : list of str
         Zones in the order of the configuration.
-    loads, evictions, usage : list
+    loads, evictions, usage, lost : list
         In the order of time.
+    faults : dict of str to float
+        What a fault plan did, where there was one.
     """
 
     model_names: list[str]
@@ -86,6 +96,8 @@ class Records:
     loads: list[LoadRecord] = field(default_factory=list)
     evictions: list[EvictionRecord] = field(default_factory=list)
     usage: list[UsageRecord] = field(default_factory=list)
+    lost: list[LossRecord] = field(default_factory=list)
+    faults: dict[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.outcomes)
@@ -112,6 +124,8 @@ class Recorder:
         self.loads: list[LoadRecord] = []
         self.evictions: list[EvictionRecord] = []
         self.usage: list[tuple[float, tuple[int, ...]]] = []
+        self.lost: list[LossRecord] = []
+        self.faults: dict[str, float] = {}
         self.outcomes = bytearray()
         self.finish_s = array("d")
         self._codes: dict[str, int] = {}
@@ -154,4 +168,6 @@ class Recorder:
             loads=self.loads,
             evictions=self.evictions,
             usage=[UsageRecord(*row) for row in self.usage],
+            lost=self.lost,
+            faults=self.faults,
         )

@@ -31,7 +31,7 @@ from vramlab.engine.effects import (
 )
 from vramlab.engine.gates import Gate, Ready, Slots
 from vramlab.engine.journal import Journal
-from vramlab.engine.records import EvictionRecord, LoadRecord, Outcome, Recorder
+from vramlab.engine.records import EvictionRecord, LoadRecord, LossRecord, Outcome, Recorder
 from vramlab.engine.waiting import Line
 
 GPU, CPU = Target.GPU, Target.CPU
@@ -475,6 +475,8 @@ class Engine:
         recorder = self.recorder
         recorder.outcomes[number] = outcome
         recorder.finish_s[number] = now_s
+        if why and (outcome is Outcome.REFUSED or outcome is Outcome.FAILED):
+            recorder.lost.append(LossRecord(number, outcome, why))
         if self.journal is not None:
             duration_s = now_s - recorder.arrival_s[number]
             self.journal.write(now_s, "done", number, None, outcome.name, None, None, duration_s, why or None)

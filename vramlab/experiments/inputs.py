@@ -7,9 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from vramlab.config.errors import InputError
+from vramlab.config.faults import FaultPlan
 from vramlab.config.loading import check_fit, load_inventory, load_scenario, with_overrides
 from vramlab.config.schema import Inventory, ModelSpec, Priority, VramConfig
 from vramlab.config.units import MIB
+from vramlab.engine.samples import samples_path
 from vramlab.traces.files import read_trace
 from vramlab.traces.trace import Trace
 
@@ -58,6 +60,26 @@ def resolve_settings(
         inventory, models_source = load_inventory(path), str(path)
     check_fit(settings, inventory, source, models_source)
     return settings, inventory
+
+
+def resolve_faults(
+    config: VramConfig | Path | str | None = None, faults: FaultPlan | None = None
+) -> FaultPlan:
+    """What goes wrong: as given, else as the scenario file says."""
+    if faults is not None or not isinstance(config, str | Path):
+        return faults or FaultPlan()
+    return load_scenario(config).faults
+
+
+def profile_beside(
+    config: VramConfig | Path | str | None = None, models: Inventory | Path | str | None = None
+) -> Path | None:
+    """The measurements that stand beside the inventory's file (:func:`resolve_settings`), if they do."""
+    if isinstance(models, dict):
+        return None
+    path = models or (load_scenario(config).models_path if isinstance(config, str | Path) else None)
+    path = samples_path(path or DEFAULT_INVENTORY)
+    return path if path.exists() else None
 
 
 def inventory_of_files(files: Sequence[Path]) -> Inventory:

@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from vramlab import __version__
 from vramlab.analysis.metrics import metrics
+from vramlab.config.faults import FaultPlan, check_faults
 from vramlab.config.loading import fingerprint
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.journal import Journal
 from vramlab.engine.records import Records
-from vramlab.experiments.inputs import resolve_settings, resolve_trace
+from vramlab.engine.samples import read_samples
+from vramlab.experiments.inputs import profile_beside, resolve_faults, resolve_settings, resolve_trace
+from vramlab.simulation.choosing import Times, choose_times
 from vramlab.simulation.decide import decide
 from vramlab.simulation.driver import simulate
 from vramlab.traces.trace import Trace
@@ -58,6 +62,9 @@ def replay(
     seed: int = 0,
     journal: bool = False,
     overrides: Sequence[str] = (),
+    service_times: Times = "spec",
+    profile: pd.DataFrame | Path | str | None = None,
+    faults: FaultPlan | None = None,
 ) -> Replay:
     """Replay a trace under one configuration.
 
@@ -75,6 +82,12 @@ def replay(
         Of whatever is random in the run.
     journal : bool
         Keep the journal (``simulate`` only).
+    service_times : str
+        How long effects take (``simulate`` only): see :mod:`vramlab.simulation.choosing`.
+    profile : DataFrame, Path or str, optional
+        Measurements for the service times. By default those beside the inventory's file.
+    faults : FaultPlan, optional
+        What goes wrong (``simulate`` only). By default what the scenario file says.
 
     Raises
     ------
@@ -82,11 +95,19 @@ def replay(
         For bad input, with file, key, what was found and what was expected.
     """
     trace = resolve_trace(trace)
+    if profile is None and service_times != "spec":
+        profile = profile_beside(config, models)
+    if isinstance(profile, Path | str):
+        profile = read_samples(profile)
+    plan = resolve_faults(config, faults) if mode == "simulate" else FaultPlan()
     config, inventory = resolve_settings(config, models, overrides)
+    check_faults(plan, inventory, "scenario")
     book = Journal() if journal else None
     begin = time.perf_counter()
     if mode == "simulate":
-        records = simulate(trace, config, inventory, journal=book)
+        times = choose_times(service_times, config, inventory, profile, np.random.default_rng(seed))
+        # what goes wrong is drawn apart from the times: a plan changes no draw of theirs
+        records = simulate(trace, config, inventory, times, book, plan, np.random.default_rng([seed, 1]))
     else:
         records = decide(trace, config, inventory)
     wall_s = time.perf_counter() - begin
@@ -95,11 +116,13 @@ def replay(
         "mode": mode,
         "backend": "simulated" if mode == "simulate" else "decide",
         "policy": config.scoring.policy,
+        "service_times": service_times if mode == "simulate" else None,
         "seed": seed,
         "wall_s": wall_s,
         "requests_per_s": len(trace) / wall_s,
         "config_sha256": fingerprint(config),
         "models_sha256": fingerprint(inventory),
+        "faults_sha256": fingerprint(plan) if plan else None,
         "trace_sha256": trace.sha256,
         "version": __version__,
     }

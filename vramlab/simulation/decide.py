@@ -22,7 +22,7 @@ import numpy.typing as npt
 from vramlab.allocator import Allocator, Decision, Kind, make_allocator
 from vramlab.allocator.models import Model
 from vramlab.config.schema import Inventory, Priority, VramConfig
-from vramlab.engine.records import EvictionRecord, LoadRecord, Outcome, Records, UsageRecord
+from vramlab.engine.records import EvictionRecord, LoadRecord, LossRecord, Outcome, Records, UsageRecord
 from vramlab.traces.trace import Trace, check_models
 
 _OUTCOMES = {
@@ -116,6 +116,8 @@ class _DecidedRecords(Records):
         self.outcomes = np.full(len(trace), Outcome.HIT, dtype=np.uint8)
         self.finish_s = trace.times_s
         self.zone_names = list(allocator.zones)
+        self.lost = []
+        self.faults = {}
         self._log = log
         self._names = names
         self._sizes = [allocator.models[name].bytes for name in names]
@@ -290,6 +292,8 @@ class _Run:
             self._settle(number, model, decision, now_s)
         elif kind is Kind.BYPASS:
             self.log.bypassed.append(number)
+        elif kind is Kind.REFUSE:
+            self.records.lost.append(LossRecord(number, Outcome.REFUSED, decision.reason))
 
     def _settle(self, number: int, model: Model, decision: Decision, now_s: float) -> None:
         resident, code, log = self.resident, self.code, self.log

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any
 
+import numpy as np
 import simpy
 
+from vramlab.config.faults import FaultPlan
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.effects import Infer, Load, MemoryReading, ReadMemory, Sleep, Story, Unload
 from vramlab.engine.gates import Gate
@@ -195,6 +197,8 @@ def simulate(
     inventory: Inventory,
     times: ServiceTimes | None = None,
     journal: Journal | None = None,
+    faults: FaultPlan | None = None,
+    rng: np.random.Generator | None = None,
 ) -> Records:
     """Replay a trace through the engine on simulated time.
 
@@ -207,9 +211,14 @@ def simulate(
     inventory : dict of str to ModelSpec
         Models; every model of the trace must be in it.
     times : ServiceTimes, optional
-        How long effects take; those of the inventory by default.
+        How long effects take; those of the inventory by default. With a
+        :class:`~vramlab.simulation.machine.Machine` effects change each other's speed.
     journal : Journal, optional
         Filled with everything that happens.
+    faults : FaultPlan, optional
+        What goes wrong (:mod:`vramlab.simulation.faults`).
+    rng : Generator, optional
+        Decides what goes wrong with a probability; needed only for that.
 
     Returns
     -------
@@ -225,6 +234,15 @@ def simulate(
     recorder = Recorder(list(config.zones))
     recorder.expect(trace.model_names, trace.model_codes, trace.times_s)
     engine = Engine(config, inventory, recorder, journal)
-    driver = SimulatedDriver(engine, times or SpecTimes(config, inventory), journal)
+    driver_type = SimulatedDriver
+    if hasattr(times, "speeds"):
+        from vramlab.simulation.shared import SharedDriver  # which builds on this module
+
+        driver_type = SharedDriver
+    if faults:
+        from vramlab.simulation.faults import faulty
+
+        driver_type = faulty(driver_type, faults, rng or np.random.default_rng(0))
+    driver = driver_type(engine, times or SpecTimes(config, inventory), journal)
     driver.run(trace)
     return recorder.records()
