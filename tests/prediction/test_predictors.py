@@ -20,7 +20,9 @@ ALMOST_NOTHING = 1e-12
 def test_gamma_poisson_by_hand():
     # (10 + 10) / (10 + 10 + 10) = 2/3, to the power of 1 + 1
     assert gamma_poisson(1, 10, 10, prior_requests=1, prior_s=10) == pytest.approx(5 / 9)
-    assert gamma_poisson(1e6, 1e6, 2, prior_requests=1, prior_s=1) == pytest.approx(1 - math.exp(-2), abs=1e-5)
+    assert gamma_poisson(1e6, 1e6, 2, prior_requests=1, prior_s=1) == pytest.approx(
+        1 - math.exp(-2), abs=1e-5
+    )
 
 
 class TestEwma:
@@ -117,7 +119,9 @@ class TestHistogram:
 class TestProfile:
     def test_by_hand(self):
         # asked for at 09:05 from Monday to Sunday; now it is Monday, 09:00
-        predictor = shown(Profile(start_s=0, prior_weight=2), [d * DAY + 9 * HOUR + 300 for d in range(7)], ["A"] * 7)
+        predictor = shown(
+            Profile(start_s=0, prior_weight=2), [d * DAY + 9 * HOUR + 300 for d in range(7)], ["A"] * 7
+        )
         in_all = (7 + 0.2) / (7 * 24 + 9 + 24)
         by_day = (7 + 2 * in_all) / (7 + 2)
         by_week = (1 + 2 * by_day) / (1 + 2)
@@ -161,7 +165,7 @@ class TestSuccessor:
         return shown(Successor(start_s=0), [*times, 10_000], [*models, "A"])
 
     def test_by_hand(self, predictor):
-        # B was visited once (then it was never idle for 1800 s): its rate, in a bin of 2 s, counts for 4 trials
+        # B has one visit, as it was never idle for 1800 s; that rate, in a bin of 2 s, counts for 4 trials
         rate = (1 + 0.1) / (10_002 + 3600)
         share = (10 + 4 * (1 - math.exp(-2 * rate))) / (10 + 4)
         assert predictor.probability("B", 10_002, 2) == pytest.approx(share)
@@ -171,7 +175,9 @@ class TestSuccessor:
         assert predictor.probability("B", 10_003, 1) == pytest.approx(1 - math.sqrt(1 - share))
 
     def test_a_pipeline_is_foreseen(self):
-        pipeline = [(t + lag, m) for t in range(500, 200_000, 1700) for lag, m in ((0, "A"), (5, "B"), (9, "C"))]
+        pipeline = [
+            (t + lag, m) for t in range(500, 200_000, 1700) for lag, m in ((0, "A"), (5, "B"), (9, "C"))
+        ]
         noise = poisson(1 / 300, 200_000, seed=3, model="N")
         times, models = merged(([t for t, _ in pipeline], [m for _, m in pipeline]), noise)
         predictor = shown(Successor(start_s=0), times, models)
