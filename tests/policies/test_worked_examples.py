@@ -143,10 +143,11 @@ def test_decayed_forgets():
 
 
 def test_decayed_counts_uses_that_were_not_admitted():
-    cache = Cache("decayed", 2, half_life_s=1.0)
+    weights = {"frequency": 1.0, "recency": 0.0, "size": 0.0, "cost": 0.0, "priority": 0.0}
+    cache = Cache("decayed", 2, half_life_s=1.0, weights=weights)
     model = cache.allocator.models["Z"]
     model.uses_total, model.last_used_s = 3, 5.0
-    assert cache.policy.frequency(model) == 3.0
+    assert cache.policy.score(model, 5.0) == 3.0
 
 
 def test_hit_density_of_counts():

@@ -510,7 +510,8 @@ class Allocator:
         zone.committed = zone.held = zone.held + model.bytes
         device.committed = device.held = device.held + model.bytes
         zone.policy.admitted(model, now_s)
-        return Decision(Kind.LOAD, model.name, zone.name, tuple([victim.name for victim in victims]))
+        names = tuple([victim.name for victim in victims])
+        return _decision((Kind.LOAD, model.name, zone.name, names, ""))
 
     def _begin_eviction(self, model: Model, evicted: bool) -> None:
         if model.state is not State.RESIDENT:

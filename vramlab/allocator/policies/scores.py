@@ -26,6 +26,8 @@ Column = npt.NDArray[np.float64]
 # So many victims are found one after the other; beyond that one sort is cheaper.
 _ONE_BY_ONE = 8
 
+_INFINITE = float("inf")
+
 # The count of a model that was preloaded and never used: not 0, which has no negative power.
 _LEAST_COUNT = 1e-6
 
@@ -110,18 +112,19 @@ class Table:
     def ascending(self, scores: Column) -> Iterator[Model]:
         """Models by `scores` (one per row), ties in the order of the rows."""
         models = self._models
+        count = len(models)
         scores = scores + self.empty
         taken: set[Model] = set()
         for _ in range(min(_ONE_BY_ONE, len(self.row))):
             row = int(scores.argmin())
-            model = models[row] if row < len(models) else None
-            if model is None or not scores[row] < np.inf:
+            model = models[row] if row < count else None
+            if model is None or not scores.item(row) < _INFINITE:
                 break  # only infinite scores are left, or one that is no number: the sort knows what to do
             yield model
             taken.add(model)
-            scores[row] = np.inf
+            scores[row] = _INFINITE
         if len(taken) < len(self.row):
-            for row in np.argsort(scores[: len(models)], kind="stable").tolist():
+            for row in np.argsort(scores[:count], kind="stable").tolist():
                 model = models[row]
                 if model is not None and model not in taken:
                     yield model
@@ -194,19 +197,19 @@ class LogLinearScore(TableScore):
     def __init__(self, exponents: Exponents) -> None:
         super().__init__()
         self._exponents = exponents
+        self._frequency = exponents.frequency
         self._constants: dict[Model, float] = {}
 
     def value(self, model: Model) -> float:
-        """Priority, size, load cost and frequency."""
+        """Priority, size, load cost, and the uses: all ever, plus one (``calculate_eviction_score``)."""
+        return self._weighted(model, model.uses_total + 1.0)
+
+    def _weighted(self, model: Model, uses: float) -> float:
         constant = self._constants.get(model)
         if constant is None:
             constant = self._constants[model] = constant_factor(model, self._exponents)
-        frequency: float = self.frequency(model) ** self._exponents.frequency
-        return constant * frequency
-
-    def frequency(self, model: Model) -> float:
-        """All uses ever, plus one (specification, ``calculate_eviction_score``)."""
-        return model.uses_total + 1.0
+        weighted: float = constant * uses**self._frequency
+        return weighted
 
     def scores(self, value: Numbers, age_s: Numbers) -> Numbers:
         """Value by age."""
@@ -247,9 +250,9 @@ class DecayedScore(LogLinearScore):
         self._counts[model] = self._count(model)
         self._stale[model] = None
 
-    def frequency(self, model: Model) -> float:
-        """Decayed count of uses at the last one."""
-        return max(self._count(model)[0], _LEAST_COUNT)
+    def value(self, model: Model) -> float:
+        """Priority, size, load cost, and the decayed count of uses at the last one."""
+        return self._weighted(model, max(self._count(model)[0], _LEAST_COUNT))
 
     def scores(self, value: Numbers, age_s: Numbers) -> Numbers:
         """Value by age, with the decay since the last use."""
