@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import chain
-from typing import NamedTuple
+from typing import Literal, NamedTuple, overload
 
 from vramlab.allocator.allocator import Allocator, Decision
 from vramlab.allocator.eviction import Requester, Shortage, candidates, giving_zones
@@ -247,6 +247,12 @@ class ContiguousAllocator(PlacedAllocator):
         return met
 
 
+@overload
+def make_allocator(
+    config: VramConfig, inventory: Inventory, mapped: Literal[True] = True
+) -> PlacedAllocator: ...
+@overload
+def make_allocator(config: VramConfig, inventory: Inventory, mapped: Literal[False]) -> Allocator: ...
 def make_allocator(config: VramConfig, inventory: Inventory, mapped: bool = True) -> Allocator:
     """The allocator for the placement that the configuration asks for.
 

@@ -10,6 +10,7 @@ The device is read every ``monitoring_interval`` seconds, and then, in the order
    is always loaded stays, and so does what is inside its minimum retention.
 3. Less than ``pressure_available_mb`` available, or more promised than the budget has: models leave by score,
    the lowest first, until that much is available. The memory is read anew before, if step 2 did something.
+4. Zones that are too broken up are defragmented (:mod:`vramlab.engine.defragmentation`).
 
 Critical models and models that are in use or being loaded stay. Where loads that wait for their bytes keep
 the device over its budget, and nothing could be done for ``release_timeout_ms``, the newest are given up.
@@ -30,6 +31,7 @@ from typing import TYPE_CHECKING
 from vramlab.allocator import State
 from vramlab.allocator.relief import may_be_unused, unused_models, unused_since
 from vramlab.config.units import bytes_to_mib, mib_to_bytes, ms_to_s
+from vramlab.engine import defragmentation
 from vramlab.engine.effects import EffectFailed, MemoryReading, ReadMemory, Story, Wait
 
 if TYPE_CHECKING:
@@ -58,6 +60,10 @@ class Monitor:
         self._pressure_bytes = mib_to_bytes(config.optimization.pressure_available_mb)
         self._buffer_bytes = config.overhead_bytes - config.overhead.taken_bytes
         self._release_timeout_s = ms_to_s(config.serving.release_timeout_ms)
+        self._defragmentation_threshold = config.optimization.defragmentation_threshold
+        self._defragments = config.optimization.defragmentation == "always" or (
+            config.optimization.defragmentation == "auto" and config.placement == "contiguous"
+        )
         self._short_since_s = math.inf  # since when more is promised than the device has
 
     def story(self, now_s: float) -> Story:
@@ -75,6 +81,7 @@ class Monitor:
         try:
             now_s, reading = yield from self._read(max(0.0, after_s))
             acted = relieved = False
+            moved = 0
             if reading.utilisation > self._threshold:
                 now_s, acted = yield from self._unload_unused(now_s, reading)
                 if acted:
@@ -83,10 +90,12 @@ class Monitor:
             if short > 0:
                 now_s, relieved = yield from self._relieve(now_s, reading, short)
             self._give_up(now_s)
+            if self._defragments:
+                now_s, moved = yield from defragmentation.defragment(self._engine, now_s)
         except EffectFailed as failure:
             self._engine.note_action(failure.now_s, "monitoring failed", why=str(failure))
             return failure.now_s, failure.now_s
-        quiet = reading.steady and not acted and not relieved
+        quiet = reading.steady and not acted and not relieved and not moved
         return now_s, self._next_s(now_s, reading, short) if quiet else now_s
 
     # -- what it sees ------------------------------------------------------------------------------------
@@ -119,12 +128,22 @@ class Monitor:
     def _next_s(self, now_s: float, reading: MemoryReading, short: int) -> float:
         """When something could be done that cannot be done now, if no memory is taken before."""
         there = [model for model in self._allocator.models.values() if model.state is not State.ABSENT]
-        if short > 0 and any(model.state in _ON_THE_MOVE and not model.critical for model in there):
+        if (short > 0 or self._broken_up()) and any(
+            model.state in _ON_THE_MOVE and not model.critical for model in there
+        ):
             return now_s
         if reading.utilisation <= self._threshold:
             return math.inf
         times_s = [unused_since(model, self._unused_after_s) for model in there if may_be_unused(model)]
         return max(now_s, min(times_s, default=math.inf))
+
+    def _broken_up(self) -> bool:
+        """Whether there is something to defragment, if models in use were idle."""
+        if not self._defragments:
+            return False
+        return any(
+            value >= self._defragmentation_threshold for value in self._allocator.fragmentation().values()
+        )
 
     # -- what it does ------------------------------------------------------------------------------------
 

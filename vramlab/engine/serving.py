@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from vramlab.allocator import Decision, Kind, make_allocator
 from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.config.units import ms_to_s
-from vramlab.engine import commands, monitor, shortage
+from vramlab.engine import commands, defragmentation, monitor, shortage
 from vramlab.engine.cache import MISS, ResultCache
 from vramlab.engine.effects import (
     TIMED_OUT,
@@ -31,7 +31,7 @@ from vramlab.engine.effects import (
 )
 from vramlab.engine.gates import Gate, Ready, Slots
 from vramlab.engine.journal import Journal
-from vramlab.engine.records import EvictionRecord, LoadRecord, LossRecord, Outcome, Recorder
+from vramlab.engine.records import EvictionRecord, LoadRecord, Outcome, Recorder
 from vramlab.engine.waiting import Line
 
 GPU, CPU = Target.GPU, Target.CPU
@@ -177,11 +177,13 @@ class Engine:
         return self._answer(number, now_s, outcome, outputs, why)
 
     def story(self, name: str, now_s: float, model: str | None = None) -> Story:
-        """One of the engine's own stories, by its name: ``monitor``, or one of :mod:`.commands`."""
+        """One of the engine's own stories: ``monitor``, ``defragment``, or one of :mod:`.commands`."""
         if model is not None:
             return commands.FOR_A_MODEL[name.partition(" ")[0]](self, name, model, now_s)
         if name == monitor.NAME:
             return monitor.Monitor(self).story(now_s)
+        if name == defragmentation.NAME:
+            return defragmentation.defragment(self, now_s)
         return {"start": commands.start, "stop": commands.stop}[name](self, now_s)
 
     # -- its way to the GPU ------------------------------------------------------------------------------
@@ -475,8 +477,6 @@ class Engine:
         recorder = self.recorder
         recorder.outcomes[number] = outcome
         recorder.finish_s[number] = now_s
-        if why and (outcome is Outcome.REFUSED or outcome is Outcome.FAILED):
-            recorder.lost.append(LossRecord(number, outcome, why))
         if self.journal is not None:
             duration_s = now_s - recorder.arrival_s[number]
             self.journal.write(now_s, "done", number, None, outcome.name, None, None, duration_s, why or None)
