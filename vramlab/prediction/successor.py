@@ -10,11 +10,15 @@ actuaries. Source: a first-order semi-Markov process with the actuarial estimato
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Iterable
 
 from vramlab.prediction.predictor import PRIOR_REQUESTS, PRIOR_S, gamma_poisson, require_positive
+
+# The largest share of trials that may succeed in a bin, for a hazard that is finite.
+_CERTAIN = 1.0 - 1e-9
 
 
 class _Trial:
@@ -83,6 +87,7 @@ class Successor:
         self._first_bin_s = first_bin_s
         self._n_bins = max(1, math.ceil(math.log2(window_s / first_bin_s))) + 1
         self._edges = [0.0, *(first_bin_s * 2.0**k for k in range(self._n_bins))]
+        self._widths = [high_s - low_s for low_s, high_s in itertools.pairwise(self._edges)]
         self._window_s = self._edges[-1]
         self._start_s = start_s
         self._prior_weight = prior_weight
@@ -114,14 +119,19 @@ class Successor:
         elapsed_s = 0.0 if self._start_s is None else now_s - self._start_s
         visits, _ = self._visits.get(model, (0, 0.0))
         rate = (visits + self._prior[0]) / (elapsed_s + self._prior[1])
+        # what the rate of visits alone would have of its trials succeed in each bin
+        expected = [-self._prior_weight * math.expm1(-rate * width_s) for width_s in self._widths]
         most = -1.0
         for watched, trial in self._trials.items():
             pair = self._pairs.get(watched, {}).get(model)
             age_s = now_s - trial.begun_s
             if pair is not None and age_s < self._window_s:
-                hazard = self._hazard(self._at_risk[watched], pair, age_s, age_s + horizon_s, rate)
-                most = max(most, -math.expm1(-hazard))
-        return most if most >= 0.0 else gamma_poisson(visits, elapsed_s, horizon_s, *self._prior)
+                end_s = age_s + horizon_s
+                hazard = self._hazard(self._at_risk[watched], pair, age_s, end_s, expected)
+                most = max(most, hazard + rate * max(0.0, end_s - self._window_s))
+        if most < 0.0:
+            return gamma_poisson(visits, elapsed_s, horizon_s, *self._prior)
+        return -math.expm1(-most)
 
     def _bin(self, lag_s: float) -> int:
         return max(0, math.frexp(lag_s / self._first_bin_s)[1])
@@ -151,17 +161,20 @@ class Successor:
                 gone[index] += 1.0
             gone[last] += 0.5
 
-    def _hazard(self, at_risk: list[float], pair: _Pair, begin_s: float, end_s: float, rate: float) -> float:
-        """Cumulated hazard of the pair between two lags; beyond the bins, that of the mean rate."""
-        edges, weight = self._edges, self._prior_weight
-        hazard = rate * max(0.0, end_s - self._window_s)
+    def _hazard(
+        self, at_risk: list[float], pair: _Pair, begin_s: float, end_s: float, expected: list[float]
+    ) -> float:
+        """Cumulated hazard of the pair between two lags, as far as the bins reach."""
+        edges, widths, weight = self._edges, self._widths, self._prior_weight
+        successes, gone = pair.successes, pair.gone
+        hazard = 0.0
         for index in range(self._bin(begin_s), self._n_bins):
-            low_s, high_s = edges[index], edges[index + 1]
+            low_s, width_s = edges[index], widths[index]
             if low_s >= end_s:
                 break
-            width_s = high_s - low_s
-            covered = (min(end_s, high_s) - max(begin_s, low_s)) / width_s
-            expected = weight * -math.expm1(-rate * width_s)
-            share = (pair.successes[index] + expected) / (at_risk[index] - pair.gone[index] + weight)
-            hazard -= covered * math.log1p(-min(share, 1.0 - 1e-9))
+            share = (successes[index] + expected[index]) / (at_risk[index] - gone[index] + weight)
+            bin_hazard = -math.log1p(-min(share, _CERTAIN))
+            if begin_s > low_s or end_s < low_s + width_s:
+                bin_hazard *= (min(end_s, low_s + width_s) - max(begin_s, low_s)) / width_s
+            hazard += bin_hazard
         return hazard
