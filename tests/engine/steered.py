@@ -1,4 +1,4 @@
-"""A driver that the test steers and that keeps a journal: runs are held to lock-step and to the ledgers."""
+"""A driver that the test steers, with a journal: every run can be held to lock-step and to the ledgers."""
 
 from tests.engine.hand import settings, spec  # noqa: F401 (for the tests)
 from vramlab.allocator.invariants import check

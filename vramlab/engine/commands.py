@@ -28,7 +28,7 @@ def start(engine: Engine, now_s: float) -> Story:
             if decision is None:
                 break
             engine.note_decision("start", now_s, decision)
-            now_s, failure = yield from engine.load(decision, now_s, "start")
+            now_s, failure = yield from engine.load_for("start", decision, now_s, "start", pinned=False)
             if not engine.worth_another_try(failure):
                 break
     return now_s
@@ -70,7 +70,7 @@ def preload(engine: Engine, task: str, name: str, now_s: float) -> Story:
     if decision is None:
         return now_s, f"it is {engine.allocator.models[name].state.value}, or its zone has no free room"
     engine.note_decision(task, now_s, decision)
-    now_s, failure = yield from engine.load(decision, now_s, "preload")
+    now_s, failure = yield from engine.load_for(task, decision, now_s, "preload", pinned=False)
     return now_s, str(failure or "")
 
 

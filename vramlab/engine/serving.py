@@ -31,7 +31,7 @@ from vramlab.engine.effects import (
 )
 from vramlab.engine.gates import Gate, Ready, Slots
 from vramlab.engine.journal import Journal
-from vramlab.engine.records import EvictionRecord, LoadRecord, Outcome, Recorder
+from vramlab.engine.records import EvictionRecord, LoadRecord, LossRecord, Outcome, Recorder
 from vramlab.engine.waiting import Line
 
 GPU, CPU = Target.GPU, Target.CPU
@@ -259,17 +259,20 @@ class Engine:
         if self.allocator.withdraw(name) and self._waiting:
             self._line.decide(now_s)
 
-    def load_for(self, task: int | str, decision: Decision, now_s: float) -> Story:
-        """Load, pinned, for a task that may be cancelled: others who wait for the load keep it going."""
+    def load_for(
+        self, task: int | str, decision: Decision, now_s: float, reason: str = "request", pinned: bool = True
+    ) -> Story:
+        """Load for a task that may be cancelled: others who wait for the load keep it going."""
         name = decision.model
         try:
-            return (yield from self.load(decision, now_s, "request"))
+            return (yield from self.load(decision, now_s, reason))
         except Cancelled as cancelled:
-            if self.allocator.models[name].pins > 1:
-                self.allocator.withdraw(name)
-                yield Spawn(f"load for {task}", self._load_into_claim(name, cancelled.now_s, "request"))
+            if self.allocator.models[name].pins > pinned:
+                if pinned:
+                    self.allocator.withdraw(name)
+                yield Spawn(f"load for {task}", self._load_into_claim(name, cancelled.now_s, reason))
             else:
-                self._end_load(name, cancelled.now_s, cancelled.now_s, "request", cancelled)
+                self._end_load(name, cancelled.now_s, cancelled.now_s, reason, cancelled)
             raise
 
     def load(self, decision: Decision, now_s: float, reason: str) -> Story:
@@ -477,6 +480,8 @@ class Engine:
         recorder = self.recorder
         recorder.outcomes[number] = outcome
         recorder.finish_s[number] = now_s
+        if why and (outcome is Outcome.REFUSED or outcome is Outcome.FAILED):
+            recorder.lost.append(LossRecord(number, outcome, why))
         if self.journal is not None:
             duration_s = now_s - recorder.arrival_s[number]
             self.journal.write(now_s, "done", number, None, outcome.name, None, None, duration_s, why or None)
