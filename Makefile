@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint notebooks bench fuzz lab clean
+.PHONY: help demo fidelity test lint notebooks bench fuzz lab clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ notebooks: $(READY) ## run the notebooks and compare their tables (nbval)
 
 bench: $(READY) ## benchmarks, as ratios within one run
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only --benchmark-columns=min,median,rounds
+
+fidelity: $(READY) ## live beside simulated on three workloads, four minutes; wants an idle machine
+	$(BIN)/vramlab fidelity
 
 fuzz: $(READY) ## the allocator's state machine, for long
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/allocator

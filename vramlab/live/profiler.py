@@ -198,6 +198,7 @@ async def _measure(
         session, seconds = await hop(lambda: backend.open(name, target))
         note("load", 1, seconds)
         if number < loads - 1:
+            await asyncio.sleep(PAUSES_S[-1])
             _, seconds = await hop(session.close)
             note("unload", 1, seconds)
     try:
@@ -206,6 +207,7 @@ async def _measure(
         for items in [items for items in inputs if items > 1] * ((runs + 1) // 2):
             note("infer", items, await _run(hop, session, inputs[items], PAUSES_S[-1]), PAUSES_S[-1])
     finally:
+        await asyncio.sleep(PAUSES_S[-1])
         _, seconds = await hop(session.close)
     note("unload", 1, seconds)
 

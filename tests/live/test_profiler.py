@@ -1,0 +1,104 @@
+"""What the profiler measures, and what it says of it."""
+
+import pytest
+
+from vramlab.config.loading import load_config
+from vramlab.config.schema import ModelSpec
+from vramlab.config.units import MIB
+from vramlab.engine.effects import Target
+from vramlab.engine.samples import Sample
+from vramlab.live.footprints import Footprint, Stage, footprint, memory_flags
+from vramlab.live.profiler import PAUSES_S, Measurements, measured, median_ms, profile
+from vramlab.live.stand_ins import with_stand_ins
+
+
+def stages(**readings_mb):
+    """Readings in MB by step; steps that are not given read 100."""
+    steps = ["load peak", "loaded", "run 2", "run 3", "run 4", "run peak", "steady"]
+    readings = dict.fromkeys(steps, 100.0) | {"unloaded": 0.0}
+    readings |= {step.replace("_", " "): mb for step, mb in readings_mb.items()}
+    return [Stage("m", "gpu", step, int(mb * MIB), None) for step, mb in readings.items()]
+
+
+def test_footprint_is_what_stays_and_what_runs_need_on_top():
+    found = footprint(stages(loaded=130, run_peak=647, steady=640))
+    assert found == Footprint(130 * MIB, 517 * MIB)
+
+
+def test_nothing_to_say_of_a_plain_model():
+    assert memory_flags(stages()) == []
+
+
+@pytest.mark.parametrize(
+    ("readings_mb", "flag"),
+    [
+        ({"load_peak": 180}, "loading takes 80 MB more than running"),
+        ({"unloaded": 90}, "unloading leaves 90 MB behind"),
+        ({"run_2": 100, "run_3": 110, "run_4": 120, "run_peak": 120}, "each run takes 10 MB more"),
+    ],
+)
+def test_flags(readings_mb, flag):
+    assert memory_flags(stages(**readings_mb)) == [flag]
+
+
+def test_an_inventory_from_samples_and_memory():
+    spec = ModelSpec(priority="high", vram_size_mb=5, load_time_ms=1, performance_multiplier=2.0)
+    samples = [
+        *(Sample("m", "gpu", "load", 1, s) for s in (0.1, 0.2, 0.9)),
+        *(Sample("m", "gpu", "infer", 1, s, 0.0) for s in (0.001, 0.001)),
+        *(Sample("m", "gpu", "infer", 1, s, 0.03) for s in (0.004, 0.006)),
+        Sample("m", "gpu", "infer", 8, 0.02, 0.03),
+        Sample("m", "gpu", "infer", 1, 0.5, 0.03, "load on gpu"),
+        Sample("another", "gpu", "load", 1, 7.0),
+    ]
+    found = Measurements(samples, stages(loaded=130, run_peak=647))
+    real = measured(spec, "m", found, keeps_ledger=False)
+    assert (real.load_time_ms, real.inference_s) == (200.0, pytest.approx(0.005))
+    assert (real.vram_size_mb, real.workspace_mb) == (130.0, 517.0)
+    assert real.cpu_load_time_ms is None  # not measured
+    emulated = measured(spec, "m", found, keeps_ledger=True)
+    assert (emulated.vram_size_mb, emulated.workspace_mb) == (5.0, 0.0)
+
+
+def test_median_of_larger_batches_is_per_item():
+    samples = [Sample("m", "cpu", "infer", 4, 0.02), Sample("m", "cpu", "infer", 8, 0.03)]
+    assert median_ms(samples, Target.CPU, "infer") == 5.0
+    assert median_ms(samples, Target.GPU, "infer") is None
+
+
+def test_profile_of_stand_ins_on_the_emulated_device(tmp_path):
+    spec = ModelSpec(priority="medium", vram_size_mb=1.3, load_time_ms=1, workspace_mb=2, batch_size=3)
+    names = ["genderage.onnx", "AntiSpoofing_a.onnx"]
+    inventory = with_stand_ins(dict.fromkeys(names, spec), tmp_path)
+    steps = []
+    profiled, found = profile(
+        load_config(), inventory, "cpu-emulated", loads=2, runs=2, done=lambda: steps.append(1)
+    )
+    assert len(steps) == len(inventory) + 1
+    assert list(profiled) == names
+    for name in names:
+        assert profiled[name].vram_size_mb == 1.3  # the ledger's truth, whatever the process held
+        assert profiled[name].workspace_mb == 2
+        assert profiled[name].inference_ms > 0
+    frame = found.frame()
+    alone = frame[(frame.beside == "") & (frame.what == "infer") & (frame.model == names[1])]
+    assert sorted(alone["items"].unique()) == [1, 2, 3]
+    assert sorted(alone[alone["items"] == 1].pause_s.unique()) == list(PAUSES_S)
+    assert set(frame.what) == {"cold load", "load", "first infer", "infer", "unload"}
+    assert set(frame.beside) == {"", "infer on gpu", "load on gpu", "infer on cpu"}
+    assert frame.attrs["cpu_count"] >= 1
+    memory = found.memory().set_index(["model", "target", "stage"]).device_bytes
+    assert memory[names[0], "gpu", "loaded"] == profiled[names[0]].footprint_bytes - 2 * MIB
+    assert memory[names[0], "gpu", "steady"] == profiled[names[0]].footprint_bytes
+    assert memory[names[0], "gpu", "unloaded"] == 0
+
+
+def test_a_model_that_does_not_fit_is_said_and_keeps_its_values(tmp_path):
+    spec = ModelSpec(priority="medium", vram_size_mb=1.3, load_time_ms=77)
+    large = spec.model_copy(update={"vram_size_mb": 12.0})
+    inventory = with_stand_ins({"genderage.onnx": spec, "emotion.onnx": large}, tmp_path)
+    config = load_config(None, ["total_memory_mb=810", "zones={flexible: {size_mb: 10}}"])
+    profiled, found = profile(config, inventory, "cpu-emulated", loads=1, runs=1)
+    assert profiled["emotion.onnx"].load_time_ms == 77
+    assert any("Failed to allocate" in flag for flag in found.flags["emotion.onnx"])
+    assert profiled["genderage.onnx"].load_time_ms != 77

@@ -1,0 +1,107 @@
+"""A machine that effects share: processor sharing worked by hand."""
+
+import pandas as pd
+import pytest
+
+from tests.simulation.workloads import plain_cache
+from vramlab.config.schema import ModelSpec
+from vramlab.engine.effects import Infer, Load, Target
+from vramlab.engine.samples import Sample, samples_frame
+from vramlab.simulation.driver import simulate
+from vramlab.simulation.machine import SharedMachine, measured_slowdowns
+from vramlab.traces.trace import Trace
+
+RUN, LOAD = Infer("a", Target.GPU, 1), Load("b", Target.GPU)
+
+
+class Constant:
+    def __init__(self, load_s=0.0, infer_s=1.0):
+        self.load, self.infer = load_s, infer_s
+
+    def load_s(self, model, target):
+        return self.load
+
+    def unload_s(self, model):
+        return 0.0
+
+    def infer_s(self, model, target, items):
+        return self.infer * items
+
+
+def models(*names, always_loaded=True):
+    return {
+        name: ModelSpec(
+            priority="critical" if always_loaded else "medium",
+            vram_size_mb=1,
+            load_time_ms=1000,
+            always_loaded=always_loaded,
+            cpu_fallback="none",
+        )
+        for name in names
+    }
+
+
+def trace(rows):
+    return Trace.from_frame(pd.DataFrame(rows, columns=["time_s", "model", "items"]), "<test>")
+
+
+def finish_s(rows, machine, *overrides, inventory=None):
+    config = plain_cache(100, *overrides)
+    inventory = inventory or models("a", "b", "c")
+    return simulate(trace(rows), config, inventory, machine).finish_s.tolist()
+
+
+def test_three_runs_on_one_core():
+    # One core. a (1 s) runs alone until 0.5: half is left. b (1 s) joins: both at half speed. a is done after
+    # another second, at 1.5, when b has half left. c (2 s) comes at 1.5: both at half speed; b is done at
+    # 2.5, c has 1.5 s left and goes on alone: 4.0.
+    rows = [(0.0, "a", 1), (0.5, "b", 1), (1.5, "c", 2)]
+    machine = SharedMachine(Constant(), cores=1)
+    assert finish_s(rows, machine, "serving.gpu_streams=3") == pytest.approx([1.5, 2.5, 4.0])
+
+
+def test_three_runs_on_two_cores():
+    # a and b have 1 s of work, c has 2 s; each gets two thirds of a core. a and b are done at 1.5, when c
+    # has 1 s left and a core to itself: 2.5.
+    rows = [(0.0, "a", 1), (0.0, "b", 1), (0.0, "c", 2)]
+    machine = SharedMachine(Constant(), cores=2)
+    assert finish_s(rows, machine, "serving.gpu_streams=3") == pytest.approx([1.5, 1.5, 2.5])
+
+
+def test_with_cores_enough_and_no_neighbours_it_is_the_constant_path():
+    rows = [(0.0, "a", 1), (0.25, "b", 3), (0.5, "c", 2), (0.5, "a", 1), (4.0, "b", 1)]
+    alone = finish_s(rows, Constant(), "serving.gpu_streams=2")
+    assert finish_s(rows, SharedMachine(Constant(), cores=8), "serving.gpu_streams=2") == pytest.approx(alone)
+
+
+def test_two_loads_share_one_link_and_a_third_takes_its_part():
+    # Three loads of 1 s, at 0, 0 and 1: two at half speed have half left at 1, then three at a third: the two
+    # are done at 2.5, when the third has half left and the link to itself: 3.0. Runs take no time.
+    rows = [(0.0, "a", 1), (0.0, "b", 1), (1.0, "c", 1)]
+    machine = SharedMachine(Constant(load_s=1.0, infer_s=0.0), one_link=True)
+    inventory = models("a", "b", "c", always_loaded=False)
+    finished = finish_s(rows, machine, "serving.load_channels=3", inventory=inventory)
+    assert finished == pytest.approx([2.5, 2.5, 3.0])
+
+
+def test_speeds_multiply():
+    slowdowns = {("infer on gpu", "load on gpu"): 2.0}
+    machine = SharedMachine(Constant(), cores=2, slowdowns=slowdowns)
+    assert machine.speeds([RUN]) == [1.0]
+    assert machine.speeds([RUN, LOAD]) == [0.5, 1.0]
+    assert machine.speeds([LOAD, RUN]) == [1.0, 0.5]
+    assert machine.speeds([RUN, LOAD, LOAD]) == pytest.approx([2 / 3 / 4, 2 / 3, 2 / 3])
+
+
+def test_slowdowns_are_medians_beside_over_alone_and_never_below_one():
+    def infer(seconds, beside=""):
+        return Sample("a", "gpu", "infer", 1, seconds, 0.03, beside)
+
+    samples = [infer(s) for s in (0.9, 1.0, 5.0)]
+    samples += [infer(s, "load on gpu") for s in (1.4, 1.5, 9.0)]
+    samples += [infer(s, "infer on cpu") for s in (0.8, 0.9, 1.0)]
+    samples += [Sample("b", "gpu", "infer", 1, 7.0, 0.03, "load on gpu")]  # never alone: says nothing
+    assert measured_slowdowns(samples_frame(samples, {})) == {
+        ("infer on gpu", "load on gpu"): 1.5,
+        ("infer on gpu", "infer on cpu"): 1.0,
+    }
