@@ -135,9 +135,12 @@ def giving_zones(zones: Iterable[Zone], zone: Zone, short: Shortage) -> list[Zon
 
 def _pruned(victims: list[Model], zone: Zone, short: Shortage) -> list[Model]:
     """Drop victims that the others make unnecessary, the most valuable first."""
-    here = sum(model.bytes for model in victims if model.zone is zone)
-    count_here = sum(model.zone is zone for model in victims)
-    everywhere = sum(model.bytes for model in victims)
+    here = count_here = everywhere = 0
+    for model in victims:
+        everywhere += model.bytes
+        if model.zone is zone:
+            here += model.bytes
+            count_here += 1
     needed = []
     for model in reversed(victims):
         in_zone = model.zone is zone

@@ -175,10 +175,11 @@ class TableScore(Policy):
         table = self._table
         if self._stale:
             row, value, since_s = table.row, table.value, table.since_s
+            value_of, since_of = self.value, self.since_s
             for model in self._stale:
                 at = row[model]
-                value[at] = self.value(model)
-                since_s[at] = self.since_s(model)
+                value[at] = value_of(model)
+                since_s[at] = since_of(model)
             self._stale.clear()
         return table.ascending(self.scores(table.value, now_s - table.since_s))
 
