@@ -36,8 +36,10 @@ _WHY = "defragmentation"
 
 # So many sets of models are looked at, the cheapest first, before only neighbours are considered.
 SETS_LIMIT = 4096
+# So many stretches of neighbours beyond that.
+_STRETCHES_LIMIT = 256
 # So many ways to distribute one set over the gaps.
-_PACKING_LIMIT = 20_000
+_PACKING_LIMIT = 2_000
 
 
 class Move(NamedTuple):
@@ -63,7 +65,8 @@ def make_plan(
     Whatever is moved, in the end a stretch of holes and moved models is the large hole. Under ``paged``
     placement all else takes what comes out of it, so the cheapest stretch is the answer. Under ``contiguous``
     placement what comes out must fit into other gaps whole, which may take more moves: all sets of models are
-    tried, the cheapest first. After ``SETS_LIMIT`` of them (all sets of 12 models) only stretches are.
+    tried, the cheapest first. After ``SETS_LIMIT`` of them (all sets of 12 models) only stretches are: the
+    shortest that would do, and in the end everything between two models that cannot move.
 
     Parameters
     ----------
@@ -92,6 +95,8 @@ def make_plan(
                 plan = _plan_of(extents, names, costs_s, threshold, contiguous)
                 if plan is not None:
                     return plan
+    if contiguous:
+        stretches = [*stretches[:_STRETCHES_LIMIT], *_stretches(extents, costs_s, threshold, longest=True)]
     for names in stretches:
         plan = _plan_of(extents, names, costs_s, threshold, contiguous)
         if plan is not None:
@@ -153,8 +158,10 @@ def _sets(costs_s: Mapping[str, float]) -> Iterator[tuple[str, ...]]:
         push(*chosen[:-1], chosen[-1] + 1)
 
 
-def _stretches(extents: ExtentMap, costs_s: Mapping[str, float], threshold: float) -> list[tuple[str, ...]]:
-    """Sets of neighbours that leave a hole large enough, the cheapest first."""
+def _stretches(
+    extents: ExtentMap, costs_s: Mapping[str, float], threshold: float, longest: bool = False
+) -> list[tuple[str, ...]]:
+    """Sets of neighbours that leave a hole large enough, the cheapest first: the shortest, or the longest."""
     free = extents.free
     pieces: list[tuple[Extent, str | None]] = [(hole, None) for hole in extents.holes]
     pieces += [(place, name) for name, places in extents.placed.items() for place in places]
@@ -163,15 +170,18 @@ def _stretches(extents: ExtentMap, costs_s: Mapping[str, float], threshold: floa
     for first in range(len(pieces)):
         names: dict[str, None] = {}
         length = 0
+        fine = False
         for place, name in pieces[first:]:
             if name is not None and name not in costs_s:
                 break
             length += place.length
             if name is not None:
                 names[name] = None
-            if names and _fine(min(length, free), free, threshold):
-                found[tuple(names)] = sum(costs_s[name] for name in names)
+            fine = _fine(min(length, free), free, threshold)
+            if fine and names and not longest:
                 break
+        if fine and names:
+            found[tuple(names)] = sum(costs_s[name] for name in names)
     return sorted(found, key=lambda names: (found[names], len(names), names))
 
 
@@ -194,7 +204,7 @@ def _plan_of(
         others = [gap for i, gap in enumerate(gaps) if i != index]
         keep = _least_hole(free, threshold)
         spare = gaps[index].length - keep  # what moved models may take of the gap that becomes the hole
-        bins = [*others, Extent(gaps[index].end - spare, spare)] if spare > 0 else others
+        bins = [*others, Extent(gaps[index].offset, spare)] if spare > 0 else others
         moves = _packed(sizes, bins) if contiguous else _poured(sizes, bins)
         if moves is not None:
             cost_s = sum(costs_s[name] for name in names)
