@@ -112,6 +112,7 @@ def offline_bound(
     admission: AdmissionRule = "forced",
     cpu_cost: CpuCost | None = None,
     window_steps: int = WINDOW_STEPS,
+    counted_from: int = 0,
 ) -> Bound:
     """Bound the load cost from below for one memory of `capacity_bytes`.
 
@@ -124,6 +125,9 @@ def offline_bound(
         Infinite, or left out of the mapping, where the CPU may not answer.
     window_steps : int
         Problems with more steps get their prices by windows of that many steps.
+    counted_from : int
+        Requests before this one cost nothing: the bound is on the cost of the others, with whatever a
+        schedule may have in memory by then. The figures of the bound are of the others too.
 
     Raises
     ------
@@ -133,8 +137,9 @@ def offline_bound(
     size, load = model_sizes(trace, inventory)
     groups, fits = one_group(size, capacity_bytes)
     skip = skip_costs(trace, cpu_cost, admission)
-    posed = pose(trace, size, load, groups, fits, admission, skip)
-    return _bound(trace, posed, _loaded_before(trace, inventory, fits), admission, window_steps)
+    posed = pose(trace, size, load, groups, fits, admission, skip, counted_from)
+    before_s = 0.0 if counted_from else _loaded_before(trace, inventory, fits)
+    return _bound(load[trace.model_codes], posed, before_s, admission, window_steps, counted_from)
 
 
 def zoned_bound(
@@ -144,6 +149,7 @@ def zoned_bound(
     admission: AdmissionRule = "forced",
     cpu_cost: CpuCost | None = None,
     window_steps: int = WINDOW_STEPS,
+    counted_from: int = 0,
 ) -> Bound:
     """Bound the load cost from below under the zones, borrowing and device budget of `config`.
 
@@ -154,8 +160,9 @@ def zoned_bound(
     size, load = model_sizes(trace, inventory)
     groups, fits = zone_groups(trace, size, inventory, config)
     skip = skip_costs(trace, cpu_cost, admission)
-    posed = pose(trace, size, load, groups, fits, admission, skip)
-    return _bound(trace, posed, _loaded_before(trace, inventory, fits), admission, window_steps)
+    posed = pose(trace, size, load, groups, fits, admission, skip, counted_from)
+    before_s = 0.0 if counted_from else _loaded_before(trace, inventory, fits)
+    return _bound(load[trace.model_codes], posed, before_s, admission, window_steps, counted_from)
 
 
 def _loaded_before(trace: Trace, inventory: Inventory, fits: Flags) -> float:
@@ -199,12 +206,18 @@ def skip_costs(trace: Trace, cpu_cost: CpuCost | None, admission: AdmissionRule)
     return costs
 
 
-def _bound(trace: Trace, posed: Posed, before_s: float, admission: AdmissionRule, window_steps: int) -> Bound:
+def _bound(
+    load_costs: Floats,
+    posed: Posed,
+    before_s: float,
+    admission: AdmissionRule,
+    window_steps: int,
+    counted_from: int = 0,
+) -> Bound:
     problem, oversized, repeats = posed
     if window_steps < 2:
         raise InputError("bound", "window_steps", window_steps, "at least 2")
-    load_costs = problem.load[trace.model_codes]
-    oversized_cost = float(load_costs[oversized].sum())
+    oversized_cost = float(load_costs[counted_from:][oversized[counted_from:]].sum())
     keep = repeats.astype(np.float64)
     windows, gap = 1, 0.0
     if not len(problem.start):
@@ -224,13 +237,13 @@ def _bound(trace: Trace, posed: Posed, before_s: float, admission: AdmissionRule
     cost -= before_s
     return Bound(
         load_cost_s=max(0.0, cost) + oversized_cost,
-        load_cost_all_miss_s=float(load_costs.sum()),
+        load_cost_all_miss_s=float(load_costs[counted_from:].sum()),
         capacity_bytes=problem.groups[0].capacity,
-        requests=len(trace),
+        requests=len(load_costs) - counted_from,
         admission=admission,
         method=_METHOD if windows == 1 else f"{_METHOD}, prices from {windows} overlapping windows",
         compulsory_cost_s=max(0.0, float(problem.skip[first].sum()) - before_s) + oversized_cost,
-        oversized_requests=int(oversized.sum()),
+        oversized_requests=int(oversized[counted_from:].sum()),
         oversized_cost_s=oversized_cost,
         gap_s=float(gap),
         marginal_s_per_mb=float(prices[0].sum()) * MIB,
@@ -344,7 +357,7 @@ def _load_rows(problem: Problem, chosen: Indices) -> tuple[Floats, sparse.csr_ma
     None where it never does: then a miss costs the same whether the model is kept or not.
     """
     start = problem.start[chosen]
-    dearer = problem.load[problem.model[start]] - problem.skip[start]
+    dearer = problem.load[start] - problem.skip[start]
     after = np.flatnonzero(dearer > 0)
     if not after.size:
         return None
@@ -373,7 +386,7 @@ def _lagrangian(problem: Problem, prices: Floats) -> tuple[float, Flags]:
         rent += pays * (until[problem.end] - until[problem.first_row])
         room_value += float(price @ problem.room(group))
     rent *= problem.interval_size
-    if np.array_equal(problem.skip, problem.load[problem.model]):
+    if np.array_equal(problem.skip, problem.load):
         gain = problem.skip[problem.end] - rent
         cost, keeps = problem.skip.sum() - np.maximum(0.0, gain).sum(), gain > 1e-9
     else:
@@ -397,10 +410,10 @@ def _cheapest_chains(problem: Problem, rent: Floats) -> tuple[float, Flags]:
     for step, model in enumerate(models):
         absent, present = without[model], kept[model]
         dropped[step] = present < absent + skip[step]
-        stayed[step] = present < absent + load[model]
+        stayed[step] = present < absent + load[step]
         without[model] = min(absent + skip[step], present)
         interval = next_interval[step]
-        kept[model] = min(absent + load[model], present) + (rents[interval] if interval >= 0 else np.inf)
+        kept[model] = min(absent + load[step], present) + (rents[interval] if interval >= 0 else np.inf)
     keeps = np.zeros(len(problem.start), dtype=bool)
     state = dict.fromkeys(models, False)  # walking back: is the model kept after the step?
     interval_before = np.full(problem.steps, -1)

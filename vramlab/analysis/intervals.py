@@ -57,10 +57,12 @@ class Problem:
         Index of the step's (first) request in the trace, and its model.
     start, end : ndarray, shape (intervals,)
         Steps at the two ends, in order of `end`.
-    size, load : ndarray, shape (models,)
-        Bytes and load time in seconds of each model.
+    size : ndarray, shape (models,)
+        Bytes of each model.
+    load : ndarray, shape (steps,)
+        Cost in seconds of a miss that is kept: the load time, or 0 in the part that does not count.
     skip : ndarray, shape (steps,)
-        Cost in seconds of a miss that is not kept: the load time, or less where the CPU answers for less.
+        Cost in seconds of a miss that is not kept: `load`, or less where the CPU answers for less.
     groups : tuple of Group
         Caps; the first is the whole device.
     """
@@ -102,6 +104,7 @@ class Problem:
             self,
             request=self.request[first:last],
             model=self.model[first:last],
+            load=self.load[first:last],
             skip=self.skip[first:last],
             start=self.start[inside] - first,
             end=self.end[inside] - first,
@@ -145,6 +148,7 @@ def pose(
     fits: Flags,
     admission: AdmissionRule,
     skip: Floats | None = None,
+    counted_from: int = 0,
 ) -> Posed:
     """Turn a trace into a :class:`Problem`.
 
@@ -154,6 +158,8 @@ def pose(
         Whether a model can be in memory at all.
     skip : ndarray, shape (requests,), optional
         Cost in seconds of a miss that is not kept, where that is less than loading.
+    counted_from : int
+        Requests before this one cost nothing, whatever becomes of them.
     """
     if admission not in ADMISSIONS:
         raise InputError("bound", "admission", repr(admission), f"one of {', '.join(ADMISSIONS)}")
@@ -171,8 +177,9 @@ def pose(
     follows = model[by_model[1:]] == model[by_model[:-1]]
     start, end = by_model[:-1][follows], by_model[1:][follows]
     in_time = np.argsort(end)
-    costs = load[model] if skip is None else np.minimum(load[model], skip[request])
-    problem = Problem(forced, request, model, start[in_time], end[in_time], size, load, costs, groups)
+    kept = np.where(request < counted_from, 0.0, load[model])
+    skipped = kept if skip is None else np.minimum(kept, skip[request])
+    problem = Problem(forced, request, model, start[in_time], end[in_time], size, kept, skipped, groups)
     return Posed(problem, ~fits[codes], repeats)
 
 

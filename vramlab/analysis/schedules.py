@@ -71,7 +71,7 @@ def round_schedule(
             "schedule", "bound", f"a bound of {len(bound.keep)} requests", f"one of {len(trace)}"
         )
     posed = pose(trace, size, load, groups, fits, bound.admission, skip)
-    return _schedule(bound, trace, posed, bound.keep[posed.problem.request[posed.problem.end]])
+    return _schedule(bound, trace, posed, load, bound.keep[posed.problem.request[posed.problem.end]])
 
 
 def round_zoned_schedule(
@@ -89,11 +89,11 @@ def round_zoned_schedule(
     # the joint solution may rest on borrowing: without it the zones are solved anew, where that is quick
     far = posed.problem.steps > WINDOW_STEPS
     return _schedule(
-        bound, trace, posed, bound.keep[posed.problem.request[posed.problem.end]] if far else None
+        bound, trace, posed, load, bound.keep[posed.problem.request[posed.problem.end]] if far else None
     )
 
 
-def _schedule(bound: Bound, trace: Trace, posed: Posed, fraction: Floats | None) -> Schedule:
+def _schedule(bound: Bound, trace: Trace, posed: Posed, load: Floats, fraction: Floats | None) -> Schedule:
     problem, oversized, repeats = posed
     kept = repeats.copy()
     keeps = np.zeros(len(problem.start), dtype=bool)
@@ -102,7 +102,7 @@ def _schedule(bound: Bound, trace: Trace, posed: Posed, fraction: Floats | None)
     kept[problem.request[problem.end[keeps]]] = True
     hits = int(kept.sum())
     return Schedule(
-        load_cost_s=_cost(problem, keeps) + float(problem.load[trace.model_codes[oversized]].sum()),
+        load_cost_s=_cost(problem, keeps) + float(load[trace.model_codes[oversized]].sum()),
         hits=hits,
         misses=len(trace) - hits,
         hit_rate=hits / len(trace),
@@ -147,5 +147,5 @@ def _cost(problem: Problem, keeps: Flags) -> float:
     after = np.zeros(problem.steps, dtype=bool)
     before[problem.end[keeps]] = True
     after[problem.start[keeps]] = True
-    costs = np.where(after, problem.load[problem.model], problem.skip)
+    costs = np.where(after, problem.load, problem.skip)
     return float(costs[~before].sum())
