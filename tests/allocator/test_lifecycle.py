@@ -87,6 +87,41 @@ def test_a_later_claim_passes_only_where_it_takes_nothing_from_an_earlier_one():
     check(allocator)
 
 
+def test_claims_keep_their_turn_in_a_zone_where_the_device_has_room():
+    allocator = an_allocator(ONE, of_sizes(a=40, b=40, c=20, large=80, small=20), total_mb=500)
+    for time_s, name in enumerate("abc"):
+        load(allocator, name, float(time_s))
+    allocator.request("large", 3.0)
+    allocator.request("small", 4.0)
+    assert allocator.unloaded("c") == []  # 20 MB: enough for `small`, which comes after `large`
+    assert allocator.unloaded("a") == []
+    assert allocator.unloaded("b") == ["large", "small"]
+
+
+def test_claims_keep_their_turn_on_the_device_where_the_zones_have_room():
+    zones = {"flexible": {"size_mb": 100}, "other": {"size_mb": 100}}
+    models = of_sizes(a=40, b=40, large=80)
+    models |= {name: {"vram_size_mb": 20, "zone": "other"} for name in ("c", "small")}
+    allocator = an_allocator(zones, models, total_mb=100)
+    for time_s, name in enumerate("abc"):
+        load(allocator, name, float(time_s))
+    assert allocator.request("large", 3.0).victims == ("a", "b")
+    assert allocator.request("small", 4.0).victims == ("c",)
+    assert allocator.unloaded("c") == []
+    assert allocator.unloaded("a") == []
+    assert allocator.unloaded("b") == ["large", "small"]
+
+
+def test_free_bytes_that_a_claim_counts_on_are_not_taken_before_it():
+    allocator = an_allocator(ONE, of_sizes(a=90, large=80, small=10, tiny=10))
+    load(allocator, "a", 0.0)
+    allocator.request("large", 1.0)
+    assert allocator.request("small", 2.0).victims == ()  # there will be room for both
+    assert allocator.models["small"].claiming  # 10 MB are free now, but `large` comes first
+    assert allocator.unloaded("a") == ["large", "small"]
+    check(allocator)
+
+
 def test_a_load_into_bytes_that_are_leaving_for_nobody_waits_for_them():
     allocator = an_allocator(ONE, of_sizes(a=90, new=50))
     load(allocator, "a", 0.0)
