@@ -193,6 +193,24 @@ def _show_replay(result: Replay, title: str) -> None:
         for name, zone in figures["zones"].items()
     ]
     print_table("zones", header, zones)
+    _show_losses(figures)
+
+
+def _show_losses(figures: dict[str, Any]) -> None:
+    """What was lost and why, and what a fault plan did; nothing where nothing was."""
+    lost = [
+        (kind.replace("_", " "), cause or "not said", count(number))
+        for kind, causes in figures["lost"].items()
+        for cause, number in causes.items()
+    ]
+    if lost:
+        print_table("lost", ["", "why", "how many"], lost)
+    if figures["faults"]:
+        rows = [
+            (key.removesuffix("_s").replace("_", " "), seconds(value) if key.endswith("_s") else count(value))
+            for key, value in figures["faults"].items()
+        ]
+        print_table("what the fault plan did", ["", ""], rows)
 
 
 def _movements(figures: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from vramlab.analysis.bounds import Bound, offline_bound
 from vramlab.config.errors import InputError
 from vramlab.config.loading import with_overrides
 from vramlab.config.schema import Inventory, VramConfig
-from vramlab.experiments.inputs import resolve_settings, resolve_trace
+from vramlab.experiments.inputs import resolve_faults, resolve_settings, resolve_trace
 from vramlab.experiments.replay import Mode, Replay, flat, replay
 from vramlab.traces.trace import Trace
 
@@ -85,20 +85,21 @@ def compare(
     if not policies:
         raise InputError("policies", "", "none", "at least one policy")
     trace = resolve_trace(trace)
+    faults = resolve_faults(config, overrides=overrides)
     config, inventory = resolve_settings(config, models, overrides)
     settings = {name: with_overrides(config, [f"scoring.policy={name}"]) for name in [*policies, "lru"]}
     for setting in settings.values():  # an unknown name is an error before the first run, not after it
         Allocator(setting, {})
 
     def run(name: str) -> Replay:
-        result = replay(trace, settings[name], inventory, mode, seed)
+        result = replay(trace, settings[name], inventory, mode, seed, faults=faults)
         if done is not None:
             done()
         return result
 
     replays = [run(name) for name in policies]
     lru = next((r for name, r in zip(policies, replays, strict=True) if name == "lru"), None)
-    lru = lru or replay(trace, settings["lru"], inventory, mode, seed)
+    lru = lru or replay(trace, settings["lru"], inventory, mode, seed, faults=faults)
     optimum = optimum_of(trace, config, inventory)
     if done is not None:
         done()

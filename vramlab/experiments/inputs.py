@@ -63,12 +63,14 @@ def resolve_settings(
 
 
 def resolve_faults(
-    config: VramConfig | Path | str | None = None, faults: FaultPlan | None = None
+    config: VramConfig | Path | str | None = None,
+    faults: FaultPlan | None = None,
+    overrides: Iterable[str] = (),
 ) -> FaultPlan:
-    """What goes wrong: as given, else as the scenario file says."""
+    """What goes wrong: as given, else as the scenario file says, else nothing."""
     if faults is not None or not isinstance(config, str | Path):
         return faults or FaultPlan()
-    return load_scenario(config).faults
+    return load_scenario(config, overrides).faults
 
 
 def profile_beside(

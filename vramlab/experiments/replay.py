@@ -99,7 +99,7 @@ def replay(
         profile = profile_beside(config, models)
     if isinstance(profile, Path | str):
         profile = read_samples(profile)
-    plan = resolve_faults(config, faults) if mode == "simulate" else FaultPlan()
+    plan = resolve_faults(config, faults, overrides) if mode == "simulate" else FaultPlan()
     config, inventory = resolve_settings(config, models, overrides)
     check_faults(plan, inventory, "scenario")
     book = Journal() if journal else None

@@ -24,7 +24,7 @@ from vramlab.config.files import replacing
 Row = dict[str, Any]
 
 # What must be equal for rows of two calls to stand in one table.
-_SAME = ("code_sha256", "models_sha256", "mode")
+_SAME = ("code_sha256", "models_sha256", "faults_sha256", "mode")
 
 
 def manifest_path(path: Path) -> Path:

@@ -7,7 +7,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from typing import Any
 import pandas as pd
 
 from vramlab.config.errors import InputError
+from vramlab.config.faults import FaultPlan
 from vramlab.config.loading import fingerprint
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.experiments.executors import execute
 from vramlab.experiments.grids import Grid, Point, check, points, settled
-from vramlab.experiments.inputs import resolve_settings, resolve_trace
+from vramlab.experiments.inputs import resolve_faults, resolve_settings, resolve_trace
 from vramlab.experiments.provenance import code_sha256, versions
 from vramlab.experiments.replay import Mode, flat, replay
 from vramlab.experiments.results_store import ResultsStore, Row, frame
@@ -37,6 +38,7 @@ class Study:
     config: VramConfig
     inventory: Inventory
     mode: Mode
+    faults: FaultPlan = field(default_factory=FaultPlan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +125,7 @@ def sweep(
         with no combination, and results that cannot be resumed.
     """
     loaded = [resolve_trace(one) for one in _several(trace)]
+    faults = resolve_faults(config, overrides=overrides)
     settings, inventory = resolve_settings(config, models, overrides)
     for one in loaded:
         check_models(one, inventory)
@@ -134,6 +137,7 @@ def sweep(
     chosen = points(axes, len(loaded), seeds)
     configs = check(chosen, settings, inventory)
     manifest = _manifest(loaded, settings, inventory, axes, seeds, mode)
+    manifest["faults_sha256"] = fingerprint(faults) if faults else None
     keys = {point.number: _run_key(loaded[point.trace], configs[point.settings], point) for point in chosen}
     store = None if out is None else ResultsStore(Path(out), manifest, resume)
     earlier = store.earlier if store else {}
@@ -146,7 +150,7 @@ def sweep(
         with tempfile.TemporaryDirectory(prefix="vramlab-") as folder:
             # a cluster's workers may be elsewhere: they get the bytes, those of this machine map one file
             shared = tuple(share(one, None if dask else Path(folder)) for one in loaded)
-            study = Study(shared, settings, inventory, mode)
+            study = Study(shared, settings, inventory, mode, faults)
             for point in chosen:
                 kept = earlier.get(keys[point.number])
                 if kept is not None:  # the grid may have other keys by now
@@ -180,7 +184,8 @@ def sweep(
 def run_point(study: Study, point: Point) -> Row:
     """One run, in whatever process: its figures, flat."""
     config = settled(study.config, study.inventory, point.settings)
-    result = replay(study.traces[point.trace].open(), config, study.inventory, study.mode, point.seed)
+    trace = study.traces[point.trace].open()
+    result = replay(trace, config, study.inventory, study.mode, point.seed, faults=study.faults)
     return flat(result.figures)
 
 
