@@ -1,12 +1,15 @@
 """The monitor's rules, one by one, and on simulated time."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.engine.hand import HandDriver, spec
+from vramlab.allocator import State
+from vramlab.allocator.invariants import check
 from vramlab.config.loading import load_config
 from vramlab.config.units import MIB
-from vramlab.engine.effects import MemoryReading
+from vramlab.engine.effects import Failure, MemoryReading, ReadMemory
 from vramlab.engine.journal import Journal
 from vramlab.engine.lockstep import lockstep
 from vramlab.engine.records import Recorder
@@ -14,6 +17,7 @@ from vramlab.engine.serving import Engine
 from vramlab.simulation.driver import SimulatedDriver
 from vramlab.simulation.service_times import SpecTimes
 from vramlab.traces.synthetic import zipf_trace
+from vramlab.traces.trace import Trace
 
 MODELS = {
     "old-small": spec(100),
@@ -49,7 +53,10 @@ def filled(now_s=400.0, **overrides):
 
 
 def read(hand, used_mb, now_s=405.0, total_mb=2000):
+    """A reading; the same once more where the monitor looks twice."""
     hand.end("monitor", now_s, MemoryReading(total_mb * MIB, used_mb * MIB))
+    if hand.tasks["monitor"].effect == ReadMemory(0.0):
+        hand.end("monitor", now_s, MemoryReading(total_mb * MIB, used_mb * MIB))
 
 
 def gone(hand):
@@ -96,7 +103,7 @@ def test_models_in_use_and_critical_models_stay():
     hand.ask(1, "busy", 0.0)
     hand.end(1, 0.1)
     hand.begin("monitor", 1.0)
-    hand.end("monitor", 6.0, MemoryReading(2000 * MIB, 1990 * MIB))
+    read(hand, 1990, now_s=6.0)
     assert hand.recorder.evictions == []
     assert hand.under_way["monitor"] == "readmemory"
 
@@ -110,8 +117,7 @@ class Shrinking(SimulatedDriver):
         return super()._memory()
 
 
-@pytest.mark.parametrize("journalled", [True])
-def test_a_device_that_shrinks_and_recovers(journalled):
+def test_a_device_that_shrinks_and_recovers():
     rng = np.random.default_rng(0)
     inventory = {f"m{number}": spec(150, load_time_ms=50) for number in range(12)}
     trace = zipf_trace(rng, models=list(inventory), requests=3000, rate_per_s=10.0, exponent=0.6)
@@ -128,3 +134,175 @@ def test_a_device_that_shrinks_and_recovers(journalled):
     report = lockstep(list(journal), config, inventory)
     assert report.differences == []
     assert any(line.event == "action" for line in journal)
+
+
+# -- more of the rules -----------------------------------------------------------------------------------
+
+
+def test_what_is_always_loaded_or_important_or_inside_its_retention_is_not_unused():
+    models = {
+        "kept": spec(100, always_loaded=True),
+        "important": spec(300, priority="high"),
+        "young": spec(400),
+        "old": spec(50, priority="low"),
+    }
+    hand = HandDriver(settings("zones.flexible.min_retention_time=1000"), models)
+    for name in ("kept", "important", "old"):
+        hand.serve_fully(name, 0.0)
+    hand.serve_fully("young", 500.0)
+    hand.begin("monitor", 1000.0)
+    read(hand, 1950, now_s=1005.0)
+    assert hand.under_way["monitor"] == "unload old"  # young is unused, and inside its retention
+
+
+def test_unused_means_longer_than_the_limit():
+    hand = HandDriver(settings("zones.flexible.min_retention_time=0"), {"old": spec(100)})
+    hand.serve_fully("old", 0.0)
+    hand.begin("monitor", 290.0)
+    read(hand, 1750, now_s=300.0)
+    assert gone(hand) == []
+    read(hand, 1750, now_s=305.0)
+    assert gone(hand) == [("old", "unused")]
+
+
+def test_pressure_takes_the_lowest_score_first_whatever_the_priority_of_the_zone():
+    config = settings("scoring.policy=seed_fixed", "zones.flexible.eviction_policy=reluctant_lru")
+    hand = HandDriver(config, {"high": spec(100, priority="high"), "low": spec(100, priority="low")})
+    hand.serve_fully("low", 100.0)
+    hand.serve_fully("high", 0.0)
+    hand.begin("monitor", 100.0)
+    read(hand, 1850, now_s=101.0)  # 150 MB available
+    assert hand.under_way["monitor"] == "unload low"  # inside its retention, which does not protect now
+    hand.end("monitor", 101.1)
+    read(hand, 1990, now_s=106.0)
+    assert hand.under_way["monitor"] == "unload high"
+
+
+def test_bytes_that_are_leaving_already_count():
+    hand = filled(now_s=200.0)
+    hand.engine.allocator.unload("old-large", 204.0)  # 300 MB are on their way out
+    read(hand, 1900, now_s=205.0)
+    assert hand.under_way["monitor"] == "readmemory"
+    assert hand.recorder.evictions == []
+
+
+def test_nothing_new_is_admitted_beyond_what_the_device_has_left():
+    hand = filled(now_s=200.0)
+    allocator = hand.engine.allocator
+    hand.ask(4, "important", 201.0)  # in use, like the next two
+    hand.ask(5, "old-large", 201.0)
+    hand.ask(6, "fresh", 201.0)
+    read(hand, 1050 + 900, now_s=205.0)  # 600 MB of budget left, and 750 held
+    assert allocator.device.cap == 600 * MIB
+    assert hand.under_way["monitor"] == "unload old-small"
+    hand.end("monitor", 205.1)
+    check(allocator)
+    hand.ask(7, "old-small", 206.0)
+    assert allocator.models["old-small"].state is State.ABSENT  # answered by the CPU
+    read(hand, 650 + 300, now_s=210.0)
+    assert allocator.device.cap == 1500 * MIB
+    check(allocator)
+
+
+def test_a_load_that_waits_for_bytes_that_are_gone_is_given_up():
+    hand = HandDriver(settings("serving.release_timeout_ms=10000"), {"a": spec(1000), "b": spec(1200)})
+    hand.serve_fully("a", 0.0)
+    hand.begin("monitor", 100.0)
+    hand.ask(1, "b", 101.0)  # a has to leave first
+    read(hand, 1300 + 600, now_s=105.0)  # 900 MB of budget are left, for which b is too large
+    check(hand.engine.allocator)
+    hand.end(1, 106.0)  # a has left; the load of b cannot begin
+    assert 1 not in hand.under_way
+    read(hand, 300 + 600, now_s=110.0)
+    read(hand, 300 + 600, now_s=114.0)
+    assert 1 not in hand.under_way
+    read(hand, 300 + 600, now_s=116.0)  # over the budget for more than 10 s
+    assert hand.under_way[1] == "load on cpu b"
+    check(hand.engine.allocator)
+    assert hand.engine.allocator.device.committed == 0
+
+
+def test_a_reading_that_fails_is_tried_again():
+    hand = filled()
+    hand.fail("monitor", 405.0, Failure.RAISED, "NVML is gone")
+    assert hand.under_way["monitor"] == "readmemory"
+    read(hand, 1750, now_s=410.0)
+    assert hand.under_way["monitor"] == "unload old-large"
+
+
+def test_looks_fall_on_a_grid():
+    hand = filled(now_s=400.0)
+    assert hand.tasks["monitor"].effect.after_s == 5.0
+    read(hand, 1050, now_s=405.1)
+    assert hand.tasks["monitor"].effect.after_s == pytest.approx(4.9)
+    read(hand, 1050, now_s=421.0)  # late: looks that were missed are not made up for
+    assert hand.tasks["monitor"].effect.after_s == pytest.approx(4.0)
+
+
+def test_a_model_that_leaves_while_the_device_is_read_is_nobody_elses():
+    hand = filled(now_s=200.0)
+    hand.engine.allocator.unload("old-large", 204.0)
+    hand.engine.allocator.unloaded("old-large")  # and the device was read just before
+    hand.end("monitor", 205.0, MemoryReading(2000 * MIB, 1050 * MIB + 500 * MIB))
+    assert hand.engine.allocator.device.cap == 1500 * MIB
+    hand.end("monitor", 205.0, MemoryReading(2000 * MIB, 750 * MIB))
+    assert hand.engine.allocator.device.cap == 1500 * MIB
+    assert gone(hand) == []
+
+
+# -- looks that are left out -----------------------------------------------------------------------------
+
+
+class Unsteady(SimulatedDriver):
+    """Says that others might change the memory, so that every look is made."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.steady_memory = False
+
+
+def run(driver_type, trace, config, inventory):
+    journal, recorder = Journal(), Recorder(["flexible"])
+    recorder.expect(trace.model_names, trace.model_codes, trace.times_s)
+    driver_type(Engine(config, inventory, recorder, journal), SpecTimes(config, inventory), journal).run(
+        trace
+    )
+    return recorder.records(), list(journal)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("overrides", [(), ("optimization.pressure_available_mb=600",)])
+def test_leaving_looks_out_changes_nothing(seed, overrides):
+    rng = np.random.default_rng(seed)
+    inventory = {f"m{i}": spec(int(rng.integers(50, 250)), load_time_ms=300) for i in range(12)}
+    trace = zipf_trace(rng, models=list(inventory), requests=400, rate_per_s=0.05, exponent=1.2)
+    config = settings("optimization.optimization_threshold=0.5", *overrides)
+    left_out, its_journal = run(SimulatedDriver, trace, config, inventory)
+    all_made, long_journal = run(Unsteady, trace, config, inventory)
+    assert [e[1:] for e in left_out.evictions] == [e[1:] for e in all_made.evictions]
+    times_s = [[e.time_s for e in records.evictions] for records in (left_out, all_made)]
+    np.testing.assert_allclose(*times_s, rtol=1e-12)
+    np.testing.assert_array_equal(left_out.outcomes, all_made.outcomes)
+    assert {"unused", "pressure"} & {e.reason for e in left_out.evictions}
+    looks = [
+        sum(line.what == "readmemory" and line.event == "end" for line in j)
+        for j in (its_journal, long_journal)
+    ]
+    assert looks[0] < looks[1]
+    for journal in (its_journal, long_journal):
+        assert lockstep(journal, config, inventory).differences == []
+
+
+def test_two_quiet_weeks_cost_nothing():
+    inventory = {"a": spec(100)}
+    trace = Trace.from_frame(pd.DataFrame({"time_s": [0.0, 14 * 86400.0], "model": ["a", "a"]}), "quiet")
+    _, journal = run(SimulatedDriver, trace, settings(), inventory)
+    assert len(journal) < 40
+    assert journal[-1].event == "done"
+
+
+def test_a_run_ends_with_its_last_answer():
+    inventory = {"a": spec(100)}
+    trace = Trace.from_frame(pd.DataFrame({"time_s": [0.0, 12.0], "model": ["a", "a"]}), "short")
+    _, journal = run(Unsteady, trace, settings(), inventory)
+    assert (journal[-1].event, journal[-1].task) == ("done", 1)

@@ -103,18 +103,24 @@ class Monitor:
     def _read(self, after_s: float) -> Story:
         """Read the memory, and keep the budget to what is there. The value is (now_s, reading)."""
         engine, device = self._engine, self._allocator.device
-        held = device.held
         reading: MemoryReading
         now_s, reading = yield ReadMemory(after_s)
-        # a model that left while the device was being read may be counted there still: hence the larger
-        left = max(held, device.held) + reading.available_bytes - self._buffer_bytes
-        budget = max(0, min(engine.config.budget_bytes, left))
+        budget = self._budget(reading, device.held)
+        if budget < device.cap and not reading.steady:
+            # a model that left while the device was being read may have been counted there: look twice
+            held = device.held
+            now_s, reading = yield ReadMemory()
+            budget = self._budget(reading, max(held, device.held))
         if budget != device.cap:
-            self._engine.note_action(
-                now_s, "budget", size_bytes=budget, why=f"{bytes_to_mib(budget - device.cap):+.1f} MB"
-            )
+            change = f"{bytes_to_mib(budget - device.cap):+.1f} MB"
+            engine.note_action(now_s, "budget", size_bytes=budget, why=change)
             engine.claims_met(self._allocator.set_budget(budget), now_s)
         return now_s, reading
+
+    def _budget(self, reading: MemoryReading, held: int) -> int:
+        """What models may have of a device on which they hold so many bytes."""
+        left = held + reading.available_bytes - self._buffer_bytes
+        return max(0, min(self._engine.config.budget_bytes, left))
 
     def _shortage(self, reading: MemoryReading) -> int:
         """Bytes that must leave beside those that are leaving already; 0 or less without pressure."""
