@@ -132,12 +132,25 @@ class Interpreter:
         input_key: str | None = None,
     ) -> Task:
         """A request has come: begin its story. Parameters are those of a trace's row."""
+        task = self.arrived(number, name, now_s, items, priority, requester, input_key)
+        self.start(task, now_s)
+        return task
+
+    def arrived(
+        self,
+        number: int,
+        name: str,
+        now_s: float,
+        items: int = 1,
+        priority: str | None = None,
+        requester: str | None = None,
+        input_key: str | None = None,
+    ) -> Task:
+        """As :meth:`request`, but the task is still to be started."""
         if self.journal is not None:
             self.journal.arrival(now_s, number, name, items, priority, requester, input_key)
         asked = None if priority is None else Priority(priority)
-        task = self.task_type(number, self.engine.serve(number, name, now_s, items, asked, input_key))
-        self.start(task, now_s)
-        return task
+        return self.task_type(number, self.engine.serve(number, name, now_s, items, asked, input_key))
 
     def begin(self, name: str, now_s: float, model: str | None = None) -> Task:
         """Begin one of the engine's own stories (:meth:`Engine.story`)."""

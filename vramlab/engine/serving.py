@@ -186,6 +186,11 @@ class Engine:
             return defragmentation.defragment(self, now_s)
         return {"start": commands.start, "stop": commands.stop}[name](self, now_s)
 
+    @property
+    def line_length(self) -> int:
+        """How many wait for models in use."""
+        return len(self._waiting)
+
     # -- its way to the GPU ------------------------------------------------------------------------------
 
     def wait_in_line(

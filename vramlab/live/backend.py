@@ -43,11 +43,16 @@ class OnnxBackend:
         self._buffer_bytes = config.overhead_bytes - config.overhead.taken_bytes
         self._warm_up = config.serving.warm_up
 
-    def open(self, model: str, target: Target) -> Session:
-        """Make a session, and run it once if that is the setting; blocks."""
+    def open(self, model: str, target: Target, size_bytes: int | None = None) -> Session:
+        """Make a session, and run it once if that is the setting; blocks.
+
+        Where more than the spec's footprint is reserved for it (`size_bytes`), it may take that much.
+        """
         spec = self._inventory[model]
         assert spec.path is not None
-        session = make_session(spec.path, spec, self.device if target is Target.GPU else None)
+        limit = size_bytes if spec.workspace_mb and (size_bytes or 0) > spec.footprint_bytes else None
+        device = self.device if target is Target.GPU else None
+        session = make_session(spec.path, spec, device, limit_bytes=limit)
         if self._warm_up:
             try:
                 session.run(make_inputs(session, 1, np.random.default_rng(0)))

@@ -1,8 +1,17 @@
-"""The live driver: the engine's effects on asyncio, with real sessions in worker threads.
+"""The live driver: the engine's effects with real sessions, in worker threads and in the threads of callers.
 
-The engine, its stories and its ledgers live on the event loop's thread and nowhere else; worker threads make,
-run and drop sessions and hand their outcome back to the loop. There are as many threads as the engine may
-have effects under way, so that an effect starts at once and every queue stays the engine's.
+Rules:
+
+1. The engine, its stories and its ledgers are touched under one lock, by whichever thread has something to
+   report: a caller (a request has come), a worker (an effect has ended) or the event loop (a timer). The time
+   of an event is read under that lock, so times never decrease.
+2. Nothing blocks under the lock. Loads, unloads and readings are done by worker threads, of which there are
+   as many as the engine may have effects under way: an effect starts at once, and every queue stays the
+   engine's.
+3. A run is done by a worker, or by its caller's own thread where that blocks anyway
+   (:meth:`LiveDriver.serve`), which saves two changes of thread.
+4. An effect ends once. A load past its time limit has failed; what a worker has to say later is dropped, and
+   the session closed.
 """
 
 from __future__ import annotations
@@ -13,9 +22,19 @@ import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
-from vramlab.engine.effects import Failure, Infer, Load, MemoryReading, ReadMemory, Sleep, Target, Unload
+from vramlab.engine.effects import (
+    Failure,
+    Infer,
+    Load,
+    MemoryReading,
+    ReadMemory,
+    Sleep,
+    Story,
+    Target,
+    Unload,
+)
 from vramlab.engine.gates import Gate
 from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import Journal
@@ -25,7 +44,11 @@ from vramlab.live.errors import SessionError
 _LOG = logging.getLogger(__name__)
 # Unloads are short and wait for nobody; beyond so many at once they may queue for a thread.
 _SPARE_THREADS = 4
-_SETTLING_S = 0.002
+_JOIN_S = 2.0  # a thread that hangs in a load is left behind
+
+
+class Closing(RuntimeError):
+    """The runtime is closing, and takes no more requests."""
 
 
 class LiveSession(Protocol):
@@ -41,15 +64,46 @@ class LiveSession(Protocol):
 class Backend(Protocol):
     """Where sessions come from. All methods are called from worker threads and may block."""
 
-    def open(self, model: str, target: Target) -> LiveSession:
-        """Make a session; raises :class:`~vramlab.live.errors.SessionError`."""
+    def open(self, model: str, target: Target, size_bytes: int | None = None) -> LiveSession:
+        """Make a session, for which `size_bytes` are reserved; raises :class:`.errors.SessionError`."""
 
     def memory(self) -> MemoryReading:
         """What the device says of its memory."""
 
 
+class Request(NamedTuple):
+    """What is asked for, in the words of a trace's row."""
+
+    model: str
+    inputs: Any
+    items: int = 1
+    priority: str | None = None
+    requester: str | None = None
+    input_key: str | None = None
+
+
+class _Ended(NamedTuple):
+    """What a caller's own thread is told last."""
+
+    value: Any
+    error: Exception | None
+
+
+class LiveTask(Task):
+    """A story with the request's inputs, whoever awaits it, and the effect whose end is still to come."""
+
+    __slots__ = ("future", "inputs", "mailbox", "pending")
+
+    def __init__(self, name: int | str, story: Story) -> None:
+        super().__init__(name, story)
+        self.inputs: Any = None
+        self.future: asyncio.Future[Any] | None = None
+        self.mailbox: SimpleQueue[Any] | None = None  # of a caller that does its own runs
+        self.pending: Any = None
+
+
 class LiveDriver(Interpreter):
-    """Runs the engine on the running event loop.
+    """Runs the engine beside the running event loop, which gives it timers.
 
     Parameters
     ----------
@@ -61,144 +115,259 @@ class LiveDriver(Interpreter):
         Where everything is written down.
     """
 
+    task_type = LiveTask
+
     def __init__(self, engine: Engine, backend: Backend, journal: Journal | None = None) -> None:
         super().__init__(engine, journal)
-        serving = engine.config.serving
-        threads = serving.gpu_streams + serving.cpu_workers + serving.load_channels + _SPARE_THREADS
-        self._jobs: SimpleQueue[tuple[Task, Callable[[], Any]] | None] = SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"vramlab-{number}", daemon=True)
-            for number in range(threads)
-        ]
-        for thread in self._threads:
-            thread.start()
-        self._loop = asyncio.get_running_loop()
-        self._backend = backend
-        self._start_s = time.perf_counter()
-        self.under_way = 0  # effects that worker threads have or will get
-        self._closing = False
-        self._inputs: dict[int | str, Any] = {}
-        self._futures: dict[int | str, asyncio.Future[Any]] = {}
+        self.lock = threading.Lock()
+        self.tasks: dict[int | str, LiveTask] = {}
         self.sessions: dict[tuple[str, Target], LiveSession] = {}
+        self._backend = backend
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        self._start_s = time.perf_counter()
+        self._closing = False
+        self._idle = asyncio.Event()
+        self._jobs: SimpleQueue[tuple[LiveTask, Any, Callable[[], Any]] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        serving = engine.config.serving
+        for _ in range(serving.gpu_streams + serving.cpu_workers + serving.load_channels + _SPARE_THREADS):
+            self._add_thread()
 
     def clock(self) -> float:
         """Seconds since the driver began."""
         return time.perf_counter() - self._start_s
 
-    def submit(
-        self,
-        number: int,
-        name: str,
-        inputs: Any,
-        now_s: float,
-        items: int = 1,
-        priority: str | None = None,
-        requester: str | None = None,
-        input_key: str | None = None,
-    ) -> asyncio.Future[Answer]:
-        """Begin a request; the future's result is its :class:`~vramlab.engine.serving.Answer`."""
-        future = self._futures[number] = self._loop.create_future()
-        self._inputs[number] = inputs
-        self.request(number, name, now_s, items, priority, requester, input_key)
+    # -- requests and stories ----------------------------------------------------------------------------
+
+    def submit(self, request: Request, future: asyncio.Future[Answer]) -> LiveTask:
+        """Begin a request; the result of `future` will be its answer. On the loop's thread only."""
+        return self._begin_request(request, future, None)
+
+    def serve(self, request: Request) -> Answer:
+        """Serve a request to its end, running the model in this thread; blocks.
+
+        Not on the loop's thread, which has to attend to the timers.
+        """
+        mailbox: SimpleQueue[Any] = SimpleQueue()
+        task = self._begin_request(request, None, mailbox)
+        try:
+            while type(message := mailbox.get()) is not _Ended:
+                effect, session = message
+                self._carry_out(task, effect, lambda: session.run(request.inputs))  # noqa: B023 (called at once)
+        except BaseException:  # an interrupt from the keyboard
+            self._abandon(task)
+            raise
+        if message.error is not None:
+            raise message.error
+        return cast(Answer, message.value)
+
+    def run_story(self, name: str, model: str | None = None) -> asyncio.Future[Any]:
+        """Begin one of the engine's own stories; the future has its value. On the loop's thread only."""
+        future = self._loop.create_future()
+        with self.lock:
+            now_s = self.clock()
+            if self.journal is not None:
+                self.journal.write(now_s, "begin", name, model)
+            task = LiveTask(name, self.engine.story(name, now_s, model))
+            task.future = future
+            self.start(task, now_s)
         return future
 
-    def run_story(self, name: str) -> asyncio.Future[Any]:
-        """Begin one of the engine's own stories; the future's result is its value."""
-        future = self._futures[name] = self._loop.create_future()
-        self.begin(name, self.clock())
-        return future
+    def give_up(self, task: Task) -> None:
+        """Nobody wants `task` any more; without effect if it has ended."""
+        with self.lock:
+            if self.tasks.get(task.name) is task:
+                self.cancel(task, self.clock())
 
-    async def settle(self) -> None:
-        """Let the effects that are under way end, and begin no more: what only watches is to stop."""
-        while self.under_way:
-            await asyncio.sleep(_SETTLING_S)
-        self._closing = True
+    async def settle(self, endless: str) -> None:
+        """Take no more requests, end the story called `endless`, and wait until all others have ended."""
+        with self.lock:
+            self._closing = True
+            watching = self.tasks.get(endless)
+            if watching is not None:
+                self.cancel(watching, self.clock())
+            if not self.tasks:
+                self._idle.set()
+        await self._idle.wait()
 
     def close(self) -> None:
-        """Drop all sessions and end the threads. No task may be under way."""
+        """Drop all sessions and end the threads; no task may be under way. Blocks."""
         for _ in self._threads:
             self._jobs.put(None)
         for thread in self._threads:
-            thread.join()
+            thread.join(_JOIN_S)
         for session in self.sessions.values():
             session.close()
         self.sessions.clear()
 
-    # -- the interpreter's side --------------------------------------------------------------------------
+    def _begin_request(
+        self, request: Request, future: asyncio.Future[Any] | None, mailbox: SimpleQueue[Any] | None
+    ) -> LiveTask:
+        name, inputs, items, priority, requester, input_key = request
+        with self.lock:
+            if self._closing:
+                raise Closing("the runtime is closing")
+            now_s = self.clock()
+            number = self.engine.recorder.arrived(name, now_s)
+            arrived = self.arrived(number, name, now_s, items, priority, requester, input_key)
+            task = cast(LiveTask, arrived)
+            task.inputs, task.future, task.mailbox = inputs, future, mailbox
+            self.start(task, now_s)
+        return task
 
-    def perform(self, task: Task, effect: Any) -> None:
-        """Hand `effect` to a worker thread, or to the loop's timers."""
-        if type(effect) is Sleep:
-            self._loop.call_later(effect.seconds, self._ended, task, None, None)
-        elif type(effect) is ReadMemory and effect.after_s:
-            self._loop.call_later(effect.after_s, self._hand_over, task, effect)
+    def _abandon(self, task: LiveTask) -> None:
+        """The caller's thread is gone: a run that has been begun is a worker's, and all else is cancelled."""
+        with self.lock:
+            task.mailbox = None
+            if self.tasks.get(task.name) is not task:
+                return
+            if type(task.pending) is Infer:
+                self.perform(task, task.pending)
+            self.cancel(task, self.clock())
+
+    # -- the interpreter's side, under the lock ----------------------------------------------------------
+
+    def start(self, task: Task, now_s: float) -> None:
+        """Begin a task, at `now_s`."""
+        self.tasks[task.name] = cast(LiveTask, task)
+        super().start(task, now_s)
+
+    def spawn(self, name: str, story: Story) -> None:
+        """Start a story of the engine's own."""
+        task = self.tasks[name] = LiveTask(name, story)
+        self._go_on(task, story.send, None)
+
+    def perform(self, task: Any, effect: Any) -> None:
+        """Hand `effect` to its caller's thread, to a worker, or to the loop's timers."""
+        task.pending = effect
+        kind = type(effect)
+        if kind is Infer:
+            session = self.sessions[effect.model, effect.target]
+            if task.mailbox is not None:
+                task.mailbox.put((effect, session))
+            else:
+                inputs = task.inputs
+                self._jobs.put((task, effect, lambda: session.run(inputs)))
+        elif kind is Load:
+            self._jobs.put((task, effect, lambda: self._backend.open(*effect[:3])))
+            if effect.timeout_s is not None:
+                self._call_later(effect.timeout_s, self._overdue, task, effect)
+        elif kind is Unload:
+            self._jobs.put((task, effect, self.sessions.pop((effect.model, Target.GPU)).close))
+        elif kind is Sleep:
+            self._call_later(effect.seconds, self._report, task, effect, None, None)
+        elif kind is ReadMemory:
+            job = (task, effect, self._backend.memory)
+            if effect.after_s:
+                self._call_later(effect.after_s, self._jobs.put, job)
+            else:
+                self._jobs.put(job)
         else:
-            self._hand_over(task, effect)
-
-    def _hand_over(self, task: Task, effect: Any) -> None:
-        if self._closing:
-            return
-        self.under_way += 1
-        self._jobs.put((task, self._job(task, effect)))
+            raise TypeError(f"not an effect: {effect!r}")
 
     def set_timer(self, task: Task, gate: Gate, timeout_s: float) -> None:
         """Let the loop call :meth:`time_out`."""
-        self._loop.call_later(timeout_s, lambda: self.time_out(task, gate, self.clock()))
+        self._call_later(timeout_s, self._time_is_up, task, gate)
 
-    def finished(self, task: Task, value: Any) -> None:
+    def finished(self, task: Any, value: Any) -> None:
         """Give the story's value to whoever awaits it."""
-        self._inputs.pop(task.name, None)
-        future = self._futures.pop(task.name, None)
-        if future is not None and not future.done():
-            future.set_result(value)
+        self._tell(task, value, None)
 
-    def crashed(self, task: Task, error: Exception) -> None:
-        """Give a bug to whoever awaits the story, else to the log."""
-        self._inputs.pop(task.name, None)
-        future = self._futures.pop(task.name, None)
-        if future is not None and not future.done():
-            future.set_exception(error)
+    def crashed(self, task: Any, error: Exception) -> None:
+        """Give a bug to whoever awaits the story, and to the log."""
+        _LOG.error("task %s crashed", task.name, exc_info=error)
+        self._tell(task, None, error)
+
+    def _tell(self, task: LiveTask, value: Any, error: Exception | None) -> None:
+        self.tasks.pop(task.name, None)
+        task.inputs = task.pending = None
+        future = task.future
+        if future is not None:
+            if threading.get_ident() == self._loop_thread:
+                _resolve(future, value, error)
+            else:
+                self._loop.call_soon_threadsafe(_resolve, future, value, error)
+        elif task.mailbox is not None:
+            task.mailbox.put(_Ended(value, error))
+        if self._closing and not self.tasks:
+            self._loop.call_soon_threadsafe(self._idle.set)
+
+    def _call_later(self, seconds: float, callback: Callable[..., Any], *arguments: Any) -> None:
+        if threading.get_ident() == self._loop_thread:
+            self._loop.call_later(seconds, callback, *arguments)
         else:
-            _LOG.error("task %s crashed", task.name, exc_info=error)
+            self._loop.call_soon_threadsafe(self._loop.call_later, seconds, callback, *arguments)
 
-    # -- on worker threads -------------------------------------------------------------------------------
+    # -- reports from outside ----------------------------------------------------------------------------
 
-    def _job(self, task: Task, effect: Any) -> Callable[[], Any]:
-        """What a worker thread has to do for `effect`."""
-        if type(effect) is Infer:
-            session, inputs = self.sessions[effect.model, effect.target], self._inputs[task.name]
-            return lambda: session.run(inputs)
-        if type(effect) is Load:
-            return lambda: self._open(effect)
-        if type(effect) is Unload:
-            return self.sessions.pop((effect.model, Target.GPU)).close
-        if type(effect) is ReadMemory:
-            return self._backend.memory
-        raise TypeError(f"not an effect: {effect!r}")
-
-    def _open(self, effect: Load) -> None:
-        self.sessions[effect.model, effect.target] = self._backend.open(effect.model, effect.target)
+    def _add_thread(self) -> None:
+        name = f"vramlab-{len(self._threads)}"
+        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _work(self) -> None:
         """One worker thread. (An executor's futures would cost a hit some twenty microseconds more.)"""
         while (work := self._jobs.get()) is not None:
-            task, job = work
-            value, failure = None, None
-            try:
-                value = job()
-            except SessionError as error:
-                failure = (Failure(_FAILURES[error.kind]), str(error))
-            except Exception as error:  # whatever a session raises is the outcome of its effect
-                failure = (Failure.RAISED, f"{type(error).__name__}: {error}")
-            self._loop.call_soon_threadsafe(self._ended, task, value, failure)
-            del work, task, job, value  # or inputs and outputs would stay until the next job comes
+            self._carry_out(*work)
+            del work  # or inputs and outputs would stay until the next job comes
 
-    def _ended(self, task: Task, value: Any, failure: tuple[Failure, str] | None) -> None:
-        self.under_way -= type(task.effect) is not Sleep
-        if failure is None:
-            self.resume(task, self.clock(), value)
-        else:
-            self.fail(task, self.clock(), *failure)
+    def _carry_out(self, task: LiveTask, effect: Any, job: Callable[[], Any]) -> None:
+        """Do what an effect asks for, and report it."""
+        value, failure = None, None
+        try:
+            value = job()
+        except SessionError as error:
+            failure = (Failure(_FAILURES[error.kind]), str(error))
+        except Exception as error:  # whatever a session raises is the outcome of its effect
+            failure = (Failure.RAISED, f"{type(error).__name__}: {error}")
+        except BaseException:
+            self._report(task, effect, None, (Failure.RAISED, "interrupted"))
+            raise
+        self._report(task, effect, value, failure)
+
+    def _report(self, task: LiveTask, effect: Any, value: Any, failure: tuple[Failure, str] | None) -> None:
+        """An effect has ended."""
+        late = None
+        with self.lock:
+            if task.pending is not effect or task.effect is not effect:
+                late = value if type(effect) is Load else None
+            else:
+                task.pending = None
+                if failure is not None:
+                    self.fail(task, self.clock(), *failure)
+                else:
+                    if type(effect) is Load:
+                        self.sessions[effect.model, effect.target] = value
+                        value = getattr(value, "taken_bytes", None)
+                    self.resume(task, self.clock(), value)
+        if late is not None:
+            _LOG.warning("the load of %s came too late and is dropped", effect.model)
+            late.close()
+
+    def _overdue(self, task: LiveTask, effect: Load) -> None:
+        """The time of a load is up; without effect if it has ended."""
+        with self.lock:
+            if task.pending is not effect:
+                return
+            task.pending = None
+            self._add_thread()  # for the one that hangs
+            took = f"loading {effect.model} took longer than {effect.timeout_s:g} s"
+            self.fail(task, self.clock(), Failure.TIMED_OUT, took)
+
+    def _time_is_up(self, task: Task, gate: Gate) -> None:
+        with self.lock:
+            self.time_out(task, gate, self.clock())
+
+
+def _resolve(future: asyncio.Future[Any], value: Any, error: Exception | None) -> None:
+    if future.done():  # cancelled
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(value)
 
 
 _FAILURES = {

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from vramlab.config.errors import InputError, nearest
 from vramlab.config.loading import check_fit
 from vramlab.config.schema import Inventory, Priority, VramConfig
+from vramlab.config.units import bytes_to_mib
+from vramlab.engine import monitor
 from vramlab.engine.journal import Journal
 from vramlab.engine.records import Outcome, Recorder, Records
 from vramlab.engine.serving import Answer, Engine
 from vramlab.live.backend import OnnxBackend
-from vramlab.live.driver import LiveDriver
+from vramlab.live.driver import Closing, LiveDriver, Request
 from vramlab.live.journal_file import JournalFile
+from vramlab.live.metrics_server import MetricsServer
+from vramlab.live.status import Status, status_of
 
 Inputs = Mapping[str, npt.NDArray[Any]]
-_FLUSH_EVERY_S = 0.5
+_LOG = logging.getLogger(__name__)
 
 
 class RequestRefused(RuntimeError):
@@ -47,7 +52,9 @@ class LiveRuntime:
     device : str
         ``auto`` (CUDA where it truly works), ``cuda`` or ``cpu-emulated``.
     journal : Path or str, optional
-        File for the journal, written while the run goes on.
+        File for the journal, written while the run goes on. Without one no journal is kept.
+    metrics_port : int, optional
+        Serve metrics for Prometheus there, on the loopback interface; 0 takes any port.
 
     Raises
     ------
@@ -67,24 +74,27 @@ class LiveRuntime:
         inventory: Inventory,
         device: str = "auto",
         journal: Path | str | None = None,
+        metrics_port: int | None = None,
     ) -> None:
         check_fit(config, inventory, "configuration", "inventory")
         self.config, self.inventory = config, inventory
         self.backend = OnnxBackend(config, inventory, device)
         self.recorder = Recorder(list(config.zones))
-        self.journal: Journal = Journal() if journal is None else JournalFile(journal)
+        self.journal: Journal | None = None if journal is None else JournalFile(journal)
         self.engine = Engine(config, inventory, self.recorder, self.journal)
+        self.engine.on_notice = _log_notice
         self._driver: LiveDriver | None = None
-        self._under_way: set[asyncio.Future[Answer]] = set()
-        self._flusher: asyncio.Task[None] | None = None
+        self._commands = itertools.count(1)
+        self.metrics = None if metrics_port is None else MetricsServer(self, metrics_port)
 
     async def __aenter__(self) -> LiveRuntime:
         self._driver = LiveDriver(self.engine, self.backend, self.journal)
-        if isinstance(self.journal, JournalFile):
-            self._flusher = asyncio.create_task(_flush_regularly(self.journal))
+        _LOG.info("open on %s", self.backend.device.label, extra={"device": self.backend.device.label})
         await self._driver.run_story("start")
         if self.config.optimization.monitor:
-            self._driver.begin("monitor", self._driver.clock())
+            self._driver.run_story(monitor.NAME)
+        if self.metrics is not None:
+            self.metrics.start()
         return self
 
     async def __aexit__(
@@ -93,15 +103,16 @@ class LiveRuntime:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Finish what is under way, then drop all sessions."""
-        if self._under_way:
-            await asyncio.wait(self._under_way)
-        await self.driver.settle()
-        if self._flusher is not None:
-            self._flusher.cancel()
-        await asyncio.to_thread(self.driver.close)
+        """Take no more requests, finish what is under way, then unload everything."""
+        driver = self.driver
+        await driver.settle(monitor.NAME)
+        await driver.run_story("stop")
+        if self.metrics is not None:
+            self.metrics.stop()
+        await asyncio.to_thread(driver.close)
         if isinstance(self.journal, JournalFile):
             self.journal.close()
+        _LOG.info("closed")
 
     @property
     def driver(self) -> LiveDriver:
@@ -145,11 +156,7 @@ class LiveRuntime:
             If it was not served, with the reason.
         """
         answer = await self.submit(model, inputs, requester=requester, priority=priority, input_key=input_key)
-        if answer.outcome is Outcome.REFUSED:
-            raise RequestRefused(f"{model}: {answer.why}")
-        if answer.outcome is Outcome.FAILED:
-            raise RequestFailed(f"{model}: {answer.why}")
-        return list(answer.outputs)
+        return outputs_of(model, answer)
 
     async def submit(
         self,
@@ -160,28 +167,107 @@ class LiveRuntime:
         priority: Priority | str | None = None,
         input_key: str | None = None,
     ) -> Answer:
-        """As :meth:`infer`, but the answer says how the request ended, and a refusal is an answer too."""
-        if model not in self.inventory:
-            expected = f"a model of the inventory{nearest(model, self.inventory)}"
-            raise InputError("request", "model", repr(model), expected)
+        """As :meth:`infer`, but the answer says how the request ended, and a refusal is an answer too.
+
+        A caller that is cancelled meanwhile gives its place up.
+        """
+        request = self.request(model, inputs, requester, priority, input_key)
         driver = self.driver
-        now_s = driver.clock()
-        number = self.recorder.arrived(model, now_s)
-        items = max(
-            (int(np.shape(value)[0]) if np.ndim(value) else 1 for value in inputs.values()), default=1
-        )
-        asked = None if priority is None else Priority(priority).value
-        future = driver.submit(number, model, inputs, now_s, items, asked, requester, input_key)
-        self._under_way.add(future)
-        future.add_done_callback(self._under_way.discard)
-        return await future
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        try:
+            task = driver.submit(request, future)
+        except Closing as closing:
+            raise RequestRefused(f"{model}: {closing}") from closing
+        try:
+            return await future
+        except asyncio.CancelledError:
+            driver.give_up(task)
+            raise
+
+    def request(
+        self,
+        model: str,
+        inputs: Inputs,
+        requester: str | None = None,
+        priority: Priority | str | None = None,
+        input_key: str | None = None,
+    ) -> Request:
+        """What is asked for, checked.
+
+        Raises
+        ------
+        InputError
+            For a model that the inventory lacks, and a priority that there is none of.
+        """
+        if model not in self.inventory:
+            raise _unknown(model, self.inventory)
+        items = 1
+        for value in inputs.values():
+            shape = getattr(value, "shape", None)
+            if shape and shape[0] > items:
+                items = int(shape[0])
+        if priority is not None and not isinstance(priority, Priority):
+            known = [priority.value for priority in Priority]
+            if priority not in known:
+                expected = f"one of {', '.join(known)}"
+                raise InputError("request", "priority", repr(priority), expected)
+            priority = Priority(priority)
+        return Request(model, inputs, items, priority and priority.value, requester, input_key)
+
+    # -- by hand -----------------------------------------------------------------------------------------
+
+    async def load(self, model: str) -> str:
+        """Bring a model onto the device as a request for it would, evicting if it must.
+
+        Returns
+        -------
+        str
+            Why it could not be done; empty if it was.
+        """
+        return await self._command("load", model)
+
+    async def preload(self, model: str) -> str:
+        """Load a model if its zone has free room, evicting nobody. Returns why not, as :meth:`load`."""
+        return await self._command("preload", model)
+
+    async def unload(self, model: str) -> str:
+        """Take a model off the device if nobody uses it. Returns why not, as :meth:`load`."""
+        return await self._command("unload", model)
+
+    async def _command(self, what: str, model: str) -> str:
+        if model not in self.inventory:
+            raise _unknown(model, self.inventory)
+        _, why_not = await self.driver.run_story(f"{what} {next(self._commands)}", model)
+        return str(why_not)
+
+    def status(self) -> Status:
+        """Device memory, zones, models and counts at this moment; may be called from any thread."""
+        driver, memory = self.driver, self.backend.memory()
+        with driver.lock:
+            return status_of(
+                self.engine, driver.clock(), self.backend.device.label, memory, list(driver.tasks)
+            )
 
     def records(self) -> Records:
-        """Outcomes, loads and evictions so far."""
-        return self.recorder.records()
+        """Outcomes, loads and evictions so far; may be called from any thread."""
+        with self.driver.lock:
+            return self.recorder.records()
 
 
-async def _flush_regularly(journal: JournalFile) -> None:
-    while True:
-        await asyncio.sleep(_FLUSH_EVERY_S)
-        journal.flush()
+def outputs_of(model: str, answer: Answer) -> list[npt.NDArray[Any]]:
+    """The outputs of an answer, or the exception that it stands for."""
+    if answer.outcome is Outcome.REFUSED:
+        raise RequestRefused(f"{model}: {answer.why}")
+    if answer.outcome is Outcome.FAILED or answer.outcome is Outcome.CANCELLED:
+        raise RequestFailed(f"{model}: {answer.why or 'cancelled'}")
+    return list(answer.outputs)
+
+
+def _unknown(model: str, inventory: Inventory) -> InputError:
+    return InputError("request", "model", repr(model), f"a model of the inventory{nearest(model, inventory)}")
+
+
+def _log_notice(what: str, model: str | None, size_bytes: int, why: str) -> None:
+    """What the engine has learned or done of its own accord goes to the log."""
+    extra = {"what": what, "model": model, "size_bytes": size_bytes, "why": why}
+    _LOG.warning("%s %s: %.1f MB (%s)", what, model or "device", bytes_to_mib(size_bytes), why, extra=extra)

@@ -1,0 +1,367 @@
+"""The live runtime with real sessions on the emulated device: life cycle, failures, cancellation, threads.
+
+Each run leaves a journal, which must lead the engine to the same decisions, and nothing on the device.
+"""
+
+import asyncio
+import shutil
+import threading
+import urllib.request
+
+import numpy as np
+import pytest
+
+from vramlab.allocator.invariants import check
+from vramlab.config.errors import InputError
+from vramlab.config.loading import load_config
+from vramlab.config.schema import ModelSpec
+from vramlab.engine.effects import Target
+from vramlab.engine.journal import read_journal
+from vramlab.engine.lockstep import lockstep
+from vramlab.engine.records import Outcome
+from vramlab.live.blocking import BlockingRuntime
+from vramlab.live.runtime import LiveRuntime, RequestFailed, RequestRefused
+from vramlab.live.sessions import make_inputs
+from vramlab.live.stand_ins import with_stand_ins
+
+MIB = 2**20
+
+
+def spec(size_mb, **values):
+    return ModelSpec(**{"priority": "medium", "vram_size_mb": size_mb, "load_time_ms": 10, **values})
+
+
+def settings(capacity_mb, *overrides):
+    return load_config(
+        None,
+        [
+            f"total_memory_mb={capacity_mb}",
+            "overhead={cuda_context_mb: 0, framework_mb: 0, buffer_mb: 0}",
+            f"zones={{flexible: {{size_mb: {capacity_mb}, max_models: null, min_retention_time: 0}}}}",
+            "scoring.policy=lru",
+            "optimization.pressure_available_mb=0",
+            *overrides,
+        ],
+    )
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """a, b and secure (no CPU): 2 MB each, and an input for them."""
+    folder = tmp_path_factory.mktemp("stand-ins")
+    inventory = {"a": spec(2), "b": spec(2), "secure": spec(2, cpu_fallback="none")}
+    return with_stand_ins(inventory, folder)
+
+
+@pytest.fixture(scope="module")
+def inputs(models):
+    rng = np.random.default_rng(0)
+    return {name: make_inputs(spec.path, 1, rng) for name, spec in models.items()}
+
+
+class Run:
+    """A runtime that, when closed, is held to its journal and its ledgers."""
+
+    def __init__(self, tmp_path, config, inventory, **more):
+        self.config, self.inventory, self.path = config, inventory, tmp_path / "journal.jsonl"
+        self.runtime = LiveRuntime(config, inventory, "cpu-emulated", self.path, **more)
+
+    async def __aenter__(self):
+        return await self.runtime.__aenter__()
+
+    async def __aexit__(self, kind, error, traceback):
+        await self.runtime.__aexit__(kind, error, traceback)
+        if kind is None:
+            held_to(self.runtime, self.path)
+
+
+def held_to(runtime, path):
+    engine, device = runtime.engine, runtime.backend.device
+    check(engine.allocator)
+    assert engine.allocator.device.held == 0
+    assert all(model.pins == 0 for model in engine.allocator.models.values())
+    assert device.memory().used_bytes == device.overhead_bytes + device._lost_bytes
+    assert engine.gpu.free == runtime.config.serving.gpu_streams
+    assert engine.cpu.free == runtime.config.serving.cpu_workers
+    lines = read_journal(path)
+    report = lockstep(lines, runtime.config, runtime.inventory)
+    assert not report.differences, str(report.differences[0])
+    times_s = [line.time_s for line in lines]
+    assert times_s == sorted(times_s)
+    assert report.records.outcomes.tolist() == runtime.recorder.records().outcomes.tolist()
+
+
+def test_serving_evicting_and_closing(tmp_path, models, inputs):
+    async def main():
+        async with Run(tmp_path, settings(3), models) as runtime:
+            for name in ("a", "a", "b", "a"):
+                (output, *_) = await runtime.infer(name, inputs[name], requester="test", priority="high")
+                assert np.isfinite(output).all()
+            assert [Outcome(o).name for o in runtime.records().outcomes] == [
+                "COLD_START", "HIT", "COLD_START", "COLD_START"
+            ]  # fmt: skip
+            status = runtime.status()
+            assert status.outcomes["cold_start"] == 3
+            assert {model.name: model.state for model in status.models}["a"] == "resident"
+        with pytest.raises(RequestRefused, match="closing"):
+            await runtime.infer("a", inputs["a"])
+
+    asyncio.run(main())
+
+
+def test_batches_are_split(tmp_path, models, inputs):
+    rng = np.random.default_rng(1)
+
+    async def main():
+        async with Run(tmp_path, settings(3), models) as runtime:
+            many = make_inputs(models["a"].path, 5, rng)
+            (output, *_) = await runtime.infer("a", many)
+            assert len(output) == 5
+            one_by_one = [
+                (await runtime.infer("a", {key: value[i : i + 1] for key, value in many.items()}))[0][0]
+                for i in range(5)
+            ]
+            np.testing.assert_allclose(output, np.array(one_by_one), rtol=1e-5)
+
+    asyncio.run(main())
+
+
+def test_by_hand(tmp_path, models, inputs):
+    always = models | {"b": models["b"].model_copy(update={"always_loaded": True})}
+
+    async def main():
+        async with Run(tmp_path, settings(5), always) as runtime:
+            assert runtime.driver.sessions.keys() == {("b", Target.GPU)}
+            assert await runtime.preload("a") == ""
+            assert "free room" in await runtime.preload("secure")
+            assert await runtime.load("secure") == ""  # for which one has left
+            assert await runtime.unload("secure") == ""
+            assert await runtime.unload("secure") == "it is absent"
+            with pytest.raises(InputError, match="secure"):
+                await runtime.load("secur")
+
+    asyncio.run(main())
+
+
+def test_bad_requests_do_not_reach_the_journal(tmp_path, models, inputs):
+    async def main():
+        async with Run(tmp_path, settings(3), models) as runtime:
+            with pytest.raises(InputError, match="priority"):
+                await runtime.infer("a", inputs["a"], priority="urgent")
+            with pytest.raises(InputError, match="'c'"):
+                await runtime.infer("c", inputs["a"])
+            with pytest.raises(RequestFailed, match="running"):
+                await runtime.infer("a", {"no such input": np.zeros(1, np.float32)})
+            await runtime.infer("a", inputs["a"])
+            assert runtime.status().outcomes["failed"] == 1
+
+    asyncio.run(main())
+
+
+def test_a_corrupt_file(tmp_path, models, inputs):
+    path = tmp_path / "broken.onnx"
+    shutil.copy(models["secure"].path, path)
+    path.write_bytes(path.read_bytes()[: MIB // 2])
+    broken = models | {"secure": models["secure"].model_copy(update={"path": str(path)})}
+
+    async def main():
+        async with Run(tmp_path, settings(3), broken) as runtime:
+            with pytest.raises(RequestFailed, match="corrupt"):
+                await runtime.infer("secure", inputs["secure"])
+            await runtime.infer("a", inputs["a"])
+
+    asyncio.run(main())
+
+
+def test_out_of_memory_learns_a_footprint(tmp_path, models, inputs):
+    """`a` says that it takes 1 MB and takes 2."""
+    lying = {"a": models["a"].model_copy(update={"vram_size_mb": 1.0}), "b": models["b"]}
+
+    async def main():
+        async with Run(tmp_path, settings(3.2), lying) as runtime:
+            await runtime.infer("b", inputs["b"])
+            assert (await runtime.submit("a", inputs["a"])).outcome is Outcome.COLD_START
+            model = runtime.engine.allocator.models["a"]
+            assert model.bytes > MIB
+            assert runtime.engine.allocator.models["b"].state.value == "absent"  # left for it
+
+    asyncio.run(main())
+
+
+def test_a_device_that_loses_memory(tmp_path, models, inputs):
+    async def main():
+        async with Run(tmp_path, settings(5), models) as runtime:
+            device = runtime.backend.device
+            await runtime.infer("b", inputs["b"])
+            device.lose(2 * MIB)
+            answer = await runtime.submit("a", inputs["a"])
+            assert answer.outcome is Outcome.COLD_START  # b has left for it
+            assert runtime.engine.allocator.models["a"].bytes == 2 * MIB
+            assert runtime.status().budget_bytes < 5 * MIB
+            device.lose(2 * MIB)  # and now there is not enough for anything
+            assert (await runtime.submit("b", inputs["b"])).outcome is Outcome.FALLBACK
+
+    asyncio.run(main())
+
+
+class Slow:
+    """A backend that hangs in the loads of some models until told otherwise."""
+
+    def __init__(self, backend, *hanging):
+        self._backend, self.hanging, self.go_on = backend, hanging, threading.Event()
+        self.opened = []
+
+    def open(self, model, target, size_bytes=None):
+        session = self._backend.open(model, target, size_bytes)
+        if model in self.hanging and target is Target.GPU:
+            self.opened.append(session)
+            self.go_on.wait(20)
+        return session
+
+    def __getattr__(self, name):
+        return getattr(self._backend, name)
+
+
+def test_a_load_that_hangs(tmp_path, models, inputs):
+    async def main():
+        run = Run(tmp_path, settings(8, "serving.load_timeout_ms=500"), models)
+        slow = run.runtime.backend = Slow(run.runtime.backend, "a", "secure")
+        async with run as runtime:
+            assert (await runtime.submit("a", inputs["a"])).outcome is Outcome.FALLBACK
+            with pytest.raises(RequestFailed, match="longer than"):
+                await runtime.infer("secure", inputs["secure"])
+            assert (await runtime.submit("b", inputs["b"])).outcome is Outcome.COLD_START
+            slow.go_on.set()
+            while any(session._session is not None for session in slow.opened):
+                await asyncio.sleep(0.01)  # what comes too late is closed
+            assert ("a", Target.GPU) not in runtime.driver.sessions
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_a_caller_that_is_cancelled_gives_its_place_up(tmp_path, models, inputs):
+    async def main():
+        run = Run(tmp_path, settings(5), models)
+        slow = run.runtime.backend = Slow(run.runtime.backend, "a")
+        async with run as runtime:
+            loads = asyncio.create_task(runtime.submit("a", inputs["a"]))
+            joined = asyncio.create_task(runtime.submit("a", inputs["a"]))
+            behind = asyncio.create_task(runtime.submit("b", inputs["b"]))  # waits for the load channel
+            await asyncio.sleep(0.05)
+            joined.cancel()
+            behind.cancel()
+            await asyncio.wait([joined, behind])
+            assert runtime.engine.allocator.models["a"].pins == 1
+            assert runtime.engine.allocator.models["b"].state.value == "absent"
+            loads.cancel()
+            slow.go_on.set()
+        assert [Outcome(o) for o in runtime.recorder.outcomes] == [Outcome.CANCELLED] * 3
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_closing_finishes_what_is_under_way(tmp_path, models, inputs):
+    async def main():
+        run = Run(tmp_path, settings(5), models)
+        slow = run.runtime.backend = Slow(run.runtime.backend, "a")
+        async with run as runtime:
+            asked = asyncio.create_task(runtime.infer("a", inputs["a"]))
+            await asyncio.sleep(0.02)
+            asyncio.get_running_loop().call_later(0.1, slow.go_on.set)
+        assert len(await asked) > 0
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_metrics_are_served_on_loopback(tmp_path, models, inputs):
+    pytest.importorskip("prometheus_client")
+
+    async def main():
+        async with Run(tmp_path, settings(3), models, metrics_port=0) as runtime:
+            await runtime.infer("a", inputs["a"])
+            await runtime.infer("a", inputs["a"])
+            url = f"http://127.0.0.1:{runtime.metrics.port}/metrics"
+            answer = await asyncio.to_thread(lambda: urllib.request.urlopen(url).read().decode())
+            for line in (
+                'vramlab_requests_total{outcome="hit"} 1.0',
+                "vramlab_latency_seconds_count 2.0",
+                'vramlab_model_state{model="a",state="resident"} 1.0',
+                f"vramlab_held_bytes {2 * MIB:.6g}".replace("2.09715e+06", "2.097152e+06"),
+            ):
+                assert line in answer, answer
+
+    asyncio.run(main())
+
+
+# -- the blocking facade
+
+
+@pytest.fixture
+def blocking(tmp_path, models):
+    path = tmp_path / "journal.jsonl"
+    with BlockingRuntime(settings(3), models, "cpu-emulated", path) as runtime:
+        yield runtime
+    held_to(runtime.runtime, path)
+
+
+def test_a_hit_runs_in_its_callers_thread(blocking, inputs, monkeypatch):
+    blocking.infer("a", inputs["a"])
+    session = blocking.runtime.driver.sessions["a", Target.GPU]
+    threads = []
+    run = session.run
+    monkeypatch.setattr(session, "run", lambda given: threads.append(threading.get_ident()) or run(given))
+    blocking.infer("a", inputs["a"])
+    assert threads == [threading.get_ident()]
+
+
+def test_threads_share_the_blocking_runtime(blocking, inputs):
+    failures = []
+
+    def caller(number):
+        rng = np.random.default_rng(number)
+        for _ in range(25):
+            name = ("a", "b", "secure")[rng.integers(3)]
+            try:
+                blocking.infer(name, inputs[name])
+            except Exception as error:
+                failures.append(error)
+
+    threads = [threading.Thread(target=caller, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not failures
+    assert sum(blocking.status().outcomes.values()) == 200
+
+
+def test_by_hand_from_a_thread(blocking, inputs):
+    assert blocking.load("a") == ""
+    assert blocking.unload("a") == ""
+    assert blocking.preload("b") == ""
+    with pytest.raises(RequestFailed):
+        blocking.infer("a", {"no such input": np.zeros(1, np.float32)})
+    assert len(blocking.records()) == 1
+
+
+def test_an_interrupted_caller_leaves_nothing_behind(blocking, inputs, monkeypatch):
+    blocking.infer("a", inputs["a"])
+    session = blocking.runtime.driver.sessions["a", Target.GPU]
+
+    def interrupted(given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        blocking.infer("a", inputs["a"])
+    monkeypatch.undo()
+    assert blocking.runtime.engine.allocator.models["a"].pins == 0
+    blocking.infer("a", inputs["a"])
+
+
+def test_a_closed_runtime_says_so(models, inputs):
+    runtime = BlockingRuntime(settings(3), models, "cpu-emulated").open()
+    runtime.close()
+    runtime.close()
+    with pytest.raises(RequestRefused, match="closing"):
+        runtime.infer("a", inputs["a"])

@@ -1,0 +1,130 @@
+"""The live runtime for programs without an event loop: notebooks, scripts, threads.
+
+A request is served in its caller's own thread: it decides, under the driver's lock, and runs the model where
+it stands. Only loads, unloads and timers are for other threads. So a hit changes threads not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy.typing as npt
+
+from vramlab.config.schema import Inventory, Priority, VramConfig
+from vramlab.engine.records import Records
+from vramlab.engine.serving import Answer
+from vramlab.live.driver import Closing
+from vramlab.live.runtime import Inputs, LiveRuntime, RequestRefused, outputs_of
+from vramlab.live.status import Status
+
+_Value = TypeVar("_Value")
+
+
+class BlockingRuntime:
+    """A :class:`~vramlab.live.runtime.LiveRuntime` whose methods block; any number of threads may call them.
+
+    Parameters are those of :class:`~vramlab.live.runtime.LiveRuntime`. Use it as a context manager, or call
+    :meth:`open` and :meth:`close`.
+
+    Examples
+    --------
+    >>> with BlockingRuntime(config, inventory) as runtime:
+    ...     outputs = runtime.infer("genderage.onnx", {"input": image})
+    """
+
+    def __init__(
+        self,
+        config: VramConfig,
+        inventory: Inventory,
+        device: str = "auto",
+        journal: Path | str | None = None,
+        metrics_port: int | None = None,
+    ) -> None:
+        self.runtime = LiveRuntime(config, inventory, device, journal, metrics_port)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="vramlab-loop", daemon=True)
+
+    def open(self) -> BlockingRuntime:
+        """Load what is always loaded, and be ready."""
+        self._thread.start()
+        self._wait_for(self.runtime.__aenter__())
+        return self
+
+    def close(self) -> None:
+        """Take no more requests, finish what is under way, then unload everything."""
+        if not self._thread.is_alive():
+            return
+        try:
+            self._wait_for(self.runtime.__aexit__(None, None, None))
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def __enter__(self) -> BlockingRuntime:
+        return self.open()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def infer(
+        self,
+        model: str,
+        inputs: Inputs,
+        *,
+        requester: str | None = None,
+        priority: Priority | str | None = None,
+        input_key: str | None = None,
+    ) -> list[npt.NDArray[Any]]:
+        """Run a model, wherever it can be run; see :meth:`.LiveRuntime.infer`."""
+        answer = self.submit(model, inputs, requester=requester, priority=priority, input_key=input_key)
+        return outputs_of(model, answer)
+
+    def submit(
+        self,
+        model: str,
+        inputs: Inputs,
+        *,
+        requester: str | None = None,
+        priority: Priority | str | None = None,
+        input_key: str | None = None,
+    ) -> Answer:
+        """As :meth:`infer`, but the answer says how the request ended, and a refusal is an answer too."""
+        runtime = self.runtime
+        try:
+            return runtime.driver.serve(runtime.request(model, inputs, requester, priority, input_key))
+        except Closing as closing:
+            raise RequestRefused(f"{model}: {closing}") from closing
+
+    def load(self, model: str) -> str:
+        """Bring a model onto the device; see :meth:`.LiveRuntime.load`."""
+        return self._wait_for(self.runtime.load(model))
+
+    def preload(self, model: str) -> str:
+        """Load a model into free room; see :meth:`.LiveRuntime.preload`."""
+        return self._wait_for(self.runtime.preload(model))
+
+    def unload(self, model: str) -> str:
+        """Take a model off the device; see :meth:`.LiveRuntime.unload`."""
+        return self._wait_for(self.runtime.unload(model))
+
+    def status(self) -> Status:
+        """Device memory, zones, models and counts at this moment."""
+        return self.runtime.status()
+
+    def records(self) -> Records:
+        """Outcomes, loads and evictions so far."""
+        return self.runtime.records()
+
+    def _wait_for(self, coroutine: Coroutine[Any, Any, _Value]) -> _Value:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()

@@ -1,0 +1,173 @@
+"""Metrics for Prometheus, on the loopback interface, off unless asked for.
+
+Nothing is counted while requests are served: each scrape looks at the runtime's status and at the records
+that are new since the last one.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from vramlab.config.errors import InputError
+from vramlab.engine.records import Outcome
+
+if TYPE_CHECKING:
+    from vramlab.live.runtime import LiveRuntime
+
+LOOPBACK = "127.0.0.1"
+BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_STATES = ("absent", "loading", "resident", "in use", "evicting")
+_UNANSWERED = (Outcome.REFUSED, Outcome.FAILED, Outcome.CANCELLED)
+
+
+class MetricsServer:
+    """An HTTP server of its own thread, which answers every path with the metrics.
+
+    Parameters
+    ----------
+    runtime : LiveRuntime
+        Which is watched.
+    port : int
+        On the loopback interface; 0 takes any that is free.
+
+    Raises
+    ------
+    InputError
+        If ``prometheus_client`` is not installed.
+    """
+
+    def __init__(self, runtime: LiveRuntime, port: int) -> None:
+        try:
+            import prometheus_client  # an extra: most people never scrape
+        except ImportError as error:
+            raise InputError(
+                "metrics", "", error, "prometheus_client: pip install 'vramlab[metrics]'"
+            ) from None
+        self._registry = prometheus_client.CollectorRegistry()
+        self._registry.register(_Collector(runtime))
+        self._wanted = port
+        self._server: Any = None
+
+    @property
+    def port(self) -> int:
+        """Where it listens; 0 while it does not."""
+        return 0 if self._server is None else int(self._server.server_port)
+
+    def start(self) -> None:
+        """Begin to listen.
+
+        Raises
+        ------
+        InputError
+            If the port is taken.
+        """
+        from prometheus_client import start_http_server
+
+        try:
+            self._server, self._thread = start_http_server(self._wanted, LOOPBACK, self._registry)
+        except OSError as error:
+            found = (error.strerror or str(error)).lower()
+            raise InputError("metrics", "port", f"{self._wanted}: {found}", "a free port") from error
+
+    def stop(self) -> None:
+        """Listen no more."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join()
+            self._server = None
+
+
+class _Latencies:
+    """Histogram of the answered requests' latencies, brought up to date at each look."""
+
+    def __init__(self) -> None:
+        self._looked_at = 0
+        self._open: list[int] = []  # requests that had not ended at the last look
+        self.counts = [0] * (len(BUCKETS_S) + 1)
+        self.sum_s = 0.0
+
+    def update(self, recorder: Any) -> None:
+        count = len(recorder.outcomes)
+        still_open = []
+        for number in (*self._open, *range(self._looked_at, count)):
+            finish_s = recorder.finish_s[number]
+            if math.isnan(finish_s):
+                still_open.append(number)
+            elif recorder.outcomes[number] not in _UNANSWERED:
+                latency_s = finish_s - recorder.arrival_s[number]
+                self.counts[bisect_left(BUCKETS_S, latency_s)] += 1
+                self.sum_s += latency_s
+        self._open, self._looked_at = still_open, count
+
+    def cumulated(self) -> list[tuple[str, float]]:
+        total, rows = 0, []
+        for bound, count in zip((*map(str, BUCKETS_S), "+Inf"), self.counts, strict=True):
+            total += count
+            rows.append((bound, float(total)))
+        return rows
+
+
+class _Collector:
+    """What ``prometheus_client`` calls at each scrape."""
+
+    def __init__(self, runtime: LiveRuntime) -> None:
+        self._runtime = runtime
+        self._latencies = _Latencies()
+
+    def describe(self) -> list[Any]:
+        return []  # or the registry would collect at once, before the runtime is open
+
+    def collect(self) -> Iterator[Any]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+        runtime = self._runtime
+        status = runtime.status()
+        with runtime.driver.lock:
+            self._latencies.update(runtime.recorder)
+
+        def gauge(name: str, text: str, value: float) -> Any:
+            return GaugeMetricFamily(f"vramlab_{name}", text, value=value)
+
+        requests = CounterMetricFamily("vramlab_requests", "Requests that have ended.", labels=["outcome"])
+        for outcome, count in status.outcomes.items():
+            requests.add_metric([outcome], count)
+        yield requests
+        yield HistogramMetricFamily(
+            "vramlab_latency_seconds",
+            "From arrival to answer, of answered requests.",
+            buckets=self._latencies.cumulated(),
+            sum_value=self._latencies.sum_s,
+        )
+        yield CounterMetricFamily("vramlab_loads", "Loads onto the device.", value=status.loads)
+        yield CounterMetricFamily("vramlab_failed_loads", "Loads that failed.", value=status.failed_loads)
+        yield CounterMetricFamily("vramlab_evictions", "Models that were evicted.", value=status.evictions)
+        yield gauge("device_memory_bytes", "Memory of the device.", status.memory_total_bytes)
+        yield gauge("device_memory_used_bytes", "Taken there by all processes.", status.memory_used_bytes)
+        yield gauge("budget_bytes", "What models may hold.", status.budget_bytes)
+        yield gauge("held_bytes", "What models hold.", status.held_bytes)
+        yield gauge("under_way", "Requests and own stories under way.", status.under_way)
+        waiting = GaugeMetricFamily("vramlab_waiting", "Requests that wait.", labels=["for"])
+        waiting.add_metric(["gpu"], status.waiting_for_gpu)
+        waiting.add_metric(["cpu"], status.waiting_for_cpu)
+        waiting.add_metric(["models in use"], status.waiting_in_line)
+        yield waiting
+        zones = {
+            "size": GaugeMetricFamily("vramlab_zone_size_bytes", "Cap of the zone.", labels=["zone"]),
+            "held": GaugeMetricFamily("vramlab_zone_held_bytes", "Held in the zone.", labels=["zone"]),
+        }
+        for zone in status.zones:
+            zones["size"].add_metric([zone.name], zone.size_bytes)
+            zones["held"].add_metric([zone.name], zone.held_bytes)
+        yield from zones.values()
+        states = GaugeMetricFamily("vramlab_model_state", "1 for its state.", labels=["model", "state"])
+        uses = CounterMetricFamily("vramlab_model_uses", "Requests for the model.", labels=["model"])
+        for model in status.models:
+            for state in _STATES:
+                states.add_metric([model.name, state], float(model.state == state))
+            uses.add_metric([model.name], model.uses)
+        yield states
+        yield uses

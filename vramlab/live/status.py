@@ -1,0 +1,131 @@
+"""What a live runtime looks like at one moment, in plain values: for watching, metrics and people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vramlab.engine.effects import MemoryReading
+from vramlab.engine.records import Outcome
+from vramlab.engine.serving import Engine
+
+
+@dataclass(frozen=True)
+class ZoneStatus:
+    """One zone. ``held_bytes`` are taken now, ``committed_bytes`` once all that is under way has ended."""
+
+    name: str
+    size_bytes: int
+    held_bytes: int
+    committed_bytes: int
+    models: int
+    max_models: int | None
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """One model. ``zone`` and ``score`` are None where it is not on the device; ages count from now."""
+
+    name: str
+    state: str
+    priority: str
+    zone: str | None
+    footprint_bytes: int
+    score: float | None
+    last_used_s_ago: float | None
+    uses: int
+    requests_under_way: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """A runtime at one moment.
+
+    Attributes
+    ----------
+    time_s : float
+        Seconds since the runtime was opened.
+    device : str
+        Label of the device.
+    memory_total_bytes, memory_used_bytes : int
+        What the device says, all processes together.
+    budget_bytes, held_bytes : int
+        What models may hold and hold.
+    outcomes : dict of str to int
+        Requests that have ended, by how.
+    under_way, waiting_for_gpu, waiting_for_cpu, waiting_in_line : int
+        Requests and own stories under way, and those of them that wait.
+    loads, failed_loads, evictions : int
+        So far.
+    """
+
+    time_s: float
+    device: str
+    memory_total_bytes: int
+    memory_used_bytes: int
+    budget_bytes: int
+    held_bytes: int
+    outcomes: dict[str, int]
+    under_way: int
+    waiting_for_gpu: int
+    waiting_for_cpu: int
+    waiting_in_line: int
+    loads: int
+    failed_loads: int
+    evictions: int
+    zones: list[ZoneStatus]
+    models: list[ModelStatus]
+
+    def document(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+
+def status_of(
+    engine: Engine, now_s: float, device: str, memory: MemoryReading, under_way: Iterable[int | str]
+) -> Status:
+    """Look at an engine, which nobody else may touch meanwhile; `under_way` are the names of its tasks."""
+    allocator, recorder = engine.allocator, engine.recorder
+    names = list(under_way)
+    ended = {outcome: recorder.outcomes.count(outcome) for outcome in Outcome}
+    ended[Outcome.FAILED] -= sum(isinstance(name, int) for name in names)  # what has not ended says so too
+    failed = sum(bool(load.error) for load in recorder.loads)
+    return Status(
+        time_s=now_s,
+        device=device,
+        memory_total_bytes=memory.total_bytes,
+        memory_used_bytes=memory.used_bytes,
+        budget_bytes=allocator.device.cap,
+        held_bytes=allocator.device.held,
+        outcomes={outcome.name.lower(): ended[outcome] for outcome in Outcome},
+        under_way=len(names),
+        waiting_for_gpu=len(engine.gpu.waiters),
+        waiting_for_cpu=len(engine.cpu.waiters),
+        waiting_in_line=engine.line_length,
+        loads=len(recorder.loads) - failed,
+        failed_loads=failed,
+        evictions=len(recorder.evictions),
+        zones=[
+            ZoneStatus(zone.name, zone.cap, zone.held, zone.committed, zone.count, zone.max_models)
+            for zone in allocator.zones.values()
+        ],
+        models=[_model_status(model, now_s) for model in allocator.models.values()],
+    )
+
+
+def _model_status(model: Any, now_s: float) -> ModelStatus:
+    there = model.state.value in ("loading", "resident", "in use")
+    used = math.isfinite(model.last_used_s)
+    return ModelStatus(
+        name=model.name,
+        state=model.state.value,
+        priority=model.priority.value,
+        zone=None if model.state.value == "absent" else model.zone.name,
+        footprint_bytes=model.bytes,
+        score=float(model.zone.policy.score(model, now_s)) if there else None,
+        last_used_s_ago=now_s - model.last_used_s if used else None,
+        uses=model.uses_total,
+        requests_under_way=model.pins,
+    )
