@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from vramlab import __version__
-from vramlab.cli import demo, fidelity, live, replaying, studies, traces
+from vramlab.cli import demo, fidelity, live, memory, replaying, studies, traces
 from vramlab.config.errors import InputError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ _UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]  # type: i
 replaying.register(app)
 studies.register(app)
 live.register(app)
+memory.register(app)
 traces.register(app)
 demo.register(app)
 fidelity.register(app)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import pandas as pd
 import typer
 from matplotlib.axes import Axes
 from tqdm import tqdm
@@ -13,6 +14,7 @@ from tqdm import tqdm
 from vramlab.allocator.policies import policy_names
 from vramlab.analysis.bounds import Bound, offline_bound
 from vramlab.analysis.plots import policy_bars
+from vramlab.analysis.timelines import memory_map
 from vramlab.cli.inputs import (
     ConfigOption,
     JsonOption,
@@ -35,7 +37,9 @@ from vramlab.cli.output import (
     save_plot,
     seconds,
 )
+from vramlab.config.errors import InputError
 from vramlab.config.units import mib_to_bytes
+from vramlab.engine.lockstep import lockstep
 from vramlab.experiments.comparison import DEFAULT_POLICIES, Comparison, compare
 from vramlab.experiments.inputs import resolve_settings, resolve_trace
 from vramlab.experiments.replay import Replay, replay
@@ -64,19 +68,30 @@ def replay_command(
     service_times: TimesOption = "spec",
     seed: SeedOption = 0,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for records and journal.")] = None,
+    map_file: Annotated[
+        Path | None,
+        typer.Option("--memory-map", help="Picture to write of where the models lie at the end (simulate)."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Replay a trace through the allocator and show what became of the requests.
 
     Example: vramlab replay traces/synthetic_tight.csv.gz --config config/scenarios/tight.yaml --policy lru
     """
-    keep_journal = out is not None and mode == "simulate"
+    if map_file is not None and mode != "simulate":
+        raise InputError("--memory-map", "", f"--mode {mode}", "--mode simulate, which knows of places")
+    keep_journal = (out is not None or map_file is not None) and mode == "simulate"
     result = replay(
         trace, config, models, mode, seed, keep_journal, changes(overrides, policy), service_times
     )
     if out is not None:
         write_replay(result, out)
         log.print(f"written to {out}")
+    if map_file is not None and result.journal is not None:
+        settings, inventory = resolve_settings(config, models, changes(overrides, policy))
+        layout = lockstep(list(result.journal), settings, inventory).layout
+        save_plot(memory_map(pd.DataFrame(layout), title=f"{trace.name}: at the end"), map_file)
+        log.print(f"written to {map_file}")
     if as_json:
         print_json(result.figures)
     else:

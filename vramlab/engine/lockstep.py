@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from vramlab.allocator.placement import Block
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.effects import Failure, MemoryReading, Story
 from vramlab.engine.gates import Gate
@@ -46,12 +47,15 @@ class LockstepReport:
         Empty when the journal was followed to the letter; the replay stops at the first.
     records : Records
         Outcomes, loads and evictions of the replay: those of the recorded run.
+    layout : list of Block
+        The memory map at the end of the lines.
     """
 
     lines: int
     decisions: int
     records: Records
     differences: list[Difference] = field(default_factory=list)
+    layout: list[Block] = field(default_factory=list)
 
 
 class _Lockstep(Interpreter):
@@ -95,7 +99,8 @@ def lockstep(lines: Sequence[Line], config: VramConfig, inventory: Inventory) ->
     driver = _Lockstep(engine, journal)
     differences = _follow(lines, driver, recorder, journal)
     decisions = sum(line.event == "decision" for line in lines)
-    return LockstepReport(len(lines), decisions, recorder.records(), differences)
+    layout = engine.allocator.layout()
+    return LockstepReport(len(lines), decisions, recorder.records(), differences, layout)
 
 
 def _follow(

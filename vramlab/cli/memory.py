@@ -1,0 +1,82 @@
+"""``memory``: where the models lay in their zones, at any moment of a recorded run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+
+from vramlab.allocator.placement import Block
+from vramlab.analysis.timelines import memory_map
+from vramlab.cli.inputs import JsonOption
+from vramlab.cli.output import log, mebibytes, percent, print_json, print_table, save_plot
+from vramlab.config.errors import InputError
+from vramlab.engine.lockstep import lockstep
+from vramlab.experiments.run_folder import read_run
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("memory")(memory_command)
+
+
+def memory_command(
+    run: Annotated[Path, typer.Argument(help="Folder that `vramlab record` wrote.")],
+    at: Annotated[
+        float | None, typer.Option("--at", help="Seconds since the start of the run; its end without it.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Picture of the memory map to write.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show where the models lay in their zones, and how broken up the free memory was.
+
+    The run's journal is fed through the engine again up to that moment, so it is exact.
+
+    Example: vramlab memory traces/recorded_tight --at 5 --plot map.png
+    """
+    folder = read_run(run)
+    lines = [line for line in folder.journal if at is None or line.time_s <= at]
+    if not lines:
+        raise InputError("--at", "", at, f"a time of the run, which begins at {folder.journal[0].time_s} s")
+    report = lockstep(lines, folder.config, folder.inventory)
+    if report.differences:
+        raise InputError(run, "journal", str(report.differences[0]), "a journal of this engine")
+    zones = zones_of(report.layout)
+    if plot is not None:
+        title = f"{run.name} after {lines[-1].time_s:.1f} s"
+        save_plot(memory_map(pd.DataFrame(report.layout), title=title), plot)
+        log.print(f"written to {plot}")
+    if as_json:
+        blocks = [block._asdict() for block in report.layout]
+        print_json({"time_s": lines[-1].time_s, "zones": zones, "extents": blocks})
+        return
+    rows = [
+        (
+            name,
+            mebibytes(zone["used_bytes"]),
+            mebibytes(zone["free_bytes"]),
+            mebibytes(zone["largest_hole_bytes"]),
+            percent(zone["fragmentation"]),
+        )
+        for name, zone in zones.items()
+    ]
+    heading = ["zone", "used", "free", "largest hole", "fragmentation"]
+    print_table(f"{run} after {lines[-1].time_s:.1f} s", heading, rows)
+
+
+def zones_of(layout: Sequence[Block]) -> dict[str, dict[str, Any]]:
+    """Used and free bytes, the largest hole and the fragmentation of each zone."""
+    zones: dict[str, dict[str, Any]] = {}
+    for name in dict.fromkeys(block.zone for block in layout):
+        holes = [block.size_bytes for block in layout if block.zone == name and block.model is None]
+        used = sum(block.size_bytes for block in layout if block.zone == name) - sum(holes)
+        zones[name] = {
+            "used_bytes": used,
+            "free_bytes": sum(holes),
+            "largest_hole_bytes": max(holes, default=0),
+            "fragmentation": 1 - max(holes) / sum(holes) if holes else 0.0,
+        }
+    return zones
