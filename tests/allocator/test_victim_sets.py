@@ -191,3 +191,42 @@ def test_device_and_zone_short_at_once_exactly():
     assert allocator.device.room == mb(5)
     # The zone needs 50 MB of its own: a and b. They give the device 60, it needs 45: o and p stay.
     assert load(allocator, "new", 9.0).victims == ("a", "b")
+
+
+def test_a_slot_that_a_guest_can_give_costs_no_own_model():
+    zones = {
+        "high_priority": {"size_mb": 50, "eviction_policy": "reluctant_lru"},
+        "flexible": {"size_mb": 200, "max_models": 2, "borrowers": ["high"]},
+    }
+    models = {
+        "h": {"vram_size_mb": 50, "priority": "high"},
+        "g": {"vram_size_mb": 40, "priority": "high"},
+        "a": {"vram_size_mb": 30},
+        "new": {"vram_size_mb": 10},
+    }
+    allocator = an_allocator(zones, models, scoring={"policy": "lfu", "victims": "exact"})
+    for time_s, name in enumerate("hga"):
+        load(allocator, name, float(time_s))
+    allocator.request("g", 10.0, pin=False)  # worth more than a, but a guest
+    assert load(allocator, "new", 20.0).victims == ("g",)
+
+
+def test_a_slot_of_a_reluctant_zone_and_a_shortage_of_the_device_exactly():
+    zones = {
+        "high_priority": {"size_mb": 100, "max_models": 1, "eviction_policy": "reluctant_lru"},
+        "flexible": {"size_mb": 160},
+    }
+    models = {
+        "h": {"vram_size_mb": 10, "priority": "high"},
+        "m0": {"vram_size_mb": 50},
+        "m1": {"vram_size_mb": 50},
+        "m2": {"vram_size_mb": 60},
+        "new": {"vram_size_mb": 70, "priority": "high"},
+    }
+    allocator = an_allocator(zones, models, total_mb=170, scoring={"policy": "lfu", "victims": "exact"})
+    for time_s, name in enumerate(["h", "m0", "m1", "m2"]):
+        load(allocator, name, float(time_s))
+    for name in ["m1", "m1", "m2", "m2"]:
+        allocator.request(name, 10.0, pin=False)
+    # h must go for its slot and gives 10 MB; of the other 60, m2 alone (3 uses) is less than m0 and m1 (4)
+    assert set(load(allocator, "new", 20.0).victims) == {"h", "m2"}
