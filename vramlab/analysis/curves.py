@@ -6,12 +6,14 @@ import math
 from collections import OrderedDict
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from vramlab.analysis.bounds import offline_bound
 from vramlab.analysis.intervals import model_sizes
 from vramlab.analysis.schedules import round_schedule
 from vramlab.config.schema import Inventory
+from vramlab.traces.reuse import reuse_bytes
 from vramlab.traces.trace import Trace
 
 
@@ -33,6 +35,35 @@ def capacity_curve(trace: Trace, inventory: Inventory, capacities_bytes: Sequenc
         schedule = round_schedule(bound, trace, inventory)
         rows.append(("offline schedule", capacity, schedule.hit_rate, schedule.load_cost_s))
         rows.append(("optimum", capacity, math.nan, bound.load_cost_s))
+    return pd.DataFrame(rows, columns=["policy", "capacity_bytes", "hit_rate", "load_cost_s"])
+
+
+def lru_curve(trace: Trace, inventory: Inventory, capacities_bytes: Sequence[int]) -> pd.DataFrame:
+    """Hit rate and load cost of plain LRU, as by :func:`lru` but for all capacities at once.
+
+    Exact at every capacity. One pass over the trace serves all that hold the largest model
+    (:func:`~vramlab.traces.reuse.reuse_bytes`); for smaller ones there is a pass for each set of models that
+    fit at all, as requests for the others move nothing.
+
+    Returns
+    -------
+    DataFrame
+        Columns as of :func:`capacity_curve`.
+    """
+    sizes, loads = model_sizes(trace, inventory)
+    sizes = np.asarray(sizes, dtype=np.int64)
+    codes = trace.model_codes
+    costs = np.asarray(loads, dtype=float)[codes]
+    passes: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    rows = []
+    for capacity in capacities_bytes:
+        fitting = int((sizes <= capacity).sum())
+        if fitting not in passes:
+            fits = (sizes <= capacity)[codes]
+            passes[fitting] = reuse_bytes(codes[fits], sizes), costs[fits]
+        needed, saved = passes[fitting]
+        hits = (needed >= 0) & (needed <= capacity)
+        rows.append(("lru", int(capacity), hits.sum() / len(trace), costs.sum() - saved[hits].sum()))
     return pd.DataFrame(rows, columns=["policy", "capacity_bytes", "hit_rate", "load_cost_s"])
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from vramlab import __version__
-from vramlab.cli import demo, fidelity, live, memory, replaying, studies, traces
+from vramlab.cli import curves, demo, fidelity, live, memory, replaying, studies, traces
 from vramlab.config.errors import InputError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ studies.register(app)
 live.register(app)
 memory.register(app)
 traces.register(app)
+curves.register(app)
 demo.register(app)
 fidelity.register(app)
 

@@ -24,7 +24,31 @@ def reuse_distances(codes: np.ndarray) -> np.ndarray:
     last = _last_requests(codes)
     # of the requests between, those whose own last request is also between ask for nothing new
     between = np.arange(len(codes)) - last - 1
-    return np.where(last >= 0, between - _greater_before(last), -1)
+    return np.where(last >= 0, between - _greater_before(last, np.ones(len(codes), dtype=np.int64)), -1)
+
+
+def reuse_bytes(codes: np.ndarray, sizes_bytes: np.ndarray) -> np.ndarray:
+    """Bytes of all different models from the last request for a model to this one, it included; -1 at first.
+
+    A plain LRU of so many bytes serves a request from memory, and a smaller one does not, if no model is
+    larger than the memory: what it holds is then always the longest beginning of the models in order of their
+    last use that fits. (A hit moves one model of that beginning to the front. On a miss models leave from its
+    end until the new one fits, and the next one would not have fitted beside it.)
+
+    Parameters
+    ----------
+    codes : ndarray of int, shape (requests,)
+        Model of each request, in order.
+    sizes_bytes : ndarray of int, shape (models,)
+
+    Returns
+    -------
+    ndarray of int64, shape (requests,)
+    """
+    last = _last_requests(codes)
+    sizes = np.asarray(sizes_bytes, dtype=np.int64)[codes]
+    up_to = np.cumsum(sizes)  # from the last request on, that one left out and this one included
+    return np.where(last >= 0, up_to - up_to[last] - _greater_before(last, sizes), -1)
 
 
 def hit_rates_by_models(codes: np.ndarray, most: int) -> np.ndarray:
@@ -43,12 +67,14 @@ def _last_requests(codes: np.ndarray) -> np.ndarray:
     return last
 
 
-def _greater_before(values: np.ndarray) -> np.ndarray:
-    """For each value the number of greater ones before it, by merging sorted blocks of doubling length."""
+def _greater_before(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weight of the greater values before each, by merging sorted blocks of doubling length."""
     count = len(values)
     size = 1 << max(count - 1, 0).bit_length()
     ordered = np.full(size, -1, dtype=np.int64)
     ordered[:count] = values
+    weight = np.zeros(size, dtype=np.int64)
+    weight[:count] = weights
     places = np.arange(size)  # where each of `ordered` came from
     greater = np.zeros(size, dtype=np.int64)
     width = 1
@@ -58,7 +84,8 @@ def _greater_before(values: np.ndarray) -> np.ndarray:
         # a step per pair makes one ascending sequence of all left blocks, searched at once
         step = pairs * (count + 2)
         at = np.searchsorted((blocks[:, 0] + step).ravel(), (blocks[:, 1] + step).ravel(), side="right")
-        greater[homes[:, 1].ravel()] += (np.repeat(pairs.ravel() + 1, width) * width) - at
+        up_to = np.concatenate([[0], np.cumsum(weight[homes[:, 0].ravel()])])
+        greater[homes[:, 1].ravel()] += up_to[np.repeat(pairs.ravel() + 1, width) * width] - up_to[at]
         width *= 2
         merged = np.argsort(ordered.reshape(-1, width), axis=1, kind="stable")
         ordered = np.take_along_axis(ordered.reshape(-1, width), merged, axis=1).ravel()

@@ -1,0 +1,115 @@
+"""``curve``: hit rate and load cost over capacity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+import typer
+from tqdm import tqdm
+
+from vramlab.analysis.plots import capacity_plot
+from vramlab.cli.inputs import (
+    ConfigOption,
+    JsonOption,
+    ModelsOption,
+    SeedOption,
+    SetOption,
+    TraceArgument,
+    changes,
+)
+from vramlab.cli.output import log, mebibytes, percent, print_json, print_table, save_plot, seconds
+from vramlab.config.errors import InputError
+from vramlab.config.units import mib_to_bytes
+from vramlab.experiments.curves import POINTS, curve
+from vramlab.experiments.inputs import resolve_settings, resolve_trace
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("curve")(curve_command)
+
+
+def curve_command(
+    trace: TraceArgument,
+    policy: Annotated[str, typer.Option("--policy", help="Eviction policy.")] = "lru",
+    capacities: Annotated[
+        str | None,
+        typer.Option("--capacities", metavar="MB,MB,...", help=f"Without it: {POINTS} in equal steps."),
+    ] = None,
+    config: ConfigOption = None,
+    models: ModelsOption = None,
+    overrides: SetOption = None,
+    sample: Annotated[
+        float | None, typer.Option("--sample", help="Share of a long trace to replay, with its error.")
+    ] = None,
+    sample_by: Annotated[
+        Literal["models", "time"],
+        typer.Option("--sample-by", help="models: needs many hundreds; time: stretches of the trace."),
+    ] = "models",
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", help="Processes on this machine; one per core without it.")
+    ] = 1,
+    seed: SeedOption = 0,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Picture of the hit rates to write.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hit rate and load cost of a policy over the memory that it has, in a plain memory without queues.
+
+    LRU takes one pass and is exact; any other policy is replayed per capacity, or on samples (--sample).
+
+    Example: vramlab curve traces/synthetic_tight.csv.gz --policy gdsf --models config/model_config.yaml
+    """
+    settings, inventory = resolve_settings(config, models, changes(overrides))
+    requests = resolve_trace(trace)
+    chosen = _capacities(capacities)
+    with tqdm(total=len(chosen) or POINTS, desc="curve", unit="run", disable=None, leave=False) as progress:
+        table = curve(
+            requests, settings, inventory, policy, chosen, sample, sample_by, jobs,
+            np.random.default_rng(seed), progress.update,
+        )  # fmt: skip
+    method = table["method"].iloc[0]
+    if sample is not None and "exact" in method:
+        log.print("LRU needs no sample: the curve is exact")
+    if plot is not None:
+        save_plot(capacity_plot(table, title=f"{trace.name}: {len(requests):,} requests"), plot)
+        log.print(f"written to {plot}")
+    if as_json:
+        print_json({"policy": policy, "method": method, "rows": table.to_dict("records")})
+    else:
+        _show(table, f"{trace}: {policy}, {method}")
+
+
+def _capacities(text: str | None) -> list[int]:
+    if text is None:
+        return []
+    try:
+        sizes_mb = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError("--capacities", "", repr(text), "sizes in MB with commas between") from None
+    for size_mb in sizes_mb:
+        if not 0 < size_mb < 2**43:
+            raise InputError("--capacities", "", size_mb, "a size of more than 0 MB")
+    return sorted({mib_to_bytes(size_mb) for size_mb in sizes_mb})
+
+
+def _show(table: pd.DataFrame, title: str) -> None:
+    sampled = "exact" not in table["method"].iloc[0]
+    header = ["memory", "hit rate", *(["standard error"] if sampled else []), "load cost"]
+    rows = []
+    for row in table.itertuples(index=False):
+        shown = np.isfinite(row.hit_rate)
+        rows.append(
+            [
+                mebibytes(row.capacity_bytes),
+                percent(row.hit_rate) if shown else "no room in a sample",
+                *([f"{100 * row.hit_rate_error:.2f} points" if shown else "-"] if sampled else []),
+                seconds(row.load_cost_s) if shown else "-",
+            ]
+        )
+    print_table(title, header, rows)
+    missed = table["hit_rate_missed"].iloc[0]
+    if missed:
+        log.print(f"for want of history the hit rate may be up to {100 * missed:.2f} points higher (for LRU)")
