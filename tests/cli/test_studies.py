@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from tests.cli.test_cli import MODELS, POOL, TRACE, json_of
+from tests.cli.test_cli import MODELS, POOL, REPLAY_KEYS, TRACE, json_of
 from vramlab.experiments import sweep as sweeping
 
 
@@ -66,3 +66,31 @@ def test_an_interrupted_sweep_says_how_to_go_on(vramlab, tmp_path, monkeypatch):
     document = json_of(vramlab(*command, "--resume", "--json"))
     assert (document["runs"], document["resumed"]) == (3, 2)
     assert json.dumps(document)
+
+
+def test_tune_writes_a_configuration_that_replay_takes(vramlab, tmp_path):
+    pytest.importorskip("optuna")
+    out = tmp_path / "tuned.yaml"
+    common = ["--models", MODELS, "--mode", "decide", "--json"]
+    document = json_of(
+        vramlab(
+            "tune", TRACE, "--config", POOL, "--trials", "12", "--validate-from", "0.6", "--out", out, *common
+        )
+    )
+    assert set(document) >= {"best", "train", "validation"}
+    for part in ("train", "validation"):
+        assert set(document[part]) >= {*REPLAY_KEYS, "gap_closed"}
+    assert document["train"]["requests"] + document["validation"]["requests"] == 743
+    figures = json_of(vramlab("replay", TRACE, "--config", out, *common))
+    parts = document["train"], document["validation"]
+    assert figures["load_cost_s"] == pytest.approx(sum(part["load_cost_s"] for part in parts))
+    for key, value in document["best"].items():
+        assert f"{key}: {value}" in out.read_text()
+
+
+def test_bad_input_of_tune_is_one_line_and_status_2(vramlab, tmp_path):
+    status, out, err = vramlab(
+        "tune", TRACE, "--config", POOL, "--out", tmp_path / "t.yaml", "--objective", "hitrate"
+    )
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "did you mean 'hit_rate'?" in err

@@ -12,14 +12,18 @@ from vramlab.cli.inputs import (
     ConfigOption,
     JsonOption,
     ModelsOption,
+    SeedOption,
     SetOption,
+    TraceArgument,
     changes,
 )
 from vramlab.cli.output import count, log, milliseconds, percent, print_json, print_table, seconds
 from vramlab.cli.replaying import ModeOption
 from vramlab.experiments.grids import parse_grid
 from vramlab.experiments.results_store import journal_path, manifest_path
+from vramlab.experiments.search_space import GROUPS, POLICIES
 from vramlab.experiments.sweep import Sweep, sweep
+from vramlab.experiments.tuning import Tuning, tune
 
 JobsOption = Annotated[
     int | None, typer.Option("--jobs", help="Processes on this machine; one per core without it.")
@@ -32,6 +36,7 @@ _SHOWN = 12
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command("sweep")(sweep_command)
+    app.command("tune")(tune_command)
 
 
 def sweep_command(
@@ -116,6 +121,111 @@ def show_sweep(result: Sweep) -> None:
         for row in best.to_dict("records")
     ]
     print_table(f"least load cost, {len(rows)} of {count(len(table))} runs", header, rows)
+
+
+def tune_command(
+    trace: TraceArgument,
+    out: Annotated[Path, typer.Option("--out", help="Configuration to write (.yaml).")],
+    trials: Annotated[int, typer.Option("--trials", help="How many settings to try.")] = 100,
+    objectives: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--objective",
+            help="Figure to tune for; may be repeated. cost_s (loads and CPU) without it.",
+        ),
+    ] = None,
+    validate_from: Annotated[
+        str,
+        typer.Option(
+            "--validate-from",
+            metavar="TIME|FRACTION",
+            help="From where on settings are judged: seconds, or a fraction of the requests.",
+        ),
+    ] = "0.5",
+    over: Annotated[
+        str, typer.Option("--over", help="Groups of settings that may change, with commas between.")
+    ] = ",".join(GROUPS),
+    policies: Annotated[str, typer.Option("--policies", help="Eviction policies to choose from.")] = ",".join(
+        POLICIES
+    ),
+    search: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--search", metavar="KEY=LOW..HIGH[:log]|V1,V2", help="A further setting; may be repeated."
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    models: ModelsOption = None,
+    overrides: SetOption = None,
+    mode: ModeOption = "simulate",
+    seed: SeedOption = 0,
+    jobs: Annotated[int, typer.Option("--jobs", help="Processes; with one the seed decides all.")] = 1,
+    storage: Annotated[
+        str | None,
+        typer.Option("--storage", help="Trials that calls share: a .db or .journal file, or a URL."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Search settings on the first part of a trace and judge them on the rest.
+
+    The whole trace is replayed to judge, and what comes after the boundary is counted: memory and policy are
+    as they would be by then. The configuration that is written says on top what was gained.
+
+    Example: vramlab tune traces/synthetic_tight.csv.gz --config config/scenarios/tight.yaml --trials 40
+    --out tuned.yaml
+    """
+    with tqdm(total=trials, desc="tune", unit="trial", disable=None, leave=False) as progress:
+        result = tune(
+            trace, config, models, trials, objectives or ["cost_s"], validate_from, _names(over),
+            _names(policies), search or (), mode, seed, jobs, storage, changes(overrides), out,
+            progress.update,
+        )  # fmt: skip
+    log.print(f"written to {out}")
+    if as_json:
+        print_json(result.document())
+    else:
+        show_tuning(result)
+
+
+def show_tuning(result: Tuning) -> None:
+    """Print what was found, and what it does on both parts."""
+    rows = [[key, str(value)] for key, value in result.best.items()]
+    print_table("settings that changed", ["", ""], rows or [["none", ""]])
+    header = [
+        "",
+        "load cost",
+        "before",
+        "lru",
+        "optimum",
+        "gap closed",
+        "hit rate",
+        "before",
+        "p95",
+        "before",
+    ]
+    parts = [
+        [
+            title,
+            seconds(part["cost_s"]),
+            seconds(part["before"]["cost_s"]),
+            seconds(part["lru_cost_s"]),
+            seconds(part["optimum_cost_s"]),
+            "-" if part["gap_closed"] is None else f"{part['gap_closed']:.2f}",
+            percent(part["hit_rate"]),
+            percent(part["before"]["hit_rate"]),
+            milliseconds(part["latency_p95_s"]),
+            milliseconds(part["before"]["latency_p95_s"]),
+        ]
+        for title, part in (("tuned on", result.train), ("judged on", result.validation))
+    ]
+    print_table("what it does", header, parts)
+    if result.front:
+        front = [
+            [trial["settings"].get("scoring.policy", "as before")]
+            + [f"{trial['values'][name]:.6g}" for name in result.objectives]
+            for trial in result.front
+        ]
+        print_table("not beaten in all of them (settings: --json)", ["policy", *result.objectives], front)
 
 
 def _short(value: Any) -> str:

@@ -1,0 +1,108 @@
+"""Which offline optimum a configuration is to be held against, and how far a run is from it.
+
+Where every miss must load (no CPU answers, admission ``always``), it is the one with forced admission, and
+what is compared is the load cost. Where a miss may load nothing, a policy could undercut that bound, so the
+optimum may pass a model by too; and where the CPU answers instead, its extra seconds count beside the loads,
+for the runs as for the optimum: else to load nothing at all would be best.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vramlab.allocator import Allocator
+from vramlab.analysis.bounds import Bound, cpu_extra_cost_s, offline_bound
+from vramlab.analysis.intervals import AdmissionRule, Floats
+from vramlab.config.schema import Inventory, VramConfig
+from vramlab.engine.records import Outcome, Records
+from vramlab.traces.trace import Trace
+
+# What is always loaded has its place set apart; in what remains it takes next to nothing and costs nothing.
+_COSTLESS = {"load_time_ms": 0.0, "vram_size_mb": 1e-6, "workspace_mb": 0.0}
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """The bound, and what counts as cost beside it.
+
+    Parameters
+    ----------
+    bound : Bound
+        Least cost of any schedule.
+    cpu_extra_s : ndarray, shape (requests,), or None
+        Extra seconds of an answer from the CPU per request, where the CPU may answer.
+    """
+
+    bound: Bound
+    cpu_extra_s: Floats | None
+
+    def cost_s(self, records: Records, load_cost_s: float) -> float:
+        """Cost of a run, or of its later part, in the sense of the bound."""
+        return cost_s(records, load_cost_s, self.cpu_extra_s)
+
+    def gap_closed(self, cost_s: float, worst_s: float) -> float | None:
+        """(LRU's cost - this one's) / (LRU's - the optimum's); None where LRU is at the optimum already."""
+        gap_s = worst_s - self.bound.load_cost_s
+        return (worst_s - cost_s) / gap_s if gap_s > 0 else None
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        keys = ("load_cost_s", "load_cost_all_miss_s", "capacity_bytes", "requests", "admission", "method")
+        counts = "load_cost_s" if self.cpu_extra_s is None else "load_cost_s and extra seconds of the CPU"
+        return {key: getattr(self.bound, key) for key in keys} | {"counts": counts}
+
+
+def cost_s(records: Records, load_cost_s: float, cpu_extra_s: Floats | None) -> float:
+    """Load cost, and the extra seconds of the requests that the CPU answered.
+
+    Parameters
+    ----------
+    records : Records
+        Of a whole trace, or of its later part.
+    cpu_extra_s : ndarray or None
+        Of the whole trace.
+    """
+    if cpu_extra_s is None:
+        return load_cost_s
+    extra = cpu_extra_s[-len(records) :][records.outcomes == Outcome.FALLBACK]
+    return load_cost_s + float(extra[np.isfinite(extra)].sum())
+
+
+def cpu_extra_of(trace: Trace, config: VramConfig, inventory: Inventory) -> Floats | None:
+    """Extra seconds of the CPU per request, or None where it never answers."""
+    if not admission_of(config, inventory)[1]:
+        return None
+    return cpu_extra_cost_s(trace, inventory, config.fallback.cpu_performance_ratio)
+
+
+def admission_of(config: VramConfig, inventory: Inventory) -> tuple[AdmissionRule, bool]:
+    """Rule of the bound for a configuration, and whether the CPU may answer."""
+    cpu = config.fallback.cpu_fallback_enabled and any(spec.may_run_on_cpu for spec in inventory.values())
+    priorities = {spec.priority for spec in inventory.values()}
+    rules = {config.admission_for(priority) for priority in priorities}
+    forced = not cpu and "compete" not in rules  # without a CPU `free_only` admits as `always` does
+    return ("forced" if forced else "bypass"), cpu
+
+
+def optimum_of(trace: Trace, config: VramConfig, inventory: Inventory, counted_from: int = 0) -> Optimum:
+    """The offline optimum under a configuration's memory.
+
+    Zones are not seen: all memory is one pool, which can only lower the bound. What is always loaded keeps
+    its place and costs nothing.
+
+    Parameters
+    ----------
+    counted_from : int
+        Count the cost of the requests from this one on, with anything in memory by then.
+    """
+    fixed = Allocator(config, inventory).always_loaded()
+    caps = sum(zone.size_bytes for zone in config.zones.values())
+    capacity = min(config.budget_bytes, caps) - sum(inventory[name].footprint_bytes for name in fixed)
+    costless = {name: inventory[name].model_copy(update=_COSTLESS) for name in fixed}
+    admission, _ = admission_of(config, inventory)
+    extra = cpu_extra_of(trace, config, inventory)
+    bound = offline_bound(trace, inventory | costless, capacity, admission, extra, counted_from=counted_from)
+    return Optimum(bound, extra)

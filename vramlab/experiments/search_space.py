@@ -1,0 +1,269 @@
+"""What tuning may change: settings by dotted key, and the values that they may take.
+
+Which settings make sense depends on the policy that a trial has drawn: exponents belong to the scores, the
+half-life to ``decayed``, k to ``lru_k``. Sizes of zones are shares of what the zones have together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from vramlab.allocator.policies import PRESETS, policy_names
+from vramlab.config.errors import InputError, nearest
+from vramlab.config.loading import with_overrides
+from vramlab.config.schema import Inventory, VramConfig, zone_of
+from vramlab.experiments.grids import override_texts, parse_grid
+
+if TYPE_CHECKING:
+    import optuna
+
+
+class Dimension(Protocol):
+    """The values that one setting may take."""
+
+    def suggest(self, trial: optuna.Trial, key: str) -> Any:
+        """A value for this trial."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`, evenly in their logarithm where `log`."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def suggest(self, trial: optuna.Trial, key: str) -> Any:
+        """A value for this trial."""
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return trial.suggest_int(key, self.low, self.high, log=self.log)
+        return trial.suggest_float(key, self.low, self.high, log=self.log)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values."""
+
+    values: tuple[Any, ...]
+
+    def suggest(self, trial: optuna.Trial, key: str) -> Any:
+        """A value for this trial."""
+        return trial.suggest_categorical(key, self.values)
+
+
+GROUPS = ("policy", "weights", "half_life", "victims", "zones", "retention", "thresholds")
+
+POLICIES = ("decayed", "seed_fixed", "gdsf", "hyperbolic", "lhd", "lru_k", "lru", "lfu_da")
+"""Policies that tuning chooses from unless it is told others."""
+
+_WEIGHTS = {
+    "frequency": Range(0.0, 3.0),
+    "recency": Range(0.0, 2.0),
+    "size": Range(-1.0, 2.0),
+    "cost": Range(-2.0, 1.0),
+}
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Everything that a trial may draw.
+
+    Parameters
+    ----------
+    policies : tuple of str
+        Names to choose from.
+    weights, half_life, victims : bool
+        Whether the settings of the policy are drawn.
+    shared_mb : float
+        What the zones of `shares` have together, MB.
+    shares : mapping of str to float
+        Zones whose sizes are drawn, and the least size of each, MB; empty for none.
+    settings : mapping of str to Dimension
+        Other settings by dotted key.
+    priorities : bool
+        Whether there are models of several priorities, whose exponent matters.
+    """
+
+    policies: tuple[str, ...]
+    weights: bool
+    half_life: bool
+    victims: bool
+    shared_mb: float
+    shares: Mapping[str, float]
+    settings: Mapping[str, Dimension]
+    priorities: bool
+
+    def draw(self, trial: optuna.Trial) -> list[tuple[str, Any]]:
+        """Settings of a trial, as for :func:`~vramlab.experiments.grids.settled`."""
+        policy = (
+            self.policies[0]
+            if len(self.policies) == 1
+            else trial.suggest_categorical("scoring.policy", self.policies)
+        )
+        drawn: list[tuple[str, Any]] = [("scoring.policy", policy)]
+        scored = policy in PRESETS
+        if self.weights:
+            for name, dimension in _WEIGHTS.items():
+                key = f"scoring.weights.{name}"
+                drawn.append((key, dimension.suggest(trial, key) if scored else None))
+            if self.priorities:
+                key = "scoring.weights.priority"
+                drawn.append((key, trial.suggest_float(key, 0.0, 2.0) if scored else None))
+        if self.half_life:
+            if policy == "decayed":
+                key = "scoring.half_life_s"
+                drawn.append((key, trial.suggest_float(key, 60.0, 14 * 86_400.0, log=True)))
+            if policy == "lru_k":
+                drawn.append(("scoring.k", trial.suggest_int("scoring.k", 2, 8)))
+        if self._has_victims(policy):
+            key = "scoring.victims"
+            drawn.append((key, trial.suggest_categorical(key, ("pruned", "exact"))))
+        if self.shares:
+            drawn += self._sizes(trial)
+        drawn += [(key, dimension.suggest(trial, key)) for key, dimension in self.settings.items()]
+        return drawn
+
+    def known(self, config: VramConfig) -> list[dict[str, Any]]:
+        """What each policy has by itself, with all else as `config` has it: for the first trials."""
+        found: list[dict[str, Any]] = []
+        parts = {name: max(config.zones[name].size_mb - least, 0.0) for name, least in self.shares.items()}
+        most = max(parts.values(), default=0.0) or 1.0
+        here = {f"share.{name}": max(0.02, part / most) for name, part in parts.items()}
+        here |= {key: value for key in self.settings if (value := _setting(config, key)) is not None}
+        for policy in self.policies:
+            for victims in ("exact", "pruned"):
+                params: dict[str, Any] = here | {"scoring.policy": policy, "scoring.victims": victims}
+                for name, value in vars(PRESETS.get(policy, PRESETS["seed"])).items():
+                    # a set is worth the sum of what its models are worth as a whole, not per byte
+                    whole = victims == "exact" and name == "size"
+                    params[f"scoring.weights.{name}"] = 0.0 if whole else value
+                found.append(params | {"scoring.half_life_s": 21_600.0, "scoring.k": 2})
+                if not self._has_victims(policy):
+                    break
+        return found
+
+    def _has_victims(self, policy: str) -> bool:
+        return self.victims and (policy in PRESETS or policy in ("hyperbolic", "lhd"))
+
+    def _sizes(self, trial: optuna.Trial) -> list[tuple[str, float]]:
+        """Sizes of the zones: their least, and a share of the rest in proportion to what was drawn."""
+        parts = {name: trial.suggest_float(f"share.{name}", 0.02, 1.0) for name in self.shares}
+        rest, whole = self.shared_mb - sum(self.shares.values()), sum(parts.values())
+        return [
+            (f"zones.{name}.size_mb", round(least + rest * parts[name] / whole, 3))
+            for name, least in self.shares.items()
+        ]
+
+
+def default_space(
+    config: VramConfig,
+    inventory: Inventory,
+    over: Iterable[str] = GROUPS,
+    policies: Iterable[str] = POLICIES,
+    search: Iterable[str] = (),
+) -> SearchSpace:
+    """Search space that fits a configuration.
+
+    Parameters
+    ----------
+    over : iterable of str
+        Groups of settings that may change, of :data:`GROUPS`. Without ``policy`` the configuration's stays.
+    policies : iterable of str
+        Policies to choose from.
+    search : iterable of str
+        Further settings: ``KEY=LOW..HIGH``, ``KEY=LOW..HIGH:log`` or ``KEY=V1,V2,...``.
+
+    Raises
+    ------
+    InputError
+        For an unknown group or policy, and for a text that is no range and no list.
+    """
+    over, policies = tuple(over), tuple(policies)
+    for name in over:
+        if name not in GROUPS:
+            raise InputError("--over", "", repr(name), f"of {', '.join(GROUPS)}{nearest(name, GROUPS)}")
+    for name in policies:
+        if name not in policy_names() and ":" not in name:
+            expected = f"of {', '.join(policy_names())}{nearest(name, policy_names())}"
+            raise InputError("--policies", "", repr(name), expected)
+    settings: dict[str, Dimension] = {}
+    if "retention" in over:
+        for name, zone in config.zones.items():
+            if zone.eviction_policy != "never":
+                settings[f"zones.{name}.min_retention_time"] = Range(0.0, max(120.0, zone.min_retention_time))
+    if "thresholds" in over:
+        settings |= _thresholds(config)
+    settings |= dict(map(parse_dimension, search))
+    for key in settings:  # a wrong key is an error now, not in each trial
+        with_overrides(config, override_texts([(key, _setting(config, key))]))
+    shares: dict[str, float] = {}
+    if "zones" in over and len(config.zones) > 1:
+        shares = {name: _least_mb(name, config, inventory) for name in config.zones}
+    shared_mb = sum(zone.size_mb for zone in config.zones.values())
+    return SearchSpace(
+        policies=policies if "policy" in over else (config.scoring.policy,),
+        weights="weights" in over,
+        half_life="half_life" in over,
+        victims="victims" in over,
+        shared_mb=shared_mb,
+        shares=shares if sum(shares.values()) < shared_mb else {},
+        settings=settings,
+        priorities=len({spec.priority for spec in inventory.values()}) > 1,
+    )
+
+
+def _thresholds(config: VramConfig) -> dict[str, Dimension]:
+    """Thresholds of the loops that run under this configuration."""
+    found: dict[str, Dimension] = {}
+    if config.optimization.monitor:
+        found["optimization.optimization_threshold"] = Range(0.5, 1.0)
+    if getattr(config.optimization, "preload", False):
+        found["optimization.preload_prediction_threshold"] = Range(0.2, 0.98)
+    return found
+
+
+def _setting(config: VramConfig, key: str) -> Any:
+    """Value of a dotted key, None where there is none."""
+    node: Any = config.model_dump(mode="json")
+    for part in key.split("+")[0].split("."):
+        node = node.get(part) if isinstance(node, dict) else None
+    return node
+
+
+def _least_mb(zone: str, config: VramConfig, inventory: Inventory) -> float:
+    """What a zone needs for those that are always there, or else for its largest model."""
+    its = {name: spec for name, spec in inventory.items() if zone_of(spec, config, name) == zone}
+    reserved = config.zones[zone].reserved_models
+    fixed = [
+        spec.vram_size_mb + spec.workspace_mb
+        for name, spec in its.items()
+        if spec.always_loaded or spec.priority == "critical" or name in reserved
+    ]
+    largest = max((spec.vram_size_mb + spec.workspace_mb for spec in its.values()), default=1.0)
+    # sizes of models are rounded up to bytes one by one
+    return max(sum(fixed) + 1.0, largest + 1.0)
+
+
+def parse_dimension(text: str) -> tuple[str, Dimension]:
+    """``KEY=LOW..HIGH``, ``KEY=LOW..HIGH:log`` or ``KEY=V1,V2,...`` as key and dimension.
+
+    Raises
+    ------
+    InputError
+        For anything else.
+    """
+    key, _, values = text.partition("=")
+    low, dots, high = values.partition("..")
+    if not dots:
+        ((key, choices),) = parse_grid([text], "--search").items()
+        return key, Choice(tuple(choices))
+    high, _, scale = high.partition(":")
+    try:
+        ends = [int(end) if end.strip().lstrip("-").isdigit() else float(end) for end in (low, high)]
+    except ValueError:
+        ends = [1, 0]
+    if ends[0] >= ends[1] or scale not in ("", "log") or (scale == "log" and ends[0] <= 0):
+        raise InputError("--search", key, values, "LOW..HIGH or LOW..HIGH:log with LOW below HIGH")
+    return key.strip(), Range(ends[0], ends[1], scale == "log")

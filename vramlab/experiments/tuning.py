@@ -1,0 +1,424 @@
+"""Tuning: settings found on the first part of a trace, and judged on the rest.
+
+Trials are drawn by Optuna's tree-structured Parzen estimator (J. Bergstra et al., "Algorithms for
+hyper-parameter optimization", NIPS 2011). With one objective a trial replays prefixes of the training part
+first, and ends early where it does worse than the median of the trials before it. The part that judges is
+never replayed while settings are drawn: at the end the whole trace is, and what comes after the boundary is
+counted (:mod:`vramlab.experiments.parts`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from vramlab.analysis.metrics import metrics
+from vramlab.config.errors import InputError, nearest
+from vramlab.config.loading import fingerprint, with_overrides, write_config
+from vramlab.config.schema import Inventory, VramConfig
+from vramlab.experiments.executors import execute
+from vramlab.experiments.grids import override_texts, settled
+from vramlab.experiments.inputs import resolve_settings, resolve_trace
+from vramlab.experiments.optimum import cost_s, cpu_extra_of, optimum_of
+from vramlab.experiments.parts import boundary, later_part
+from vramlab.experiments.provenance import code_sha256
+from vramlab.experiments.replay import Mode, replay
+from vramlab.experiments.search_space import GROUPS, POLICIES, SearchSpace, default_space
+from vramlab.experiments.shared_traces import SharedTrace, share
+from vramlab.traces.trace import Trace, check_models
+
+if TYPE_CHECKING:
+    import optuna
+
+OBJECTIVES = {
+    "cost_s": "minimize",
+    "load_cost_s": "minimize",
+    "latency_mean_s": "minimize",
+    "latency_p50_s": "minimize",
+    "latency_p95_s": "minimize",
+    "latency_p99_s": "minimize",
+    "hit_rate": "maximize",
+    "cold_starts": "minimize",
+    "evictions": "minimize",
+    "fallbacks": "minimize",
+    "refused": "minimize",
+}
+
+# Figures of a replay, and `cost_s`: the load cost and the extra seconds of what the CPU answered. Where the
+# CPU may answer, the load cost alone is least if nothing is ever loaded.
+
+# Parts of the training part that are replayed before all of it, to end hopeless trials early.
+_PREFIXES = (0.15, 0.4)
+# Trials that are drawn at random before the estimator has anything to say.
+_AT_RANDOM = 12
+_SETTINGS = "settings"
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What all trials share; each worker gets it once."""
+
+    train: SharedTrace
+    config: VramConfig
+    inventory: Inventory
+    mode: Mode
+    seed: int
+    space: SearchSpace
+    objectives: tuple[str, ...]
+    storage: str | None
+    name: str
+
+    @cached_property
+    def study(self) -> optuna.Study:
+        """The study, opened once per process."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        return optuna.create_study(
+            storage=open_storage(self.storage),
+            study_name=self.name,
+            load_if_exists=True,
+            directions=[OBJECTIVES[name] for name in self.objectives],
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=_AT_RANDOM),
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the study, which belongs to its process."""
+        return {key: value for key, value in vars(self).items() if key != "study"}
+
+
+@dataclass(frozen=True, eq=False)
+class Tuning:
+    """What tuning found.
+
+    Parameters
+    ----------
+    best : dict
+        Settings by dotted key, where they differ from the configuration that tuning began with.
+    config : VramConfig
+        The complete configuration.
+    train, validation : dict
+        Figures of both parts (keys of ``vramlab replay --json``), with ``gap_closed``, ``lru_cost_s``,
+        ``optimum_cost_s`` and, of the configuration that tuning began with, ``before``: its objectives.
+    front : list of dict
+        With several objectives the trials that no other beats in all: ``settings`` and ``values``.
+    trials : DataFrame
+        One row per trial: ``number``, ``state``, the objectives and the settings.
+    objectives : tuple of str
+        What was tuned for.
+    """
+
+    best: dict[str, Any]
+    config: VramConfig
+    train: dict[str, Any]
+    validation: dict[str, Any]
+    front: list[dict[str, Any]]
+    trials: pd.DataFrame
+    objectives: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """The keys of ``vramlab tune --json``."""
+        states = self.trials["state"].value_counts().to_dict()
+        return {
+            "best": self.best,
+            "train": self.train,
+            "validation": self.validation,
+            "objectives": list(self.objectives),
+            "front": self.front,
+            "trials": {str(state): int(number) for state, number in states.items()},
+        }
+
+    def comment(self, trace: Trace) -> str:
+        """What stands on top of the configuration file: on what it was tuned, and what was gained."""
+        train, rest = self.train, self.validation
+        lines = [
+            f"Tuned by vramlab {train['version']} for {', '.join(self.objectives)}, mode {train['mode']},",
+            f"seed {train['seed']}, {len(self.trials)} trials.",
+            f"Trace: {Path(trace.source).name} ({len(trace):,} requests, sha256 {trace.sha256[:16]}).",
+            f"Tuned on its first {train['requests']:,} requests (before {rest['from_s']:g} s), judged on the",
+            f"other {rest['requests']:,}, with the memory and the policy as they were by then.",
+            "",
+        ]
+        what = "load cost" if train["optimum_admission"] == "forced" else "cost of loads and CPU answers"
+        for title, part in (("tuned on", train), ("judged on", rest)):
+            gap = part["gap_closed"]
+            share_ = "" if gap is None else f", gap to the offline optimum closed {gap:.3f}"
+            lines.append(
+                f"{title}: {what} {part['cost_s']:,.1f} s (before {part['before']['cost_s']:,.1f}, "
+                f"lru {part['lru_cost_s']:,.1f}, optimum {part['optimum_cost_s']:,.1f}){share_}"
+            )
+            lines += [
+                f"  {name}: {part[name]:.6g} (before {part['before'][name]:.6g})"
+                for name in dict.fromkeys(("hit_rate", *self.objectives))
+                if name != "cost_s" and part[name] is not None and part["before"][name] is not None
+            ]
+        lines += ["", "Settings that changed:", *(f"  {key}: {value}" for key, value in self.best.items())]
+        return "\n".join(lines)
+
+
+def tune(
+    trace: Trace | Path | str,
+    config: VramConfig | Path | str | None = None,
+    models: Inventory | Path | str | None = None,
+    trials: int = 100,
+    objectives: Sequence[str] = ("cost_s",),
+    validate_from: str | float = 0.5,
+    over: Iterable[str] = GROUPS,
+    policies: Iterable[str] = POLICIES,
+    search: Iterable[str] = (),
+    mode: Mode = "simulate",
+    seed: int = 0,
+    jobs: int = 1,
+    storage: str | None = None,
+    overrides: Sequence[str] = (),
+    out: Path | str | None = None,
+    done: Callable[[], object] | None = None,
+) -> Tuning:
+    """Search settings for a trace.
+
+    Parameters
+    ----------
+    trace, config, models, mode, overrides
+        As for :func:`~vramlab.experiments.replay.replay`; `config` is the first trial, and what is not
+        searched stays as it says.
+    trials : int
+        How many to make, beyond those that `storage` has.
+    objectives : sequence of str
+        Figures, of :data:`OBJECTIVES`. With several the best is the one on their front that is best in the
+        first; see ``front`` for the others.
+    validate_from : str or float
+        Fraction of the requests, or time in seconds, from where settings are judged.
+    over, policies, search
+        What may change, see :func:`~vramlab.experiments.search_space.default_space`.
+    seed : int
+        With one job, the same seed finds the same settings.
+    jobs : int
+        Processes.
+    storage : str, optional
+        Where trials are kept and shared: a ``.db`` (SQLite) or ``.journal`` file, or a database's URL. Calls
+        with the same trace, configuration and search go on with each other's trials, also at the same time.
+    out : Path or str, optional
+        Configuration file to write.
+    done : callable, optional
+        Called after each trial.
+
+    Raises
+    ------
+    InputError
+        For bad input, a missing Optuna, and if no trial succeeded.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise InputError(
+            "tune", "", "no package optuna", "it installed (pip install 'vramlab[tune]')"
+        ) from error
+    objectives = tuple(objectives)
+    for name in objectives:
+        if name not in OBJECTIVES:
+            expected = f"of {', '.join(OBJECTIVES)}{nearest(name, OBJECTIVES)}"
+            raise InputError("--objective", "", repr(name), expected)
+    if trials < 1 or not objectives:
+        raise InputError("--trials", "", trials, "at least 1, for at least one objective")
+    whole = resolve_trace(trace)
+    base, inventory = resolve_settings(config, models, overrides)
+    check_models(whole, inventory)
+    first = boundary(whole, validate_from)
+    train = whole.head(first)
+    space = default_space(base, inventory, over, policies, search)
+    what = [
+        train.sha256,
+        fingerprint(base),
+        fingerprint(inventory),
+        repr(space),
+        objectives,
+        mode,
+        code_sha256(),
+    ]
+    name = "vramlab-" + hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
+    with tempfile.TemporaryDirectory(prefix="vramlab-") as folder:
+        if storage is None and jobs > 1:
+            storage = str(Path(folder) / "trials.journal")
+        shared = share(train, Path(folder))
+        task = Task(shared, base, inventory, mode, seed, space, objectives, storage, name)
+        there = len(task.study.trials)
+        if not there:
+            task.study.enqueue_trial({})  # number 0, which draws nothing
+            for known in space.known(base)[: trials - 1]:
+                task.study.enqueue_trial(known)
+        for ended in execute(run_trial, task, range(there, there + trials), jobs):
+            if ended.error:
+                raise RuntimeError(f"trial {ended.task}: {ended.error}")
+            if done is not None:
+                done()
+        finished = task.study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+        if not finished:
+            raise InputError("tune", "", f"no trial of {trials} that succeeded", "settings that can work")
+        best = _best(finished, objectives)
+        table = _table(task.study.trials, objectives)
+        front = _front(task.study, objectives) if len(objectives) > 1 else []
+    chosen = settled(base, inventory, best.user_attrs[_SETTINGS], "trial")
+    figures = [
+        _judged(part, base, chosen, inventory, mode, seed, at) for part, at in ((train, 0), (whole, first))
+    ]
+    result = Tuning(_changed(base, chosen), chosen, *figures, front, table, objectives)
+    if out is not None:
+        write_config(chosen, out, result.comment(whole))
+    return result
+
+
+def run_trial(task: Task, number: int) -> None:
+    """One trial, in whatever process."""
+    import optuna
+
+    study = task.study
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        # a sampler of its own per trial, so that what is drawn does not hang on which process draws
+        study.sampler = optuna.samplers.TPESampler(
+            seed=task.seed * 1_000_003 + number, n_startup_trials=_AT_RANDOM, multivariate=True, group=True,
+            constant_liar=True,
+        )  # fmt: skip
+    study.optimize(lambda trial: _objective(task, trial), n_trials=1, catch=(InputError,))
+
+
+def _objective(task: Task, trial: optuna.Trial) -> Any:
+    import optuna
+
+    # the first trial is what there is: what is found is never worse on the part that it was found on
+    settings = [] if trial.number == 0 else task.space.draw(trial)
+    trial.set_user_attr(_SETTINGS, settings)
+    config = settled(task.config, task.inventory, settings, "trial")
+    train = task.train.open()
+    if len(task.objectives) == 1 and trial.number > 0:
+        for step, share_ in enumerate(_PREFIXES):
+            part = train.head(max(1, int(share_ * len(train))))
+            trial.report(_values(task, config, part)[0], step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+    values = _values(task, config, train)
+    return values[0] if len(values) == 1 else values
+
+
+def _values(task: Task, config: VramConfig, part: Trace) -> list[float]:
+    result = replay(part, config, task.inventory, task.mode, task.seed)
+    figures = result.figures
+    if "cost_s" in task.objectives:
+        extra = cpu_extra_of(part, config, task.inventory)
+        figures["cost_s"] = cost_s(result.records, figures["load_cost_s"], extra)
+    for name in task.objectives:
+        if figures[name] is None:
+            raise InputError("tune", name, "no value, as nothing was answered", "a number")
+    return [float(figures[name]) for name in task.objectives]
+
+
+def open_storage(place: str | None) -> Any:
+    """Optuna's storage behind a file or URL.
+
+    Raises
+    ------
+    InputError
+        For a file of another suffix.
+    """
+    import optuna
+
+    if place is None or "://" in place:
+        return place
+    path = Path(place)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix in (".db", ".sqlite"):
+        return f"sqlite:///{path}"
+    if path.suffix == ".journal":
+        backend = optuna.storages.journal.JournalFileBackend(str(path))
+        return optuna.storages.JournalStorage(backend)
+    raise InputError("--storage", "", place, "a .db or .journal file, or a URL")
+
+
+def _best(finished: Sequence[optuna.trial.FrozenTrial], objectives: Sequence[str]) -> Any:
+    """Best in the first objective, ties by the others and then by age."""
+
+    def key(trial: optuna.trial.FrozenTrial) -> tuple[float, ...]:
+        signs = (1.0 if OBJECTIVES[name] == "minimize" else -1.0 for name in objectives)
+        return (*(sign * value for sign, value in zip(signs, trial.values, strict=True)), trial.number)
+
+    return min(finished, key=key)
+
+
+def _front(study: optuna.Study, objectives: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "settings": dict(trial.user_attrs[_SETTINGS]),
+            "values": dict(zip(objectives, trial.values, strict=True)),
+        }
+        for trial in study.best_trials
+    ]
+
+
+def _table(trials: Iterable[optuna.trial.FrozenTrial], objectives: Sequence[str]) -> pd.DataFrame:
+    rows = []
+    for trial in trials:
+        values = trial.values or [None] * len(objectives)
+        row = {"number": trial.number, "state": trial.state.name.lower()}
+        row |= dict(zip(objectives, values, strict=True)) if trial.state.name == "COMPLETE" else {}
+        rows.append(row | dict(trial.user_attrs.get(_SETTINGS, [])))
+    return pd.DataFrame(rows)
+
+
+def _judged(
+    trace: Trace,
+    base: VramConfig,
+    chosen: VramConfig,
+    inventory: Inventory,
+    mode: Mode,
+    seed: int,
+    first: int,
+) -> dict[str, Any]:
+    """Figures of the part from request `first` on, of a replay of the whole."""
+    optimum = optimum_of(trace, base, inventory, first)
+    lru = with_overrides(base, override_texts([("scoring.policy", "lru"), *_NO_WEIGHTS]))
+    costs, found = [], []
+    for config in (chosen, base, lru):
+        result = replay(trace, config, inventory, mode, seed)
+        records = later_part(result.records, first)
+        figures = result.figures | metrics(records, config, inventory)
+        found.append(figures | {"cost_s": optimum.cost_s(records, figures["load_cost_s"])})
+        costs.append(found[-1]["cost_s"])
+    return found[0] | {
+        "gap_closed": optimum.gap_closed(costs[0], costs[2]),
+        "lru_cost_s": costs[2],
+        "optimum_cost_s": optimum.bound.load_cost_s,
+        "optimum_admission": optimum.bound.admission,
+        "from_s": float(trace.times_s[first]),
+        "before": {name: found[1][name] for name in OBJECTIVES},
+    }
+
+
+_NO_WEIGHTS = [
+    (f"scoring.weights.{name}", None) for name in ("priority", "frequency", "recency", "size", "cost")
+]
+
+
+def _changed(base: VramConfig, chosen: VramConfig) -> dict[str, Any]:
+    """Settings of `chosen` that differ, by dotted key."""
+
+    def leaves(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in section.items():
+            found |= leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        return found
+
+    before = leaves(base.model_dump(mode="json"))
+    return {
+        key: value
+        for key, value in leaves(chosen.model_dump(mode="json")).items()
+        if value != before.get(key)
+    }
