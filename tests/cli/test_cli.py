@@ -190,7 +190,7 @@ def test_record_then_verify_and_a_journal_that_was_changed_is_found_out(vramlab,
         )
     )
     workload = tmp_path / "workload.csv"
-    rows = [f"{0.02 * number:.2f},m{number // 2 % 3}.onnx" for number in range(40)]
+    rows = [f"{0.02 * number:.2f},m{number // 8 % 3}.onnx" for number in range(40)]
     workload.write_text("time_s,model\n" + "\n".join(rows) + "\n")
     out = tmp_path / "run"
     figures = json_of(
