@@ -52,11 +52,11 @@ def test_an_interrupted_sweep_says_how_to_go_on(vramlab, tmp_path, monkeypatch):
     command += ["--jobs", "1", "--out", out]
     made, replay = [], sweeping.replay
 
-    def interrupted(*arguments):
+    def interrupted(*arguments, **options):
         if len(made) == 2:
             raise KeyboardInterrupt
         made.append(arguments)
-        return replay(*arguments)
+        return replay(*arguments, **options)
 
     monkeypatch.setattr(sweeping, "replay", interrupted)
     status, _, err = vramlab(*command)
