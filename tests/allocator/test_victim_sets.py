@@ -51,8 +51,16 @@ def test_exact_by_hand():
     assert cheapest_cover([1.0, 3.0, 4.0, 8.0], [30, 60, 50, 100], 140) == [0, 1, 2]
     assert cheapest_cover([1.0, 3.0], [30, 60], 91) is None
     assert cheapest_cover([1.0, 3.0], [30, 60], 0) == []
+    assert cheapest_cover([1.0, 3.0], [30, 60], 90) == [0, 1]  # all of them, to the last byte
     assert cheapest_cover([2.0, 2.0], [30, 60], 30) == [1]  # a tie goes to the one that frees more
     assert cheapest_cover([-5.0, 1.0, 3.0], [30, 60, 90], 61) == [0, 1]  # a negative score counts as 0
+
+
+def test_exact_looks_on_after_a_good_set():
+    # cheapest bytes first: 0 and 1 for 20.05 are found first, 0 and 2 for 19.95 are the least
+    assert cheapest_cover([10.0, 10.05, 9.95], [51, 51, 50], 101) == [0, 2]
+    # the second alone for 4 is found first; the others for 4 free one more
+    assert cheapest_cover([1.0, 4.0, 3.0], [100, 200, 101], 150) == [0, 2]
 
 
 def test_exact_says_when_it_has_too_many_candidates():

@@ -208,7 +208,7 @@ def candidates(zone: Zone, guest: bool, requester: Requester) -> Iterator[Model]
         if model.critical or (outranks and model.rank < rank):
             continue
         if model.state is not State.RESIDENT:
-            if not (requester.over_busy and model.state is not State.EVICTING):
+            if not requester.over_busy:  # those that are leaving are not ranked any more
                 continue
         elif retention_s and now_s - model.loaded_at_s < retention_s:
             continue
