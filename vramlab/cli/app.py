@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from vramlab import __version__
-from vramlab.cli import curves, demo, fidelity, live, memory, replaying, studies, traces
+from vramlab.cli import curves, demo, fidelity, journals, live, memory, monitor, replaying, studies, traces
 from vramlab.config.errors import InputError
 
 app = typer.Typer(
@@ -34,6 +34,8 @@ traces.register(app)
 curves.register(app)
 demo.register(app)
 fidelity.register(app)
+monitor.register(app)
+journals.register(app)
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,0 +1,185 @@
+"""``monitor``: a device, its zones and models while a workload plays, in the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from vramlab.cli.inputs import ConfigOption, JsonOption, ModelsOption, SeedOption, SetOption, changes
+from vramlab.cli.live import DeviceOption
+from vramlab.cli.output import count, log, mebibytes, out, print_json
+from vramlab.config.errors import InputError
+from vramlab.config.schema import Inventory, VramConfig
+from vramlab.experiments.inputs import resolve_settings
+from vramlab.live.logs import log_to
+from vramlab.live.loops import run_to_end
+from vramlab.live.recording import play
+from vramlab.live.runtime import LiveRuntime
+from vramlab.live.stand_ins import with_stand_ins
+from vramlab.live.status import Status
+from vramlab.traces.files import read_trace
+from vramlab.traces.trace import Trace, check_models
+
+_STYLES = {"in use": "bold green", "resident": "green", "loading": "yellow", "evicting": "red"}
+_BAR = 30  # characters
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("monitor")(monitor_command)
+
+
+def monitor_command(
+    config: ConfigOption = None,
+    models: ModelsOption = None,
+    overrides: SetOption = None,
+    workload: Annotated[
+        Path | None,
+        typer.Option("--workload", help="Trace that is played; without it only what is always loaded."),
+    ] = None,
+    device: DeviceOption = "auto",
+    speed: Annotated[float, typer.Option("--speed", help="Times faster than the trace.")] = 1.0,
+    interval: Annotated[float, typer.Option("--interval", min=0.05, help="Seconds between two looks.")] = 0.5,
+    once: Annotated[
+        bool, typer.Option("--once", help="Play the workload to its end, show one table and exit.")
+    ] = False,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option("--metrics-port", min=0, help="Serve metrics for Prometheus there, on loopback."),
+    ] = None,
+    log_file: Annotated[
+        Path | None, typer.Option("--log", help="Append the log to this file, as JSON lines.")
+    ] = None,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Watch a device: its memory, zones, and models with state, score, last use and counts. Ctrl+C ends it.
+
+    Models without a file get stand-ins. Example: vramlab monitor --config config/scenarios/tight.yaml
+    --workload traces/live_workload.csv
+    """
+    if not speed > 0:
+        raise InputError("--speed", "", speed, "more than 0")
+    settings, inventory = resolve_settings(config, models, changes(overrides))
+    trace = None if workload is None else read_trace(workload)
+    if trace is not None:
+        check_models(trace, inventory)
+    inventory = with_stand_ins(inventory)
+    handler = None if log_file is None else log_to(log_file)
+    once = once or as_json
+    try:
+        status = run_to_end(
+            _watch(settings, inventory, device, trace, speed, seed, None if once else interval, metrics_port)
+        )
+    except KeyboardInterrupt:
+        return
+    finally:
+        if handler is not None:
+            logging.getLogger("vramlab").removeHandler(handler)
+            handler.close()
+    if as_json:
+        print_json(status.document())
+    elif once:
+        console = out if out.is_terminal else Console(file=out.file, highlight=False, width=120)
+        console.print(view(status))
+
+
+async def _watch(
+    config: VramConfig,
+    inventory: Inventory,
+    device: str,
+    trace: Trace | None,
+    speed: float,
+    seed: int,
+    interval_s: float | None,
+    metrics_port: int | None,
+) -> Status:
+    """Play and show; without an interval only the last status counts. Returns it."""
+    async with LiveRuntime(config, inventory, device, metrics_port=metrics_port) as runtime:
+        if runtime.metrics is not None:
+            log.print(f"metrics at http://127.0.0.1:{runtime.metrics.port}/metrics")
+        playing = None
+        if trace is not None:
+            playing = asyncio.create_task(play(trace, runtime, np.random.default_rng(seed), speed))
+        if interval_s is None:
+            if playing is not None:
+                await playing
+            return runtime.status()
+        with Live(view(runtime.status()), console=out, auto_refresh=False) as live:
+            while playing is None or not playing.done():
+                await asyncio.sleep(interval_s)
+                live.update(view(runtime.status()), refresh=True)
+        if playing is not None:
+            await playing
+        return runtime.status()
+
+
+def view(status: Status) -> Group:
+    """A status for the terminal."""
+    total = status.memory_total_bytes
+    heading = Text.assemble(
+        (status.device, "bold"),
+        f"  {mebibytes(status.memory_used_bytes)} of {mebibytes(total)} taken  ",
+        _bar(status.memory_used_bytes, total),
+        f"  models hold {mebibytes(status.held_bytes)} of {mebibytes(status.budget_bytes)}",
+    )
+    ended = "  ".join(f"{name.replace('_', ' ')} {count(n)}" for name, n in status.outcomes.items() if n)
+    counts = Text(
+        f"{status.time_s:,.1f} s  {ended or 'no requests yet'}\n"
+        f"loads {count(status.loads)}  failed {count(status.failed_loads)}  "
+        f"evictions {count(status.evictions)}  under way {status.under_way}  "
+        f"waiting: GPU {status.waiting_for_gpu}, CPU {status.waiting_for_cpu}, "
+        f"models in use {status.waiting_in_line}",
+        style="dim",
+    )
+    return Group(heading, counts, _zones(status), _models(status))
+
+
+def _zones(status: Status) -> Table:
+    table = Table(title="zones", title_justify="left", title_style="bold")
+    for column in ("zone", "held", "size", "", "models"):
+        table.add_column(column, justify="left" if column in ("zone", "") else "right", no_wrap=True)
+    for zone in status.zones:
+        most = "" if zone.max_models is None else f" of {zone.max_models}"
+        table.add_row(
+            zone.name,
+            mebibytes(zone.held_bytes),
+            mebibytes(zone.size_bytes),
+            _bar(zone.held_bytes, zone.size_bytes),
+            f"{zone.models}{most}",
+        )
+    return table
+
+
+def _models(status: Status) -> Table:
+    table = Table(title="models", title_justify="left", title_style="bold")
+    for column in ("model", "state", "priority", "zone", "size", "score", "last use", "uses", "under way"):
+        left = column in ("model", "state", "priority", "zone")
+        table.add_column(column, justify="left" if left else "right", no_wrap=True)
+    for model in sorted(status.models, key=lambda model: (model.zone is None, model.zone or "", model.name)):
+        table.add_row(
+            model.name,
+            Text(model.state, style=_STYLES.get(model.state, "dim")),
+            model.priority,
+            model.zone or "-",
+            mebibytes(model.footprint_bytes),
+            "-" if model.score is None else f"{model.score:.3g}",
+            "-" if model.last_used_s_ago is None else f"{model.last_used_s_ago:,.1f} s ago",
+            count(model.uses),
+            str(model.requests_under_way or "-"),
+        )
+    return table
+
+
+def _bar(part: int, whole: int) -> str:
+    filled = round(_BAR * min(1.0, part / whole)) if whole else 0
+    return "█" * filled + "░" * (_BAR - filled)
