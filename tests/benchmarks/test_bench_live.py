@@ -1,4 +1,8 @@
-"""What the engine, the allocator and the driver add to a hit over a bare ``session.run`` of its model."""
+"""What the engine, the allocator and the driver add to a hit over a bare ``session.run`` of its model.
+
+Bare and served runs alternate within one loop, so that both see the same machine. On a busy one the medians
+move; ``best`` is the lowest median of a hundred requests in a row, which is what the code itself costs.
+"""
 
 import asyncio
 import time
@@ -9,67 +13,78 @@ import pytest
 from vramlab.config.loading import load_config
 from vramlab.config.schema import ModelSpec
 from vramlab.engine.effects import Target
-from vramlab.live.runtime import LiveRuntime
+from vramlab.live.blocking import BlockingRuntime
 from vramlab.live.sessions import make_inputs
 from vramlab.live.stand_ins import with_stand_ins
 
-ROUNDS, PER_ROUND = 30, 100
+REQUESTS, BLOCK = 2000, 100
+NAME = "small.onnx"
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    """(event loop, open runtime, inputs) with one small resident model."""
+@pytest.fixture(scope="module", params=[False, True], ids=["", "with a journal"])
+def served(request, tmp_path_factory):
+    """(open runtime, inputs) with one small resident model."""
+    folder = tmp_path_factory.mktemp("live")
     spec = ModelSpec(priority="medium", vram_size_mb=2, load_time_ms=10)
-    inventory = with_stand_ins({"small.onnx": spec}, tmp_path_factory.mktemp("stand-ins"))
-    loop = asyncio.new_event_loop()
-    runtime = LiveRuntime(load_config(), inventory, "cpu-emulated")
-    loop.run_until_complete(runtime.__aenter__())
-    inputs = make_inputs(inventory["small.onnx"].path, 1, np.random.default_rng(0))
-    loop.run_until_complete(runtime.infer("small.onnx", inputs))
-    yield loop, runtime, inputs
-    loop.run_until_complete(runtime.__aexit__(None, None, None))
-    loop.close()
+    inventory = with_stand_ins({NAME: spec}, folder)
+    journal = folder / "journal.jsonl" if request.param else None
+    with BlockingRuntime(load_config(), inventory, "cpu-emulated", journal) as runtime:
+        inputs = make_inputs(inventory[NAME].path, 1, np.random.default_rng(0))
+        runtime.infer(NAME, inputs)
+        yield runtime, inputs
 
 
-@pytest.mark.benchmark(group="a hit, one caller")
-def test_bare_session_run(benchmark, served):
-    _, runtime, inputs = served
-    session = runtime.driver.sessions["small.onnx", Target.GPU]
-    benchmark.pedantic(lambda: session.run(inputs), rounds=ROUNDS, iterations=PER_ROUND, warmup_rounds=2)
+def report(benchmark, bare_s, live_s):
+    added_us = 1e6 * (np.array(live_s) - np.median(bare_s))
+    blocks = 1e6 * np.median(np.reshape(np.array(live_s) - np.array(bare_s), (-1, BLOCK)), axis=1)
+    figures = {
+        "bare median us": 1e6 * np.median(bare_s),
+        "added median us": np.median(added_us),
+        "added p99 us": np.percentile(added_us, 99),
+        "added best us": blocks.min(),
+        "bare p99 over median us": 1e6 * (np.percentile(bare_s, 99) - np.median(bare_s)),
+    }
+    for name, value in figures.items():
+        benchmark.extra_info[name] = round(float(value), 1)
+    print("  ".join(f"{name} {value:.0f}" for name, value in figures.items()))
+    assert np.median(live_s) > np.median(bare_s)
 
 
-@pytest.mark.benchmark(group="a hit, one caller")
-def test_live_runtime(benchmark, served):
-    loop, runtime, inputs = served
+def test_a_hit_of_the_blocking_runtime(benchmark, served):
+    runtime, inputs = served
+    session = runtime.runtime.driver.sessions[NAME, Target.GPU]
 
-    async def some():
-        for _ in range(PER_ROUND):
-            await runtime.infer("small.onnx", inputs)
-
-    benchmark.pedantic(lambda: loop.run_until_complete(some()), rounds=ROUNDS, warmup_rounds=2)
-    benchmark.extra_info["requests per round"] = PER_ROUND
-
-
-def test_overhead_of_a_hit(benchmark, served):
-    """The difference itself, alternating both within one run: median and 99th percentile in `extra_info`."""
-    loop, runtime, inputs = served
-    session = runtime.driver.sessions["small.onnx", Target.GPU]
-
-    async def alternate():
-        bare, live = [], []
-        for _ in range(2000):
+    def alternate():
+        bare_s, live_s = [], []
+        for _ in range(REQUESTS):
             begin = time.perf_counter()
             session.run(inputs)
             middle = time.perf_counter()
-            await runtime.infer("small.onnx", inputs)
-            live.append(time.perf_counter() - middle)
-            bare.append(middle - begin)
-        return np.array(bare), np.array(live)
+            runtime.infer(NAME, inputs)
+            live_s.append(time.perf_counter() - middle)
+            bare_s.append(middle - begin)
+        return bare_s, live_s
 
-    bare, live = benchmark.pedantic(lambda: loop.run_until_complete(alternate()), rounds=1)
-    added_us = 1e6 * (live - np.median(bare))
-    benchmark.extra_info["bare median us"] = round(1e6 * float(np.median(bare)))
-    for name, value in (("median", np.median(added_us)), ("p99", np.percentile(added_us, 99))):
-        benchmark.extra_info[f"added {name} us"] = round(float(value))
-        print(f"added to a hit, {name}: {value:.0f} us")
-    assert np.median(live) > np.median(bare)
+    report(benchmark, *benchmark.pedantic(alternate, rounds=1))
+
+
+def test_a_hit_of_the_asynchronous_runtime(benchmark, served):
+    blocking, inputs = served
+    runtime = blocking.runtime
+    session = runtime.driver.sessions[NAME, Target.GPU]
+
+    async def alternate():
+        bare_s, live_s = [], []
+        for _ in range(REQUESTS):
+            begin = time.perf_counter()
+            session.run(inputs)
+            middle = time.perf_counter()
+            await runtime.infer(NAME, inputs)
+            live_s.append(time.perf_counter() - middle)
+            bare_s.append(middle - begin)
+        return bare_s, live_s
+
+    def on_its_loop():
+        return asyncio.run_coroutine_threadsafe(alternate(), blocking._loop).result()
+
+    report(benchmark, *benchmark.pedantic(on_its_loop, rounds=1))
