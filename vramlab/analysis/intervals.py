@@ -206,7 +206,7 @@ def zone_groups(
     places: list[frozenset[str]] = []
     for name, bytes_ in zip(trace.model_names, size, strict=True):
         spec = inventory[name]
-        home = zone_of(spec, config)
+        home = zone_of(spec, config, name)
         lenders = [
             zone for zone, its in config.zones.items() if zone != home and spec.priority in its.borrowers
         ]

@@ -55,7 +55,7 @@ def metrics(records: Records, config: VramConfig, inventory: Inventory) -> dict[
     result = _figures(records, np.ones(len(records), dtype=bool))
     result |= _movements(loads, records.evictions, costs_s)
     result |= _memory(records, None)
-    homes = np.array([zone_of(inventory[name], config) for name in records.model_names], dtype=object)
+    homes = np.array([zone_of(inventory[name], config, name) for name in records.model_names], dtype=object)
     result["zones"] = {}
     for index, zone in enumerate(records.zone_names):
         figures = _figures(records, np.isin(records.model_codes, np.flatnonzero(homes == zone)))
