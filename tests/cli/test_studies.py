@@ -94,3 +94,25 @@ def test_bad_input_of_tune_is_one_line_and_status_2(vramlab, tmp_path):
     )
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert "did you mean 'hit_rate'?" in err
+
+
+def test_compare_says_how_sure_it_is(vramlab):
+    command = [
+        "compare",
+        TRACE,
+        "--config",
+        POOL,
+        "--policies",
+        "lru,gdsf",
+        "--mode",
+        "decide",
+        "--intervals",
+    ]
+    document = json_of(vramlab(*command, "--skip-warmup", "--json"))
+    lru, gdsf = document["rows"]
+    assert lru["requests"] == 743 - document["warmup_requests"]
+    assert gdsf["load_cost_s_low"] <= gdsf["load_cost_s"] <= gdsf["load_cost_s_high"]
+    assert gdsf["versus_first"]["hit_rate"]["verdict"] in ("higher", "lower", "tie")
+    status, text, _ = vramlab(*command)
+    assert status == 0
+    assert "paired comparison with the first policy" in text

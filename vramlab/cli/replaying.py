@@ -31,6 +31,7 @@ from vramlab.cli.output import (
     log,
     mebibytes,
     milliseconds,
+    out,
     percent,
     print_json,
     print_table,
@@ -108,6 +109,12 @@ def compare_command(
     overrides: SetOption = None,
     mode: ModeOption = "simulate",
     seed: SeedOption = 0,
+    intervals: Annotated[
+        bool, typer.Option("--intervals", help="95 % intervals, and differences from the first policy.")
+    ] = False,
+    skip_warmup: Annotated[
+        bool, typer.Option("--skip-warmup", help="Leave out the warm-up, as the MSER-5 rule sees it.")
+    ] = False,
     plot: Annotated[Path | None, typer.Option("--plot", help="Picture of the load costs to write.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -119,7 +126,9 @@ def compare_command(
     names = policy_names() if policies == "all" else [name.strip() for name in policies.split(",")]
     with tqdm(total=len(names) + 1, desc="compare", unit="run", disable=None, leave=False) as progress:
         done = progress.update
-        result = compare(trace, config, models, names, mode, seed, changes(overrides), done)
+        result = compare(
+            trace, config, models, names, mode, seed, changes(overrides), done, intervals, skip_warmup
+        )
     if plot is not None:
         title = f"{trace.name}: {result.rows[0]['requests']:,} requests"
         save_plot(plot_load_costs(result, title), plot)
@@ -242,7 +251,7 @@ def _held(figures: dict[str, Any]) -> str:
 
 def plot_load_costs(result: Comparison, title: str) -> Axes:
     """Load cost by policy, with the offline optimum as a line."""
-    return policy_bars(result.frame(), "load_cost_s", optimum=result.optimum.load_cost_s, title=title)
+    return policy_bars(result.frame(), result.cost, optimum=result.optimum.load_cost_s, title=title)
 
 
 def show_comparison(result: Comparison, title: str) -> None:
@@ -255,6 +264,7 @@ def show_comparison(result: Comparison, title: str) -> None:
         ("failed", "failed", count),
         ("evictions", "evictions", count),
         ("load cost", "load_cost_s", seconds),
+        ("with CPU answers", "cost_s", seconds),
         ("gap closed", "gap_closed", lambda value: "-" if value is None else f"{value:.2f}"),
         ("p50", "latency_p50_s", milliseconds),
         ("p95", "latency_p95_s", milliseconds),
@@ -263,9 +273,36 @@ def show_comparison(result: Comparison, title: str) -> None:
     shown = [
         column
         for column in columns
-        if column[1] not in ("fallbacks", "refused", "failed") or any(row[column[1]] for row in result.rows)
+        if (column[1] not in ("fallbacks", "refused", "failed") or any(row[column[1]] for row in result.rows))
+        and (column[1] != "cost_s" or result.cost == "cost_s")
     ]
     rows = [[row["policy"], *(show(row[key]) for _, key, show in shown)] for row in result.rows]
-    optimum = {"load_cost_s": seconds(result.optimum.load_cost_s), "gap_closed": "1.00"}
+    optimum = {result.cost: seconds(result.optimum.load_cost_s), "gap_closed": "1.00"}
     rows.append(["offline optimum", *(optimum.get(key, "-") for _, key, _ in shown)])
     print_table(title, ["policy", *(name for name, _, _ in shown)], rows)
+    if result.warmup:
+        out.print(f"without the first {count(result.warmup)} requests (warm-up)")
+    if "hit_rate_low" in result.rows[0]:
+        _show_intervals(result)
+
+
+def _show_intervals(result: Comparison) -> None:
+    """Print how sure the figures are, and what differs from the first policy."""
+    figures = [
+        (name, key, show)
+        for name, key, show in (
+            ("hit rate", "hit_rate", percent),
+            ("load cost", "load_cost_s", seconds),
+            ("mean latency", "latency_mean_s", milliseconds),
+        )
+        if any(f"{key}_low" in row for row in result.rows)
+    ]
+    rows = []
+    for row in result.rows:
+        cells = [row["policy"]]
+        for _, key, show in figures:
+            low, high, versus = row.get(f"{key}_low"), row.get(f"{key}_high"), row["versus_first"].get(key)
+            cells += [f"{show(low)} to {show(high)}", versus["verdict"] if versus else "-"]
+        rows.append(cells)
+    header = [cell for name, _, _ in figures for cell in (name, f"than {result.rows[0]['policy']}")]
+    print_table("95 % intervals, and paired comparison with the first policy", ["policy", *header], rows)

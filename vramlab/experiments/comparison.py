@@ -7,21 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from vramlab.allocator import Allocator
-from vramlab.analysis.bounds import Bound, offline_bound
+from vramlab.analysis.bounds import Bound
+from vramlab.analysis.metrics import metrics
 from vramlab.config.errors import InputError
 from vramlab.config.loading import with_overrides
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.experiments.inputs import resolve_faults, resolve_settings, resolve_trace
+from vramlab.experiments.intervals import warmup_of, with_intervals
+from vramlab.experiments.optimum import optimum_of
+from vramlab.experiments.parts import later_part
 from vramlab.experiments.replay import Mode, Replay, flat, replay
 from vramlab.traces.trace import Trace
 
 DEFAULT_POLICIES = ("seed", "seed_fixed", "lru", "lfu", "fifo", "gdsf")
-
-# What is always loaded has its place set apart; in what remains it takes next to nothing and costs nothing.
-_COSTLESS = {"load_time_ms": 0.0, "vram_size_mb": 1e-6, "workspace_mb": 0.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,24 +35,38 @@ class Comparison:
     replays : list of Replay
         In the order of the policies.
     rows : list of dict
-        Figures of each, with ``gap_closed``: (LRU's load cost - this one's) / (LRU's - the optimum's); None
-        where LRU is at the optimum already.
+        Figures of each, with ``cost_s``: the load cost, and where the CPU may answer its extra seconds
+        (:mod:`vramlab.experiments.optimum`); and ``gap_closed``: (LRU's cost - this one's) / (LRU's - the
+        optimum's), None where LRU is at the optimum already. With intervals also what
+        :mod:`vramlab.experiments.intervals` adds.
     optimum : Bound
-        Least load cost of any schedule that loads every model it runs.
+        Least cost of any schedule under which misses may do what they may under the configuration.
+    counts : str
+        What ``cost_s`` is made of.
+    warmup : int
+        Requests at the start that do not count.
     """
 
     replays: list[Replay]
     rows: list[dict[str, Any]]
     optimum: Bound
+    counts: str = "load_cost_s"
+    warmup: int = 0
 
     def frame(self) -> pd.DataFrame:
         """One row per policy."""
         return pd.DataFrame([flat(row) for row in self.rows])
 
+    @property
+    def cost(self) -> str:
+        """The column to set against the optimum: ``load_cost_s`` where that is all that counts."""
+        return "load_cost_s" if self.counts == "load_cost_s" else "cost_s"
+
     def document(self) -> dict[str, Any]:
         """The keys of ``vramlab compare --json``."""
         keys = ("load_cost_s", "load_cost_all_miss_s", "capacity_bytes", "requests", "admission", "method")
-        return {"rows": self.rows, "optimum": {key: getattr(self.optimum, key) for key in keys}}
+        optimum = {key: getattr(self.optimum, key) for key in keys} | {"counts": self.counts}
+        return {"rows": self.rows, "optimum": optimum, "warmup_requests": self.warmup}
 
     def _repr_html_(self) -> str:
         return str(self.frame().to_html(index=False))
@@ -65,6 +81,8 @@ def compare(
     seed: int = 0,
     overrides: Sequence[str] = (),
     done: Callable[[], object] | None = None,
+    intervals: bool = False,
+    skip_warmup: bool = False,
 ) -> Comparison:
     """Replay a trace once per policy, all else equal, and bound what any policy could have reached.
 
@@ -76,6 +94,12 @@ def compare(
         Names as for ``scoring.policy``.
     done : callable, optional
         Called after each replay and after the bound.
+    intervals : bool
+        Bootstrap intervals, and paired differences from the first policy
+        (:mod:`vramlab.experiments.intervals`).
+    skip_warmup : bool
+        Leave out the requests at the start that the MSER-5 rule calls warm-up: for all policies as many as
+        for the one that takes longest.
 
     Raises
     ------
@@ -100,28 +124,22 @@ def compare(
     replays = [run(name) for name in policies]
     lru = next((r for name, r in zip(policies, replays, strict=True) if name == "lru"), None)
     lru = lru or replay(trace, settings["lru"], inventory, mode, seed, faults=faults)
-    optimum = optimum_of(trace, config, inventory)
+    runs = [result.records for result in (*replays, lru)]
+    first = warmup_of(runs) if skip_warmup else 0
+    optimum = optimum_of(trace, config, inventory, first)
     if done is not None:
         done()
-    worst_s = lru.figures["load_cost_s"]
-    gap_s = worst_s - optimum.load_cost_s
+    parts = [later_part(records, first) for records in runs]
     rows = [
-        result.figures
-        | {"gap_closed": (worst_s - result.figures["load_cost_s"]) / gap_s if gap_s > 0 else None}
-        for result in replays
+        result.figures | (metrics(records, config, inventory) if first else {})
+        for result, records in zip((*replays, lru), parts, strict=True)
     ]
-    return Comparison(replays, rows, optimum)
-
-
-def optimum_of(trace: Trace, config: VramConfig, inventory: Inventory) -> Bound:
-    """The offline optimum under a configuration's memory, with every model loaded that is run.
-
-    Zones are not seen: all memory is one pool, which can only lower the bound. What is always loaded keeps
-    its place and costs nothing.
-    """
-    allocator = Allocator(config, inventory)
-    fixed = allocator.always_loaded()
-    caps = sum(zone.size_bytes for zone in config.zones.values())
-    capacity = min(config.budget_bytes, caps) - sum(inventory[name].footprint_bytes for name in fixed)
-    costless = {name: inventory[name].model_copy(update=_COSTLESS) for name in fixed}
-    return offline_bound(trace, inventory | costless, capacity)
+    for row, records in zip(rows, parts, strict=True):
+        row["cost_s"] = optimum.cost_s(records, row["load_cost_s"])
+    worst_s = rows.pop()["cost_s"]
+    for row in rows:
+        row["gap_closed"] = optimum.gap_closed(row["cost_s"], worst_s)
+    if intervals:
+        found = with_intervals(parts[:-1], inventory, mode, np.random.default_rng(seed))
+        rows = [row | more for row, more in zip(rows, found, strict=True)]
+    return Comparison(replays, rows, optimum.bound, optimum.document()["counts"], first)

@@ -23,11 +23,12 @@ import pandas as pd
 
 from vramlab.analysis.metrics import metrics
 from vramlab.config.errors import InputError, nearest
+from vramlab.config.faults import FaultPlan
 from vramlab.config.loading import fingerprint, with_overrides, write_config
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.experiments.executors import execute
 from vramlab.experiments.grids import override_texts, settled
-from vramlab.experiments.inputs import resolve_settings, resolve_trace
+from vramlab.experiments.inputs import resolve_faults, resolve_settings, resolve_trace
 from vramlab.experiments.optimum import cost_s, cpu_extra_of, optimum_of
 from vramlab.experiments.parts import boundary, later_part
 from vramlab.experiments.provenance import code_sha256
@@ -76,6 +77,7 @@ class Task:
     objectives: tuple[str, ...]
     storage: str | None
     name: str
+    faults: FaultPlan
 
     @cached_property
     def study(self) -> optuna.Study:
@@ -230,6 +232,7 @@ def tune(
     if trials < 1 or not objectives:
         raise InputError("--trials", "", trials, "at least 1, for at least one objective")
     whole = resolve_trace(trace)
+    faults = resolve_faults(config, overrides=overrides)
     base, inventory = resolve_settings(config, models, overrides)
     check_models(whole, inventory)
     first = boundary(whole, validate_from)
@@ -249,7 +252,7 @@ def tune(
         if storage is None and jobs > 1:
             storage = str(Path(folder) / "trials.journal")
         shared = share(train, Path(folder))
-        task = Task(shared, base, inventory, mode, seed, space, objectives, storage, name)
+        task = Task(shared, base, inventory, mode, seed, space, objectives, storage, name, faults)
         there = len(task.study.trials)
         if not there:
             task.study.enqueue_trial({})  # number 0, which draws nothing
@@ -268,7 +271,8 @@ def tune(
         front = _front(task.study, objectives) if len(objectives) > 1 else []
     chosen = settled(base, inventory, best.user_attrs[_SETTINGS], "trial")
     figures = [
-        _judged(part, base, chosen, inventory, mode, seed, at) for part, at in ((train, 0), (whole, first))
+        _judged(part, base, chosen, inventory, mode, seed, at, faults)
+        for part, at in ((train, 0), (whole, first))
     ]
     result = Tuning(_changed(base, chosen), chosen, *figures, front, table, objectives)
     if out is not None:
@@ -310,7 +314,7 @@ def _objective(task: Task, trial: optuna.Trial) -> Any:
 
 
 def _values(task: Task, config: VramConfig, part: Trace) -> list[float]:
-    result = replay(part, config, task.inventory, task.mode, task.seed)
+    result = replay(part, config, task.inventory, task.mode, task.seed, faults=task.faults)
     figures = result.figures
     if "cost_s" in task.objectives:
         extra = cpu_extra_of(part, config, task.inventory)
@@ -381,13 +385,14 @@ def _judged(
     mode: Mode,
     seed: int,
     first: int,
+    faults: FaultPlan,
 ) -> dict[str, Any]:
     """Figures of the part from request `first` on, of a replay of the whole."""
     optimum = optimum_of(trace, base, inventory, first)
     lru = with_overrides(base, override_texts([("scoring.policy", "lru"), *_NO_WEIGHTS]))
     costs, found = [], []
     for config in (chosen, base, lru):
-        result = replay(trace, config, inventory, mode, seed)
+        result = replay(trace, config, inventory, mode, seed, faults=faults)
         records = later_part(result.records, first)
         figures = result.figures | metrics(records, config, inventory)
         found.append(figures | {"cost_s": optimum.cost_s(records, figures["load_cost_s"])})

@@ -1,0 +1,66 @@
+"""Comparisons: intervals that hold the figure, verdicts, the warm-up cut for all alike, the right bound."""
+
+import pytest
+
+from tests.experiments.studying import POOL, ROOT
+from vramlab.config.loading import load_inventory
+from vramlab.experiments.comparison import compare
+from vramlab.experiments.intervals import warmup_of
+from vramlab.traces.files import read_trace
+
+TRACE = read_trace(ROOT / "traces" / "synthetic_tight.csv.gz").head(6000)
+TIGHT = ROOT / "config" / "scenarios" / "tight.yaml"
+INVENTORY = load_inventory(ROOT / "config" / "model_config.yaml")
+
+
+def test_intervals_hold_the_figures_and_a_policy_ties_with_itself():
+    result = compare(TRACE, POOL, policies=["lru", "lru", "decayed"], mode="decide", intervals=True)
+    for row in result.rows:
+        for name in ("hit_rate", "load_cost_s"):
+            assert row[f"{name}_low"] < row[name] < row[f"{name}_high"], name
+    first, same, other = (row["versus_first"] for row in result.rows)
+    assert first == {}
+    assert same["load_cost_s"] == {"difference": 0.0, "low": 0.0, "high": 0.0, "verdict": "tie"}
+    lru, decayed = result.rows[0], result.rows[2]
+    assert other["hit_rate"]["verdict"] == "higher"
+    assert other["load_cost_s"]["verdict"] == "lower"
+    assert other["load_cost_s"]["difference"] == pytest.approx(decayed["load_cost_s"] - lru["load_cost_s"])
+    assert other["load_cost_s"]["high"] < 0
+    assert "versus_first" not in result.frame().columns or result.frame()["versus_first"].isna().all()
+
+
+def test_the_same_seed_gives_the_same_intervals():
+    one, two = (
+        compare(TRACE, POOL, policies=["lru", "gdsf"], mode="decide", seed=5, intervals=True)
+        for _ in range(2)
+    )
+    for a, b in zip(one.rows, two.rows, strict=True):
+        assert a["load_cost_s_low"] == b["load_cost_s_low"]
+        assert a["versus_first"] == b["versus_first"]
+
+
+def test_the_warm_up_is_cut_for_all_alike():
+    plain = compare(TRACE, POOL, policies=["lru", "gdsf"], mode="decide")
+    cut = compare(TRACE, POOL, policies=["lru", "gdsf"], mode="decide", skip_warmup=True)
+    runs = [replayed.records for replayed in plain.replays]
+    assert cut.warmup >= warmup_of(runs) > 0
+    for row in cut.rows:
+        assert row["requests"] == len(TRACE) - cut.warmup
+    assert cut.optimum.requests == len(TRACE) - cut.warmup
+    assert cut.optimum.load_cost_s < plain.optimum.load_cost_s
+
+
+@pytest.mark.parametrize("mode", ["decide", "simulate"])
+def test_nothing_undercuts_the_bound_where_a_miss_may_load_nothing(mode):
+    result = compare(TRACE, TIGHT, policies=["lru", "gdsf", "decayed"], mode=mode)
+    assert (result.optimum.admission, result.cost) == ("bypass", "cost_s")
+    for row in result.rows:
+        assert row["fallbacks"] > 0, "else this test shows nothing"
+        assert row["cost_s"] > row["load_cost_s"]
+        assert row["cost_s"] >= result.optimum.load_cost_s
+        assert row["gap_closed"] <= 1
+    compete = compare(TRACE, POOL, policies=["gdsf"], mode="decide", overrides=["admission=compete"])
+    assert (compete.optimum.admission, compete.cost) == ("bypass", "load_cost_s")
+    forced = compare(TRACE, POOL, policies=["gdsf"], mode="decide")
+    assert forced.optimum.admission == "forced"
+    assert compete.optimum.load_cost_s <= forced.optimum.load_cost_s
