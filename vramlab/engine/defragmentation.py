@@ -111,7 +111,7 @@ def make_plan(
 def defragment(engine: Engine, now_s: float) -> Story:
     """Defragment all zones that are too broken up. The value is (now_s, number of models moved)."""
     moved = 0
-    allocator = engine.allocator
+    allocator = engine.placed
     threshold = engine.config.optimization.defragmentation_threshold
     for zone in allocator.zones.values():
         plan = plan_for(allocator, zone, threshold)

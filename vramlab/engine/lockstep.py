@@ -99,7 +99,7 @@ def lockstep(lines: Sequence[Line], config: VramConfig, inventory: Inventory) ->
     driver = _Lockstep(engine, journal)
     differences = _follow(lines, driver, recorder, journal)
     decisions = sum(line.event == "decision" for line in lines)
-    layout = engine.allocator.layout()
+    layout = engine.placed.layout()
     return LockstepReport(len(lines), decisions, recorder.records(), differences, layout)
 
 

@@ -148,7 +148,7 @@ class Monitor:
         if not self._defragments:
             return False
         return any(
-            value >= self._defragmentation_threshold for value in self._allocator.fragmentation().values()
+            value >= self._defragmentation_threshold for value in self._engine.placed.fragmentation().values()
         )
 
     # -- what it does ------------------------------------------------------------------------------------

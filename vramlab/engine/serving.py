@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from vramlab.allocator import Decision, Kind, make_allocator
+from vramlab.allocator import Allocator, Decision, Kind, make_allocator
+from vramlab.allocator.placement import PlacedAllocator
 from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.config.units import ms_to_s
 from vramlab.engine import commands, defragmentation, monitor, shortage
@@ -60,14 +61,23 @@ class Engine:
         Where outcomes, loads and evictions are written down.
     journal : Journal, optional
         Where decisions are written down.
+    mapped : bool
+        Keep the map of the memory even where it decides nothing (placement ``paged``).
     """
 
     def __init__(
-        self, config: VramConfig, inventory: Inventory, recorder: Recorder, journal: Journal | None = None
+        self,
+        config: VramConfig,
+        inventory: Inventory,
+        recorder: Recorder,
+        journal: Journal | None = None,
+        mapped: bool = True,
     ) -> None:
         serving = config.serving
         self.config = config
-        self.allocator = make_allocator(config, inventory)
+        self.allocator: Allocator = (
+            make_allocator(config, inventory) if mapped else make_allocator(config, inventory, mapped=False)
+        )
         self.recorder = recorder
         self._zones = list(self.allocator.zones.values())
         self.journal = journal
@@ -91,6 +101,13 @@ class Engine:
         self._run_one = {name: Infer(name, GPU, 1) for name in inventory}
         self._wait_gpu, self._wait_cpu = Wait(self.gpu), Wait(self.cpu)
         self._wait_channel = Wait(self.channel)
+
+    @property
+    def placed(self) -> PlacedAllocator:
+        """The allocator, where it keeps a map of the memory."""
+        if not isinstance(self.allocator, PlacedAllocator):
+            raise TypeError("this engine keeps no map of the memory")
+        return self.allocator
 
     # -- a request ---------------------------------------------------------------------------------------
 

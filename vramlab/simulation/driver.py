@@ -233,7 +233,8 @@ def simulate(
     check_models(trace, inventory)
     recorder = Recorder(list(config.zones))
     recorder.expect(trace.model_names, trace.model_codes, trace.times_s)
-    engine = Engine(config, inventory, recorder, journal)
+    maps_matter = config.placement == "contiguous" or config.optimization.defragmentation == "always"
+    engine = Engine(config, inventory, recorder, journal, mapped=maps_matter)
     driver_type = SimulatedDriver
     if hasattr(times, "speeds"):
         from vramlab.simulation.shared import SharedDriver  # which builds on this module
