@@ -66,6 +66,39 @@ def test_sizes_of_the_source_become_those_of_the_inventory(vramlab, tmp_path):
     assert {name: spec["vram_size_mb"] for name, spec in specs.items()} == {"1": 1.0, "2": 4.0}
 
 
+def test_sizes_that_nobody_knows_are_said_to_be_assumed(vramlab, tmp_path):
+    models = tmp_path / "models.yaml"
+    source = source_of("csv", tmp_path)
+    status, _, err = vramlab(
+        "import", "csv", source, "--out", tmp_path / "t.csv", "--models-out", models, "--assume-mb", "64"
+    )
+    assert status == 0
+    text = models.read_text()
+    assert "# ASSUMED, not measured: vram_size_mb 64 of 2 of 2 models (all)" in text
+    assert "# ASSUMED, not measured: load_time_ms" in text
+    assert "ASSUMED" in err
+    assert "all models together take 128 MB" in err
+    specs = yaml.safe_load(text)["models"]["csv"]
+    assert {name: spec["vram_size_mb"] for name, spec in specs.items()} == {"a": 64.0, "b": 64.0}
+
+
+def test_only_the_models_without_a_size_are_named(vramlab, tmp_path):
+    source, models = tmp_path / "calls.csv", tmp_path / "models.yaml"
+    source.write_text("time_s,model,bytes\n1.0,a,1048576\n1.5,b,\n")
+    vramlab(
+        "import",
+        "csv",
+        source,
+        "--columns",
+        "size=bytes",
+        "--out",
+        tmp_path / "t.csv",
+        "--models-out",
+        models,
+    )
+    assert "vram_size_mb 512 of 1 of 2 models (b)" in models.read_text()
+
+
 def calls(tmp_path, rows=10):
     """A table whose columns have names of their own: a call per second, endpoints a, b, a, b, c, a, ..."""
     path = tmp_path / "calls.csv"

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vramlab.allocator.policies import policy_names
 from vramlab.simulation.choosing import Times
 
 TraceArgument = Annotated[Path, typer.Argument(help="Trace file: .parquet or .csv, each also with .gz.")]
@@ -35,7 +36,12 @@ TimesOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 PolicyOption = Annotated[
-    str | None, typer.Option("--policy", help="Eviction policy; the configuration's without it.")
+    str | None,
+    typer.Option(
+        "--policy",
+        help=f"Eviction policy; the configuration's without it. One of {', '.join(policy_names())}, or "
+        "package.module:name.",
+    ),
 ]
 
 

@@ -22,14 +22,13 @@ from vramlab.traces.exporters import write_libcachesim_csv
 from vramlab.traces.files import read_trace, write_trace
 from vramlab.traces.fit import fit
 from vramlab.traces.generate import generate
-from vramlab.traces.importers import IMPORTERS, ImportOptions, ImportReport
+from vramlab.traces.importers import IMPORTERS, ImportOptions, ImportReport, importer_names, make_importer
 from vramlab.traces.importers.genai_2026 import genai_2026_inventory
-from vramlab.traces.importers.inventory import inventory_of
+from vramlab.traces.importers.inventory import DEFAULT_SIZE_MB, assumptions, inventory_of
 from vramlab.traces.importers.options import Dealing, TimeUnit
 from vramlab.traces.spec import TraceSpec, load_spec, spec_yaml
 from vramlab.traces.trace import Trace, check_models
 
-Kind = StrEnum("Kind", {name: name for name in IMPORTERS})  # type: ignore[misc]
 Mapping = StrEnum("Mapping", {name: name for name in get_args(Dealing)})  # type: ignore[misc]
 Unit = StrEnum("Unit", {name: name for name in get_args(TimeUnit)})  # type: ignore[misc]
 
@@ -74,7 +73,12 @@ def generate_command(
 
 
 def import_command(
-    kind: Annotated[Kind, typer.Argument(help="Whose trace it is; csv: any table.")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIND", help=f"Whose trace it is: {', '.join(importer_names())}. csv is any table."
+        ),
+    ],
     source: Annotated[Path, typer.Argument(help="The publisher's file, also packed as .gz.")],
     out: Annotated[Path, typer.Option("--out", help="Trace file to write.")],
     models_out: Annotated[
@@ -104,6 +108,12 @@ def import_command(
             "round_robin: in turn; zipf: at random for each request.",
         ),
     ] = Mapping.top,
+    assume_mb: Annotated[
+        float,
+        typer.Option(
+            "--assume-mb", min=1.0, help="With --models-out: size of models whose size the source lacks."
+        ),
+    ] = DEFAULT_SIZE_MB,
     window: Annotated[
         str | None,
         typer.Option(
@@ -124,6 +134,7 @@ def import_command(
 
     Example: vramlab import csv calls.csv --columns time=when,model=endpoint --window 0:2d --out mine.parquet
     """
+    importer = make_importer(kind)
     inventory = load_inventory(models) if models is not None else None
     start_s, end_s = _window(window)
     options = ImportOptions(
@@ -140,25 +151,31 @@ def import_command(
         time_unit=time_unit.value,
         model_name=model_name,
     )
-    trace, report = IMPORTERS[kind.value](source, options)
+    trace, report = importer(source, options)
     write_trace(trace, out)
     for line in report.lines():
         log.print(line)
     log.print(f"{len(trace.model_names):,} models over {trace.duration_s:,.1f} s written to {out}")
     if models_out is not None:
-        specs = _inventory(kind, trace, report, inventory)
-        write_inventory(specs, models_out, group=kind.value.replace("-", "_"), comment=f"Of {source.name}")
+        specs, doubts = _inventory(kind, trace, report, inventory, assume_mb)
+        comment = "\n".join([f"Of {source.name}", *doubts])
+        write_inventory(specs, models_out, group=kind.replace("-", "_"), comment=comment)
         log.print(f"inventory written to {models_out}")
+        for line in doubts:
+            log.print(line)
+        total_mb = sum(spec.vram_size_mb for spec in specs.values())
+        log.print(f"all models together take {total_mb:,.0f} MB; with less memory than that, policy counts")
+        log.print(f"next: vramlab curve {out} --models {models_out} --plot curve.png")
     if as_json:
         print_json(_import_document(trace, report))
 
 
-def _columns(text: str | None, kind: Kind) -> dict[str, str]:
+def _columns(text: str | None, kind: str) -> dict[str, str]:
     """``time=when,model=endpoint`` as a mapping."""
     if text is None:
         return {}
-    if kind.value not in ("csv", "libcachesim-csv"):
-        raise InputError("--columns", "", text, f"no mapping: {kind.value} has columns of its own")
+    if kind in IMPORTERS and kind not in ("csv", "libcachesim-csv"):
+        raise InputError("--columns", "", text, f"no mapping: {kind} has columns of its own")
     columns: dict[str, str] = {}
     for pair in text.split(","):
         role, separator, name = pair.partition("=")
@@ -193,12 +210,16 @@ def _seconds(text: str) -> float | None:
         raise InputError("--window", "", repr(text), "a time such as 90, 90s, 15min, 36h or 2d") from None
 
 
-def _inventory(kind: Kind, trace: Trace, report: ImportReport, given: Inventory | None) -> Inventory:
+def _inventory(
+    kind: str, trace: Trace, report: ImportReport, given: Inventory | None, assume_mb: float
+) -> tuple[Inventory, list[str]]:
+    """First inventory, and what in it nobody knows."""
     if given is not None:
-        return {name: spec for name, spec in given.items() if name in set(trace.model_names)}
-    if kind.value == "genai-2026":
-        return genai_2026_inventory(trace)
-    return inventory_of(trace, report.sizes_bytes)
+        return {name: spec for name, spec in given.items() if name in set(trace.model_names)}, []
+    if kind == "genai-2026":
+        return genai_2026_inventory(trace), ["ASSUMED: the trace has no sizes; half SD 1.5, half SDXL, fp16"]
+    inventory = inventory_of(trace, report.sizes_bytes, assume_mb)
+    return inventory, assumptions(inventory, report.sizes_bytes, assume_mb)
 
 
 def _import_document(trace: Trace, report: ImportReport) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""Predictors by name. A new one is a class with the methods of ``Predictor`` and a line in `PREDICTORS`."""
+"""Predictors by name. A new one is a class with the methods of ``Predictor`` and a line in `PREDICTORS`.
+
+Another package adds its own by an entry point of the group ``vramlab.predictors``
+(:mod:`vramlab.config.plugins`): a class or function ``factory(models, **options)``.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from vramlab.config.errors import InputError, nearest
+from vramlab.config.plugins import load_plugin, plugin_names
 from vramlab.prediction.combined import Combined
 from vramlab.prediction.ewma import Ewma
 from vramlab.prediction.histogram import Histogram
@@ -76,8 +81,8 @@ PREDICTORS: dict[str, Callable[..., Predictor]] = {
 
 
 def predictor_names() -> list[str]:
-    """All names that :func:`make_predictor` knows by itself."""
-    return list(PREDICTORS)
+    """All names that :func:`make_predictor` knows, ours and then those of plug-ins."""
+    return [*PREDICTORS, *plugin_names("vramlab.predictors", PREDICTORS)]
 
 
 def make_predictor(name: str, models: Iterable[str], **options: Any) -> Predictor:
@@ -86,8 +91,8 @@ def make_predictor(name: str, models: Iterable[str], **options: Any) -> Predicto
     Parameters
     ----------
     name : str
-        One of :data:`PREDICTORS`, or ``package.module:name`` of a class or function of one's own that takes
-        ``(models, **options)``.
+        One of :func:`predictor_names`, or ``package.module:name`` of a class or function of one's own that
+        takes ``(models, **options)``.
     models : iterable of str
         Names of the models that it will be asked for.
     **options
@@ -127,23 +132,27 @@ def accepts(name: str, option: str) -> bool:
 
 
 def _factory(name: str) -> Callable[..., Predictor]:
-    if name in PREDICTORS:
-        return PREDICTORS[name]
-    if ":" not in name:
-        expected = f"one of {', '.join(PREDICTORS)}, or package.module:name{nearest(name, PREDICTORS)}"
+    factory: Any
+    if ":" in name:
+        module_name, _, attribute = name.partition(":")
+        try:
+            factory = getattr(importlib.import_module(module_name), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise InputError(
+                "predictor", "name", f"{name!r} ({error})", "package.module:name to import"
+            ) from error
+    else:
+        factory = load_plugin("vramlab.predictors", name, PREDICTORS) or PREDICTORS.get(name)
+    if factory is None:
+        known = predictor_names()
+        expected = f"one of {', '.join(known)}, or package.module:name{nearest(name, known)}"
         raise InputError("predictor", "name", repr(name), expected)
-    module_name, _, attribute = name.partition(":")
-    try:
-        factory: Callable[..., Predictor] = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(
-            "predictor", "name", f"{name!r} ({error})", "package.module:name to import"
-        ) from error
     if not callable(factory):
         raise InputError(
             "predictor", "name", f"{name!r}, a {type(factory).__name__}", "a class or a function"
         )
-    return factory
+    made: Callable[..., Predictor] = factory
+    return made
 
 
 def _taken(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

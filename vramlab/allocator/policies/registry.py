@@ -1,4 +1,8 @@
-"""All policies by name, and how one's own gets in."""
+"""All policies by name, and how one's own gets in: as ``package.module:name``, or by entry point.
+
+An entry point of the group ``vramlab.policies`` (:mod:`vramlab.config.plugins`) names a function
+``score(model, now_s)`` or a class with the methods of Policy, as ``package.module:name`` does.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ from vramlab.allocator.policies.scores import DecayedScore, Hyperbolic, LogLinea
 from vramlab.allocator.policies.sieve import Sieve
 from vramlab.allocator.scoring import DECAYED, SEED, SEED_FIXED, Exponents
 from vramlab.config.errors import InputError, nearest
+from vramlab.config.plugins import load_plugin, plugin_names
 from vramlab.config.schema import ScoreWeights, ScoringConfig
 
 # Points of the score family; ``scoring.weights`` moves each of its exponents.
@@ -41,8 +46,9 @@ POLICIES: dict[str, Callable[[ScoringConfig], Policy]] = {
 
 
 def policy_names() -> list[str]:
-    """All names that ``scoring.policy`` takes, beside ``package.module:name``."""
-    return [*PRESETS, *POLICIES]
+    """All names that ``scoring.policy`` takes, beside ``package.module:name``: ours, then plug-ins."""
+    ours = [*PRESETS, *POLICIES]
+    return [*ours, *plugin_names("vramlab.policies", ours)]
 
 
 def make_policy(scoring: ScoringConfig, source: str = "vram_management") -> Policy:
@@ -51,37 +57,48 @@ def make_policy(scoring: ScoringConfig, source: str = "vram_management") -> Poli
     Raises
     ------
     InputError
-        For an unknown name, a policy of one's own that cannot be had, or weights given for a policy that
-        has none.
+        For an unknown name, a policy of one's own or of a plug-in that cannot be had, or weights given for a
+        policy that has none.
     """
     name = scoring.policy
+    plugin = None if ":" in name else load_plugin("vramlab.policies", name, {*PRESETS, *POLICIES})
     if name in PRESETS:
         exponents = PRESETS[name].overridden(scoring.weights)
         return (
             DecayedScore(exponents, scoring.half_life_s) if name == "decayed" else LogLinearScore(exponents)
         )
-    if name not in POLICIES and ":" not in name:
+    if name not in POLICIES and ":" not in name and plugin is None:
         expected = f"one of {', '.join(policy_names())}, or module:name{nearest(name, policy_names())}"
         raise InputError(source, "scoring.policy", repr(name), expected)
     if scoring.weights != ScoreWeights():
         raise InputError(source, "scoring.weights", "weights", f"none, as policy {name} has no weights")
-    return POLICIES[name](scoring) if name in POLICIES else _own_policy(name, source)
+    if name in POLICIES:
+        return POLICIES[name](scoring)
+    return _own_policy(_imported(name, source) if plugin is None else plugin, name, source)
 
 
-def _own_policy(name: str, source: str) -> Policy:
-    """A policy from outside: a function ``score(model, now_s)``, or a class with the methods of Policy."""
+def _refuse(name: str, source: str, found: str, expected: str) -> InputError:
+    return InputError(source, "scoring.policy", f"{name!r}, {found}", expected)
+
+
+def _imported(name: str, source: str) -> Any:
+    """What ``package.module:name`` names."""
     module_name, _, attribute = name.partition(":")
-
-    def refuse(found: str, expected: str) -> InputError:
-        return InputError(source, "scoring.policy", f"{name!r}, {found}", expected)
-
     try:
-        thing: Any = getattr(importlib.import_module(module_name), attribute)
+        return getattr(importlib.import_module(module_name), attribute)
     except (ImportError, ValueError) as error:
         expected = "a module that can be imported (is its folder in PYTHONPATH?)"
-        raise refuse(str(error), expected) from error
+        raise _refuse(name, source, str(error), expected) from error
     except AttributeError as error:
-        raise refuse(str(error), f"a function or class of {module_name}") from error
+        raise _refuse(name, source, str(error), f"a function or class of {module_name}") from error
+
+
+def _own_policy(thing: Any, name: str, source: str) -> Policy:
+    """A policy from outside: a function ``score(model, now_s)``, or a class with the methods of Policy."""
+
+    def refuse(found: str, expected: str) -> InputError:
+        return _refuse(name, source, found, expected)
+
     if not isinstance(thing, type):
         if not callable(thing):
             raise refuse(f"which is {type(thing).__name__}", "a function score(model, now_s), or a class")

@@ -1,6 +1,8 @@
-"""Importers of the traces that people in this field have: ``IMPORTERS[name](source, options)``.
+"""Importers of the traces that people in this field have: ``make_importer(name)(source, options)``.
 
 Each reads its publisher's own columns, in chunks, and gives a trace and a report of what it read and dropped.
+Another package adds its own by an entry point of the group ``vramlab.importers``
+(:mod:`vramlab.config.plugins`): a function with the same parameters.
 """
 
 from __future__ import annotations
@@ -8,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from vramlab.config.errors import InputError, nearest
+from vramlab.config.plugins import load_plugin, plugin_names
 from vramlab.traces.importers.azure_functions import import_azure_functions
 from vramlab.traces.importers.genai_2026 import import_genai_2026
 from vramlab.traces.importers.options import ImportOptions, ImportReport
@@ -34,4 +38,27 @@ IMPORTERS: dict[str, Importer] = {
     "perf-analyzer": import_perf_analyzer,
 }
 
-__all__ = ["IMPORTERS", "ImportOptions", "ImportReport", "Importer"]
+__all__ = ["IMPORTERS", "ImportOptions", "ImportReport", "Importer", "importer_names", "make_importer"]
+
+
+def importer_names() -> list[str]:
+    """All names that :func:`make_importer` knows, ours and then those of plug-ins."""
+    return [*IMPORTERS, *plugin_names("vramlab.importers", IMPORTERS)]
+
+
+def make_importer(name: str) -> Importer:
+    """The importer of that name.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, and a plug-in that cannot be had or is no function.
+    """
+    found = load_plugin("vramlab.importers", name, IMPORTERS) or IMPORTERS.get(name)
+    if found is None:
+        known = importer_names()
+        raise InputError("import", "", repr(name), f"one of {', '.join(known)}{nearest(name, known)}")
+    if not callable(found):
+        raise InputError("vramlab.importers", name, type(found).__name__, "a function (source, options)")
+    importer: Importer = found
+    return importer

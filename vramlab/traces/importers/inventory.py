@@ -13,19 +13,25 @@ DEFAULT_SIZE_MB = 512.0
 LOAD_MS_PER_MB = 3.4
 
 
-def inventory_of(trace: Trace, sizes_bytes: Mapping[str, int] | None = None) -> Inventory:
+def inventory_of(
+    trace: Trace, sizes_bytes: Mapping[str, int] | None = None, assumed_mb: float = DEFAULT_SIZE_MB
+) -> Inventory:
     """Inventory of the models of a trace, sorted by name.
 
     Parameters
     ----------
+    trace : Trace
+        Whose models.
     sizes_bytes : mapping of str to int, optional
-        As in :class:`~vramlab.traces.importers.options.ImportReport`. A model without a size, or with 0, gets
-        512 MB. Loading takes 3.4 ms per MB; priority is medium, the fallback ``cpu_standard``.
+        As in :class:`~vramlab.traces.importers.options.ImportReport`.
+    assumed_mb : float
+        Size of a model without one there, or with 0; MB. Loading is taken to need 3.4 ms per MB; priority is
+        medium, the fallback ``cpu_standard``.
     """
     inventory: Inventory = {}
     for name in sorted(trace.model_names):
         size_bytes = (sizes_bytes or {}).get(name, 0)
-        size_mb = bytes_to_mib(size_bytes) if size_bytes else DEFAULT_SIZE_MB
+        size_mb = bytes_to_mib(size_bytes) if size_bytes else assumed_mb
         inventory[name] = ModelSpec(
             priority=Priority.MEDIUM,
             vram_size_mb=size_mb,
@@ -33,3 +39,16 @@ def inventory_of(trace: Trace, sizes_bytes: Mapping[str, int] | None = None) -> 
             cpu_fallback="cpu_standard",
         )
     return inventory
+
+
+def assumptions(
+    inventory: Inventory, sizes_bytes: Mapping[str, int], assumed_mb: float = DEFAULT_SIZE_MB
+) -> list[str]:
+    """What :func:`inventory_of` did not know, in sentences for people."""
+    unknown = [name for name in inventory if not sizes_bytes.get(name)]
+    lines = [f"ASSUMED, not measured: load_time_ms ({LOAD_MS_PER_MB} ms per MB), inference_ms, priority"]
+    if unknown:
+        which = "all" if len(unknown) == len(inventory) else ", ".join(unknown)
+        models = f"{len(unknown):,} of {len(inventory):,} models ({which})"
+        lines.append(f"ASSUMED, not measured: vram_size_mb {assumed_mb:g} of {models}")
+    return [*lines, "Put right what you know; `vramlab profile` measures models whose ONNX files you have."]

@@ -1,0 +1,76 @@
+"""What other installed packages add: policies, predictors and importers, by entry point.
+
+A package says in its ``pyproject.toml``
+
+.. code-block:: toml
+
+    [project.entry-points."vramlab.policies"]
+    dearest_stay = "its_package.policies:dearest_stay"
+
+and the name works wherever a name of ours does. Listing names imports nothing of the package; it is imported
+when its name is asked for. No package may take a name of ours: what is called ``lru`` in a result is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from typing import Any, Literal
+
+from vramlab.config.errors import InputError
+
+Group = Literal["vramlab.policies", "vramlab.predictors", "vramlab.importers"]
+
+
+@cache
+def _installed(group: Group) -> EntryPoints:
+    """Entry points of all installed packages; to find them takes milliseconds, so once is enough."""
+    return entry_points(group=group)
+
+
+def plugin_names(group: Group, ours: Collection[str] = ()) -> list[str]:
+    """Names that installed packages add to `group`, sorted, without those of `ours`; imports none of them."""
+    return sorted({entry.name for entry in _installed(group)} - set(ours))
+
+
+def load_plugin(group: Group, name: str, ours: Collection[str] = ()) -> Any | None:
+    """What an installed package offers under a name; None if none does.
+
+    Parameters
+    ----------
+    group : str
+        The kind of thing.
+    name : str
+        As in the package's entry point.
+    ours : collection of str
+        Names that vramlab has itself.
+
+    Raises
+    ------
+    InputError
+        Naming the packages, if two of them use the name, one uses a name of ours, or it cannot be imported.
+    """
+    found = _installed(group).select(name=name)
+    # an editable installation can be seen twice, once for its folder and once for its record
+    offers = {(_package(entry), entry.value): entry for entry in found}
+    if not offers:
+        return None
+    packages = " and ".join(sorted({package for package, _ in offers}))
+    if name in ours:
+        expected = "a name that vramlab has not itself: rename it there, or uninstall that package"
+        raise InputError(group, name, f"an entry point of {packages}", expected)
+    if len(offers) > 1:
+        what = ", ".join(sorted(f"{package} ({value})" for package, value in offers))
+        expected = "one; name the one you want as package.module:name, or uninstall the other package"
+        raise InputError(group, name, f"{len(offers)} entry points, of {what}", expected)
+    (entry,) = offers.values()
+    try:
+        return entry.load()
+    except Exception as error:  # whatever an import of somebody else's package may raise
+        found_text = f"{entry.value} of the package {packages}, which fails: {type(error).__name__}: {error}"
+        raise InputError(group, name, found_text, "a package that can be imported") from error
+
+
+def _package(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else "an unknown package"
