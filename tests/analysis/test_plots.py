@@ -183,10 +183,12 @@ def test_residency_timeline_marks_loads_and_evictions():
     evictions, loads = ax.lines
     assert list(evictions.get_xdata()) == [10.0]
     assert list(loads.get_xdata()) == [0.0, 10.0, 20.0]
-    spans = [(bar.get_x(), bar.get_width()) for bar in ax.patches]
-    assert (4.0, 6.0) in spans  # A resident from 104 s to 110 s, counted from the first request
+    loading, resident, requests = ax.collections
+    spans = [(box.vertices[0, 0], box.vertices[2, 0]) for box in resident.get_paths()]
+    assert (4.0, 10.0) in spans  # A resident from 104 s to 110 s, counted from the first request
+    assert (0.0, 4.0) in [(box.vertices[0, 0], box.vertices[2, 0]) for box in loading.get_paths()]
     assert ax.get_xlabel() == "Time since the first request (s)"
-    assert len(ax.collections[0].get_segments()) == 4
+    assert len(requests.get_segments()) == 4
 
 
 def test_vram_use():
