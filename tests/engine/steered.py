@@ -105,9 +105,8 @@ class SteeredDriver(Interpreter):
         assert not self.tasks
         check(engine.allocator)
         assert all(model.pins == 0 for model in engine.allocator.models.values())
-        assert not engine._loads
-        assert not engine._claims
-        assert not engine._waiting
+        assert engine.loading.idle
+        assert not engine.line_length
         serving = self.config.serving
         for slots, count in (
             (engine.gpu, serving.gpu_streams),
@@ -116,7 +115,7 @@ class SteeredDriver(Interpreter):
         ):
             assert slots.free == count
             assert not slots.waiters
-        assert not any(isinstance(gate, object) and gate for gate in engine._cpu_sessions.values())
+        assert not engine.fallback.loading
         report = lockstep(list(self.journal), self.config, self.inventory)
         assert not report.differences, str(report.differences[0])
         assert report.records.outcomes.tolist() == list(self.recorder.outcomes)

@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING
 
 from vramlab.allocator import Kind
 from vramlab.engine.effects import Story
+from vramlab.engine.loading import AT_THE_END
 
 if TYPE_CHECKING:
     from vramlab.engine.serving import Engine
 
-AT_THE_END = "stop"
-"""The reason for unloading at the end of a run, which counts as no eviction."""
-
 
 def start(engine: Engine, now_s: float) -> Story:
     """Load what is always loaded, one after the other; what fails for want of memory is tried once more."""
-    allocator = engine.allocator
+    allocator, loading = engine.allocator, engine.loading
     for name in allocator.always_loaded():
         for _ in range(2):
             decision = allocator.reserve(name, now_s)
             if decision is None:
                 break
             engine.note_decision("start", now_s, decision)
-            now_s, failure = yield from engine.load_for("start", decision, now_s, "start", pinned=False)
+            now_s, failure = yield from engine.loading.load_for(
+                "start", decision, now_s, "start", pinned=False
+            )
             if not engine.worth_another_try(failure):
                 break
     return now_s
@@ -40,7 +40,7 @@ def stop(engine: Engine, now_s: float) -> Story:
         decision = engine.allocator.unload(name, now_s)
         if decision is not None:
             engine.note_decision("stop", now_s, decision)
-            now_s = yield from engine.unload(name, now_s, AT_THE_END)
+            now_s = yield from engine.loading.unload(name, now_s, AT_THE_END)
     return now_s
 
 
@@ -53,9 +53,9 @@ def load(engine: Engine, task: str, name: str, now_s: float) -> Story:
         now_s, decision = yield from engine.wait_in_line(task, name, now_s, None, asked=True)
     failure = None
     if decision.kind is Kind.LOAD:
-        now_s, failure = yield from engine.load_for(task, decision, now_s)
+        now_s, failure = yield from engine.loading.load_for(task, decision, now_s)
     elif decision.kind is Kind.JOIN:
-        now_s, failure = yield from engine.join(name)
+        now_s, failure = yield from engine.loading.join(name)
     elif decision.kind is not Kind.HIT:
         return now_s, decision.reason
     if failure is not None:
@@ -70,7 +70,7 @@ def preload(engine: Engine, task: str, name: str, now_s: float) -> Story:
     if decision is None:
         return now_s, f"it is {engine.allocator.models[name].state.value}, or its zone has no free room"
     engine.note_decision(task, now_s, decision)
-    now_s, failure = yield from engine.load_for(task, decision, now_s, "preload", pinned=False)
+    now_s, failure = yield from engine.loading.load_for(task, decision, now_s, "preload", pinned=False)
     return now_s, str(failure or "")
 
 
@@ -80,7 +80,7 @@ def unload(engine: Engine, task: str, name: str, now_s: float) -> Story:
     if decision is None:
         return now_s, f"it is {engine.allocator.models[name].state.value}"
     engine.note_decision(task, now_s, decision)
-    now_s = yield from engine.unload(name, now_s, "asked for")
+    now_s = yield from engine.loading.unload(name, now_s, "asked for")
     return now_s, ""
 
 

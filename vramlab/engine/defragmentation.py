@@ -322,7 +322,7 @@ def _carry_out(engine: Engine, allocator: PlacedAllocator, zone: Zone, plan: Pla
             if allocator.models[move.model].zone is not zone or allocator.unload(move.model, now_s) is None:
                 pending.remove(move)  # somebody uses it now
                 continue
-            now_s = yield from engine.send_away(move.model, now_s, _WHY, f"to {_shown(move.extents)}")
+            now_s = yield from engine.loading.send_away(move.model, now_s, _WHY, f"to {_shown(move.extents)}")
             gone.add(move.model)
             if early:
                 continue
@@ -331,7 +331,7 @@ def _carry_out(engine: Engine, allocator: PlacedAllocator, zone: Zone, plan: Pla
         if decision is None:
             continue  # a request has loaded it already, or has taken its room
         engine.note_decision(_WHY, now_s, decision)
-        now_s, failure = yield from engine.load(decision, now_s, _WHY)
+        now_s, failure = yield from engine.loading.load(decision, now_s, _WHY)
         moved += failure is None
     now_s, used_after = yield from _used_bytes(now_s)
     after = extents.fragmentation

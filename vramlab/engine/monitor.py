@@ -114,7 +114,7 @@ class Monitor:
         if budget != device.cap:
             change = f"{bytes_to_mib(budget - device.cap):+.1f} MB"
             engine.note_action(now_s, "budget", size_bytes=budget, why=change)
-            engine.claims_met(self._allocator.set_budget(budget), now_s)
+            engine.loading.claims_met(self._allocator.set_budget(budget), now_s)
         return now_s, reading
 
     def _budget(self, reading: MemoryReading, held: int) -> int:
@@ -167,7 +167,7 @@ class Monitor:
                 continue  # somebody asked for it while others were being unloaded
             excess -= model.bytes
             acted = True
-            now_s = yield from self._engine.send_away(model.name, now_s, "unused", why)
+            now_s = yield from self._engine.loading.send_away(model.name, now_s, "unused", why)
         return now_s, acted
 
     def _relieve(self, now_s: float, reading: MemoryReading, short: int) -> Story:
@@ -179,7 +179,7 @@ class Monitor:
             why = "more is promised than the device has"
         victims = self._allocator.relieve(short, now_s)
         for name in victims:
-            now_s = yield from self._engine.send_away(name, now_s, "pressure", why)
+            now_s = yield from self._engine.loading.send_away(name, now_s, "pressure", why)
         return now_s, bool(victims)
 
     def _give_up(self, now_s: float) -> None:
@@ -195,6 +195,6 @@ class Monitor:
         for model in reversed(self._allocator.claims):
             if over <= 0:
                 break
-            if self._engine.give_up(model.name, "the device has too little memory left"):
+            if self._engine.loading.give_up(model.name, "the device has too little memory left"):
                 over -= model.bytes
                 self._engine.note_action(now_s, "give up a load", model.name, model.zone.name, model.bytes)

@@ -9,6 +9,8 @@ another process took some. The device is read to tell which:
 - A run failed while nobody else had taken memory: the same, as the workspace found no room beside the model.
 - Otherwise the device has less: the budget becomes what is there, and the next decision evicts for it. The
   monitor raises it again when it sees more.
+
+A load is then tried once more (:meth:`.Engine.serve`); a run goes to the CPU, or is tried once more here.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vramlab.config.units import bytes_to_mib
-from vramlab.engine.effects import EffectFailed, ReadMemory, Story
+from vramlab.engine.effects import Cancelled, EffectFailed, Infer, ReadMemory, Story, Target
+from vramlab.engine.records import Outcome
 
 if TYPE_CHECKING:
     from vramlab.engine.serving import Engine
@@ -33,6 +36,56 @@ def read_available(now_s: float) -> Story:
     return now_s, reading.available_bytes
 
 
+def run(
+    engine: Engine,
+    number: int,
+    name: str,
+    items: int,
+    input_key: str | None,
+    outcome: Outcome,
+    failure: EffectFailed,
+) -> Story:
+    """A run found no room for its workspace: make room for the next one; run on the CPU, or once more.
+
+    The model is pinned. The value is the answer.
+    """
+    now_s, available = yield from read_available(failure.now_s)
+    needed = _learn_from_run(engine, number, name, now_s, available)
+    for victim in engine.allocator.relieve(needed, now_s):
+        engine.note(now_s, number, "unload", victim, engine.allocator.models[victim].bytes, WHY)
+        now_s = yield from engine.loading.unload(victim, now_s, WHY)
+    if engine.allocator.models[name].may_run_on_cpu:
+        engine.withdraw(name, now_s)
+        return (yield from engine.fallback.run(number, name, now_s, items, input_key, str(failure)))
+    try:
+        now_s, outputs, failed = yield from _run_again(engine, name, now_s, items)
+    except Cancelled as cancelled:
+        engine.withdraw(name, cancelled.now_s)
+        raise
+    engine.withdraw(name, now_s)
+    if failed is not None:
+        return engine.answer(number, now_s, Outcome.FAILED, None, str(failed))
+    if input_key is not None and engine.cache is not None:
+        engine.cache.put(name, input_key, outputs, now_s)
+    return engine.answer(number, now_s, outcome, outputs, str(failure))
+
+
+def _run_again(engine: Engine, name: str, now_s: float, items: int) -> Story:
+    """Run on the GPU, as :meth:`.Engine.serve` does. The value is (now_s, outputs, failure)."""
+    if engine.gpu.free:
+        engine.gpu.free -= 1
+    else:
+        now_s, _ = yield engine.wait_gpu
+    outputs, failed = None, None
+    try:
+        now_s, outputs = yield Infer(name, Target.GPU, items)
+    except EffectFailed as failure:
+        now_s, failed = failure.now_s, failure
+    finally:
+        engine.gpu.release()
+    return now_s, outputs, failed
+
+
 def learn_from_load(
     engine: Engine, task: int | str, name: str, now_s: float, held: int, available: int | None
 ) -> None:
@@ -44,7 +97,7 @@ def learn_from_load(
         _keep_budget(engine, task, now_s, held + available)
 
 
-def learn_from_run(engine: Engine, task: int | str, name: str, now_s: float, available: int | None) -> int:
+def _learn_from_run(engine: Engine, task: int | str, name: str, now_s: float, available: int | None) -> int:
     """A run of `name`, which is there, found no room. Returns how many more bytes should be available."""
     size = engine.allocator.models[name].bytes
     lacking = False
@@ -70,5 +123,5 @@ def _keep_budget(engine: Engine, task: int | str, now_s: float, there: int) -> b
     if budget >= device.cap:
         return False
     engine.note(now_s, task, "budget", None, budget, f"{WHY}, had {bytes_to_mib(device.cap):.1f} MB")
-    engine.claims_met(engine.allocator.set_budget(budget), now_s)
+    engine.loading.claims_met(engine.allocator.set_budget(budget), now_s)
     return True

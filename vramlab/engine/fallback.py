@@ -1,0 +1,79 @@
+"""The CPU as second best: a bounded queue of workers, and sessions that are made once and stay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vramlab.engine.effects import Cancelled, EffectFailed, Infer, Load, Story, Target, Wait
+from vramlab.engine.gates import Gate
+from vramlab.engine.records import Outcome
+
+if TYPE_CHECKING:
+    from vramlab.engine.serving import Engine
+
+
+class Fallback:
+    """What runs on the CPU.
+
+    Parameters
+    ----------
+    engine : Engine
+        Whose requests these are.
+    queue_size : int
+        How many may wait for a worker; those beyond are refused.
+    load_timeout_s : float
+        A load that takes longer has failed.
+    """
+
+    def __init__(self, engine: Engine, queue_size: int, load_timeout_s: float) -> None:
+        self._engine = engine
+        self._workers = engine.cpu
+        self._wait_worker = Wait(engine.cpu)
+        self._queue_size = queue_size
+        self._load_timeout_s = load_timeout_s
+        self._sessions: dict[str, Gate | None] = {}  # gate while it loads, None once it is there
+
+    @property
+    def loading(self) -> bool:
+        """Whether a session is being made."""
+        return any(gate is not None for gate in self._sessions.values())
+
+    def run(self, number: int, name: str, now_s: float, items: int, input_key: str | None, why: str) -> Story:
+        """Queue for a CPU worker, make the CPU session if there is none yet, run. The value is the answer."""
+        engine, workers = self._engine, self._workers
+        if workers.free:
+            workers.free -= 1
+        elif len(workers.waiters) >= self._queue_size:
+            return engine.answer(number, now_s, Outcome.REFUSED, None, "the fallback queue is full")
+        else:
+            now_s, _ = yield self._wait_worker
+        outcome, outputs = Outcome.FALLBACK, None
+        try:
+            now_s = yield from self._session(name, now_s)
+            now_s, outputs = yield Infer(name, Target.CPU, items)
+        except EffectFailed as failure:
+            now_s, outcome, why = failure.now_s, Outcome.FAILED, str(failure)
+        finally:  # also of a request that is cancelled
+            workers.release()
+        if outcome is Outcome.FALLBACK and input_key is not None and engine.cache is not None:
+            engine.cache.put(name, input_key, outputs, now_s)
+        return engine.answer(number, now_s, outcome, outputs, why)
+
+    def _session(self, name: str, now_s: float) -> Story:
+        """Make sure that the CPU session is there; it is made once and stays. The value is the time."""
+        sessions = self._sessions
+        while name not in sessions or sessions[name] is not None:
+            gate = sessions.get(name)
+            if gate is not None:
+                now_s, _ = yield Wait(gate)
+                continue
+            gate = sessions[name] = Gate(self._engine.ready)
+            try:
+                now_s, _ = yield Load(name, Target.CPU, None, self._load_timeout_s)
+                sessions[name] = None
+            except (EffectFailed, Cancelled):
+                del sessions[name]
+                raise
+            finally:
+                gate.open()
+        return now_s

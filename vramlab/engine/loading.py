@@ -1,0 +1,186 @@
+"""How models come onto the device and leave it: the story of a load, with its victims, and of an unload.
+
+A load that was decided holds its bytes, or a claim on those that its victims give back. It goes on when these
+are there and the load channel has room. Others may join it; who is cancelled leaves it to them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vramlab.allocator import Decision
+from vramlab.engine import shortage
+from vramlab.engine.effects import Cancelled, EffectFailed, Failure, Load, Spawn, Story, Target, Unload, Wait
+from vramlab.engine.gates import Gate
+from vramlab.engine.records import EvictionRecord, LoadRecord
+
+if TYPE_CHECKING:
+    from vramlab.engine.serving import Engine
+
+AT_THE_END = "stop"
+"""The reason for unloading at the end of a run, which counts as no eviction."""
+
+
+class Loading:
+    """The loads and unloads of one engine.
+
+    Parameters
+    ----------
+    engine : Engine
+        Whose allocator decides.
+    timeout_s : float
+        A load that takes longer has failed.
+    """
+
+    def __init__(self, engine: Engine, timeout_s: float) -> None:
+        self._engine = engine
+        self._allocator = engine.allocator
+        self._ready = engine.ready
+        self._channel = engine.channel
+        self._wait_channel = Wait(engine.channel)
+        self._timeout_s = timeout_s
+        self._ends: dict[str, Gate] = {}  # of models being loaded: opens with the failure, or None
+        self._claims: dict[str, Gate] = {}  # of loads that wait for their victims' bytes
+
+    @property
+    def idle(self) -> bool:
+        """Whether no load is under way."""
+        return not self._ends and not self._claims
+
+    # -- loads -------------------------------------------------------------------------------------------
+
+    def join(self, name: str) -> Story:
+        """Wait for a load under way, to which the task is pinned. The value is (now_s, failure)."""
+        try:
+            now_s, failure = yield Wait(self._ends[name])
+        except Cancelled as cancelled:
+            self._engine.withdraw(name, cancelled.now_s)
+            raise
+        return now_s, failure
+
+    def load_for(
+        self, task: int | str, decision: Decision, now_s: float, reason: str = "request", pinned: bool = True
+    ) -> Story:
+        """Load for a task that may be cancelled: others who wait for the load keep it going."""
+        name = decision.model
+        try:
+            return (yield from self.load(decision, now_s, reason))
+        except Cancelled as cancelled:
+            if self._allocator.models[name].pins > pinned:
+                if pinned:
+                    self._allocator.withdraw(name)
+                yield Spawn(f"load for {task}", self._load_into_claim(name, cancelled.now_s, reason))
+            else:
+                self._end(name, cancelled.now_s, cancelled.now_s, reason, cancelled)
+            raise
+
+    def load(self, decision: Decision, now_s: float, reason: str) -> Story:
+        """Unload the victims, wait for their bytes and for the load channel, load.
+
+        The value is (now_s, failure), which is None if the load ended well.
+        """
+        self._ends[decision.model] = Gate(self._ready)
+        self._engine.note_usage(now_s)
+        for victim in decision.victims:
+            now_s = yield from self.unload(victim, now_s, "eviction")
+        return (yield from self._load_into_claim(decision.model, now_s, reason))
+
+    def _load_into_claim(self, name: str, now_s: float, reason: str) -> Story:
+        """The rest of :meth:`load`, once the victims have left."""
+        model = self._allocator.models[name]
+        if model.claiming:
+            claim = self._claims[name] = self._claims.get(name) or Gate(self._ready)
+            now_s, given_up = yield Wait(claim)
+            if given_up:
+                too_late = EffectFailed(now_s, Failure.TIMED_OUT, given_up)
+                return now_s, self._end(name, now_s, now_s, reason, too_late)
+        if self._channel.free:
+            self._channel.free -= 1
+        else:
+            now_s, _ = yield self._wait_channel
+        started_s = now_s
+        failure: EffectFailed | None = None
+        held, available = 0, None
+        try:
+            now_s, _ = yield Load(name, Target.GPU, model.bytes, self._timeout_s)
+        except EffectFailed as failed:
+            now_s, failure = failed.now_s, failed
+        except Cancelled:
+            self._channel.release()
+            raise
+        self._channel.release()
+        if failure is not None and failure.kind is Failure.OUT_OF_MEMORY:
+            now_s, available = yield from shortage.read_available(now_s)
+            held = self._allocator.device.held - model.bytes
+        self._end(name, started_s, now_s, reason, failure, held, available)
+        return now_s, failure
+
+    def _end(
+        self,
+        name: str,
+        started_s: float,
+        now_s: float,
+        reason: str,
+        failure: EffectFailed | Cancelled | None,
+        held: int = 0,
+        available: int | None = None,
+    ) -> EffectFailed | Cancelled | None:
+        """A load has ended; where memory ran out, others `held` so much and this was `available`."""
+        engine, model = self._engine, self._allocator.models[name]
+        zone, size = model.zone.name, model.bytes
+        gate = self._ends.pop(name)
+        self._claims.pop(name, None)
+        if failure is None:
+            self._allocator.loaded(name, now_s)
+        else:
+            self.claims_met(self._allocator.load_failed(name), now_s)
+        if isinstance(failure, EffectFailed) and failure.kind is Failure.OUT_OF_MEMORY:
+            shortage.learn_from_load(engine, "load", name, now_s, held, available)
+        error = "" if failure is None else str(failure)
+        engine.recorder.loads.append(LoadRecord(started_s, now_s, name, zone, size, reason, error))
+        gate.open(failure)
+        if failure is not None or not model.pins:
+            engine.line.decide(now_s)
+        return failure
+
+    # -- claims ------------------------------------------------------------------------------------------
+
+    def give_up(self, name: str, why: str) -> bool:
+        """End a load that waits for its bytes, as failed. Returns whether it does wait."""
+        gate = self._claims.pop(name, None)
+        if gate is None:
+            return False
+        gate.open(why)
+        return True
+
+    def claims_met(self, names: list[str], now_s: float) -> None:
+        """Let the loads go on that have got their bytes."""
+        for name in names:
+            gate = self._claims.pop(name, None)
+            if gate is not None:
+                gate.open()
+        self._engine.note_usage(now_s)
+
+    # -- unloads -----------------------------------------------------------------------------------------
+
+    def send_away(self, name: str, now_s: float, reason: str, why: str) -> Story:
+        """Take off the device what the allocator sends away without a newcomer. The value is the time."""
+        model = self._allocator.models[name]
+        self._engine.note_action(now_s, f"unload: {reason}", name, model.zone.name, model.bytes, why)
+        return (yield from self.unload(name, now_s, reason))
+
+    def unload(self, name: str, now_s: float, reason: str) -> Story:
+        """Take a model that the allocator has sent away off the device. The value is the time."""
+        engine, model = self._engine, self._allocator.models[name]
+        try:
+            now_s, _ = yield Unload(name)
+        except EffectFailed as failure:  # the session is gone either way
+            now_s = failure.now_s
+            engine.note(now_s, "unload", "unload failed", name, model.bytes, str(failure))
+        if reason != AT_THE_END:
+            engine.recorder.evictions.append(
+                EvictionRecord(now_s, name, model.zone.name, model.bytes, reason)
+            )
+        self.claims_met(self._allocator.unloaded(name), now_s)
+        engine.line.decide(now_s)
+        return now_s
