@@ -180,15 +180,15 @@ def test_stays():
 def test_residency_timeline_marks_loads_and_evictions():
     ax = drawn(plots.residency_timeline(run()))
     assert [label.get_text() for label in ax.get_yticklabels()] == ["A", "B"]
-    evictions, loads = ax.lines
+    evictions, loads, requests = ax.lines
     assert list(evictions.get_xdata()) == [10.0]
     assert list(loads.get_xdata()) == [0.0, 10.0, 20.0]
-    loading, resident, requests = ax.collections
+    loading, resident = ax.collections
     spans = [(box.vertices[0, 0], box.vertices[2, 0]) for box in resident.get_paths()]
     assert (4.0, 10.0) in spans  # A resident from 104 s to 110 s, counted from the first request
     assert (0.0, 4.0) in [(box.vertices[0, 0], box.vertices[2, 0]) for box in loading.get_paths()]
     assert ax.get_xlabel() == "Time since the first request (s)"
-    assert len(requests.get_segments()) == 4
+    assert len(requests.get_xdata()) == 4
 
 
 def test_vram_use():

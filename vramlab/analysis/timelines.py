@@ -232,7 +232,10 @@ def _requests(ax: Axes, records: Records, rows: Mapping[str, int], start: float,
         # ticks that would fall on one another are drawn once
         _, first = np.unique(np.round(x / x[-1] * 1500) + 1501 * y, return_index=True)
         x, y = x[first], y[first]
-    ax.vlines(x, y - 0.36, y - 0.22, color=style.INK, linewidth=0.6, alpha=0.5 if many else 1.0)
+    ax.plot(
+        x, y - 0.29, linestyle="", marker="|", markersize=3.2, markeredgewidth=0.6, color=style.INK,
+        alpha=0.5 if many else 1.0,
+    )  # fmt: skip
 
 
 def _end_s(records: Records) -> float:
