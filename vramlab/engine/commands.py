@@ -26,9 +26,7 @@ def start(engine: Engine, now_s: float) -> Story:
             if decision is None:
                 break
             engine.note_decision("start", now_s, decision)
-            now_s, failure = yield from engine.loading.load_for(
-                "start", decision, now_s, "start", pinned=False
-            )
+            now_s, failure = yield from loading.load_for("start", decision, now_s, "start", pinned=False)
             if not engine.worth_another_try(failure):
                 break
     return now_s
