@@ -1,5 +1,7 @@
 """Runs of hits applied in bulk, against one request after the other: equal to the last bit."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -71,22 +73,94 @@ CONFIGS = {
 }
 
 
+# How runs are handed in: model by model, as columns whenever that may be (after a first chunk of one),
+# and in turns, from chunk to chunk.
+WAYS = {
+    "model by model": {"_FEW": 10**9},
+    "columns": {"_FEW": 0, "_FIRST_CHUNK": 1},
+    "in turns": {"_FEW": 3, "_FIRST_CHUNK": 8, "_CHUNK": 24},
+}
+
+
+@contextmanager
+def handed_in(way):
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in WAYS[way].items():
+            patch.setattr(decide_module, name, value)
+        yield
+
+
 @pytest.mark.parametrize("policy", MERGING)
 @given(
     workload=workloads(),
     mb=st.integers(4, 40),
     shape=st.sampled_from(sorted(CONFIGS)),
     admission=st.sampled_from(["always", "free_only", "compete"]),
+    victims=st.sampled_from(["auto", "in_order", "pruned"]),
+    way=st.sampled_from(sorted(WAYS)),
 )
-def test_bulk_is_one_by_one(policy, workload, mb, shape, admission):
+def test_bulk_is_one_by_one(policy, workload, mb, shape, admission, victims, way):
     trace, inventory = workload
-    config = CONFIGS[shape](mb, {"scoring": {"policy": policy}, "admission": admission})
-    same(decide(trace, config, inventory), decide(trace, config, inventory, bulk=False))
+    config = CONFIGS[shape](mb, {"scoring": {"policy": policy, "victims": victims}, "admission": admission})
+    with handed_in(way):
+        bulk = decide(trace, config, inventory)
+    same(bulk, decide(trace, config, inventory, bulk=False))
+
+
+@pytest.mark.parametrize("policy", ["seed", "seed_fixed"])
+@given(
+    workload=workloads(),
+    mb=st.integers(4, 40),
+    frequency=st.sampled_from([0.0, 0.3, 2.0, -1.0]),
+    victims=st.sampled_from(["pruned", "exact"]),
+)
+def test_any_weights_and_exact_sets(policy, workload, mb, frequency, victims):
+    trace, inventory = workload
+    scoring = {"policy": policy, "victims": victims, "weights": {"frequency": frequency, "recency": 0.7}}
+    config = CONFIGS["one zone"](mb, {"scoring": scoring})
+    with handed_in("columns"):
+        bulk = decide(trace, config, inventory)
+    same(bulk, decide(trace, config, inventory, bulk=False))
+
+
+class Lean:
+    """A policy of one's own that merges uses and inherits nothing: fewest uses since loading leaves first."""
+
+    merges_uses = True
+
+    def __init__(self):
+        self.tracked = {}
+
+    def admitted(self, model, now_s):
+        self.tracked[model] = model.uses
+
+    def used(self, model, now_s):
+        self.tracked[model] = model.uses
+
+    def removed(self, model, evicted):
+        del self.tracked[model]
+
+    def score(self, model, now_s):
+        return self.tracked.get(model, 1)
+
+    def ranked(self, now_s):
+        return sorted(self.tracked, key=self.tracked.get)
+
+
+@given(workload=workloads(), mb=st.integers(4, 40))
+def test_a_policy_that_knows_no_runs(workload, mb):
+    trace, inventory = workload
+    config = CONFIGS["one zone"](mb, {"scoring": {"policy": f"{__name__}:Lean"}})
+    with handed_in("columns"):
+        bulk = decide(trace, config, inventory)
+    same(bulk, decide(trace, config, inventory, bulk=False))
 
 
 @pytest.mark.parametrize("policy", MERGING)
 def test_long_runs_over_several_chunks(policy, monkeypatch):
     monkeypatch.setattr(decide_module, "_CHUNK", 3000)
+    monkeypatch.setattr(decide_module, "_FIRST_CHUNK", 1000)
+    monkeypatch.setattr(decide_module, "_FEW", 10)
     rng = np.random.default_rng(7)
     codes = rng.zipf(1.3, size=20_000) % 300
     times = np.cumsum(rng.exponential(1.0, size=20_000))

@@ -30,6 +30,7 @@ from vramlab.allocator.eviction import Choice, Requester, choose_victims
 from vramlab.allocator.models import Model
 from vramlab.allocator.policies import make_policy
 from vramlab.allocator.relief import relief_victims
+from vramlab.allocator.runs import Run
 from vramlab.allocator.states import IllegalTransition, State, require
 from vramlab.allocator.zones import Ledger, Zone
 from vramlab.config.errors import InputError, nearest
@@ -96,12 +97,12 @@ class Allocator:
         cpu_enabled = config.fallback.cpu_fallback_enabled
         weights = config.scoring.priority_weights
         self.models: dict[str, Model] = {}
-        for name, spec in inventory.items():
+        for number, (name, spec) in enumerate(inventory.items()):
             home = self.zones.get(zone_of(spec, config, name))
             if home is None:
                 expected = f"one of {', '.join(self.zones)}"
                 raise InputError("inventory", f"models.{name}.zone", repr(spec.zone), expected)
-            model = self.models[name] = Model(name, spec, home, weights, cpu_enabled)
+            model = self.models[name] = Model(name, number, spec, home, weights, cpu_enabled)
             model.hit = Decision(Kind.HIT, name, home.name)
         reserved = {name for zone in config.zones.values() for name in zone.reserved_models}
         self._always_loaded = [
@@ -191,10 +192,19 @@ class Allocator:
         `uses_total` is the number of all its uses by then. Only where the policy merges uses, and in the
         order of the last uses of the models.
         """
-        model.uses += uses_total - model.uses_total
+        model.uses += uses_total - model.uses_total  # by hand what `catch_up` does: this runs at most hits
         model.uses_total = uses_total
         model.last_used_s = last_used_s
         model.zone.policy.used(model, last_used_s)
+
+    def run_of_hits(self, run: Run) -> None:
+        """Consecutive hits at once, where there is one zone and the policy merges uses (decide mode).
+
+        The caller brings the accounts of the models up to date (:meth:`Model.catch_up`): of a victim right
+        after it was chosen, of all before their scores are asked for or single hits are handed in again.
+        """
+        (zone,) = self.zones.values()
+        zone.policy.used_together(run)
 
     def ask_again(self, name: str, now_s: float, priority: Priority | None = None) -> Decision:
         """Decide anew about a request that had to wait; it is not counted as a second use."""

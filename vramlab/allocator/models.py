@@ -22,14 +22,21 @@ class Model:
 
     __slots__ = (
         "always_loaded", "bytes", "claiming", "critical", "gpu_only", "guest", "hit", "home", "last_used_s",
-        "load_s", "loaded_at_s", "may_run_on_cpu", "name", "pins", "priority", "priority_weight", "rank",
-        "state", "uses", "uses_total", "zone",
+        "load_s", "loaded_at_s", "may_run_on_cpu", "name", "number", "pins", "priority", "priority_weight",
+        "rank", "state", "uses", "uses_total", "zone",
     )  # fmt: skip
 
     def __init__(
-        self, name: str, spec: ModelSpec, home: Zone, weights: PriorityWeights, cpu_enabled: bool
+        self,
+        name: str,
+        number: int,
+        spec: ModelSpec,
+        home: Zone,
+        weights: PriorityWeights,
+        cpu_enabled: bool,
     ) -> None:
         self.name = name
+        self.number = number  # its place in the inventory, for columns over all models
         self.bytes = spec.footprint_bytes
         self.load_s = spec.load_s
         self.priority = spec.priority
@@ -50,6 +57,12 @@ class Model:
         self.loaded_at_s = -math.inf
         self.uses = 0
         self.uses_total = 0
+
+    def catch_up(self, uses_total: int, last_used_s: float) -> None:
+        """Bring the account up to date with hits that were found in bulk: all uses, and the last one."""
+        self.uses += uses_total - self.uses_total
+        self.uses_total = uses_total
+        self.last_used_s = last_used_s
 
     def __repr__(self) -> str:
         return f"<Model {self.name} {self.state.value} in {self.zone.name}, {self.bytes} bytes>"

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
 from vramlab.allocator.models import Model
-from vramlab.allocator.policies.heap import ValueHeap
+from vramlab.allocator.policies.heap import Entry, ValueHeap
 from vramlab.allocator.policies.protocol import Policy
+from vramlab.allocator.runs import Run
 
 
 class GreedyDual(Policy):
@@ -41,6 +44,10 @@ class GreedyDual(Policy):
         self._inflation = 0.0
         self._heap = ValueHeap()
         self._bid: float | None = None
+        # What runs of hits have left to the heap to find out, by the model's number: clock, uses and L
+        # of the last use.
+        self._clock = self._uses = np.empty(0, dtype=np.int64)
+        self._l = np.empty(0)
 
     def admitted(self, model: Model, now_s: float) -> None:
         """Value `model` at its first use; a preloaded one has none."""
@@ -50,6 +57,27 @@ class GreedyDual(Policy):
     def used(self, model: Model, now_s: float) -> None:
         """Value `model` anew."""
         self._heap.put(model, self._value(model))
+
+    def used_together(self, run: Run) -> None:
+        """Note what the values would be made of: a value is only needed once the old one is the lowest."""
+        heap, numbers = self._heap, run.numbers
+        if heap.renewed is None:
+            count = len(run.models)
+            self._clock, self._uses = np.zeros((2, count), dtype=np.int64)
+            self._l = np.zeros(count)
+            heap.renewed = self._renewed
+        clock = heap.skip(len(run))
+        self._clock[numbers] = np.arange(clock + 1, clock + 1 + len(run))
+        self._uses[numbers] = run.uses
+        self._l[numbers] = self._inflation
+
+    def _renewed(self, entry: Entry) -> Entry:
+        model = entry[2]
+        clock = self._clock.item(model.number)
+        if clock <= entry[1]:
+            return entry
+        number = model.number
+        return (self._l.item(number) + self._uses.item(number) * self._worth(model), clock, model)
 
     def removed(self, model: Model, evicted: bool) -> None:
         """Forget `model`; a victim's value becomes L."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from heapq import heapify, heappop, heappush
+from collections.abc import Callable, Iterator
+from heapq import heapify, heappop, heappush, heapreplace
 
 from vramlab.allocator.models import Model
 
 Entry = tuple[float, int, Model]
+
+_RENEWED = -1  # in the place of a place in the heap: an entry that does not stand there yet
 
 
 class ValueHeap:
@@ -15,9 +17,13 @@ class ValueHeap:
 
     A new value is one push; the first to leave costs O(log n), as does each further one. Of equal values the
     one that was set first leaves first.
+
+    Values that only rise need not be set at each use: who says what a model's entry is by now (`renewed`)
+    is asked when the old one comes up, and only then.
     """
 
     def __init__(self) -> None:
+        self.renewed: Callable[[Entry], Entry] | None = None  # the entry as it should be, itself if it is so
         self.entries: dict[Model, Entry] = {}
         self._heap: list[Entry] = []
         self._clock = 0
@@ -32,25 +38,47 @@ class ValueHeap:
             self._heap = list(self.entries.values())
             heapify(self._heap)
 
+    def skip(self, uses: int) -> int:
+        """Let the clock go on by so many uses whose entries are renewed later; returns what it was."""
+        clock = self._clock
+        self._clock += uses
+        return clock
+
     def remove(self, model: Model) -> float:
         """Forget `model`; returns its value."""
-        return self.entries.pop(model)[0]
+        entry = self.entries.pop(model)
+        return entry[0] if self.renewed is None else self.renewed(entry)[0]
 
     def value(self, model: Model) -> float | None:
         """Value of `model`, None where it is not tracked."""
         entry = self.entries.get(model)
-        return None if entry is None else entry[0]
+        if entry is None or self.renewed is None:
+            return None if entry is None else entry[0]
+        return self.renewed(entry)[0]
 
     def ascending(self) -> Iterator[Model]:
         """Models, the least value first: a walk down the heap that leaves it as it is."""
-        heap, entries = self._heap, self.entries
-        while heap and entries.get(heap[0][2]) is not heap[0]:
-            heappop(heap)
+        heap, entries, renewed = self._heap, self.entries, self.renewed
+        while heap:
+            entry = heap[0]
+            if entries.get(entry[2]) is not entry:
+                heappop(heap)
+            elif renewed is not None and (now := renewed(entry)) is not entry:
+                entries[entry[2]] = now
+                heapreplace(heap, now)
+            else:
+                break
         front = [(heap[0], 0)] if heap else []
         while front:
             entry, place = heappop(front)
-            if entries.get(entry[2]) is entry:
+            if place == _RENEWED:
                 yield entry[2]
+                continue
+            if entries.get(entry[2]) is entry:
+                if renewed is not None and (now := renewed(entry)) is not entry:
+                    heappush(front, (now, _RENEWED))
+                else:
+                    yield entry[2]
             for child in (2 * place + 1, 2 * place + 2):
                 if child < len(heap):
                     heappush(front, (heap[child], child))

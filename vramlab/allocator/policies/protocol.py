@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from vramlab.allocator.models import Model
+from vramlab.allocator.runs import Run
 
 
 class Policy(Protocol):
@@ -32,6 +33,16 @@ class Policy(Protocol):
 
     def used(self, model: Model, now_s: float) -> None:
         """A request asked for `model`, which is tracked; its account is already up to date."""
+
+    def used_together(self, run: Run) -> None:
+        """Many uses at once, to the same end as one after the other; only asked of who merges uses.
+
+        The accounts of the models are not up to date. One after the other by default; worth writing anew
+        where columns do it faster, as long as what is asked next (:meth:`ranked`, :meth:`removed`,
+        :meth:`used`) does not read an account that the run has moved.
+        """
+        for model in run.caught_up():
+            self.used(model, model.last_used_s)
 
     def removed(self, model: Model, evicted: bool) -> None:
         """`model` leaves: as a victim, or (`evicted` false) because its load failed or it was unloaded."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from vramlab.allocator.models import Model
 from vramlab.allocator.policies.protocol import Policy
+from vramlab.allocator.runs import Run
 
 
 class LRU(Policy):
@@ -32,6 +33,12 @@ class LRU(Policy):
         """Move `model` to the end."""
         self._order.move_to_end(model)
 
+    def used_together(self, run: Run) -> None:
+        """Move them to the end, in the order of their last uses."""
+        move_to_end = self._order.move_to_end
+        for model in run.in_order():
+            move_to_end(model)
+
     def removed(self, model: Model, evicted: bool) -> None:
         """Forget `model`."""
         del self._order[model]
@@ -50,6 +57,9 @@ class FIFO(LRU):
 
     def used(self, model: Model, now_s: float) -> None:
         """Being used changes nothing."""
+
+    def used_together(self, run: Run) -> None:
+        """Nor does being used often."""
 
     def score(self, model: Model, now_s: float) -> float:
         """Time of loading, seconds; a newcomer's is now."""
@@ -136,6 +146,9 @@ class Random(Policy):
 
     def used(self, model: Model, now_s: float) -> None:
         """Being used changes nothing."""
+
+    def used_together(self, run: Run) -> None:
+        """Nor does being used often."""
 
     def removed(self, model: Model, evicted: bool) -> None:
         """Forget `model`: the last one takes its place."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -112,6 +113,7 @@ def _own_policy(thing: Any, name: str, source: str) -> Policy:
         ("merges_uses", False),
         ("bid", policy.score),
         ("rejected", _ignore),
+        ("used_together", partial(Policy.used_together, policy)),
     ):
         if not hasattr(policy, name):
             setattr(policy, name, default)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from vramlab.allocator.models import Model
 from vramlab.allocator.policies.protocol import Policy
+from vramlab.allocator.runs import Run, Whole
 from vramlab.allocator.scoring import Exponents, Numbers, aged, constant_factor
 
 Column = npt.NDArray[np.float64]
@@ -80,6 +81,7 @@ class Table:
         self.value: Column = np.ones(16)
         self.since_s: Column = np.zeros(16)
         self.empty: Column = np.full(16, np.inf)
+        self.numbered = np.zeros(16, dtype=np.intp)  # the row, by the model's number
         self._models: list[Model | None] = []
 
     def add(self, model: Model) -> None:
@@ -88,6 +90,9 @@ class Table:
         if row == len(self.value):
             row = self._make_room()
         self.row[model] = row
+        if model.number >= len(self.numbered):
+            self.numbered = np.resize(self.numbered, 2 * model.number)
+        self.numbered[model.number] = row
         self.empty[row] = 0.0
         self._models.append(model)
 
@@ -107,6 +112,7 @@ class Table:
         self.value, self.since_s, self.empty = value, since_s, empty
         self._models = list(self.row)
         self.row = {model: row for row, model in enumerate(self.row)}
+        self.numbered[[model.number for model in self.row]] = np.arange(count)
         return count
 
     def ascending(self, scores: Column) -> Iterator[Model]:
@@ -174,14 +180,20 @@ class TableScore(Policy):
         """Tracked models by score."""
         table = self._table
         if self._stale:
-            row, value, since_s = table.row, table.value, table.since_s
-            value_of, since_of = self.value, self.since_s
-            for model in self._stale:
-                at = row[model]
-                value[at] = value_of(model)
-                since_s[at] = since_of(model)
-            self._stale.clear()
+            self._refresh()
         return table.ascending(self.scores(table.value, now_s - table.since_s))
+
+    def _refresh(self) -> Table:
+        """Bring the columns up to date."""
+        table = self._table
+        row, value, since_s = table.row, table.value, table.since_s
+        value_of, since_of = self.value, self.since_s
+        for model in self._stale:
+            at = row[model]
+            value[at] = value_of(model)
+            since_s[at] = since_of(model)
+        self._stale.clear()
+        return table
 
 
 class LogLinearScore(TableScore):
@@ -200,6 +212,8 @@ class LogLinearScore(TableScore):
         self._exponents = exponents
         self._frequency = exponents.frequency
         self._constants: dict[Model, float] = {}
+        self._constant = np.empty(0)  # the same, by the model's number
+        self._powers = np.empty(0)  # of the uses, by their number
 
     def value(self, model: Model) -> float:
         """Priority, size, load cost, and the uses: all ever, plus one (``calculate_eviction_score``)."""
@@ -211,6 +225,25 @@ class LogLinearScore(TableScore):
             constant = self._constants[model] = constant_factor(model, self._exponents)
         weighted: float = constant * uses**self._frequency
         return weighted
+
+    def used_together(self, run: Run) -> None:
+        """Write values and times into the columns."""
+        table = self._refresh()
+        if len(self._constant) < len(run.models):
+            self._constant = np.array([constant_factor(model, self._exponents) for model in run.models])
+        rows = table.numbered[run.numbers]
+        table.value[rows] = self._constant[run.numbers] * self._frequencies(run.uses_total)
+        table.since_s[rows] = run.times_s
+
+    def _frequencies(self, uses: Whole) -> Column:
+        """``(uses + 1) ** frequency``, looked up: the powers of numpy are not Python's to the last bit."""
+        if self._frequency == 1.0:
+            return uses.astype(np.float64) + 1.0
+        most = int(uses.max())
+        if len(self._powers) <= most:
+            self._powers = np.array([(n + 1.0) ** self._frequency for n in range(2 * most)])
+        powers: Column = self._powers[uses]
+        return powers
 
     def scores(self, value: Numbers, age_s: Numbers) -> Numbers:
         """Value by age."""
@@ -286,6 +319,7 @@ class Hyperbolic(TableScore):
     def __init__(self, worth: Callable[[Model], float]) -> None:
         super().__init__()
         self._worth = worth
+        self._worths = np.empty(0)  # by the model's number
         self._admitted_s: dict[Model, float] = {}
 
     def admitted(self, model: Model, now_s: float) -> None:
@@ -301,6 +335,13 @@ class Hyperbolic(TableScore):
     def value(self, model: Model) -> float:
         """Uses since loading, by worth; a newcomer has one."""
         return max(model.uses, 1) * self._worth(model)
+
+    def used_together(self, run: Run) -> None:
+        """Write values into the column."""
+        table = self._refresh()
+        if len(self._worths) < len(run.models):
+            self._worths = np.array([self._worth(model) for model in run.models])
+        table.value[table.numbered[run.numbers]] = run.uses * self._worths[run.numbers]
 
     def since_s(self, model: Model) -> float:
         """When the load was decided; for a newcomer this moment."""

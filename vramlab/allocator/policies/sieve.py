@@ -8,6 +8,7 @@ from itertools import chain
 
 from vramlab.allocator.models import Model
 from vramlab.allocator.policies.protocol import Policy
+from vramlab.allocator.runs import Run
 
 
 class Sieve(Policy):
@@ -33,6 +34,10 @@ class Sieve(Policy):
     def used(self, model: Model, now_s: float) -> None:
         """Mark `model`."""
         self._visited.add(model)
+
+    def used_together(self, run: Run) -> None:
+        """Mark them."""
+        self._visited.update(run.in_order())
 
     def removed(self, model: Model, evicted: bool) -> None:
         """Forget `model`; the hand moves to a victim, taking the marks of those it passes."""

@@ -1,0 +1,81 @@
+"""A run of hits: what a policy is told when it is told of many uses at once (decide mode).
+
+Between two misses the resident models do not change, so all that a run of hits can do is to move counts and
+times of last use. As columns they are moved by numpy, at a few nanoseconds a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from vramlab.allocator.models import Model
+
+Whole = npt.NDArray[np.int64]
+
+
+class Run:
+    """Consecutive hits, one entry per request in each column.
+
+    The accounts of the models need not be up to date: the columns are. A column that is assigned by
+    ``column[run.numbers] = ...`` keeps the last entry of each model, which is what counts.
+
+    Parameters
+    ----------
+    models : sequence of Model
+        All models, by their number.
+    numbers : array of int
+        Which model each request was for.
+    times_s : array of float
+        When, seconds.
+    uses_total : array of int
+        Uses of the model so far, this one included.
+    uses_before : array of int
+        By the model's number, its uses before it was loaded.
+    is_last : array of bool
+        Whether it is the model's last request in the run.
+    """
+
+    __slots__ = ("_is_last", "_uses_before", "models", "numbers", "times_s", "uses_total")
+
+    def __init__(
+        self,
+        models: Sequence[Model],
+        numbers: npt.NDArray[np.integer],
+        times_s: npt.NDArray[np.float64],
+        uses_total: Whole,
+        uses_before: Whole,
+        is_last: npt.NDArray[np.bool_],
+    ) -> None:
+        self.models = models
+        self.numbers = numbers
+        self.times_s = times_s
+        self.uses_total = uses_total
+        self._uses_before = uses_before
+        self._is_last = is_last
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def uses(self) -> Whole:
+        """Uses of the model since it was loaded, this one included."""
+        uses: Whole = self.uses_total - self._uses_before[self.numbers]
+        return uses
+
+    def in_order(self) -> list[Model]:
+        """Each model once, in the order of their last uses."""
+        models = self.models
+        return [models[number] for number in self.numbers[self._is_last].tolist()]
+
+    def caught_up(self) -> Iterator[Model]:
+        """The same, each with its account brought up to date."""
+        last = np.flatnonzero(self._is_last)
+        accounts = zip(
+            self.in_order(), self.uses_total[last].tolist(), self.times_s[last].tolist(), strict=True
+        )
+        for model, uses_total, time_s in accounts:
+            model.catch_up(uses_total, time_s)
+            yield model

@@ -1,0 +1,107 @@
+"""The records of ``--mode decide``: numbers while it runs, rows of loads and evictions when looked at."""
+
+from __future__ import annotations
+
+from array import array
+from functools import cached_property
+
+import numpy as np
+
+from vramlab.allocator import Allocator
+from vramlab.engine.records import EvictionRecord, LoadRecord, Outcome, Records, UsageRecord
+from vramlab.traces.trace import Trace
+
+START = -1  # stands for the time before the first request
+
+
+class Log:
+    """What happened to whom at which request, as numbers: the rows of the records are made when looked at."""
+
+    __slots__ = ("bypassed", "evicted", "evicted_at", "loaded", "loaded_at", "zones")
+
+    def __init__(self, zones: list[str] | None) -> None:
+        self.loaded_at = array("q")
+        self.loaded = array("i")
+        self.evicted_at = array("q")
+        self.evicted = array("i")
+        self.bypassed = array("q")
+        self.zones = zones  # of each load; None where there is only one
+
+
+class DecidedRecords(Records):
+    """Records whose rows of loads, evictions and usage are made from the log."""
+
+    def __init__(self, trace: Trace, log: Log, allocator: Allocator) -> None:
+        self.model_names = trace.model_names
+        self.model_codes = trace.model_codes
+        self.arrival_s = trace.times_s
+        self.outcomes = np.full(len(trace), Outcome.HIT, dtype=np.uint8)
+        self.finish_s = trace.times_s
+        self.zone_names = list(allocator.zones)
+        self.lost = []
+        self.faults = {}
+        self._log = log
+        self._names = list(allocator.models)
+        self._sizes = [model.bytes for model in allocator.models.values()]
+        self._homes = [model.home.name for model in allocator.models.values()]
+        self._numbers = [allocator.models[name].number for name in trace.model_names]
+
+    @cached_property
+    def loads(self) -> list[LoadRecord]:  # type: ignore[override]
+        """Loads, those that were not kept (bypass) among them, in the order of time."""
+        log, times = self._log, self.arrival_s.tolist()
+        zones = log.zones or [self.zone_names[0]] * len(log.loaded)
+        rows = [
+            (at, number, zone, "start" if at == START else "request")
+            for at, number, zone in zip(log.loaded_at, log.loaded, zones, strict=True)
+        ]
+        if log.bypassed:
+            numbers = [self._numbers[self.model_codes[at]] for at in log.bypassed]
+            rows += [
+                (at, number, self._homes[number], "bypass")
+                for at, number in zip(log.bypassed, numbers, strict=True)
+            ]
+            rows.sort(key=lambda row: row[0])
+        names, sizes = self._names, self._sizes
+        return [
+            LoadRecord(times[max(at, 0)], times[max(at, 0)], names[number], zone, sizes[number], reason)
+            for at, number, zone, reason in rows
+        ]
+
+    @cached_property
+    def evictions(self) -> list[EvictionRecord]:  # type: ignore[override]
+        """Evictions, in the order of time."""
+        return [
+            EvictionRecord(self.arrival_s[at].item(), self._names[number], zone, self._sizes[number])
+            for at, number, zone in self._eviction_zones
+        ]
+
+    @cached_property
+    def _eviction_zones(self) -> list[tuple[int, int, str]]:
+        """(request, model, zone) of each eviction: a model leaves the zone that it was last loaded into."""
+        log = self._log
+        where: dict[int, str] = {}
+        zones = log.zones or [self.zone_names[0]] * len(log.loaded)
+        rows, k = [], 0
+        for at, number, zone in zip(log.loaded_at, log.loaded, zones, strict=True):
+            while k < len(log.evicted) and log.evicted_at[k] <= at:
+                rows.append((log.evicted_at[k], log.evicted[k], where[log.evicted[k]]))
+                k += 1
+            where[number] = zone
+        return rows
+
+    @cached_property
+    def usage(self) -> list[UsageRecord]:  # type: ignore[override]
+        """Bytes held after each load."""
+        place = {zone: i for i, zone in enumerate(self.zone_names)}
+        held = [0] * len(place)
+        rows, k, evictions = [], 0, self.evictions
+        for load in self.loads:
+            if load.reason == "bypass":
+                continue
+            while k < len(evictions) and evictions[k].time_s <= load.start_s:
+                held[place[evictions[k].zone]] -= evictions[k].size_bytes
+                k += 1
+            held[place[load.zone]] += load.size_bytes
+            rows.append(UsageRecord(load.start_s, tuple(held)))
+        return rows
