@@ -1,4 +1,4 @@
-"""Plots of one run over time: who was in VRAM when, how much of it was held, and where it lies."""
+"""Plots of one run over time: who was in VRAM when, and how much of it was held."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from vramlab.analysis import style
+from vramlab.analysis.layouts import memory_map
 from vramlab.config.errors import InputError
 from vramlab.engine.records import Records
+
+__all__ = ["Stay", "memory_map", "residency_timeline", "stays", "vram_use"]
 
 # Beyond so many stays their marks would hide them.
 _MANY = 400
@@ -61,6 +63,7 @@ def residency_timeline(
     models: Sequence[str] | None = None,
     most: int = 20,
     title: str = "",
+    legend_above: bool = False,
 ) -> Axes:
     """Who was in VRAM when: a bar per stay in its zone's colour, pale while loading, evictions marked.
 
@@ -70,6 +73,8 @@ def residency_timeline(
     ----------
     models : sequence of str, optional
         Rows from top to bottom; by default the `most` most requested.
+    legend_above : bool
+        Put the legend in one line above the axes, not beside them.
     """
     codes = records.model_codes
     if models is None:
@@ -85,7 +90,7 @@ def residency_timeline(
         return (seconds - start) / unit
 
     shown = [stay for stay in stays(records) if stay.model in rows]
-    # one collection each for loading and resident: a patch per stay would take seconds where there are thousands
+    # one collection each for loading and resident: thousands of patches would take seconds
     edges = np.array([(at(stay.load_s), at(stay.from_s), at(stay.to_s)) for stay in shown]).reshape(-1, 3)
     low = np.array([rows[stay.model] + 0.08 for stay in shown])
     colours = [zones.get(stay.zone, style.QUIET) for stay in shown]
@@ -118,7 +123,12 @@ def residency_timeline(
         marks.append(Line2D([], [], linestyle="", label="load begins", **load_mark))
     marks.append(Line2D([], [], linestyle="", label="eviction", **gone_mark | seen))
     marks.append(Line2D([], [], linestyle="", marker="|", color=style.INK, markersize=6, label="request"))
-    style.legend(ax, outside=True, handles=marks)
+    if legend_above:
+        place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.1}
+        shape = {"ncols": len(marks), "fontsize": 8, "columnspacing": 1.2, "handlelength": 1.4}
+        style.legend(ax, handles=marks, **place, **shape)
+    else:
+        style.legend(ax, outside=True, handles=marks)
     style.title(ax, title)
     return ax
 
@@ -170,39 +180,6 @@ def vram_use(
     ax.set_ylabel(f"VRAM held ({unit_name})")
     style.grid(ax, "y")
     style.legend(ax, outside=True)
-    style.title(ax, title)
-    return ax
-
-
-def memory_map(extents: pd.DataFrame, ax: Axes | None = None, title: str = "") -> Axes:
-    """Where the models lie: one bar per zone, one block per extent, holes left white.
-
-    Parameters
-    ----------
-    extents : DataFrame
-        Columns ``zone``, ``model`` (None for a hole), ``offset_bytes``, ``size_bytes``.
-    """
-    zones = list(dict.fromkeys(extents["zone"]))
-    models = list(dict.fromkeys(extents["model"].dropna()))
-    widest = float((extents["offset_bytes"] + extents["size_bytes"]).max())
-    unit, unit_name = style.bytes_unit(widest)
-    ax = style.axes(ax, width=9, height=1.2 + 0.6 * len(zones))
-    for row in extents.itertuples():
-        y = len(zones) - 1 - zones.index(row.zone)
-        hole = not isinstance(row.model, str)
-        colour = "white" if hole else style.colour(models.index(row.model))
-        left, width = row.offset_bytes / unit, row.size_bytes / unit
-        ax.barh(y, width, left=left, height=0.7, color=colour, edgecolor=style.QUIET if hole else "white",
-                hatch="////" if hole else None, linewidth=0.8)  # fmt: skip
-        text = "free" if hole else row.model
-        if width > 0.011 * len(text) * widest / unit:
-            dark = colour in (style.PALETTE[0], style.PALETTE[2], style.PALETTE[5])
-            ax.text(left + width / 2, y, text, ha="center", va="center", fontsize=8,
-                    color="white" if dark else style.INK,
-                    bbox={"color": "white", "pad": 1} if hole else None)  # fmt: skip
-    ax.set_yticks(range(len(zones) - 1, -1, -1), zones)
-    ax.set_xlim(0, widest / unit)
-    ax.set_xlabel(f"Offset in the zone ({unit_name})")
     style.title(ax, title)
     return ax
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import pandas as pd
 import typer
 
-from vramlab.allocator.placement import Block
+from vramlab.analysis.layouts import zones_of
 from vramlab.analysis.timelines import memory_map
 from vramlab.cli.inputs import JsonOption
 from vramlab.cli.output import log, mebibytes, percent, print_json, print_table, save_plot
@@ -44,7 +43,7 @@ def memory_command(
     report = lockstep(lines, folder.config, folder.inventory)
     if report.differences:
         raise InputError(run, "journal", str(report.differences[0]), "a journal of this engine")
-    zones = zones_of(report.layout)
+    zones = zones_of(pd.DataFrame(report.layout))
     if plot is not None:
         title = f"{run.name} after {lines[-1].time_s:.1f} s"
         save_plot(memory_map(pd.DataFrame(report.layout), title=title), plot)
@@ -65,18 +64,3 @@ def memory_command(
     ]
     heading = ["zone", "used", "free", "largest hole", "fragmentation"]
     print_table(f"{run} after {lines[-1].time_s:.1f} s", heading, rows)
-
-
-def zones_of(layout: Sequence[Block]) -> dict[str, dict[str, Any]]:
-    """Used and free bytes, the largest hole and the fragmentation of each zone."""
-    zones: dict[str, dict[str, Any]] = {}
-    for name in dict.fromkeys(block.zone for block in layout):
-        holes = [block.size_bytes for block in layout if block.zone == name and block.model is None]
-        used = sum(block.size_bytes for block in layout if block.zone == name) - sum(holes)
-        zones[name] = {
-            "used_bytes": used,
-            "free_bytes": sum(holes),
-            "largest_hole_bytes": max(holes, default=0),
-            "fragmentation": 1 - max(holes) / sum(holes) if holes else 0.0,
-        }
-    return zones

@@ -7,7 +7,7 @@ decisions, the same effects and the same answers, line for line.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,9 @@ from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import OUTSIDE, Journal, Line
 from vramlab.engine.records import Recorder, Records
 from vramlab.engine.serving import Engine
+
+Watch = Callable[[list[Line], Engine], object]
+"""Called after each outside event with the journal lines that came of it, and the engine as it stands."""
 
 _COMPARED = ("event", "task", "model", "what", "zone", "size_bytes", "why", "detail")
 
@@ -83,7 +86,9 @@ class _Lockstep(Interpreter):
         del self.tasks[task.name]
 
 
-def lockstep(lines: Sequence[Line], config: VramConfig, inventory: Inventory) -> LockstepReport:
+def lockstep(
+    lines: Sequence[Line], config: VramConfig, inventory: Inventory, watch: Watch | None = None
+) -> LockstepReport:
     """Feed a journal back through a fresh engine and compare.
 
     Parameters
@@ -92,19 +97,25 @@ def lockstep(lines: Sequence[Line], config: VramConfig, inventory: Inventory) ->
         A journal, from its beginning.
     config, inventory
         Those of the recorded run.
+    watch : callable, optional
+        Looks on: how the memory map changed, say.
     """
     journal = Journal()
     recorder = Recorder(list(config.zones))
     engine = Engine(config, inventory, recorder, journal)
     driver = _Lockstep(engine, journal)
-    differences = _follow(lines, driver, recorder, journal)
+    differences = _follow(lines, driver, recorder, journal, watch)
     decisions = sum(line.event == "decision" for line in lines)
     layout = engine.placed.layout()
     return LockstepReport(len(lines), decisions, recorder.records(), differences, layout)
 
 
 def _follow(
-    lines: Sequence[Line], driver: _Lockstep, recorder: Recorder, journal: Journal
+    lines: Sequence[Line],
+    driver: _Lockstep,
+    recorder: Recorder,
+    journal: Journal,
+    watch: Watch | None = None,
 ) -> list[Difference]:
     compared = 0
     for line in lines:
@@ -112,6 +123,8 @@ def _follow(
             problem = _feed(line, driver, recorder)
             if problem:
                 return [Difference(compared + 1, _shown(line), problem)]
+            if watch is not None:
+                watch([Line(*made) for made in journal.lines[compared:]], driver.engine)
         for made in journal.lines[compared : len(lines)]:
             expected = lines[compared]
             if _essence(Line(*made)) != _essence(expected):

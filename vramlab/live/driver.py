@@ -138,6 +138,11 @@ class LiveDriver(Interpreter):
         """Seconds since the driver began."""
         return time.perf_counter() - self._start_s
 
+    @property
+    def closing(self) -> bool:
+        """Whether it takes no more requests."""
+        return self._closing
+
     # -- requests and stories ----------------------------------------------------------------------------
 
     def submit(self, request: Request, future: asyncio.Future[Answer]) -> LiveTask:

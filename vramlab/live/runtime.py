@@ -121,6 +121,11 @@ class LiveRuntime:
             raise RuntimeError("the runtime is not open: use `async with LiveRuntime(...) as runtime`")
         return self._driver
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was open and takes no more requests."""
+        return self._driver is not None and self._driver.closing
+
     async def infer(
         self,
         model: str,
