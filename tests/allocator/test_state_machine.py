@@ -47,7 +47,7 @@ settings_strategy = st.fixed_dictionaries(
                 "policy": st.sampled_from(["lru", "lfu", "fifo", "gdsf", "seed", "seed_fixed"]),
                 "victims": st.sampled_from(["auto", "in_order", "pruned", "exact"]),
             }
-        ),
+        ).filter(lambda scoring: (scoring["policy"], scoring["victims"]) != ("gdsf", "exact")),
         "admission": st.sampled_from(["always", "always", "compete"]),
         "admission_by_priority": st.fixed_dictionaries({"low": st.sampled_from([None, None, "free_only"])}),
         "fallback": st.fixed_dictionaries({"cpu_fallback_enabled": st.sampled_from([True, True, False])}),

@@ -68,3 +68,16 @@ def test_bad_names_are_one_clear_line(name, message):
         make_policy(ScoringConfig(policy=name))
     assert "\n" not in str(caught.value)
     assert caught.value.key == "scoring.policy"
+
+
+@pytest.mark.parametrize("name", ["gdsf", "gdsf_hits", "lfu_da"])
+def test_exact_victim_sets_are_refused_where_values_do_not_add_up(name):
+    with pytest.raises(InputError, match=r"as the values of .* do not add up") as caught:
+        Cache(name, 4, victims="exact")
+    assert caught.value.key == "scoring.victims"
+    assert "\n" not in str(caught.value)
+    assert make_policy(ScoringConfig(policy=name, victims="pruned")).adds_up is False
+
+
+def test_exact_victim_sets_for_a_policy_of_ones_own():
+    make_policy(ScoringConfig(policy="tests.policies.own:Duck", victims="exact"))

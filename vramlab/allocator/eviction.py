@@ -16,7 +16,8 @@ How the set is chosen (``scoring.victims``): ``in_order`` takes them in that ord
 each step of rules 3 and 5 from the last to be touched to the first, the set of the least total score that
 frees what the steps before it cannot free (a tie goes to the set that frees more). With one zone without
 guests, that is the least total score of all. With more candidates than :mod:`vramlab.allocator.exact` takes
-on, ``exact`` is ``pruned``.
+on, ``exact`` is ``pruned``. It is refused for the greedy-dual family, whose values do not add up, and means
+little where a score is a time (``lru``): ``results/victim_sets``.
 """
 
 from __future__ import annotations

@@ -144,8 +144,9 @@ class ScoringConfig(Section):
 
     ``victims`` says how the victims of one load are chosen: ``in_order`` takes them strictly in the order
     of the policy; ``pruned`` drops those that the later ones make unnecessary; ``exact`` takes the set of the
-    least total score (:mod:`vramlab.allocator.exact`); ``auto`` is ``in_order`` for the queue disciplines
-    and the greedy-dual family, whose definition the order is, and ``pruned`` for scores.
+    least total score (:mod:`vramlab.allocator.exact`) and goes with all but the greedy-dual family, whose
+    values do not add up; ``auto`` is ``in_order`` for the queue disciplines and the greedy-dual family, whose
+    definition the order is, and ``pruned`` for scores.
 
     ``policy`` is a name, or ``package.module:name`` for one's own. Some read more: ``half_life_s`` (of a use,
     in ``decayed``), ``k`` (how many uses back ``lru_k`` looks), ``seed`` (of ``random``).

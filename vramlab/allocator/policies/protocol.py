@@ -12,7 +12,7 @@ from vramlab.allocator.runs import Run
 class Policy(Protocol):
     """Ranks the models of one zone; one instance serves one zone.
 
-    A class of one's own may take this as its base and so inherit the two switches.
+    A class of one's own may take this as its base and so inherit the switches.
 
     Attributes
     ----------
@@ -23,10 +23,13 @@ class Policy(Protocol):
         Uses between two misses may be handed in together: :meth:`used` once per model, in the order of the
         models' last uses, with the account of the model already at that last use. True where the state is
         per model and follows from the account alone.
+    adds_up : bool
+        Scores of several models may be compared with each other as sums (``victims: exact``).
     """
 
     in_order: bool = False
     merges_uses: bool = False
+    adds_up: bool = True
 
     def admitted(self, model: Model, now_s: float) -> None:
         """`model` is being loaded for a request, or preloaded; its account is already up to date."""

@@ -58,9 +58,17 @@ def make_policy(scoring: ScoringConfig, source: str = "vram_management") -> Poli
     Raises
     ------
     InputError
-        For an unknown name, a policy of one's own or of a plug-in that cannot be had, or weights given for a
-        policy that has none.
+        For an unknown name, a policy of one's own or of a plug-in that cannot be had, weights given for a
+        policy that has none, or ``victims: exact`` for one whose values do not add up.
     """
+    policy = _named(scoring, source)
+    if scoring.victims == "exact" and not policy.adds_up:
+        expected = f"auto, in_order or pruned, as the values of {scoring.policy} do not add up"
+        raise InputError(source, "scoring.victims", "'exact'", expected)
+    return policy
+
+
+def _named(scoring: ScoringConfig, source: str) -> Policy:
     name = scoring.policy
     plugin = None if ":" in name else load_plugin("vramlab.policies", name, {*PRESETS, *POLICIES})
     if name in PRESETS:
@@ -111,6 +119,7 @@ def _own_policy(thing: Any, name: str, source: str) -> Policy:
     for name, default in (
         ("in_order", False),
         ("merges_uses", False),
+        ("adds_up", True),
         ("bid", policy.score),
         ("rejected", _ignore),
         ("used_together", partial(Policy.used_together, policy)),
