@@ -139,6 +139,7 @@ def _movements(
         "failed_loads": len(loads) - len(done),
         "evictions": len(evictions),
         "bytes_loaded": sum(load.size_bytes for load in done),
+        "bytes_evicted": sum(eviction.size_bytes for eviction in evictions),
         "load_cost_s": float(sum((load.end_s - load.start_s) or costs_s[load.model] for load in done)),
     }
 
