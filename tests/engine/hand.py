@@ -5,6 +5,7 @@ from vramlab.config.schema import ModelSpec
 from vramlab.engine.effects import describe_effect
 from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.records import Outcome, Recorder
+from vramlab.engine.requests import Request
 from vramlab.engine.serving import Engine
 
 
@@ -62,7 +63,7 @@ class HandDriver(Interpreter):
 
     def ask(self, number, model, now_s, **more):
         assert self.recorder.arrived(model, now_s) == number
-        self.request(number, model, now_s, **more)
+        self.request(number, Request.noted(model, **more), now_s)
 
     def end(self, name, now_s, value=None):
         task = self.tasks.pop(name)
@@ -78,7 +79,7 @@ class HandDriver(Interpreter):
 
     def serve_fully(self, model, now_s=0.0):
         number = self.recorder.arrived(model, now_s)
-        self.request(number, model, now_s)
+        self.request(number, Request(model), now_s)
         while number in self.tasks:
             self.end(number, now_s)
 

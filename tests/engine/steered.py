@@ -7,6 +7,7 @@ from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import Journal
 from vramlab.engine.lockstep import lockstep
 from vramlab.engine.records import Outcome, Recorder
+from vramlab.engine.requests import Request
 from vramlab.engine.serving import Engine
 
 
@@ -60,7 +61,7 @@ class SteeredDriver(Interpreter):
 
     def ask(self, model, now_s, **more):
         number = self.recorder.arrived(model, now_s)
-        self.request(number, model, now_s, **more)
+        self.request(number, Request.noted(model, **more), now_s)
         return number
 
     def end(self, name, now_s, value=None):

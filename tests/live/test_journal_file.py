@@ -14,6 +14,7 @@ from vramlab.config.errors import InputError
 from vramlab.config.loading import load_config, load_inventory, write_config, write_inventory
 from vramlab.engine.journal import read_journal
 from vramlab.engine.lockstep import lockstep
+from vramlab.engine.requests import Request
 from vramlab.experiments.run_folder import journal_trace
 from vramlab.live.journal_file import JournalFile
 from vramlab.live.stand_ins import with_stand_ins
@@ -43,11 +44,11 @@ asyncio.run(main())
 
 def test_lines_go_to_the_file_and_out_of_memory(tmp_path):
     journal = JournalFile(tmp_path / "journal.jsonl")
-    journal.arrival(0.5, 0, "a")
+    journal.arrival(0.5, 0, Request("a"))
     journal.write(0.75, "done", 0, None, "HIT")
     journal.flush()
     assert len(journal) == 0
-    journal.arrival(1.0, 1, "b")
+    journal.arrival(1.0, 1, Request("b"))
     journal.close()
     journal.close()
     assert [line.event for line in read_journal(tmp_path / "journal.jsonl")] == ["arrival", "done", "arrival"]

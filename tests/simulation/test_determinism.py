@@ -17,7 +17,7 @@ from vramlab.traces.files import read_trace
 trace, config, mode, seed = sys.argv[1:]
 result = replay(read_trace(trace).head(6000), config, mode=mode, seed=int(seed), journal=mode == "simulate")
 figures = {key: value for key, value in result.figures.items() if key not in ("wall_s", "requests_per_s")}
-lines = result.journal.lines if result.journal else []
+lines = list(result.journal) if result.journal else []
 journal = "".join(encode(line) + chr(10) for line in lines).encode()
 digest = hashlib.sha256(journal).hexdigest()
 json.dump({"figures": json.dumps(figures), "journal": digest, "lines": len(lines)}, sys.stdout)

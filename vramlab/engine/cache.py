@@ -7,6 +7,7 @@ from typing import Any
 from cachetools import TTLCache
 
 from vramlab.config.schema import CachingConfig
+from vramlab.engine.requests import Request
 
 MISS = object()
 """What :meth:`ResultCache.get` gives where nothing is kept."""
@@ -24,12 +25,15 @@ class ResultCache:
             config.result_cache_size, config.cache_ttl, timer=lambda: self._now_s
         )
 
-    def get(self, model: str, input_key: str, now_s: float) -> Any:
+    def get(self, request: Request, now_s: float) -> Any:
         """The kept answer, or :data:`MISS`."""
+        if request.input_key is None:
+            return MISS
         self._now_s = now_s
-        return self._kept.get((model, input_key), MISS)
+        return self._kept.get((request.model, request.input_key), MISS)
 
-    def put(self, model: str, input_key: str, answer: Any, now_s: float) -> None:
-        """Keep an answer."""
-        self._now_s = now_s
-        self._kept[model, input_key] = answer
+    def put(self, request: Request, answer: Any, now_s: float) -> None:
+        """Keep an answer, if the request says what it is an answer to."""
+        if request.input_key is not None:
+            self._now_s = now_s
+            self._kept[request.model, request.input_key] = answer

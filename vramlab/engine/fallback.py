@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from vramlab.engine.effects import Cancelled, EffectFailed, Infer, Load, Story, Target, Wait
 from vramlab.engine.gates import Gate
 from vramlab.engine.records import Outcome
+from vramlab.engine.requests import Request
 
 if TYPE_CHECKING:
     from vramlab.engine.serving import Engine
@@ -38,7 +39,7 @@ class Fallback:
         """Whether a session is being made."""
         return any(gate is not None for gate in self._sessions.values())
 
-    def run(self, number: int, name: str, now_s: float, items: int, input_key: str | None, why: str) -> Story:
+    def run(self, number: int, request: Request, now_s: float, why: str) -> Story:
         """Queue for a CPU worker, make the CPU session if there is none yet, run. The value is the answer."""
         engine, workers = self._engine, self._workers
         if workers.free:
@@ -49,14 +50,14 @@ class Fallback:
             now_s, _ = yield self._wait_worker
         outcome, outputs = Outcome.FALLBACK, None
         try:
-            now_s = yield from self._session(name, now_s)
-            now_s, outputs = yield Infer(name, Target.CPU, items)
+            now_s = yield from self._session(request.model, now_s)
+            now_s, outputs = yield Infer(request.model, Target.CPU, request.items)
         except EffectFailed as failure:
             now_s, outcome, why = failure.now_s, Outcome.FAILED, str(failure)
         finally:  # also of a request that is cancelled
             workers.release()
-        if outcome is Outcome.FALLBACK and input_key is not None and engine.cache is not None:
-            engine.cache.put(name, input_key, outputs, now_s)
+        if outcome is Outcome.FALLBACK and engine.cache is not None:
+            engine.cache.put(request, outputs, now_s)
         return engine.answer(number, now_s, outcome, outputs, why)
 
     def _session(self, name: str, now_s: float) -> Story:

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from vramlab.config.schema import Priority
 from vramlab.engine.effects import (
     TIMED_OUT,
     Cancelled,
@@ -29,6 +28,7 @@ from vramlab.engine.effects import (
 )
 from vramlab.engine.gates import Gate
 from vramlab.engine.journal import Journal
+from vramlab.engine.requests import Request
 from vramlab.engine.serving import Engine
 
 
@@ -121,36 +121,19 @@ class Interpreter:
 
     # -- for drivers to call -----------------------------------------------------------------------------
 
-    def request(
-        self,
-        number: int,
-        name: str,
-        now_s: float,
-        items: int = 1,
-        priority: str | None = None,
-        requester: str | None = None,
-        input_key: str | None = None,
-    ) -> Task:
-        """A request has come: begin its story. Parameters are those of a trace's row."""
-        task = self.arrived(number, name, now_s, items, priority, requester, input_key)
+    def request(self, number: int, request: Request, now_s: float) -> Task:
+        """A request has come: begin its story."""
+        task = self.arrived(number, request, now_s)
         self.start(task, now_s)
         return task
 
-    def arrived(
-        self,
-        number: int,
-        name: str,
-        now_s: float,
-        items: int = 1,
-        priority: str | None = None,
-        requester: str | None = None,
-        input_key: str | None = None,
-    ) -> Task:
+    def arrived(self, number: int, request: Request | str, now_s: float, *rest: Any) -> Task:
         """As :meth:`request`, but the task is still to be started."""
+        if isinstance(request, str):
+            request = Request.noted(request, *rest)
         if self.journal is not None:
-            self.journal.arrival(now_s, number, name, items, priority, requester, input_key)
-        asked = None if priority is None else Priority(priority)
-        return self.task_type(number, self.engine.serve(number, name, now_s, items, asked, input_key))
+            self.journal.arrival(now_s, number, request)
+        return self.task_type(number, self.engine.serve(number, request, now_s))
 
     def begin(self, name: str, now_s: float, model: str | None = None) -> Task:
         """Begin one of the engine's own stories (:meth:`Engine.story`)."""
@@ -171,7 +154,7 @@ class Interpreter:
         """The effect that `task` asked for has happened."""
         self.now_s = now_s
         if self.journal is not None:
-            self.journal.effect("end", now_s, task, value, now_s - task.started_s)
+            self.journal.ended(now_s, task.name, task.effect, value, now_s - task.started_s)
         self._go_on(task, task.story.send, (now_s, value))
         if self._ready:
             self._drain()
@@ -181,7 +164,8 @@ class Interpreter:
         self.now_s = now_s
         failure = EffectFailed(now_s, kind, message)
         if self.journal is not None:
-            self.journal.effect("fail", now_s, task, None, now_s - task.started_s, kind.value, message)
+            duration_s = now_s - task.started_s
+            self.journal.failed(now_s, task.name, task.effect, duration_s, kind.value, message)
         self._go_on(task, task.story.throw, failure)
         if self._ready:
             self._drain()
@@ -193,7 +177,7 @@ class Interpreter:
         self.now_s = now_s
         gate.waiters.remove(task)
         if self.journal is not None:
-            self.journal.timer(now_s, task.name)
+            self.journal.write(now_s, "timer", task.name)
         self._go_on(task, task.story.send, (now_s, TIMED_OUT))
         if self._ready:
             self._drain()
@@ -248,7 +232,7 @@ class Interpreter:
         task.effect = effect
         task.started_s = self.now_s
         if self.journal is not None:
-            self.journal.effect("start", self.now_s, task)
+            self.journal.started(self.now_s, task.name, effect)
         self.perform(task, effect)
 
     def _drain(self) -> None:

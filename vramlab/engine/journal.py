@@ -22,19 +22,28 @@ key            meaning
 
 ``arrival``, ``begin``, ``end``, ``fail``, ``timer`` and ``cancel`` come from outside and drive the engine;
 the other lines follow from them. :mod:`vramlab.engine.lockstep` holds a journal to that.
+
+A simulation writes millions of lines, nearly all of a few hundred *forms*: what a line says beside its time,
+its task and its duration. So lines are kept as these four, and the text of a form is made once.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vramlab.allocator import Decision, Kind
 from vramlab.config.errors import InputError
 from vramlab.config.files import replacing
-from vramlab.engine.effects import MemoryReading, describe_effect
+from vramlab.engine.effects import Infer, MemoryReading, describe_effect
+from vramlab.engine.records import Outcome
+from vramlab.engine.requests import Request
 
 
 class Line(NamedTuple):
@@ -56,79 +65,193 @@ OUTSIDE = frozenset({"arrival", "begin", "end", "fail", "timer", "cancel"})
 """Events that drive the engine; everything else follows from them."""
 
 
+@dataclass(slots=True, eq=False)
+class Form:
+    """What a line says beside its time, its task and its duration; see the module's table."""
+
+    event: str
+    model: str | None = None
+    what: str | None = None
+    zone: str | None = None
+    size_bytes: int | None = None
+    why: str | None = None
+    detail: dict[str, Any] | None = None
+    texts: tuple[str, str, str] | None = None  # see `written`
+
+    def written(self) -> tuple[str, str, str]:
+        """JSON text between time and task, between task and duration, and after the duration."""
+        if self.texts is None:
+            names = ("model", "what", "zone", "size_bytes")
+            self.texts = (
+                f',"event":{json.dumps(self.event)},"task":',
+                "".join([_pair(name, getattr(self, name)) for name in names]),
+                _pair("why", self.why) + _pair("detail", self.detail) + "}\n",
+            )
+        return self.texts
+
+
+def _pair(key: str, value: Any) -> str:
+    return "" if value is None else f',"{key}":{json.dumps(value, separators=(",", ":"))}'
+
+
+class _Forms(dict[Any, Form]):
+    """Forms that come again and again, each made when it is first looked up."""
+
+    def __init__(self, make: Callable[[Any], Form]) -> None:
+        self._make = make
+
+    def __missing__(self, key: Any) -> Form:
+        form = self[key] = self._make(key)
+        return form
+
+
 class Journal:
-    """Lines in memory, as plain tuples in the order of :class:`Line` (a simulation writes millions)."""
+    """Lines in memory, in the order in which they were written."""
 
     def __init__(self) -> None:
-        self.lines: list[tuple[Any, ...]] = []
-        self._names: dict[Any, tuple[str, str | None]] = {}
+        self._entries: list[Any] = []  # time, task, form and duration of one line after the other
+        self._put = self._entries.extend
+        self._arrivals = _Forms(lambda model: Form("arrival", model))
+        self._hits = _Forms(_decided)
+        self._starts = _Forms(lambda effect: _effect("start", effect))
+        self._ends = _Forms(lambda effect: _effect("end", effect))
+        self._answers = _Forms(lambda outcome: Form("done", None, outcome.name))
 
-    def write(self, *line: Any) -> None:
-        """Append one line, its fields in the order of :class:`Line`."""
-        self.lines.append(line)
+    # -- what is written often ---------------------------------------------------------------------------
 
-    def arrival(
-        self,
-        now_s: float,
-        task: int,
-        model: str,
-        items: int = 1,
-        priority: str | None = None,
-        requester: str | None = None,
-        input_key: str | None = None,
-    ) -> None:
+    def arrival(self, now_s: float, number: int, request: Request) -> None:
         """A request has come."""
-        detail = None
-        if items != 1 or priority is not None or requester is not None or input_key is not None:
-            given = {"items": items, "priority": priority, "requester": requester, "input_key": input_key}
-            detail = {key: value for key, value in given.items() if value is not None}
-        self.write(now_s, "arrival", task, model, None, None, None, None, None, detail)
+        model, detail = request.model, request.details()
+        form = self._arrivals[model] if detail is None else Form("arrival", model, detail=detail)
+        self._put((now_s, number, form, None))
 
-    def effect(
-        self,
-        event: str,
-        now_s: float,
-        task: Any,
-        value: Any = None,
-        duration_s: float | None = None,
-        why: str | None = None,
-        message: str = "",
+    def decision(self, now_s: float, task: int | str, decision: Decision, size_bytes: int | None) -> None:
+        """Something was decided; `size_bytes` are those of a model that is to be loaded."""
+        form = self._hits[decision] if decision.kind is Kind.HIT else _decided(decision, size_bytes)
+        self._put((now_s, task, form, None))
+
+    def started(self, now_s: float, task: int | str, effect: Any) -> None:
+        """An effect starts."""
+        form = self._starts[effect] if type(effect) is Infer else _effect("start", effect)
+        self._put((now_s, task, form, None))
+
+    def ended(self, now_s: float, task: int | str, effect: Any, value: Any, duration_s: float) -> None:
+        """An effect has ended with `value`."""
+        form = self._ends[effect] if type(effect) is Infer else _effect("end", effect, value)
+        self._put((now_s, task, form, duration_s))
+
+    def answered(self, now_s: float, number: int, outcome: Outcome, duration_s: float, why: str) -> None:
+        """A request was answered, or was not and never will be."""
+        form = Form("done", None, outcome.name, why=why) if why else self._answers[outcome]
+        self._put((now_s, number, form, duration_s))
+
+    # -- what is not -------------------------------------------------------------------------------------
+
+    def failed(
+        self, now_s: float, task: int | str, effect: Any, duration_s: float, why: str, message: str
     ) -> None:
-        """The effect that `task` asked for starts, ends (with `value`) or fails."""
-        effect = task.effect
-        name = self._names.get(effect)
-        if name is None:
-            name = self._names[effect] = describe_effect(effect)
-        detail: dict[str, Any] | None = {"message": message} if message else None
-        if type(value) is MemoryReading:
-            detail = value._asdict()
-        size_bytes = value if type(value) is int else None
-        self.write(now_s, event, task.name, name[1], name[0], None, size_bytes, duration_s, why, detail)
+        """An effect has failed."""
+        form = _effect("fail", effect)
+        form.why, form.detail = why, {"message": message} if message else None
+        self._put((now_s, task, form, duration_s))
 
-    def timer(self, now_s: float, task: int | str) -> None:
-        """The time of a wait is up."""
-        self.write(now_s, "timer", task)
+    def write(self, now_s: float, event: str, task: int | str, *rest: Any, **named: Any) -> None:
+        """Append a line without a duration; `rest` are the fields of its :class:`Form` after the event."""
+        self._put((now_s, task, Form(event, *rest, **named), None))
+
+    # -- reading it --------------------------------------------------------------------------------------
+
+    def since(self, start: int, stop: int | None = None) -> Iterator[Line]:
+        """The lines from number `start` on, counted from 0, up to `stop`."""
+        entries = self._entries[4 * start : None if stop is None else 4 * stop]
+        for time_s, task, form, duration_s in _fours(entries):
+            yield Line(
+                time_s,
+                form.event,
+                task,
+                form.model,
+                form.what,
+                form.zone,
+                form.size_bytes,
+                duration_s,
+                form.why,
+                form.detail,
+            )
 
     def __iter__(self) -> Iterator[Line]:
-        return (Line(*line) for line in self.lines)
+        return self.since(0)
 
     def __len__(self) -> int:
-        return len(self.lines)
+        return len(self._entries) // 4
+
+    def texts(self) -> Iterator[str]:
+        """The lines as they stand in a file, many at a time."""
+        fours = _fours(self._entries)
+        while lines := _text(islice(fours, 50_000)):
+            yield lines
+
+    def take(self) -> str:
+        """The lines as they stand in a file; they are gone from here. Others may write meanwhile.
+
+        Entries come whole, in one step of the interpreter, and are only ever taken from the front here.
+        """
+        taken = self._entries[:]
+        del self._entries[: len(taken)]
+        return _text(_fours(taken))
 
 
-def encode(line: Iterable[Any]) -> str:
-    """One line as JSON text."""
-    pairs = zip(Line._fields, line, strict=False)
+def _decided(decision: Decision, size_bytes: int | None = None) -> Form:
+    kind, model, zone, victims, reason = decision
+    detail = {"victims": list(victims)} if victims else None
+    return Form("decision", model, kind.value, zone, size_bytes, reason or None, detail)
+
+
+def _effect(event: str, effect: Any, value: Any = None) -> Form:
+    what, model = describe_effect(effect)
+    size_bytes = value if type(value) is int else None
+    detail = value._asdict() if type(value) is MemoryReading else None
+    return Form(event, model, what, None, size_bytes, None, detail)
+
+
+def _fours(entries: list[Any]) -> Iterator[tuple[float, int | str, Form, float | None]]:
+    one = iter(entries)
+    return zip(one, one, one, one, strict=True)
+
+
+def _text(fours: Iterable[tuple[float, int | str, Form, float | None]]) -> str:
+    parts = []
+    last_s, time_text = None, ""
+    for time_s, task, form, duration_s in fours:
+        if time_s is not last_s:  # lines come in groups of one time
+            last_s, time_text = time_s, _number(time_s)
+        before, between, after = form.texts or form.written()
+        task_text = task if type(task) is int else json.dumps(task)
+        if duration_s is None:
+            parts.append(f'{{"time_s":{time_text}{before}{task_text}{between}{after}')
+        else:
+            duration = _number(duration_s)
+            parts.append(f'{{"time_s":{time_text}{before}{task_text}{between},"duration_s":{duration}{after}')
+    return "".join(parts)
+
+
+def _number(value: float) -> str:
+    return value.__repr__() if type(value) is float else json.dumps(value)
+
+
+def encode(line: Line) -> str:
+    """One line as JSON text, without the line end."""
+    pairs = zip(Line._fields, line, strict=True)
     return json.dumps({key: value for key, value in pairs if value is not None}, separators=(",", ":"))
 
 
-def write_journal(journal: Iterable[Iterable[Any]], path: Path | str) -> None:
+def write_journal(journal: Journal, path: Path | str) -> None:
     """Write a journal file; ``.gz`` by suffix, the same lines give the same bytes."""
-    data = "".join(f"{encode(line)}\n" for line in journal).encode()
-    if str(path).endswith(".gz"):
-        data = gzip.compress(data, compresslevel=6, mtime=0)
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
+    packer = zlib.compressobj(6, zlib.DEFLATED, 16 + zlib.MAX_WBITS) if str(path).endswith(".gz") else None
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        for text in journal.texts():
+            file.write(text.encode() if packer is None else packer.compress(text.encode()))
+        if packer is not None:
+            file.write(packer.flush())
 
 
 def read_journal(path: Path | str) -> list[Line]:

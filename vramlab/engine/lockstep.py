@@ -7,7 +7,7 @@ decisions, the same effects and the same answers, line for line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from vramlab.engine.gates import Gate
 from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import OUTSIDE, Journal, Line
 from vramlab.engine.records import Recorder, Records
+from vramlab.engine.requests import Request
 from vramlab.engine.serving import Engine
 
 Watch = Callable[[list[Line], Engine], object]
@@ -124,11 +125,11 @@ def _follow(
             if problem:
                 return [Difference(compared + 1, _shown(line), problem)]
             if watch is not None:
-                watch([Line(*made) for made in journal.lines[compared:]], driver.engine)
-        for made in journal.lines[compared : len(lines)]:
+                watch(list(journal.since(compared)), driver.engine)
+        for made in journal.since(compared, len(lines)):
             expected = lines[compared]
-            if _essence(Line(*made)) != _essence(expected):
-                return [Difference(compared + 1, _shown(expected), _shown(Line(*made)))]
+            if _essence(made) != _essence(expected):
+                return [Difference(compared + 1, _shown(expected), _shown(made))]
             compared += 1
     if compared < len(lines):
         return [Difference(compared + 1, _shown(lines[compared]), "nothing more")]
@@ -144,7 +145,8 @@ def _feed(line: Line, driver: _Lockstep, recorder: Recorder) -> str:
     if line.event == "arrival":
         if line.model is None or line.model not in driver.engine.allocator.models:
             return f"no model {line.model!r} in the inventory"
-        driver.request(recorder.arrived(line.model, now_s), line.model, now_s, **(line.detail or {}))
+        request = Request.noted(line.model, **(line.detail or {}))
+        driver.request(recorder.arrived(line.model, now_s), request, now_s)
         return ""
     task = driver.tasks.get(line.task)
     if task is None:
@@ -168,15 +170,6 @@ def _essence(line: Line) -> tuple[Any, ...]:
     return tuple(getattr(line, name) for name in _COMPARED)
 
 
-def _shown(line: Line | Iterable[Any]) -> str:
-    values = line if isinstance(line, Line) else Line(*line)
-    parts = (
-        values.event,
-        f"task {values.task}",
-        values.what,
-        values.model,
-        values.zone,
-        values.why,
-        values.detail,
-    )
+def _shown(line: Line) -> str:
+    parts = (line.event, f"task {line.task}", line.what, line.model, line.zone, line.why, line.detail)
     return ", ".join(str(part) for part in parts if part is not None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,8 @@ class Outcome(IntEnum):
     CACHE_HIT = 5  # answered from the result cache, did not reach the allocator
     FAILED = 6  # was served and raised
     CANCELLED = 7  # its caller no longer wanted it
+
+    __hash__ = int.__hash__  # as equal as the numbers, and quick
 
 
 class LoadRecord(NamedTuple):
@@ -120,7 +122,7 @@ class Recorder:
 
     def __init__(self, zone_names: list[str]) -> None:
         self.zone_names = zone_names
-        self.arrival_s: array[float] | npt.NDArray[np.float64] = array("d")
+        self.arrival_s: array[float] | memoryview[Any] = array("d")
         self.loads: list[LoadRecord] = []
         self.evictions: list[EvictionRecord] = []
         self.usage: list[tuple[float, tuple[int, ...]]] = []
@@ -138,7 +140,7 @@ class Recorder:
         count = len(arrival_s)
         self._codes = {name: code for code, name in enumerate(model_names)}
         self._models = array("i", model_codes.astype(np.int32).tobytes())
-        self.arrival_s = arrival_s
+        self.arrival_s = np.ascontiguousarray(arrival_s).data  # its items are plain floats
         self.outcomes = bytearray(count)
         self.finish_s = array("d", bytes(8 * count))
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from vramlab.config.units import bytes_to_mib
 from vramlab.engine.effects import Cancelled, EffectFailed, Infer, ReadMemory, Story, Target
 from vramlab.engine.records import Outcome
+from vramlab.engine.requests import Request
 
 if TYPE_CHECKING:
     from vramlab.engine.serving import Engine
@@ -39,9 +40,7 @@ def read_available(now_s: float) -> Story:
 def run(
     engine: Engine,
     number: int,
-    name: str,
-    items: int,
-    input_key: str | None,
+    request: Request,
     outcome: Outcome,
     failure: EffectFailed,
 ) -> Story:
@@ -49,6 +48,7 @@ def run(
 
     The model is pinned. The value is the answer.
     """
+    name = request.model
     now_s, available = yield from read_available(failure.now_s)
     needed = _learn_from_run(engine, number, name, now_s, available)
     for victim in engine.allocator.relieve(needed, now_s):
@@ -56,21 +56,21 @@ def run(
         now_s = yield from engine.loading.unload(victim, now_s, WHY)
     if engine.allocator.models[name].may_run_on_cpu:
         engine.withdraw(name, now_s)
-        return (yield from engine.fallback.run(number, name, now_s, items, input_key, str(failure)))
+        return (yield from engine.fallback.run(number, request, now_s, str(failure)))
     try:
-        now_s, outputs, failed = yield from _run_again(engine, name, now_s, items)
+        now_s, outputs, failed = yield from _run_again(engine, request, now_s)
     except Cancelled as cancelled:
         engine.withdraw(name, cancelled.now_s)
         raise
     engine.withdraw(name, now_s)
     if failed is not None:
         return engine.answer(number, now_s, Outcome.FAILED, None, str(failed))
-    if input_key is not None and engine.cache is not None:
-        engine.cache.put(name, input_key, outputs, now_s)
+    if engine.cache is not None:
+        engine.cache.put(request, outputs, now_s)
     return engine.answer(number, now_s, outcome, outputs, str(failure))
 
 
-def _run_again(engine: Engine, name: str, now_s: float, items: int) -> Story:
+def _run_again(engine: Engine, request: Request, now_s: float) -> Story:
     """Run on the GPU, as :meth:`.Engine.serve` does. The value is (now_s, outputs, failure)."""
     if engine.gpu.free:
         engine.gpu.free -= 1
@@ -78,7 +78,7 @@ def _run_again(engine: Engine, name: str, now_s: float, items: int) -> Story:
         now_s, _ = yield engine.wait_gpu
     outputs, failed = None, None
     try:
-        now_s, outputs = yield Infer(name, Target.GPU, items)
+        now_s, outputs = yield Infer(request.model, Target.GPU, request.items)
     except EffectFailed as failure:
         now_s, failed = failure.now_s, failure
     finally:

@@ -120,4 +120,4 @@ def write_replay(result: Replay, folder: Path | str) -> None:
             frame.to_parquet(temporary, index=False)
     write_json(result.figures, folder / "figures.json")
     if result.journal is not None:
-        write_journal(result.journal.lines, folder / "journal.jsonl")
+        write_journal(result.journal, folder / "journal.jsonl")

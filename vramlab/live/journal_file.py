@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from vramlab.config.errors import InputError
-from vramlab.engine.journal import Journal, encode
+from vramlab.engine.journal import Journal
 
 _FLUSH_EVERY_S = 0.5
 
@@ -37,7 +36,6 @@ class JournalFile(Journal):
         except OSError as error:
             found = (error.strerror or str(error)).lower()
             raise InputError(path, "", found, "a new file that can be written") from error
-        self.lines: deque[tuple[Any, ...]] = deque()  # type: ignore[assignment] (popped while others append)
         self._flushing = threading.Lock()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._flush_regularly, name="vramlab-journal", daemon=True)
@@ -46,8 +44,7 @@ class JournalFile(Journal):
     def flush(self) -> None:
         """Bring everything to the file."""
         with self._flushing:
-            lines = self.lines
-            self._file.write("".join([f"{encode(lines.popleft())}\n" for _ in range(len(lines))]))
+            self._file.write(self.take())
             self._file.flush()
 
     def close(self) -> None:

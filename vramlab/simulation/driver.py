@@ -8,8 +8,11 @@ again for each effect, so that a hit costs one event.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from heapq import heappop, heappush
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,7 @@ from vramlab.engine.gates import Gate
 from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import Journal
 from vramlab.engine.records import Recorder, Records
+from vramlab.engine.requests import Request
 from vramlab.engine.serving import ENDLESS, Engine
 from vramlab.simulation.service_times import ServiceTimes, SpecTimes
 from vramlab.traces.trace import Trace, check_models
@@ -34,16 +38,21 @@ class _Environment(simpy.Environment):
         """Put `event` at a time; SimPy's own ``schedule`` takes a delay, and ``now + (t - now)`` is not t."""
         heappush(self._queue, (time_s, 1, next(self._eid), event))
 
-    def replay(self, times_s: list[float], arrive: Callable[[int, float], None]) -> None:
+    def replay(
+        self,
+        times_s: Iterable[float],
+        requests: Iterable[Request],
+        arrive: Callable[[int, Request, float], object],
+    ) -> None:
         """Run the events of the heap and the arrivals, in the order of time, until there are no arrivals."""
         queue = self._queue
-        for number, time_s in enumerate(times_s):
+        for number, (time_s, request) in enumerate(zip(times_s, requests, strict=True)):
             while queue and queue[0][0] <= time_s:
                 # SimPy's own step, without its care for events that fail or are waited for twice
                 self._now, _, _, event = heappop(queue)
                 event.callbacks[0](event)
             self._now = time_s
-            arrive(number, time_s)
+            arrive(number, request, time_s)
         self.finish()
 
     def finish(self) -> None:
@@ -106,6 +115,7 @@ class SimulatedDriver(Interpreter):
     def __init__(self, engine: Engine, times: ServiceTimes, journal: Journal | None = None) -> None:
         super().__init__(engine, journal)
         self.env = _Environment()
+        self._queue, self._next_id = self.env._queue, self.env._eid.__next__
         self._infer_s, self._load_s, self._unload_s = times.infer_s, times.load_s, times.unload_s
         self._callbacks = (self._ended,)
         self._timed_out = (self._time_is_up,)
@@ -115,48 +125,22 @@ class SimulatedDriver(Interpreter):
 
     def run(self, trace: Trace) -> None:
         """Serve a whole trace; what is always loaded is there when the first request comes."""
-        times_s = trace.times_s.tolist()
-        self.env.advance_to(times_s[0])
+        start_s = float(trace.times_s[0])
+        self.env.advance_to(start_s)
         self._starting = True
-        self.begin("start", times_s[0])
+        self.begin("start", start_s)
         self.env.finish()
         self._starting = False
         if self.engine.config.optimization.monitor:
-            self.begin("monitor", times_s[0])
-        self.env.replay(times_s, self._arrivals_of(trace))
-
-    def _arrivals_of(self, trace: Trace) -> Callable[[int, float], None]:
-        """What happens at each arrival; a trace of models and items alone takes a shorter way."""
-        codes = trace.model_codes.tolist()
-        names = trace.model_names
-        items = trace.items.tolist()
-        serve, start, journal = self.engine.serve, self.start, self.journal
-        keys, priorities = trace.input_keys, trace.priorities
-
-        if keys is None and priorities is None and journal is None:
-
-            def arrive(number: int, now_s: float) -> None:
-                start(_SimTask(number, serve(number, names[codes[number]], now_s, items[number])), now_s)
-
-            return arrive
-
-        nothing = [None] * len(trace)
-        priority = nothing if priorities is None else priorities.tolist()
-        requester = nothing if trace.requesters is None else trace.requesters.tolist()
-        key = nothing if keys is None else keys.tolist()
-        request = self.request
-
-        def arrive_with_more(i: int, now_s: float) -> None:
-            request(i, names[codes[i]], now_s, items[i], priority[i], requester[i], key[i])
-
-        return arrive_with_more
+            self.begin("monitor", start_s)
+        self.env.replay(_plain(trace.times_s), requests_of(trace), self.request)
 
     def perform(self, task: Any, effect: Any) -> None:
         """Schedule the end of `effect`."""
         kind = type(effect)
         now_s = self.now_s
         if kind is Infer:
-            end_s = now_s + self._infer_s(effect.model, effect.target, effect.items)
+            end_s = now_s + self._infer_s(*effect)
         elif kind is Load:
             end_s = now_s if self._starting else now_s + self._load_s(effect.model, effect.target)
         elif kind is Unload:
@@ -168,8 +152,7 @@ class SimulatedDriver(Interpreter):
         else:
             raise TypeError(f"not an effect: {effect!r}")
         task.callbacks = self._callbacks
-        env = self.env
-        heappush(env._queue, (end_s, 1, next(env._eid), task))
+        heappush(self._queue, (end_s, 1, self._next_id(), task))
 
     def set_timer(self, task: Task, gate: Gate, timeout_s: float) -> None:
         """Let :meth:`time_out` come after `timeout_s`."""
@@ -189,6 +172,23 @@ class SimulatedDriver(Interpreter):
         held = self.engine.allocator.device.held
         used = held + config.overhead.taken_bytes + self.taken_by_others
         return MemoryReading(config.total_bytes, used, self.steady_memory)
+
+
+def requests_of(trace: Trace) -> Iterator[Request]:
+    """The requests of a trace, in their order; those that ask for nothing but a model share one per model."""
+    names, codes = trace.model_names, _plain(trace.model_codes)
+    columns = trace.priorities, trace.requesters, trace.input_keys
+    if all(column is None for column in columns) and (trace.items == 1).all():
+        alike = [Request(name) for name in names]
+        return map(alike.__getitem__, codes)
+    given = [repeat(None) if column is None else _plain(column) for column in columns]
+    return map(Request.noted, map(names.__getitem__, codes), _plain(trace.items), *given)
+
+
+def _plain(values: np.ndarray) -> Iterator[Any]:
+    """The values as Python's own, made as they are needed: ten million at once would take half a gigabyte."""
+    pieces = range(0, len(values), 65_536)
+    return chain.from_iterable(values[start : start + 65_536].tolist() for start in pieces)
 
 
 def simulate(
@@ -245,5 +245,17 @@ def simulate(
 
         driver_type = faulty(driver_type, faults, rng or np.random.default_rng(0))
     driver = driver_type(engine, times or SpecTimes(config, inventory), journal)
-    driver.run(trace)
+    with _collecting_rarely():
+        driver.run(trace)
     return recorder.records()
+
+
+@contextmanager
+def _collecting_rarely() -> Iterator[None]:
+    """Spare the garbage collector from going through what grows without cycles; failures do leave cycles."""
+    before = gc.get_threshold()
+    gc.set_threshold(1_000_000, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)

@@ -1,0 +1,61 @@
+"""A request, as everything from the caller to the journal hands it on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vramlab.config.schema import Priority
+
+
+# Frozen in spirit only: the check would make a million of them four times as dear.
+@dataclass(slots=True, eq=False)
+class Request:
+    """What is asked for. Nobody changes it: requests that are alike may share one.
+
+    Parameters
+    ----------
+    model : str
+        That is asked for.
+    items : int
+        Along the batch axis.
+    priority : Priority, optional
+        Where it differs from the model's.
+    requester : str, optional
+        Who asks, for the journal.
+    input_key : str, optional
+        Requests of one model with equal keys have equal answers.
+    inputs : optional
+        What the model is run with; none in simulation.
+    """
+
+    model: str
+    items: int = 1
+    priority: Priority | None = None
+    requester: str | None = None
+    input_key: str | None = None
+    inputs: Any = None
+
+    @classmethod
+    def noted(
+        cls,
+        model: str,
+        items: int = 1,
+        priority: str | None = None,
+        requester: str | None = None,
+        input_key: str | None = None,
+    ) -> Request:
+        """From what a journal or a trace says, where the priority is a text."""
+        return cls(model, items, None if priority is None else Priority(priority), requester, input_key)
+
+    def details(self) -> dict[str, Any] | None:
+        """What the journal notes beside the model; None where that is nothing."""
+        if self.items == 1 and self.priority is None and self.requester is None and self.input_key is None:
+            return None
+        given = {
+            "items": self.items,
+            "priority": self.priority,
+            "requester": self.requester,
+            "input_key": self.input_key,
+        }
+        return {key: value for key, value in given.items() if value is not None}
