@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo fidelity test lint notebooks bench fuzz lab clean
+.PHONY: help setup demo fidelity test lint notebooks docs results bench fuzz lab clean
+DATA ?= ../shared/data
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -21,6 +22,8 @@ $(READY): pyproject.toml
 		$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,peers]'; \
 	fi
 	@touch $(READY)
+
+setup: $(READY) ## the environment in .venv, and nothing else
 
 demo: $(READY) ## the main job in about a minute: record live, verify, simulate, compare
 	@$(BIN)/vramlab demo
@@ -40,6 +43,12 @@ notebooks: $(READY) ## run the notebooks and compare their tables (nbval)
 
 bench: $(READY) ## benchmarks, as ratios within one run
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only --benchmark-columns=min,median,rounds
+
+docs: $(READY) ## API pages and guides as HTML, into build/docs
+	@$(BIN)/python .ci/docs.py
+
+results: $(READY) ## the tables and figures of results/ again, and what changed (DATA=folder of the real trace)
+	@$(BIN)/python results/remake.py --data $(DATA)
 
 fidelity: $(READY) ## live beside simulated on three workloads, four minutes; wants an idle machine
 	$(BIN)/vramlab fidelity
