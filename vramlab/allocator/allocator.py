@@ -31,7 +31,7 @@ from vramlab.allocator.models import Model
 from vramlab.allocator.policies import make_policy
 from vramlab.allocator.relief import relief_victims
 from vramlab.allocator.runs import Run
-from vramlab.allocator.states import IllegalTransition, State, require
+from vramlab.allocator.states import ABSENT, EVICTING, IN_USE, LOADING, RESIDENT, IllegalTransition, require
 from vramlab.allocator.zones import Ledger, Zone
 from vramlab.config.errors import InputError, nearest
 from vramlab.config.schema import Inventory, Priority, VramConfig, zone_of
@@ -172,14 +172,14 @@ class Allocator:
         model.uses_total += 1
         model.last_used_s = now_s
         state = model.state
-        if state is State.RESIDENT or state is State.IN_USE:
+        if state is RESIDENT or state is IN_USE:
             model.uses += 1
             model.zone.policy.used(model, now_s)
             if pin:
                 model.pins += 1
-                model.state = State.IN_USE
+                model.state = IN_USE
             return model.hit
-        if state is State.LOADING:
+        if state is LOADING:
             model.uses += 1
             model.zone.policy.used(model, now_s)
             model.pins += pin
@@ -219,7 +219,7 @@ class Allocator:
         guest would be the first to be evicted.
         """
         model = self.model(name)
-        if model.state is not State.ABSENT:
+        if model.state is not ABSENT:
             return None
         zone = self._free_place(model)
         if zone is not model.home and name not in self._always_loaded:
@@ -232,7 +232,7 @@ class Allocator:
     def unload(self, name: str, now_s: float) -> Decision | None:
         """Begin to unload a resident model that nobody uses; None if it is not in that state."""
         model = self.model(name)
-        if model.state is not State.RESIDENT:
+        if model.state is not RESIDENT:
             return None
         self._begin_eviction(model, evicted=False)
         return Decision(Kind.UNLOAD, name, None, (name,))
@@ -271,12 +271,12 @@ class Allocator:
     def loaded(self, name: str, now_s: float) -> None:
         """The load of `name` has ended well."""
         model = self.models.get(name) or self.model(name)
-        if model.state is not State.LOADING:
-            require(name, model.state, "loaded", State.LOADING)
+        if model.state is not LOADING:
+            require(name, model.state, "loaded", LOADING)
         if model.claiming:
             raise IllegalTransition(f"loaded: model {name!r} still waits for the bytes of its victims")
         model.loaded_at_s = now_s
-        model.state = State.IN_USE if model.pins else State.RESIDENT
+        model.state = IN_USE if model.pins else RESIDENT
 
     def load_failed(self, name: str) -> list[str]:
         """The load of `name` has failed: its bytes are given back and its pins are gone.
@@ -287,7 +287,7 @@ class Allocator:
             Models whose claims are met by that.
         """
         model = self.model(name)
-        require(name, model.state, "load failed", State.LOADING)
+        require(name, model.state, "load failed", LOADING)
         zone = model.zone
         if model.claiming:
             self._claims.remove(model)
@@ -299,7 +299,7 @@ class Allocator:
         self.device.committed -= model.bytes
         self._leave(model, evicted=False)
         model.pins = 0
-        model.state = State.ABSENT
+        model.state = ABSENT
         if self._learned:
             self._apply_learned(model)
         return self._meet_claims()
@@ -317,13 +317,13 @@ class Allocator:
 
     def released(self, name: str) -> bool:
         """A request is done with `name`. Returns whether the model is now free to leave."""
-        model = self.model(name)
-        if model.state is not State.IN_USE:
-            require(name, model.state, "released", State.IN_USE)
+        model = self.models.get(name) or self.model(name)
+        if model.state is not IN_USE:
+            require(name, model.state, "released", IN_USE)
         model.pins -= 1
         if model.pins:
             return False
-        model.state = State.RESIDENT
+        model.state = RESIDENT
         return True
 
     def withdraw(self, name: str) -> bool:
@@ -332,7 +332,7 @@ class Allocator:
         Returns whether the model is now free to leave.
         """
         model = self.model(name)
-        if model.state is not State.LOADING:
+        if model.state is not LOADING:
             return self.released(name)
         if not model.pins:
             raise IllegalTransition(f"withdrawn: nobody waits for the load of model {name!r}")
@@ -359,12 +359,12 @@ class Allocator:
         model, device = self.models[decision.model], self.device
         for name in decision.victims:
             victim = self.models[name]
-            if victim.state is not State.EVICTING:
-                require(name, victim.state, "unloaded", State.EVICTING)
+            if victim.state is not EVICTING:
+                require(name, victim.state, "unloaded", EVICTING)
             victim.zone.held -= victim.bytes
             device.held -= victim.bytes
-            victim.state = State.ABSENT
-        if not model.claiming or self._claims != [model] or model.pins or model.state is not State.LOADING:
+            victim.state = ABSENT
+        if not model.claiming or self._claims != [model] or model.pins or model.state is not LOADING:
             if self._claims:
                 self._meet_claims()
             self.loaded(decision.model, now_s)
@@ -374,14 +374,14 @@ class Allocator:
         model.claiming = False
         model.zone.held += model.bytes
         device.held += model.bytes
-        model.state = State.RESIDENT
+        model.state = RESIDENT
 
     # -- the rules -----------------------------------------------------------------------------------
 
     def _decide_absent(self, model: Model, now_s: float, rank: int, pin: bool) -> Decision:
         """Decide about a request for a model that is not on the device (or is just leaving it)."""
         model.uses = 1
-        if model.state is State.EVICTING:
+        if model.state is EVICTING:
             return Decision(Kind.WAIT, model.name, None, (), "it is just being unloaded")
         zone = self._free_place(model)
         if zone is not None:
@@ -477,7 +477,7 @@ class Allocator:
             model.zone = zone
             model.guest = zone is not model.home
             model.hit = Decision(Kind.HIT, model.name, zone.name)
-        model.state = State.LOADING
+        model.state = LOADING
         model.pins = int(pin)
         model.loaded_at_s = now_s
         zone.count += 1
@@ -507,14 +507,14 @@ class Allocator:
             place.guests -= victim.guest
             place.committed = place.held = place.held - size
             device.committed = device.held = device.held - size
-            victim.state = State.ABSENT
+            victim.state = ABSENT
         if zone is not model.zone:
             model.zone = zone
             model.guest = zone is not model.home
             model.hit = Decision(Kind.HIT, model.name, zone.name)
         model.uses = uses
         model.loaded_at_s = now_s
-        model.state = State.RESIDENT
+        model.state = RESIDENT
         zone.count += 1
         zone.guests += model.guest
         zone.committed = zone.held = zone.held + model.bytes
@@ -524,24 +524,24 @@ class Allocator:
         return _decision((Kind.LOAD, model.name, zone.name, names, ""))
 
     def _begin_eviction(self, model: Model, evicted: bool) -> None:
-        if model.state is not State.RESIDENT:
-            require(model.name, model.state, "evict", State.RESIDENT)
-        model.state = State.EVICTING
+        if model.state is not RESIDENT:
+            require(model.name, model.state, "evict", RESIDENT)
+        model.state = EVICTING
         model.zone.committed -= model.bytes
         self.device.committed -= model.bytes
         self._leave(model, evicted)
 
     def _gone(self, model: Model) -> None:
-        if model.state is not State.EVICTING:
-            require(model.name, model.state, "unloaded", State.EVICTING)
+        if model.state is not EVICTING:
+            require(model.name, model.state, "unloaded", EVICTING)
         model.zone.held -= model.bytes
         self.device.held -= model.bytes
-        model.state = State.ABSENT
+        model.state = ABSENT
         if self._learned:
             self._apply_learned(model)
 
     def _apply_learned(self, model: Model) -> None:
-        if model.state is State.ABSENT and model in self._learned:
+        if model.state is ABSENT and model in self._learned:
             model.bytes = self._learned.pop(model)
 
     def _leave(self, model: Model, evicted: bool) -> None:

@@ -22,6 +22,9 @@ class State(Enum):
     __hash__ = object.__hash__
 
 
+ABSENT, LOADING, RESIDENT, IN_USE, EVICTING = State
+"""For the hot path: to look a member up in its class costs Python 3.11 as much as a call."""
+
 TRANSITIONS: dict[tuple[State, State], str] = {
     (State.ABSENT, State.LOADING): "a decision to load",
     (State.LOADING, State.RESIDENT): "loaded, nobody waits for it",
