@@ -61,6 +61,8 @@ class Line(NamedTuple):
     detail: dict[str, Any] | None = None
 
 
+_HIT = Kind.HIT
+
 OUTSIDE = frozenset({"arrival", "begin", "end", "fail", "timer", "cancel"})
 """Events that drive the engine; everything else follows from them."""
 
@@ -127,7 +129,7 @@ class Journal:
 
     def decision(self, now_s: float, task: int | str, decision: Decision, size_bytes: int | None) -> None:
         """Something was decided; `size_bytes` are those of a model that is to be loaded."""
-        form = self._hits[decision] if decision.kind is Kind.HIT else _decided(decision, size_bytes)
+        form = self._hits[decision] if decision.kind is _HIT else _decided(decision, size_bytes)
         self._put((now_s, task, form, None))
 
     def started(self, now_s: float, task: int | str, effect: Any) -> None:

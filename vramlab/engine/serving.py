@@ -38,6 +38,11 @@ from vramlab.engine.records import LossRecord, Outcome, Recorder
 from vramlab.engine.requests import Request
 from vramlab.engine.waiting import Line
 
+# For the hot path: to look a member up in its class costs Python 3.11 as much as a call.
+IS_THERE, IS_LOAD = Kind.HIT, Kind.LOAD
+HIT, FALLBACK, CACHE_HIT = Outcome.HIT, Outcome.FALLBACK, Outcome.CACHE_HIT
+REFUSED, FAILED = Outcome.REFUSED, Outcome.FAILED
+
 ENDLESS = frozenset({monitor.NAME})
 """Stories that go on for ever: a run is over when nothing else is under way."""
 
@@ -130,28 +135,25 @@ class Engine:
         generator
             Of effects; its value is an :class:`Answer`.
         """
-        name, priority = request.model, request.priority
+        name, journal = request.model, self.journal
         cache = None if request.input_key is None else self.cache
         if cache is not None:
             kept = cache.get(request, now_s)
             if kept is not MISS:
-                return self.answer(number, now_s, Outcome.CACHE_HIT, kept)
+                return self.answer(number, now_s, CACHE_HIT, kept)
         if self._waiting and self.line.must_wait(name):
-            now_s, decision = yield from self.wait_in_line(number, name, now_s, priority, asked=False)
+            now_s, decision = yield from self.wait_in_line(number, name, now_s, request.priority, asked=False)
         else:
-            decision = self.allocator.request(name, now_s, priority)
-            if self.journal is not None:
+            decision = self.allocator.request(name, now_s, request.priority)
+            if journal is not None:
                 self.note_decision(number, now_s, decision)
-            if decision.kind is Kind.WAIT:
-                now_s, decision = yield from self.wait_in_line(number, name, now_s, priority, asked=True)
-        if decision.kind is Kind.HIT:
-            outcome, why = Outcome.HIT, ""
-        else:
-            now_s, outcome, why = yield from self._obtain(number, decision, now_s, priority)
-        if outcome is Outcome.FALLBACK:
-            return (yield from self.fallback.run(number, request, now_s, why))
-        if outcome is Outcome.REFUSED or outcome is Outcome.FAILED:
-            return self.answer(number, now_s, outcome, None, why)
+        outcome, why = HIT, ""
+        if decision.kind is not IS_THERE:
+            now_s, outcome, why = yield from self._obtain(number, request, decision, now_s)
+            if outcome is FALLBACK:
+                return (yield from self.fallback.run(number, request, now_s, why))
+            if outcome is REFUSED or outcome is FAILED:
+                return self.answer(number, now_s, outcome, None, why)
         gpu = self.gpu
         if gpu.free:
             gpu.free -= 1
@@ -170,7 +172,7 @@ class Engine:
             if failure.kind is Failure.OUT_OF_MEMORY:
                 return (yield from shortage.run(self, number, request, outcome, failure))
             self.withdraw(name, failure.now_s)
-            return self.answer(number, failure.now_s, Outcome.FAILED, None, str(failure))
+            return self.answer(number, failure.now_s, FAILED, None, str(failure))
         except Cancelled as cancelled:
             gpu.release()
             self.withdraw(name, cancelled.now_s)
@@ -215,42 +217,44 @@ class Engine:
             decision = Decision(kind, name, reason="waited too long for models in use")
         return now_s, decision
 
-    def _obtain(self, number: int, decision: Decision, now_s: float, priority: Priority | None) -> Story:
+    def _obtain(self, number: int, request: Request, decision: Decision, now_s: float) -> Story:
         """See a decision other than a hit through, to where the request may run or must go elsewhere.
 
         What fails for want of memory is decided once more, by what has been learned from that. The value is
-        (now_s, outcome, why); with COLD_START and WAIT the model is pinned.
+        (now_s, outcome, why); with HIT, COLD_START and WAIT the model is pinned.
         """
-        name = decision.model
+        name, priority = request.model, request.priority
         may_use_cpu = self.allocator.models[name].may_run_on_cpu
-        outcome, last_try = Outcome.WAIT, False
+        outcome, last_try = HIT, False
         while True:
             kind = decision.kind
-            if kind is Kind.CPU:
-                return now_s, Outcome.FALLBACK, decision.reason
-            if kind is Kind.REFUSE:
-                return now_s, Outcome.REFUSED, decision.reason
-            if kind is Kind.HIT:  # what was decided once more
+            if kind is IS_THERE:  # by now
                 return now_s, outcome, ""
+            if kind is Kind.CPU:
+                return now_s, FALLBACK, decision.reason
+            if kind is Kind.REFUSE:
+                return now_s, REFUSED, decision.reason
+            if kind is Kind.WAIT:
+                now_s, decision = yield from self.wait_in_line(number, name, now_s, priority, asked=True)
+                continue
             if self._answer_while_loading and may_use_cpu:
                 self.allocator.withdraw(name)
                 if kind is Kind.LOAD:
                     yield Spawn(f"load for {number}", self.loading.load(decision, now_s, "request"))
-                return now_s, Outcome.FALLBACK, "answered while it loads"
+                return now_s, FALLBACK, "answered while it loads"
             if kind is Kind.LOAD:
                 outcome = Outcome.COLD_START
                 now_s, failure = yield from self.loading.load_for(number, decision, now_s)
             else:
+                outcome = Outcome.WAIT if outcome is HIT else outcome
                 now_s, failure = yield from self.loading.join(name)
             if failure is None:
                 return now_s, outcome, ""
             if last_try or not self.worth_another_try(failure):
-                return now_s, Outcome.FALLBACK if may_use_cpu else Outcome.FAILED, str(failure)
+                return now_s, FALLBACK if may_use_cpu else FAILED, str(failure)
             last_try = True
             decision = self.allocator.ask_again(name, now_s, priority)
             self.note_decision(number, now_s, decision)
-            if decision.kind is Kind.WAIT:
-                now_s, decision = yield from self.wait_in_line(number, name, now_s, priority, asked=True)
 
     def worth_another_try(self, failure: EffectFailed | None) -> bool:
         """Whether a load that ended so may end otherwise next time."""
@@ -268,7 +272,7 @@ class Engine:
         recorder = self.recorder
         recorder.outcomes[number] = outcome
         recorder.finish_s[number] = now_s
-        if why and (outcome is Outcome.REFUSED or outcome is Outcome.FAILED):
+        if why and (outcome is REFUSED or outcome is FAILED):
             recorder.lost.append(LossRecord(number, outcome, why))
         if self.journal is not None:
             self.journal.answered(now_s, number, outcome, now_s - recorder.arrival_s[number], why)
@@ -281,7 +285,7 @@ class Engine:
     def note_decision(self, task: int | str, now_s: float, decision: Decision) -> None:
         """Write down what was decided for a request, or for one of the engine's own stories."""
         if self.journal is not None:
-            loading = decision.kind is Kind.LOAD
+            loading = decision.kind is IS_LOAD
             size_bytes = self.allocator.models[decision.model].bytes if loading else None
             self.journal.decision(now_s, task, decision, size_bytes)
 

@@ -140,7 +140,7 @@ class SimulatedDriver(Interpreter):
         kind = type(effect)
         now_s = self.now_s
         if kind is Infer:
-            end_s = now_s + self._infer_s(*effect)
+            end_s = now_s + self._infer_s(effect.model, effect.target, effect.items)
         elif kind is Load:
             end_s = now_s if self._starting else now_s + self._load_s(effect.model, effect.target)
         elif kind is Unload:

@@ -13,6 +13,9 @@ from vramlab.config.units import ms_to_s
 from vramlab.engine.effects import Target
 
 
+_GPU = Target.GPU  # for the hot path
+
+
 class ServiceTimes(Protocol):
     """Durations in seconds; called once per effect, in the order in which effects start."""
 
@@ -51,4 +54,4 @@ class SpecTimes:
 
     def infer_s(self, model: str, target: Target, items: int) -> float:
         """As the inventory says, per item."""
-        return (self._gpu_item_s if target is Target.GPU else self._cpu_item_s)[model] * items
+        return (self._gpu_item_s if target is _GPU else self._cpu_item_s)[model] * items
