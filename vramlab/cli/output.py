@@ -64,7 +64,8 @@ def save_plot(plot: Axes | Figure, path: Path) -> None:
     InputError
         If the suffix is none of a picture.
     """
-    figure = plot if isinstance(plot, Figure) else plot.get_figure(root=True)
+    # of axes on a part of a figure too; get_figure(root=True) is of matplotlib 3.10
+    figure = plot if isinstance(plot, Figure) else plot.figure.figure
     assert figure is not None
     known = figure.canvas.get_supported_filetypes()
     if path.suffix.lower().removeprefix(".") not in known:

@@ -25,7 +25,8 @@ _METADATA_PREFIX = b"vramlab."
 
 # From 3.1 on pandas always reads floats exactly, and warns when it is asked to.
 _PANDAS = tuple(int(part) for part in pd.__version__.split(".")[:2])
-_EXACT_FLOATS: dict[str, Any] = {"float_precision": "round_trip"} if _PANDAS < (3, 1) else {}
+EXACT_NUMBERS = _PANDAS >= (3, 1)
+_EXACT_FLOATS: dict[str, Any] = {} if EXACT_NUMBERS else {"float_precision": "round_trip"}
 
 
 def read_trace(path: Path | str) -> Trace:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from vramlab.config.errors import InputError
+from vramlab.traces.files import EXACT_NUMBERS
 from vramlab.traces.trace import cell_text, require_columns_of
 
 BLOCK_BYTES = 8 * 2**20
@@ -99,8 +100,11 @@ class Chunk:
     def numbers(self, column: str, expected: str, at_least: float = -np.inf) -> np.ndarray:
         """Column as finite float64; what is none is malformed."""
         numbers = pd.to_numeric(self.table[column], errors="coerce")
-        values = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
-        self.check(np.isfinite(values) & (values >= at_least), column, expected)
+        values = numbers.to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
+        finite = np.isfinite(values)
+        if not EXACT_NUMBERS:
+            values[finite] = [float(text) for text in self.table[column].to_numpy()[finite]]
+        self.check(finite & (values >= at_least), column, expected)
         return values
 
     def counts(self, column: str, expected: str, default: int) -> np.ndarray:
