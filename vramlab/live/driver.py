@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Protocol, cast
 
 from vramlab.engine.effects import (
     Failure,
@@ -38,6 +38,7 @@ from vramlab.engine.effects import (
 from vramlab.engine.gates import Gate
 from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import Journal
+from vramlab.engine.requests import Request
 from vramlab.engine.serving import Answer, Engine
 from vramlab.live.errors import SessionError
 
@@ -71,34 +72,57 @@ class Backend(Protocol):
         """What the device says of its memory."""
 
 
-class Request(NamedTuple):
-    """What is asked for, in the words of a trace's row."""
+class Caller:
+    """A thread that does the runs of its own request.
 
-    model: str
-    inputs: Any
-    items: int = 1
-    priority: str | None = None
-    requester: str | None = None
-    input_key: str | None = None
+    It is told one thing at a time: to do a run, or how its request has ended. A hit is told all in the
+    caller's own thread, and needs no queue; who has to wait for another thread makes one.
+    """
+
+    __slots__ = ("error", "mailbox", "message", "value")
+
+    def __init__(self) -> None:
+        self.message: Any = None  # (effect, session), or _ENDED: then value and error say how
+        self.value: Any = None
+        self.error: Exception | None = None
+        self.mailbox: SimpleQueue[Any] | None = None
+
+    def tell(self, message: Any) -> None:
+        """Under the driver's lock."""
+        if self.mailbox is None:
+            self.message = message
+        else:
+            self.mailbox.put(message)
+
+    def told(self, lock: threading.Lock) -> Any:
+        """In the caller's thread; blocks until there is something."""
+        if self.message is None and self.mailbox is None:
+            with lock:
+                if self.message is None:
+                    self.mailbox = SimpleQueue()
+        message = self.message
+        if message is None:
+            assert self.mailbox is not None
+            return self.mailbox.get()
+        self.message = None
+        return message
 
 
-class _Ended(NamedTuple):
-    """What a caller's own thread is told last."""
-
-    value: Any
-    error: Exception | None
+_ENDED = object()
+# Whose effect, which, and what to call with what.
+_Job = tuple[Any, ...]
 
 
 class LiveTask(Task):
     """A story with the request's inputs, whoever awaits it, and the effect whose end is still to come."""
 
-    __slots__ = ("future", "inputs", "mailbox", "pending")
+    __slots__ = ("caller", "future", "inputs", "pending")
 
     def __init__(self, name: int | str, story: Story) -> None:
         super().__init__(name, story)
         self.inputs: Any = None
         self.future: asyncio.Future[Any] | None = None
-        self.mailbox: SimpleQueue[Any] | None = None  # of a caller that does its own runs
+        self.caller: Caller | None = None
         self.pending: Any = None
 
 
@@ -128,7 +152,7 @@ class LiveDriver(Interpreter):
         self._start_s = time.perf_counter()
         self._closing = False
         self._idle = asyncio.Event()
-        self._jobs: SimpleQueue[tuple[LiveTask, Any, Callable[[], Any]] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         serving = engine.config.serving
         for _ in range(serving.gpu_streams + serving.cpu_workers + serving.load_channels + _SPARE_THREADS):
@@ -154,18 +178,18 @@ class LiveDriver(Interpreter):
 
         Not on the loop's thread, which has to attend to the timers.
         """
-        mailbox: SimpleQueue[Any] = SimpleQueue()
-        task = self._begin_request(request, None, mailbox)
+        caller = Caller()
+        task = self._begin_request(request, None, caller)
         try:
-            while type(message := mailbox.get()) is not _Ended:
+            while (message := caller.told(self.lock)) is not _ENDED:
                 effect, session = message
-                self._carry_out(task, effect, lambda: session.run(request.inputs))  # noqa: B023 (called at once)
+                self._carry_out(task, effect, session.run, request.inputs)
         except BaseException:  # an interrupt from the keyboard
             self._abandon(task)
             raise
-        if message.error is not None:
-            raise message.error
-        return cast(Answer, message.value)
+        if caller.error is not None:
+            raise caller.error
+        return cast(Answer, caller.value)
 
     def run_story(self, name: str, model: str | None = None) -> asyncio.Future[Any]:
         """Begin one of the engine's own stories; the future has its value. On the loop's thread only."""
@@ -207,24 +231,22 @@ class LiveDriver(Interpreter):
         self.sessions.clear()
 
     def _begin_request(
-        self, request: Request, future: asyncio.Future[Any] | None, mailbox: SimpleQueue[Any] | None
+        self, request: Request, future: asyncio.Future[Any] | None, caller: Caller | None
     ) -> LiveTask:
-        name, inputs, items, priority, requester, input_key = request
         with self.lock:
             if self._closing:
                 raise Closing("the runtime is closing")
             now_s = self.clock()
-            number = self.engine.recorder.arrived(name, now_s)
-            arrived = self.arrived(number, name, now_s, items, priority, requester, input_key)
-            task = cast(LiveTask, arrived)
-            task.inputs, task.future, task.mailbox = inputs, future, mailbox
+            number = self.engine.recorder.arrived(request.model, now_s)
+            task: Any = self.arrived(number, request, now_s)
+            task.inputs, task.future, task.caller = request.inputs, future, caller
             self.start(task, now_s)
-        return task
+        return cast(LiveTask, task)
 
     def _abandon(self, task: LiveTask) -> None:
         """The caller's thread is gone: a run that has been begun is a worker's, and all else is cancelled."""
         with self.lock:
-            task.mailbox = None
+            task.caller = None
             if self.tasks.get(task.name) is not task:
                 return
             if type(task.pending) is Infer:
@@ -233,9 +255,9 @@ class LiveDriver(Interpreter):
 
     # -- the interpreter's side, under the lock ----------------------------------------------------------
 
-    def start(self, task: Task, now_s: float) -> None:
+    def start(self, task: Any, now_s: float) -> None:
         """Begin a task, at `now_s`."""
-        self.tasks[task.name] = cast(LiveTask, task)
+        self.tasks[task.name] = task
         super().start(task, now_s)
 
     def spawn(self, name: str, story: Story) -> None:
@@ -249,13 +271,12 @@ class LiveDriver(Interpreter):
         kind = type(effect)
         if kind is Infer:
             session = self.sessions[effect.model, effect.target]
-            if task.mailbox is not None:
-                task.mailbox.put((effect, session))
+            if task.caller is not None:
+                task.caller.tell((effect, session))
             else:
-                inputs = task.inputs
-                self._jobs.put((task, effect, lambda: session.run(inputs)))
+                self._jobs.put((task, effect, session.run, task.inputs))
         elif kind is Load:
-            self._jobs.put((task, effect, lambda: self._backend.open(*effect[:3])))
+            self._jobs.put((task, effect, self._backend.open, *effect[:3]))
             if effect.timeout_s is not None:
                 self._call_later(effect.timeout_s, self._overdue, task, effect)
         elif kind is Unload:
@@ -263,7 +284,7 @@ class LiveDriver(Interpreter):
         elif kind is Sleep:
             self._call_later(effect.seconds, self._report, task, effect, None, None)
         elif kind is ReadMemory:
-            job = (task, effect, self._backend.memory)
+            job: _Job = (task, effect, self._backend.memory)
             if effect.after_s:
                 self._call_later(effect.after_s, self._jobs.put, job)
             else:
@@ -293,8 +314,9 @@ class LiveDriver(Interpreter):
                 _resolve(future, value, error)
             else:
                 self._loop.call_soon_threadsafe(_resolve, future, value, error)
-        elif task.mailbox is not None:
-            task.mailbox.put(_Ended(value, error))
+        elif task.caller is not None:
+            task.caller.value, task.caller.error = value, error
+            task.caller.tell(_ENDED)
         if self._closing and not self.tasks:
             self._loop.call_soon_threadsafe(self._idle.set)
 
@@ -318,11 +340,11 @@ class LiveDriver(Interpreter):
             self._carry_out(*work)
             del work  # or inputs and outputs would stay until the next job comes
 
-    def _carry_out(self, task: LiveTask, effect: Any, job: Callable[[], Any]) -> None:
+    def _carry_out(self, task: LiveTask, effect: Any, job: Callable[..., Any], *arguments: Any) -> None:
         """Do what an effect asks for, and report it."""
         value, failure = None, None
         try:
-            value = job()
+            value = job(*arguments)
         except SessionError as error:
             failure = (Failure(_FAILURES[error.kind]), str(error))
         except Exception as error:  # whatever a session raises is the outcome of its effect

@@ -79,9 +79,14 @@ def translated(doing: str, *, loading: bool = False) -> Iterator[None]:
     except SessionError:
         raise
     except Exception as error:
-        text = f"{doing}: {error}"
-        if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
-            raise OutOfMemory(text) from error
-        if loading and type(error).__name__ in _CORRUPT and not _DEVICE_TROUBLE.search(str(error)):
-            raise CorruptModel(text) from error
-        raise SessionError(text) from error
+        raise translation(error, doing, loading) from error
+
+
+def translation(error: Exception, doing: str, loading: bool = False) -> SessionError:
+    """As :func:`translated` would raise it; for a path that is too short for a context manager."""
+    text = f"{doing}: {error}"
+    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
+        return OutOfMemory(text)
+    if loading and type(error).__name__ in _CORRUPT and not _DEVICE_TROUBLE.search(str(error)):
+        return CorruptModel(text)
+    return SessionError(text)

@@ -19,9 +19,10 @@ from vramlab.config.units import bytes_to_mib
 from vramlab.engine import monitor
 from vramlab.engine.journal import Journal
 from vramlab.engine.records import Outcome, Recorder, Records
+from vramlab.engine.requests import Request
 from vramlab.engine.serving import Answer, Engine
 from vramlab.live.backend import OnnxBackend
-from vramlab.live.driver import Closing, LiveDriver, Request
+from vramlab.live.driver import Closing, LiveDriver
 from vramlab.live.journal_file import JournalFile
 from vramlab.live.metrics_server import MetricsServer
 from vramlab.live.status import Status, status_of
@@ -217,7 +218,7 @@ class LiveRuntime:
                 expected = f"one of {', '.join(known)}"
                 raise InputError("request", "priority", repr(priority), expected)
             priority = Priority(priority)
-        return Request(model, inputs, items, priority and priority.value, requester, input_key)
+        return Request(model, items, priority, requester, input_key, inputs)
 
     # -- by hand -----------------------------------------------------------------------------------------
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from vramlab.config.errors import InputError
 from vramlab.config.schema import ModelSpec
 from vramlab.config.units import mib_to_bytes
 from vramlab.live.devices import Device
-from vramlab.live.errors import SessionError, translated
+from vramlab.live.errors import SessionError, translated, translation
 from vramlab.live.model_files import InputInfo, check_model_file
 
 Arrays = dict[str, np.ndarray]
@@ -114,23 +113,39 @@ class Session:
         session = self._session
         if session is None:
             raise SessionError(f"running {self.name}: the session is closed")
-        with translated(f"running {self.name}"), self._workspace(shrink):
+        # No context managers: a run is short, and what they cost would be seen beside it.
+        charged = self._device is not None and self._workspace_bytes > 0
+        if charged:
+            self._take_workspace()
+        try:
             items = _items(inputs, self.batched)
-            if items in (0, self.batch_size) or (items < self.batch_size and not self._fixed):
-                return list(session.run(None, inputs, self._shrinking if shrink else None))
-            parts = []
-            for start in range(0, items, self.batch_size):
-                count = min(self.batch_size, items - start)
-                chunk = dict(inputs)
-                for name in self.batched:
-                    chunk[name] = self._chunk(inputs[name], start, count)
-                last = start + count == items
-                outputs = session.run(None, chunk, self._shrinking if shrink and last else None)
-                parts.append([self._cut(output, count) for output in outputs])
-            return [
-                np.concatenate([np.atleast_1d(part) for part in column])
-                for column in zip(*parts, strict=True)
-            ]
+            if items == self.batch_size or not items or (items < self.batch_size and not self._fixed):
+                outputs: list[np.ndarray] = session.run(None, inputs, self._shrinking if shrink else None)
+                return outputs
+            return self._run_in_chunks(session, inputs, items, shrink)
+        except SessionError:
+            raise
+        except Exception as error:
+            raise translation(error, f"running {self.name}") from error
+        finally:
+            if charged:
+                self._leave_workspace(shrink)
+
+    def _run_in_chunks(
+        self, session: onnxruntime.InferenceSession, inputs: Mapping[str, np.ndarray], items: int, shrink: bool
+    ) -> list[np.ndarray]:
+        parts = []
+        for start in range(0, items, self.batch_size):
+            count = min(self.batch_size, items - start)
+            chunk = dict(inputs)
+            for name in self.batched:
+                chunk[name] = self._chunk(inputs[name], start, count)
+            last = start + count == items
+            outputs = session.run(None, chunk, self._shrinking if shrink and last else None)
+            parts.append([self._cut(output, count) for output in outputs])
+        return [
+            np.concatenate([np.atleast_1d(part) for part in column]) for column in zip(*parts, strict=True)
+        ]
 
     def _chunk(self, array: np.ndarray, start: int, count: int) -> np.ndarray:
         chunk = array[start : start + count]
@@ -144,26 +159,23 @@ class Session:
             return output[:count]
         return output
 
-    @contextmanager
-    def _workspace(self, shrink: bool) -> Iterator[None]:
+    def _take_workspace(self) -> None:
         """Charge the workspace as an arena takes it: from the first run until closed, or until shrunk."""
-        device = self._device
-        if device is None or not self._workspace_bytes:
-            yield
-            return
+        assert self._device is not None
         with self._lock:
             if not self._workspace_held:
-                device.admit(self._workspace_bytes, f"running {self.name}")
+                self._device.admit(self._workspace_bytes, f"running {self.name}")
                 self._workspace_held = True
             self._running += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._running -= 1
-                if shrink and self._running == 0 and self._workspace_held:
-                    device.give_back(self._workspace_bytes)
-                    self._workspace_held = False
+
+    def _leave_workspace(self, shrink: bool) -> None:
+        """A run has ended."""
+        assert self._device is not None
+        with self._lock:
+            self._running -= 1
+            if shrink and self._running == 0 and self._workspace_held:
+                self._device.give_back(self._workspace_bytes)
+                self._workspace_held = False
 
     def close(self) -> None:
         """Drop the session and give its memory back; closing twice is allowed."""
@@ -344,7 +356,13 @@ def _batch_axis(inputs: Sequence[InputInfo]) -> tuple[tuple[str, ...], int | Non
 def _items(inputs: Mapping[str, np.ndarray], batched: tuple[str, ...]) -> int:
     if not batched:
         return 0  # one chunk
-    lengths = {name: len(inputs[name]) for name in batched if name in inputs}
-    if len(set(lengths.values())) > 1:
-        raise SessionError(f"inputs differ in their number of items: {lengths}")
-    return next(iter(lengths.values()), 0)
+    items = None
+    for name in batched:
+        if name in inputs:
+            length = len(inputs[name])
+            if items is None:
+                items = length
+            elif length != items:
+                lengths = {name: len(inputs[name]) for name in batched if name in inputs}
+                raise SessionError(f"inputs differ in their number of items: {lengths}")
+    return items or 0
