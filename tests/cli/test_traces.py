@@ -257,7 +257,7 @@ BAD_INPUT = [
     (["import", "csv", LIVE, *OUT, "--window", "2d:3d"], ["no request", "outside the time window"]),
     (["import", "csv", LIVE, *OUT, "--speed", "0"], ["speed", "0", "more than 0"]),
     (["import", "csv", LIVE, *OUT, "--thin", "1.5"], ["thin", "1.5"]),
-    (["import", "csv", LIVE, *OUT, "--top", "0"], ["--top", "0", "1"]),
+    (["import", "csv", LIVE, *OUT, "--top", "0"], ["--top", "1"]),
     (["import", "csv", LIVE, *OUT, "--mapping", "round_robin"], ["models", "round_robin"]),
     (["import", "csv", LIVE, "--out", "trace.txt"], ["trace.txt", "'.txt'", ".parquet"]),
     (["export", "libcachesim-csv", "no.csv", *OUT, "--models", MODELS], ["no.csv", "no such file"]),
