@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -285,6 +286,10 @@ def show_verification(result: Verification) -> None:
         print(f"lock-step: DIFFERENT. {report.differences[0]}")
     else:
         print(f"lock-step: all {report.decisions:,} decisions and {report.lines:,} journal lines are equal")
+    if result.run.environment.get("ended") is False:
+        events = Counter(line.event for line in result.run.journal)
+        without = events["arrival"] - events["done"]
+        print(f"the recording was cut off: {without} of {events['arrival']:,} requests have no answer")
     rows = [
         (label, show(result.live[key]), show(result.simulated[key]), _error(result, key))
         for label, key, show in _FIDELITY

@@ -48,13 +48,22 @@ def record_run(
     write_inventory(elsewhere, out / "models.yaml", comment="The inventory of this run.")
     if profile is not None:
         write_samples(profile, samples_path(out / "models.yaml"))
+    journal = out / "journal.jsonl"
+    known = {"vramlab": __version__, "workload_sha256": trace.sha256}
+
+    def note(environment: dict[str, Any], ended: bool, other_cores: float | None) -> None:
+        document = environment | known | {"other_cores": other_cores, "ended": ended}
+        write_json(document, out / "environment.json")
+
+    def opened(environment: dict[str, Any]) -> None:
+        note(environment, ended=False, other_cores=None)  # what a run leaves that is killed
+
     others = OtherProcesses()
-    records, environment = record(trace, config, inventory, out / "journal.jsonl", device, speed, seed, done)
+    records, environment = record(trace, config, inventory, journal, device, speed, seed, done, opened)
     busy = others.cores()
-    served = journal_trace(read_journal(out / "journal.jsonl"), str(out / "journal.jsonl"))
+    served = journal_trace(read_journal(journal), str(journal))
     write_trace(served, out / "trace.csv")
-    environment |= {"vramlab": __version__, "workload_sha256": trace.sha256, "other_cores": busy}
-    write_json(environment, out / "environment.json")
+    note(environment, ended=True, other_cores=busy)
     return metrics(records, config, inventory) | {
         "backend": environment["backend"],
         "policy": config.scoring.policy,

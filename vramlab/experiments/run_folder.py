@@ -2,7 +2,8 @@
 
 A live run's folder holds ``journal.jsonl`` (which may be packed as ``.gz``), ``trace.csv`` (the requests as
 they were served), ``config.yaml``, ``models.yaml`` (without the paths of files, which are this machine's),
-``models.samples.parquet`` (where the models were profiled) and ``environment.json``; a replay's
+``models.samples.parquet`` (where the models were profiled) and ``environment.json``, whose ``ended`` is false
+for a run that was killed: that has no ``trace.csv``, its requests are those of the journal. A replay leaves
 ``requests.parquet``, ``loads.parquet``, ``evictions.parquet``, ``figures.json`` and, where it was kept,
 ``journal.jsonl``.
 """
@@ -61,12 +62,15 @@ def read_run(path: Path | str) -> RunFolder:
     except (OSError, ValueError) as error:
         raise InputError(path / "environment.json", "", error, "a JSON file of the recording") from error
     samples = samples_path(path / "models.yaml")
+    lines = read_journal(journal)
+    trace = path / "trace.csv"
+    killed = environment.get("ended") is False and not trace.exists()
     return RunFolder(
         path,
         load_config(path / "config.yaml"),
         load_inventory(path / "models.yaml"),
-        read_journal(journal),
-        read_trace(path / "trace.csv"),
+        lines,
+        journal_trace(lines, str(journal)) if killed else read_trace(trace),
         environment,
         read_samples(samples) if samples.exists() else None,
     )

@@ -209,13 +209,13 @@ class LiveDriver(Interpreter):
             if self.tasks.get(task.name) is task:
                 self.cancel(task, self.clock())
 
-    async def settle(self, endless: str) -> None:
-        """Take no more requests, end the story called `endless`, and wait until all others have ended."""
+    async def settle(self, *endless: str) -> None:
+        """Take no more requests, end the stories called `endless`, and wait until all others have ended."""
         with self.lock:
             self._closing = True
-            watching = self.tasks.get(endless)
-            if watching is not None:
-                self.cancel(watching, self.clock())
+            for name in endless:
+                if name in self.tasks:
+                    self.cancel(self.tasks[name], self.clock())
             if not self.tasks:
                 self._idle.set()
         await self._idle.wait()

@@ -88,6 +88,7 @@ def record(
     speed: float = 1.0,
     seed: int = 0,
     done: Callable[[], object] | None = None,
+    opened: Callable[[dict[str, Any]], object] | None = None,
 ) -> tuple[Records, dict[str, Any]]:
     """Play a trace against live sessions.
 
@@ -105,6 +106,8 @@ def record(
         For the inputs.
     done : callable, optional
         Called after each answer.
+    opened : callable, optional
+        Told the environment before the first model is loaded.
 
     Returns
     -------
@@ -124,8 +127,11 @@ def record(
 
     async def run() -> tuple[Records, dict[str, Any]]:
         runtime = LiveRuntime(config, inventory, device, journal)
+        environment = runtime.backend.describe() | {"speed": speed, "seed": seed}
+        if opened is not None:
+            opened(environment)
         async with runtime:
             await play(trace, runtime, np.random.default_rng(seed), speed, done)
-        return runtime.records(), runtime.backend.describe() | {"speed": speed, "seed": seed}
+        return runtime.records(), environment
 
     return run_to_end(run())

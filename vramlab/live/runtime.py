@@ -16,7 +16,6 @@ from vramlab.config.errors import InputError, nearest
 from vramlab.config.loading import check_fit
 from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.config.units import bytes_to_mib
-from vramlab.engine import monitor
 from vramlab.engine.journal import Journal
 from vramlab.engine.records import Outcome, Recorder, Records
 from vramlab.engine.requests import Request
@@ -92,8 +91,8 @@ class LiveRuntime:
         self._driver = LiveDriver(self.engine, self.backend, self.journal)
         _LOG.info("open on %s", self.backend.device.label, extra={"device": self.backend.device.label})
         await self._driver.run_story("start")
-        if self.config.optimization.monitor:
-            self._driver.run_story(monitor.NAME)
+        for name in self.engine.endless_stories():
+            self._driver.run_story(name)
         if self.metrics is not None:
             self.metrics.start()
         return self
@@ -106,7 +105,7 @@ class LiveRuntime:
     ) -> None:
         """Take no more requests, finish what is under way, then unload everything."""
         driver = self.driver
-        await driver.settle(monitor.NAME)
+        await driver.settle(*self.engine.endless_stories())
         await driver.run_story("stop")
         if self.metrics is not None:
             self.metrics.stop()

@@ -132,7 +132,11 @@ class Session:
                 self._leave_workspace(shrink)
 
     def _run_in_chunks(
-        self, session: onnxruntime.InferenceSession, inputs: Mapping[str, np.ndarray], items: int, shrink: bool
+        self,
+        session: onnxruntime.InferenceSession,
+        inputs: Mapping[str, np.ndarray],
+        items: int,
+        shrink: bool,
     ) -> list[np.ndarray]:
         parts = []
         for start in range(0, items, self.batch_size):
