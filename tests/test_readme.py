@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from vramlab.allocator.states import state_diagram
@@ -11,7 +13,9 @@ from vramlab.cli.app import run
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-COMMANDS = re.findall(r"^vramlab (?!COMMAND)(.+)$", README, re.MULTILINE)
+COMMANDS = re.findall(r"^(?:\.venv/bin/)?vramlab (.+)$", README, re.MULTILINE)
+TARGETS = re.findall(r"^make (\S+)", README, re.MULTILINE)
+FIRST_SCREEN = README.splitlines()[:40]
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +24,27 @@ def clone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clone")
     for name in ("config", "traces"):
         (folder / name).symlink_to(ROOT / name)
+    rng = np.random.default_rng(0)
+    calls = pd.DataFrame(
+        {"when": rng.uniform(0, 600, 500), "endpoint": rng.choice(list("abcdefghijklmnop"), 500)}
+    )
+    calls.sort_values("when").to_csv(folder / "calls.csv", index=False)
     return folder
+
+
+def test_the_first_screen_is_one_figure_two_commands_and_five_lines():
+    shown = "\n".join(FIRST_SCREEN)
+    assert len(re.findall(r"^!\[", shown, re.MULTILINE)) == 1
+    assert len(re.findall(r"^make ", shown, re.MULTILINE)) == 2
+    assert len([line for line in PYTHON[0].splitlines() if line]) == 5
+    assert PYTHON[0] in shown
+
+
+def test_targets_are_those_of_the_makefile():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert {"demo", "lab", "setup"} <= set(TARGETS)
+    for target in TARGETS:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
 def test_the_state_diagram_is_that_of_the_table():
@@ -39,9 +63,12 @@ def test_commands_run_in_the_order_in_which_they_stand(clone, monkeypatch, capsy
     assert len(COMMANDS) >= 7
     for command in COMMANDS:
         assert run(command.split()) == 0, command
-        assert capsys.readouterr().out.strip(), command
+        said = capsys.readouterr()
+        assert (said.out + said.err).strip(), command
 
 
-def test_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert target.startswith("http") or (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "results/README.md"])
+def test_links_lead_somewhere(page):
+    path = ROOT / page
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
+        assert target.startswith("http") or (path.parent / target).exists(), target
