@@ -124,7 +124,7 @@ def update_rows(page: Path, rows: list[str], keys: int) -> None:
     for row in rows:
         start = "|".join(row.split("|")[: keys + 1]) + "|"
         if len(re.findall(rf"^{re.escape(start)}", text, re.MULTILINE)) != 1:
-            sys.exit(f"{page.relative_to(ROOT)}: not one row that begins with {start}")
+            sys.exit(f"{page}: not one row that begins with {start}")
         text = re.sub(rf"^{re.escape(start)}.*$", lambda _, row=row: row, text, flags=re.MULTILINE)
     with replacing(page) as temporary:
         temporary.write_text(text, encoding="utf-8")
