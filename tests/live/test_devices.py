@@ -104,6 +104,16 @@ def test_auto_falls_back_and_cuda_does_not(monkeypatch):
         choose_device("cuda", budget_bytes=7)
 
 
+def test_another_gpu_is_named_by_its_index(monkeypatch):
+    monkeypatch.setattr(CudaDevice, "__init__", lambda self, index=0: setattr(self, "index", index))
+    monkeypatch.setattr(CudaDevice, "check", lambda self: None)
+    assert choose_device("cuda", budget_bytes=1).index == 0
+    assert choose_device("cuda:1", budget_bytes=1).index == 1
+    for wrong in ("cuda:", "cuda:x", "cuda:-1", "auto:1", "cpu-emulated:0"):
+        with pytest.raises(InputError, match="cuda:1"):
+            choose_device(wrong, budget_bytes=1)
+
+
 def _has_gpu():
     try:
         CudaDevice()

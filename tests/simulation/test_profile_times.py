@@ -85,6 +85,16 @@ def test_a_machine_knows_how_long_a_model_paused():
     assert machine.begin(run, 7.0) == 2.0
 
 
+def test_the_first_session_on_the_cpu_is_a_cold_load_and_on_the_gpu_a_load_like_others():
+    loads = [Sample("m", "cpu", "load", 1, 0.5), Sample("m", "cpu", "cold load", 1, 0.8)]
+    frame = samples_frame([*samples(), *loads], {})
+    machine = SharedMachine(ProfileTimes(frame, VramConfig(), INVENTORY))
+    assert machine.begin(Load("m", CPU), 0.0) == 0.8
+    machine.end(Load("m", CPU), 0.8)
+    assert machine.begin(Load("m", CPU), 5.0) == 0.5
+    assert machine.begin(Load("m", GPU), 5.0) == 0.2
+
+
 def test_link_from_loads_of_two_sizes():
     frame = samples_frame(
         [Sample("m", "gpu", "load", 1, 0.030), Sample("other", "gpu", "load", 1, 0.070)], {}

@@ -32,7 +32,10 @@ from vramlab.simulation.choosing import Times
 from vramlab.traces.files import read_trace
 
 DeviceOption = Annotated[
-    str, typer.Option("--device", help="auto (CUDA where it truly works), cuda or cpu-emulated.")
+    str,
+    typer.Option(
+        "--device", help="auto (CUDA where it truly works), cuda (cuda:1: the second) or cpu-emulated."
+    ),
 ]
 
 
@@ -94,7 +97,9 @@ def profile_command(
     models: ModelsOption = None,
     config: ConfigOption = None,
     device: DeviceOption = "auto",
-    loads: Annotated[int, typer.Option("--loads", min=1, help="Loads per model and target.")] = 3,
+    loads: Annotated[
+        int, typer.Option("--loads", min=1, help="Loads per model and target; up to 10 in a second.")
+    ] = 3,
     runs: Annotated[int, typer.Option("--runs", min=1, help="Runs per model, target and pause.")] = 10,
     from_run: Annotated[
         Path | None, typer.Option("--from-run", help="Take what this recorded run has seen instead.")

@@ -15,14 +15,13 @@ import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import onnxruntime
 
 from vramlab.config.errors import InputError, nearest
 from vramlab.live.errors import OutOfMemory
 
-DeviceKind = Literal["auto", "cuda", "cpu-emulated"]
 Providers = list[str | tuple[str, dict[str, str]]]
 
 _log = logging.getLogger(__name__)
@@ -164,19 +163,17 @@ class CpuEmulatedDevice:
         }
 
 
-def choose_device(
-    kind: str = "auto", *, budget_bytes: int, overhead_bytes: int = 0, index: int = 0
-) -> Device:
+def choose_device(kind: str = "auto", *, budget_bytes: int, overhead_bytes: int = 0) -> Device:
     """The device to run on.
 
     Parameters
     ----------
-    kind : {"auto", "cuda", "cpu-emulated"}
-        ``auto`` takes CUDA if a session really runs there and NVML answers, else the emulated device.
+    kind : str
+        ``cuda``; ``cuda:1`` for another than the first of the devices that are visible to this process;
+        ``cpu-emulated``; or ``auto``, which takes CUDA if a session really runs there and NVML answers, else
+        the emulated device.
     budget_bytes, overhead_bytes : int
         Of the emulated device.
-    index : int
-        Which of the CUDA devices that are visible to this process.
 
     Raises
     ------
@@ -184,17 +181,19 @@ def choose_device(
         If `kind` is unknown, or is ``cuda`` and cannot be had; the line says why.
     """
     known = ("auto", "cuda", "cpu-emulated")
-    if kind not in known:
-        raise InputError("device", "", repr(kind), f"one of {', '.join(known)}{nearest(kind, known)}")
+    name, _, index = kind.partition(":")
+    if name not in known or (":" in kind and not (name == "cuda" and index.isdecimal())):
+        expected = f"one of {', '.join(known)}, cuda:1{nearest(kind, known)}"
+        raise InputError("device", "", repr(kind), expected)
     if kind != "cpu-emulated":
         from vramlab.live.cuda import CudaDevice  # loads NVML, which most machines lack
 
         try:
-            device = CudaDevice(index)
+            device = CudaDevice(int(index or 0))
             device.check()
             return device
         except InputError as refusal:
-            if kind == "cuda":
+            if name == "cuda":
                 raise
             _log.info("running on the emulated device: %s", refusal)
     return CpuEmulatedDevice(budget_bytes, overhead_bytes)

@@ -34,6 +34,7 @@ from vramlab.live.sessions import Session, make_inputs, make_session
 PAUSES_S = (0.0, 0.003, 0.01, 0.03)
 """How long a model has not run before a measured run; beyond the last, nothing more changes."""
 
+_MOST_LOADS, _LOADS_S = 10, 1.0  # few loads say little of how long the longest take: more while cheap
 _MS = 1000.0
 _LEAST_MS = 0.001
 _SLOW_FIRST_RUN = 3.0
@@ -89,7 +90,8 @@ def profile(
     device : str
         ``auto``, ``cuda`` or ``cpu-emulated``.
     loads, runs : int
-        Measurements per model and target, runs for each of :data:`PAUSES_S`.
+        Measurements per model and target, runs for each of :data:`PAUSES_S`. Loads go on to ten while they
+        have not taken a second yet.
     done : callable, optional
         Called after each model, and once in the end.
 
@@ -193,14 +195,17 @@ async def _measure(
     _, seconds = await hop(lambda: session.run(inputs[1]))
     note("first infer", 1, seconds)
     session.close()
-    for number in range(loads):
+    taken_s, number = 0.0, 0
+    while number < loads or (number < _MOST_LOADS and taken_s < _LOADS_S):
         await asyncio.sleep(PAUSES_S[-1])
-        session, seconds = await hop(lambda: backend.open(name, target))
-        note("load", 1, seconds)
-        if number < loads - 1:
-            await asyncio.sleep(PAUSES_S[-1])
+        if number:
             _, seconds = await hop(session.close)
             note("unload", 1, seconds)
+            await asyncio.sleep(PAUSES_S[-1])
+        session, seconds = await hop(lambda: backend.open(name, target))
+        note("load", 1, seconds)
+        taken_s += seconds
+        number += 1
     try:
         for pause_s in PAUSES_S * runs:
             note("infer", 1, await _run(hop, session, inputs[1], pause_s), pause_s)

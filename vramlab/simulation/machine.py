@@ -49,7 +49,8 @@ class SharedMachine:
     Parameters
     ----------
     times : ServiceTimes
-        What effects take when alone. Of :class:`ProfileTimes`, runs know how long their model paused.
+        What effects take when alone. Of :class:`ProfileTimes`, runs know how long their model paused,
+        and loads whether they are its first.
     cores : int, optional
         Processor cores that the effects share; None where they need none (all work is the device's).
     slowdowns : mapping, optional
@@ -70,6 +71,7 @@ class SharedMachine:
         self._slowdowns = dict(slowdowns or {})
         self._one_link = one_link
         self._run_s = times.run_s if isinstance(times, ProfileTimes) else None
+        self._first_load_s = times.first_load_s if isinstance(times, ProfileTimes) else None
         self._last_s: dict[tuple[str, Target], float] = {}  # when a session ran last
         self._speeds: dict[tuple[str, ...], list[float]] = {}
         self._kinds: dict[Any, str] = {}
@@ -96,6 +98,9 @@ class SharedMachine:
             pause_s = None if last_s is None else now_s - last_s
             return self._run_s(effect.model, effect.target, effect.items, pause_s)
         if kind is Load:
+            first = (effect.model, effect.target) not in self._last_s
+            if first and self._first_load_s is not None:
+                return self._first_load_s(effect.model, effect.target)
             return self._times.load_s(effect.model, effect.target)
         return self._times.unload_s(effect.model)
 

@@ -5,6 +5,9 @@ milliseconds), so the profile has runs after pauses of several lengths; between 
 a straight line, and beyond the longest they stay. The first run after a load counts as one after the longest
 pause. Between measured batch sizes, times are interpolated too; more items than the largest measured batch
 run in chunks, as a session does it.
+
+The first session that a model gets on the CPU takes as long as a cold load: it is an addition to what the
+process holds, while loads on the device follow on unloads, whose memory they find ready.
 """
 
 from __future__ import annotations
@@ -83,12 +86,15 @@ class ProfileTimes:
         self._by_pause: dict[tuple[str, Target], Curve] = {}
         self._by_items: dict[tuple[str, Target], Curve] = {}
         self._loads: dict[tuple[str, Target], Samples] = {}
+        self._cold_loads: dict[tuple[str, Target], Samples] = {}
         self._unloads: dict[str, Samples] = {}
         alone = frame[frame.beside == ""]
         for (model, target, what), rows in alone.groupby(["model", "target", "what"]):
             key = (str(model), Target(target))
             if what == "load":
                 self._loads[key] = np.sort(rows.seconds.to_numpy())
+            elif what == "cold load":
+                self._cold_loads[key] = np.sort(rows.seconds.to_numpy())
             elif what == "unload" and key[1] is Target.GPU:
                 self._unloads[key[0]] = np.sort(rows.seconds.to_numpy())
             elif what == "infer":
@@ -109,6 +115,11 @@ class ProfileTimes:
         """A measured load, with the first run if that was the setting."""
         samples = self._loads.get((model, target))
         return self._spec.load_s(model, target) if samples is None else _quantile(samples, self._next())
+
+    def first_load_s(self, model: str, target: Target) -> float:
+        """A model's first load: on the CPU a measured cold one."""
+        cold = self._cold_loads.get((model, target)) if target is Target.CPU else None
+        return self.load_s(model, target) if cold is None else _quantile(cold, self._next())
 
     def unload_s(self, model: str) -> float:
         """A measured unload."""
