@@ -24,7 +24,7 @@ _ADMISSIONS = ["always", "free_only", "compete"]
 _RETENTIONS_S = (0, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 _THRESHOLD = "optimization.preload_prediction_threshold"
 
-_WIDE = {"description_width": "96px"}
+_WIDE = {"description_width": "88px"}
 
 
 def _row() -> widgets.Layout:
@@ -53,7 +53,7 @@ class Controls(widgets.HBox):
         columns = [
             self._column("Score: exponents, the lowest score leaves", self._scoring()),
             self._column("Memory, MB", [*self._sizes(zones_mb), self._rule_line()]),
-            self._column("Rules", [*self._rules(), *self._threshold()]),
+            self._column("Rules: who is let in", [*self._rules(), *self._threshold()]),
         ]
         super().__init__(
             columns,
@@ -168,11 +168,9 @@ class Controls(widgets.HBox):
     # -- the controls ------------------------------------------------------------------------------------
 
     def _column(self, heading: str, rows: list[widgets.Widget]) -> widgets.VBox:
-        title = widgets.HTML(
-            f"<b>{heading}</b>", layout=widgets.Layout(margin="0", min_height="24px", width="100%")
-        )
         return widgets.VBox(
-            [title, *rows], layout=widgets.Layout(flex="1 1 270px", max_width="420px", overflow="hidden")
+            [_heading(heading), *rows],
+            layout=widgets.Layout(flex="1 1 240px", max_width="420px", overflow="hidden"),
         )
 
     def _scoring(self) -> list[widgets.Widget]:
@@ -244,7 +242,11 @@ class Controls(widgets.HBox):
             style=_WIDE,
             layout=_row(),
         )
-        rows = [self.by_key["admission"], self.by_key["admission_by_priority.low"]]
+        rows = [
+            self.by_key["admission"],
+            self.by_key["admission_by_priority.low"],
+            _heading("Keep a model at least"),
+        ]
         for name, zone in config.zones.items():
             if zone.eviction_policy == "never":
                 continue
@@ -253,7 +255,7 @@ class Controls(widgets.HBox):
             self.by_key[key] = widgets.SelectionSlider(
                 options=[(_time_text(seconds), seconds) for seconds in times],
                 value=zone.min_retention_time,
-                description=f"keep, {name}" if len(config.zones) > 1 else "keep at least",
+                description=name,
                 continuous_update=False,
                 style=_WIDE,
                 layout=_row(),
@@ -325,6 +327,11 @@ class Controls(widgets.HBox):
             f"<div style='line-height:1.4'>{rest}<br>"
             f"<span style='color:#757575'>{what} {verb} {zones_mb:,g} MB{aside}.</span></div>"
         )
+
+
+def _heading(text: str) -> widgets.HTML:
+    layout = widgets.Layout(margin="0", min_height="24px", width="100%")
+    return widgets.HTML(f"<b>{text}</b>", layout=layout)
 
 
 def _time_text(seconds: float) -> str:

@@ -114,7 +114,7 @@ class PolicyExplorer(widgets.VBox):
         self._refresh()
 
     def __repr__(self) -> str:
-        return f"PolicyExplorer({self.trace.source}, {len(self.trace):,} requests)"
+        return f"PolicyExplorer({Path(self.trace.source).name}, {len(self.trace):,} requests)"
 
     # -- for programs ------------------------------------------------------------------------------------
 
@@ -178,7 +178,7 @@ class PolicyExplorer(widgets.VBox):
         config, result = self.controls.config(), self.result
         figures = result.figures
         comment = (
-            f"Exported from the explorer: {self.trace.source}, {len(self.trace):,} requests.\n"
+            f"Exported from the explorer: {Path(self.trace.source).name}, {len(self.trace):,} requests.\n"
             f"Policy {figures['policy']}: hit rate {100 * figures['hit_rate']:.2f} %, "
             f"load cost {figures['load_cost_s']:,.1f} s ({figures['backend']})."
         )

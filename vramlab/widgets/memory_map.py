@@ -86,7 +86,7 @@ class MemoryMap(widgets.VBox):
         self._show()
 
     def __repr__(self) -> str:
-        return f"MemoryMap({self.history.source}, {len(self.history):,} maps)"
+        return f"MemoryMap({Path(self.history.source).name}, {len(self.history):,} maps)"
 
     @property
     def moment(self) -> Moment:

@@ -1,0 +1,120 @@
+"""The explorer as a user meets it: notebook 09 in JupyterLab, and the same page under Voilà."""
+
+import hashlib
+
+import pytest
+
+from tests.browser.conftest import SCREENSHOTS, Server
+from vramlab.config.loading import load_config
+
+PICTURES = "img.widget-image"
+# A picture's bytes, by the address of its blob.
+_BYTES = """async (image) => Array.from(new Uint8Array(await (await fetch(image.src)).arrayBuffer()))"""
+
+
+def shoot(page, name):
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+def picture(page, number=0):
+    """SHA-256 of a picture of the page: the first is the explorer's."""
+    image = page.locator(PICTURES).nth(number)
+    image.wait_for()
+    return hashlib.sha256(bytes(image.evaluate(_BYTES))).hexdigest()
+
+
+def drag(page, label, share, number=0):
+    """Drag the handle of a slider (the first of that label) to a share of its length, and let go."""
+    row = page.locator(f".widget-slider:has-text('{label}')").nth(number)
+    row.scroll_into_view_if_needed()
+    handle, bar = row.locator(".noUi-handle").bounding_box(), row.locator(".noUi-target").bounding_box()
+    y = handle["y"] + handle["height"] / 2
+    page.mouse.move(handle["x"] + handle["width"] / 2, y)
+    page.mouse.down()
+    page.mouse.move(bar["x"] + share * bar["width"], y, steps=8)
+    page.mouse.up()
+
+
+def changed(page, before, number=0):
+    """The picture, once it is another."""
+    for _ in range(100):
+        now = picture(page, number)
+        if now != before:
+            return now
+        page.wait_for_timeout(50)
+    pytest.fail("the picture did not change within five seconds")
+
+
+def try_it(page, workplace, name):
+    """Move a slider and see the figure and the table change; pin; break it and mend it; export."""
+    export = workplace / "build" / "explored.yaml"
+    export.unlink(missing_ok=True)
+    table = page.locator(".widget-html table").first
+    first, figures = picture(page), table.inner_text()
+    page.get_by_role("button", name="Pin this setting").click()
+    page.get_by_text("The pinned setting.").wait_for()
+    drag(page, "flexible", 0.35)
+    second = changed(page, first)
+    page.get_by_text("Changed since pinned").wait_for()
+    assert table.inner_text() != figures
+    shoot(page, f"{name}_pinned")
+    page.get_by_role("button", name="Unpin").click()
+
+    drag(page, "critical", 0.0)
+    alert = page.get_by_role("alert")
+    alert.wait_for()
+    assert "found 9.0 MB of critical models" in alert.inner_text()
+    assert picture(page) == second
+    shoot(page, f"{name}_error")
+    page.get_by_role("button", name="Reset").click()
+    assert changed(page, second) == first
+    assert alert.count() == 0
+
+    drag(page, "high_priority", 0.6)
+    changed(page, first)
+    page.get_by_role("button", name="Export as YAML").click()
+    page.get_by_text("written to").wait_for()
+    shoot(page, f"{name}_exported")
+    exported = load_config(export)
+    assert exported.zones["high_priority"].size_mb > 143
+    assert sum(zone.size_mb for zone in exported.zones.values()) == 480
+
+
+def test_in_jupyterlab(lab, page, workplace):
+    page.goto(f"{lab.url}/lab/tree/notebooks/09_explorer.ipynb")
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    broken = page.locator("[data-mime-type='application/vnd.jupyter.error'],[data-mime-type$='stderr']")
+    last = page.get_by_text("the runtime has closed")  # the last cell's doing: all have run
+    last.or_(broken).first.wait_for(state="attached")
+    assert broken.all_inner_texts() == []
+    shoot(page, "lab_run_all")
+    try_it(page, workplace, "lab")
+
+    page.get_by_role("button", name="eviction ▸").scroll_into_view_if_needed()
+    before = picture(page, 2)
+    page.get_by_role("button", name="eviction ▸").click()
+    changed(page, before, 2)
+    page.get_by_text("leaves").first.wait_for()
+    shoot(page, "lab_memory_map")
+    page.get_by_text("Live runtime").scroll_into_view_if_needed()
+    shoot(page, "lab_monitor")
+
+
+def test_under_voila(workplace, environment, page):
+    pytest.importorskip("voila", reason="Voilà is not installed")
+
+    def arguments(port):
+        return [f"--port={port}", "--no-browser", "--Voila.ip=127.0.0.1", "notebooks/09_explorer.ipynb"]
+
+    server = Server("voila", arguments, workplace, environment, "/voila/static/nothing")
+    try:
+        page.goto(server.url)
+        page.get_by_role("button", name="Pin this setting").wait_for()
+        assert page.get_by_text("from vramlab.widgets import").count() == 0  # no code on this page
+        shoot(page, "voila")
+        try_it(page, workplace, "voila")
+    finally:
+        server.stop()
