@@ -153,8 +153,12 @@ class Interpreter:
     def resume(self, task: Task, now_s: float, value: Any) -> None:
         """The effect that `task` asked for has happened."""
         self.now_s = now_s
-        if self.journal is not None:
-            self.journal.ended(now_s, task.name, task.effect, value, now_s - task.started_s)
+        journal = self.journal
+        if journal is not None:
+            if value is None:
+                journal.put((now_s, task.name, journal.ends[task.effect], task.started_s))
+            else:
+                journal.ended(now_s, task.name, task.effect, value, task.started_s)
         self._go_on(task, task.story.send, (now_s, value))
         if self._ready:
             self._drain()
@@ -164,8 +168,7 @@ class Interpreter:
         self.now_s = now_s
         failure = EffectFailed(now_s, kind, message)
         if self.journal is not None:
-            duration_s = now_s - task.started_s
-            self.journal.failed(now_s, task.name, task.effect, duration_s, kind.value, message)
+            self.journal.failed(now_s, task.name, task.effect, task.started_s, kind.value, message)
         self._go_on(task, task.story.throw, failure)
         if self._ready:
             self._drain()
@@ -230,9 +233,10 @@ class Interpreter:
             self._go_on(task, task.story.send, (self.now_s, None))
             return
         task.effect = effect
-        task.started_s = self.now_s
-        if self.journal is not None:
-            self.journal.started(self.now_s, task.name, effect)
+        task.started_s = now_s = self.now_s
+        journal = self.journal
+        if journal is not None:
+            journal.put((now_s, task.name, journal.starts[effect], None))
         self.perform(task, effect)
 
     def _drain(self) -> None:

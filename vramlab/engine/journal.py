@@ -24,7 +24,8 @@ key            meaning
 the other lines follow from them. :mod:`vramlab.engine.lockstep` holds a journal to that.
 
 A simulation writes millions of lines, nearly all of a few hundred *forms*: what a line says beside its time,
-its task and its duration. So lines are kept as these four, and the text of a form is made once.
+its task and its duration. So a line is kept as these four, the last as the time from which it counts, and
+the text of a form is made once.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vramlab.allocator import Decision, Kind
+from vramlab.allocator import Decision
 from vramlab.config.errors import InputError
 from vramlab.config.files import replacing
-from vramlab.engine.effects import Infer, MemoryReading, describe_effect
+from vramlab.engine.effects import Infer, Load, MemoryReading, Unload, describe_effect
 from vramlab.engine.records import Outcome
 from vramlab.engine.requests import Request
 
@@ -60,8 +61,6 @@ class Line(NamedTuple):
     why: str | None = None
     detail: dict[str, Any] | None = None
 
-
-_HIT = Kind.HIT
 
 OUTSIDE = frozenset({"arrival", "begin", "end", "fail", "timer", "cancel"})
 """Events that drive the engine; everything else follows from them."""
@@ -97,76 +96,80 @@ def _pair(key: str, value: Any) -> str:
 
 
 class _Forms(dict[Any, Form]):
-    """Forms that come again and again, each made when it is first looked up."""
+    """Forms by what they are of, made at the first look-up, and kept if that may come again and again."""
 
-    def __init__(self, make: Callable[[Any], Form]) -> None:
-        self._make = make
+    def __init__(self, make: Callable[[Any], Form], kept: Callable[[Any], bool]) -> None:
+        self._make, self._kept = make, kept
 
     def __missing__(self, key: Any) -> Form:
-        form = self[key] = self._make(key)
+        form = self._make(key)
+        if self._kept(key):
+            self[key] = form
         return form
 
 
 class Journal:
-    """Lines in memory, in the order in which they were written."""
+    """Lines in memory, in the order in which they were written.
+
+    What a hit writes, its writers :attr:`put` themselves, with a form that is looked up here: that costs a
+    third of what five calls would.
+
+    Attributes
+    ----------
+    put : callable
+        Append one line: a tuple of time, task, :class:`Form` and the time from which its duration counts.
+    arrivals, decisions, starts, ends, answers : mapping to Form
+        By model (of a request that asks for nothing else), by decision, by effect (which ends without a
+        value), by outcome.
+    """
 
     def __init__(self) -> None:
-        self._entries: list[Any] = []  # time, task, form and duration of one line after the other
-        self._put = self._entries.extend
-        self._arrivals = _Forms(lambda model: Form("arrival", model))
-        self._hits = _Forms(_decided)
-        self._starts = _Forms(lambda effect: _effect("start", effect))
-        self._ends = _Forms(lambda effect: _effect("end", effect))
-        self._answers = _Forms(lambda outcome: Form("done", None, outcome.name))
-
-    # -- what is written often ---------------------------------------------------------------------------
+        self._entries: list[Any] = []  # time, task, form and `since_s` of one line after the other
+        self.put = self._entries.extend
+        self.arrivals = _Forms(lambda model: Form("arrival", model), _always)
+        self.decisions = _Forms(_decided, lambda decision: not decision.victims)
+        self.starts = _Forms(lambda effect: _effect("start", effect), _comes_again)
+        self.ends = _Forms(lambda effect: _effect("end", effect), _comes_again)
+        self.answers = _Forms(lambda outcome: Form("done", None, outcome.name), _always)
 
     def arrival(self, now_s: float, number: int, request: Request) -> None:
         """A request has come."""
-        model, detail = request.model, request.details()
-        form = self._arrivals[model] if detail is None else Form("arrival", model, detail=detail)
-        self._put((now_s, number, form, None))
+        detail = request.details()
+        form = (
+            self.arrivals[request.model] if detail is None else Form("arrival", request.model, detail=detail)
+        )
+        self.put((now_s, number, form, None))
 
-    def decision(self, now_s: float, task: int | str, decision: Decision, size_bytes: int | None) -> None:
-        """Something was decided; `size_bytes` are those of a model that is to be loaded."""
-        form = self._hits[decision] if decision.kind is _HIT else _decided(decision, size_bytes)
-        self._put((now_s, task, form, None))
+    def load(self, now_s: float, task: int | str, decision: Decision, size_bytes: int) -> None:
+        """A load of so many bytes was decided."""
+        self.put((now_s, task, _decided(decision, size_bytes), None))
 
-    def started(self, now_s: float, task: int | str, effect: Any) -> None:
-        """An effect starts."""
-        form = self._starts[effect] if type(effect) is Infer else _effect("start", effect)
-        self._put((now_s, task, form, None))
-
-    def ended(self, now_s: float, task: int | str, effect: Any, value: Any, duration_s: float) -> None:
+    def ended(self, now_s: float, task: int | str, effect: Any, value: Any, since_s: float) -> None:
         """An effect has ended with `value`."""
-        form = self._ends[effect] if type(effect) is Infer else _effect("end", effect, value)
-        self._put((now_s, task, form, duration_s))
-
-    def answered(self, now_s: float, number: int, outcome: Outcome, duration_s: float, why: str) -> None:
-        """A request was answered, or was not and never will be."""
-        form = Form("done", None, outcome.name, why=why) if why else self._answers[outcome]
-        self._put((now_s, number, form, duration_s))
-
-    # -- what is not -------------------------------------------------------------------------------------
+        self.put((now_s, task, _effect("end", effect, value), since_s))
 
     def failed(
-        self, now_s: float, task: int | str, effect: Any, duration_s: float, why: str, message: str
+        self, now_s: float, task: int | str, effect: Any, since_s: float, why: str, message: str
     ) -> None:
         """An effect has failed."""
         form = _effect("fail", effect)
         form.why, form.detail = why, {"message": message} if message else None
-        self._put((now_s, task, form, duration_s))
+        self.put((now_s, task, form, since_s))
+
+    def unanswered(self, now_s: float, number: int, outcome: Outcome, since_s: float, why: str) -> None:
+        """A request has ended, and there is something to say of that."""
+        self.put((now_s, number, Form("done", None, outcome.name, why=why), since_s))
 
     def write(self, now_s: float, event: str, task: int | str, *rest: Any, **named: Any) -> None:
         """Append a line without a duration; `rest` are the fields of its :class:`Form` after the event."""
-        self._put((now_s, task, Form(event, *rest, **named), None))
+        self.put((now_s, task, Form(event, *rest, **named), None))
 
     # -- reading it --------------------------------------------------------------------------------------
 
     def since(self, start: int, stop: int | None = None) -> Iterator[Line]:
         """The lines from number `start` on, counted from 0, up to `stop`."""
         entries = self._entries[4 * start : None if stop is None else 4 * stop]
-        for time_s, task, form, duration_s in _fours(entries):
+        for time_s, task, form, since_s in _fours(entries):
             yield Line(
                 time_s,
                 form.event,
@@ -175,7 +178,7 @@ class Journal:
                 form.what,
                 form.zone,
                 form.size_bytes,
-                duration_s,
+                None if since_s is None else time_s - since_s,
                 form.why,
                 form.detail,
             )
@@ -202,6 +205,14 @@ class Journal:
         return _text(_fours(taken))
 
 
+def _always(key: Any) -> bool:
+    return True
+
+
+def _comes_again(effect: Any) -> bool:
+    return type(effect) in (Infer, Load, Unload)
+
+
 def _decided(decision: Decision, size_bytes: int | None = None) -> Form:
     kind, model, zone, victims, reason = decision
     detail = {"victims": list(victims)} if victims else None
@@ -223,15 +234,15 @@ def _fours(entries: list[Any]) -> Iterator[tuple[float, int | str, Form, float |
 def _text(fours: Iterable[tuple[float, int | str, Form, float | None]]) -> str:
     parts = []
     last_s, time_text = None, ""
-    for time_s, task, form, duration_s in fours:
+    for time_s, task, form, since_s in fours:
         if time_s is not last_s:  # lines come in groups of one time
             last_s, time_text = time_s, _number(time_s)
         before, between, after = form.texts or form.written()
         task_text = task if type(task) is int else json.dumps(task)
-        if duration_s is None:
+        if since_s is None:
             parts.append(f'{{"time_s":{time_text}{before}{task_text}{between}{after}')
         else:
-            duration = _number(duration_s)
+            duration = _number(time_s - since_s)
             parts.append(f'{{"time_s":{time_text}{before}{task_text}{between},"duration_s":{duration}{after}')
     return "".join(parts)
 

@@ -146,7 +146,10 @@ class Engine:
         else:
             decision = self.allocator.request(name, now_s, request.priority)
             if journal is not None:
-                self.note_decision(number, now_s, decision)
+                if decision.kind is IS_THERE:
+                    journal.put((now_s, number, journal.decisions[decision], None))
+                else:
+                    self.note_decision(number, now_s, decision)
         outcome, why = HIT, ""
         if decision.kind is not IS_THERE:
             now_s, outcome, why = yield from self._obtain(number, request, decision, now_s)
@@ -274,8 +277,13 @@ class Engine:
         recorder.finish_s[number] = now_s
         if why and (outcome is REFUSED or outcome is FAILED):
             recorder.lost.append(LossRecord(number, outcome, why))
-        if self.journal is not None:
-            self.journal.answered(now_s, number, outcome, now_s - recorder.arrival_s[number], why)
+        journal = self.journal
+        if journal is not None:
+            arrival_s = recorder.arrival_s[number]
+            if why:
+                journal.unanswered(now_s, number, outcome, arrival_s, why)
+            else:
+                journal.put((now_s, number, journal.answers[outcome], arrival_s))
         return _answer((outcome, outputs, why))
 
     def cancelled(self, task: int | str, now_s: float) -> Answer | None:
@@ -284,10 +292,13 @@ class Engine:
 
     def note_decision(self, task: int | str, now_s: float, decision: Decision) -> None:
         """Write down what was decided for a request, or for one of the engine's own stories."""
-        if self.journal is not None:
-            loading = decision.kind is IS_LOAD
-            size_bytes = self.allocator.models[decision.model].bytes if loading else None
-            self.journal.decision(now_s, task, decision, size_bytes)
+        journal = self.journal
+        if journal is None:
+            return
+        if decision.kind is IS_LOAD:
+            journal.load(now_s, task, decision, self.allocator.models[decision.model].bytes)
+        else:
+            journal.put((now_s, task, journal.decisions[decision], None))
 
     def note(
         self, now_s: float, task: int | str, what: str, model: str | None, size_bytes: int, why: str
