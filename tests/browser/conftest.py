@@ -54,7 +54,7 @@ def page(browser, request):
 
 @pytest.fixture(scope="session")
 def workplace(tmp_path_factory):
-    """What a user sees: notebooks, configuration and traces side by side; nothing of the repository is written."""
+    """What a user sees: notebook, configuration and traces; nothing is written into the repository."""
     folder = tmp_path_factory.mktemp("workplace")
     (folder / "notebooks").mkdir()
     shutil.copy(ROOT / "notebooks" / "09_explorer.ipynb", folder / "notebooks")

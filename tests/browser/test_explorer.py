@@ -12,8 +12,12 @@ PICTURES = "img.widget-image"
 _BYTES = """async (image) => Array.from(new Uint8Array(await (await fetch(image.src)).arrayBuffer()))"""
 
 
-def shoot(page, name):
+def shoot(page, name, top=None):
+    """Keep what is to be seen, scrolled so that `top` stands at the top."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    if top is not None:
+        top.evaluate("element => element.scrollIntoView({block: 'start'})")
+        page.wait_for_timeout(100)
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
@@ -51,6 +55,7 @@ def try_it(page, workplace, name):
     export = workplace / "build" / "explored.yaml"
     export.unlink(missing_ok=True)
     table = page.locator(".widget-html table").first
+    top = page.get_by_text("Score: exponents").first
     first, figures = picture(page), table.inner_text()
     page.get_by_role("button", name="Pin this setting").click()
     page.get_by_text("The pinned setting.").wait_for()
@@ -58,7 +63,7 @@ def try_it(page, workplace, name):
     second = changed(page, first)
     page.get_by_text("Changed since pinned").wait_for()
     assert table.inner_text() != figures
-    shoot(page, f"{name}_pinned")
+    shoot(page, f"{name}_pinned", top)
     page.get_by_role("button", name="Unpin").click()
 
     drag(page, "critical", 0.0)
@@ -66,7 +71,7 @@ def try_it(page, workplace, name):
     alert.wait_for()
     assert "found 9.0 MB of critical models" in alert.inner_text()
     assert picture(page) == second
-    shoot(page, f"{name}_error")
+    shoot(page, f"{name}_error", top)
     page.get_by_role("button", name="Reset").click()
     assert changed(page, second) == first
     assert alert.count() == 0
@@ -75,7 +80,7 @@ def try_it(page, workplace, name):
     changed(page, first)
     page.get_by_role("button", name="Export as YAML").click()
     page.get_by_text("written to").wait_for()
-    shoot(page, f"{name}_exported")
+    shoot(page, f"{name}_exported", top)
     exported = load_config(export)
     assert exported.zones["high_priority"].size_mb > 143
     assert sum(zone.size_mb for zone in exported.zones.values()) == 480
@@ -99,8 +104,7 @@ def test_in_jupyterlab(lab, page, workplace):
     changed(page, before, 2)
     page.get_by_text("leaves").first.wait_for()
     shoot(page, "lab_memory_map")
-    page.get_by_text("Live runtime").scroll_into_view_if_needed()
-    shoot(page, "lab_monitor")
+    shoot(page, "lab_monitor", page.get_by_text("Live runtime"))
 
 
 def test_under_voila(workplace, environment, page):

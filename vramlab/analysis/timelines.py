@@ -19,7 +19,7 @@ from vramlab.engine.records import Records
 __all__ = ["Stay", "memory_map", "residency_timeline", "stays", "vram_use"]
 
 # Beyond so many stays their marks would hide them.
-_MANY = 400
+_MANY = 150
 
 
 class Stay(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from vramlab.config.html import html_table
 from vramlab.config.units import mib_to_bytes, ms_to_s
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -277,6 +278,25 @@ class VramConfig(Section):
     def budget_bytes(self) -> int:
         """What all models together may hold: the device-wide cap over all zones, in bytes."""
         return self.total_bytes - self.overhead_bytes
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                name,
+                f"{zone.size_mb:,g} MB",
+                f"{zone.max_models}" if zone.max_models else "any number",
+                zone.eviction_policy,
+                f"{zone.min_retention_time:g} s",
+                ", ".join(zone.borrowers) or "–",
+                ", ".join(zone.reserved_models) or "–",
+            )
+            for name, zone in self.zones.items()
+        ]
+        header = ["zone", "size", "models", "eviction", "kept at least", "may borrow", "reserved for"]
+        budget_mb = self.total_memory_mb - self.overhead.total_mb
+        caption = f"{self.total_memory_mb:,g} MB card, {budget_mb:,g} MB for models"
+        note = f"policy {self.scoring.policy}, admission {self.admission}, placement {self.placement}"
+        return html_table(header, rows, caption, note)
 
     def admission_for(self, priority: Priority) -> Admission:
         """Admission rule of a request of `priority`."""

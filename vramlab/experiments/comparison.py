@@ -16,6 +16,7 @@ from vramlab.analysis.metrics import metrics
 from vramlab.config.errors import InputError
 from vramlab.config.loading import with_overrides
 from vramlab.config.schema import Inventory, VramConfig
+from vramlab.experiments.html import comparison_html
 from vramlab.experiments.inputs import resolve_faults, resolve_settings, resolve_trace
 from vramlab.experiments.intervals import warmup_of, with_intervals
 from vramlab.experiments.optimum import optimum_of
@@ -69,7 +70,7 @@ class Comparison:
         return {"rows": self.rows, "optimum": optimum, "warmup_requests": self.warmup}
 
     def _repr_html_(self) -> str:
-        return str(self.frame().to_html(index=False))
+        return comparison_html(self.rows, self.optimum.load_cost_s, self.counts, self.warmup)
 
 
 def compare(

@@ -19,6 +19,7 @@ from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.journal import Journal
 from vramlab.engine.records import Records
 from vramlab.engine.samples import read_samples
+from vramlab.experiments.html import replay_html
 from vramlab.experiments.inputs import profile_beside, resolve_faults, resolve_settings, resolve_trace
 from vramlab.simulation.choosing import Times, choose_times
 from vramlab.simulation.decide import decide
@@ -51,7 +52,7 @@ class Replay:
         return pd.DataFrame([flat(self.figures)])
 
     def _repr_html_(self) -> str:
-        return str(self.frame().T.to_html(header=False))
+        return replay_html(self.figures)
 
 
 def replay(

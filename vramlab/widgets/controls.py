@@ -51,7 +51,7 @@ class Controls(widgets.HBox):
         zones_mb = sum(zone.size_mb for zone in config.zones.values())
         self._aside_mb = config.total_memory_mb - zones_mb
         columns = [
-            self._column("Score: exponents, the lowest score leaves", self._scoring()),
+            self._column("Score: exponents", self._scoring()),
             self._column("Memory, MB", [*self._sizes(zones_mb), self._rule_line()]),
             self._column("Rules: who is let in", [*self._rules(), *self._threshold()]),
         ]

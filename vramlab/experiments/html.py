@@ -1,0 +1,78 @@
+"""Results as small tables for notebooks; everything there is to know stands in their frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vramlab.config.html import Cell, html_table
+from vramlab.config.units import bytes_to_mib
+
+_OUTCOMES = ("hits", "cold_starts", "waits", "fallbacks", "cache_hits", "refused", "failed", "cancelled")
+
+
+def replay_html(figures: Mapping[str, Any]) -> str:
+    """Figures of one replay: rates and latencies for all and for each zone, outcomes below."""
+    parts = [("all", figures), *figures.get("zones", {}).items()]
+    rows = [
+        [
+            Cell(str(name), "strong" if name == "all" else ""),
+            f"{part['requests']:,}",
+            _share(part["hit_rate"]),
+            _share(part["cold_start_rate"]),
+            f"{part['evictions']:,}",
+            _seconds(part["load_cost_s"]),
+            *(_latency(part[f"latency_p{rank}_s"]) for rank in (50, 95, 99)),
+            f"{bytes_to_mib(part['vram_used_mean_bytes']):,.0f} MB",
+        ]
+        for name, part in parts
+    ]
+    header = ["zone", "requests", "hit rate", "cold starts", "evictions", "load cost"]
+    header += ["p50", "p95", "p99", "VRAM, mean"]
+    counts = [f"{figures[key]:,} {key.replace('_', ' ')}" for key in _OUTCOMES if figures.get(key)]
+    caption = f"{figures.get('policy', '')}, {figures.get('backend', '')}"
+    return html_table(header, rows, caption, ", ".join(counts))
+
+
+def comparison_html(
+    rows: Sequence[Mapping[str, Any]], optimum_s: float, counts: str = "load_cost_s", warmup: int = 0
+) -> str:
+    """One row per policy, the best of each column in bold, and the bound below."""
+    columns = [
+        ("hit rate", "hit_rate", _share, max),
+        ("cold starts", "cold_start_rate", _share, min),
+        ("load cost", "load_cost_s", _seconds, min),
+        ("gap closed", "gap_closed", _share, max),
+        ("p50", "latency_p50_s", _latency, min),
+        ("p95", "latency_p95_s", _latency, min),
+        ("p99", "latency_p99_s", _latency, min),
+    ]
+    best = {}
+    for _, key, text, better in columns:
+        known = [row[key] for row in rows if row.get(key) is not None]
+        best[key] = text(better(known)) if known else None
+    table = []
+    for row in rows:
+        cells: list[str | Cell] = [str(row["policy"])]
+        for _, key, text, _ in columns:
+            shown = text(row.get(key))
+            cells.append(Cell(shown, "strong" if shown == best[key] else ""))
+        table.append(cells)
+    what = "load cost" if counts == "load_cost_s" else counts
+    notes = [f"offline optimum: {what} {_seconds(optimum_s)}"]
+    notes += [f"the first {warmup:,} requests do not count"] if warmup else []
+    return html_table(["policy", *(name for name, *_ in columns)], table, note="; ".join(notes))
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2f} %"
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.1f} s"
+
+
+def _latency(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{1000 * value:,.1f} ms" if value < 10 else f"{value:,.1f} s"
