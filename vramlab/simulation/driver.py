@@ -20,7 +20,7 @@ import simpy
 
 from vramlab.config.faults import FaultPlan
 from vramlab.config.schema import Inventory, VramConfig
-from vramlab.engine.effects import Infer, Load, MemoryReading, ReadMemory, Sleep, Story, Unload
+from vramlab.engine.effects import Failure, Infer, Load, MemoryReading, ReadMemory, Sleep, Story, Unload
 from vramlab.engine.gates import Gate
 from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import Journal
@@ -119,6 +119,7 @@ class SimulatedDriver(Interpreter):
         self._infer_s, self._load_s, self._unload_s = times.infer_s, times.load_s, times.unload_s
         self._callbacks = (self._ended,)
         self._timed_out = (self._time_is_up,)
+        self._too_long = (self._overdue,)
         self._starting = False
         self.taken_by_others = 0  # bytes of the device that a fault plan gave to others
         self.steady_memory = True  # False where that may change: the monitor then looks every time
@@ -138,11 +139,14 @@ class SimulatedDriver(Interpreter):
     def perform(self, task: Any, effect: Any) -> None:
         """Schedule the end of `effect`."""
         kind = type(effect)
-        now_s = self.now_s
+        now_s, callbacks = self.now_s, self._callbacks
         if kind is Infer:
             end_s = now_s + self._infer_s(effect.model, effect.target, effect.items)
         elif kind is Load:
-            end_s = now_s if self._starting else now_s + self._load_s(effect.model, effect.target)
+            work_s = 0.0 if self._starting else self._load_s(effect.model, effect.target)
+            end_s, limit_s = now_s + work_s, effect.timeout_s
+            if limit_s is not None and work_s > limit_s:
+                end_s, callbacks = now_s + limit_s, self._too_long
         elif kind is Unload:
             end_s = now_s + self._unload_s(effect.model)
         elif kind is Sleep:
@@ -151,7 +155,7 @@ class SimulatedDriver(Interpreter):
             end_s = now_s + effect.after_s
         else:
             raise TypeError(f"not an effect: {effect!r}")
-        task.callbacks = self._callbacks
+        task.callbacks = callbacks
         heappush(self._queue, (end_s, 1, self._next_id(), task))
 
     def set_timer(self, task: Task, gate: Gate, timeout_s: float) -> None:
@@ -166,6 +170,11 @@ class SimulatedDriver(Interpreter):
     def _ended(self, task: Any) -> None:
         value = self._memory() if type(task.effect) is ReadMemory else None
         self.resume(task, self.env._now, value)
+
+    def _overdue(self, task: Any) -> None:
+        """A load has reached its time limit."""
+        message = f"took longer than {task.effect.timeout_s:g} s"
+        self.fail(task, self.env.now, Failure.TIMED_OUT, message)
 
     def _memory(self) -> MemoryReading:
         config = self.engine.config

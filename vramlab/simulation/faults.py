@@ -60,10 +60,7 @@ class Pace:
 
 
 class _FaultyTimes:
-    """Service times, stretched by the plan and cut off where a load has taken too long.
-
-    ``now_s`` and ``limit_s`` are set by the driver before each effect; ``timed_out`` is what it reads after.
-    """
+    """Service times, stretched by the plan; ``now_s`` is set by the driver before each effect."""
 
     def __init__(self, times: ServiceTimes, plan: FaultPlan, counts: dict[str, float]) -> None:
         self._times = times
@@ -73,8 +70,6 @@ class _FaultyTimes:
         self._load_pace = {Target.GPU: Pace(disk), Target.CPU: Pace(disk + stalls)}
         self._run_pace = {Target.GPU: Pace([]), Target.CPU: Pace(stalls)}
         self.now_s = 0.0
-        self.limit_s: float | None = None
-        self.timed_out = False
 
     def load_s(self, model: str, target: Target) -> float:
         return self._loading_s(self._times.load_s(model, target), target)
@@ -86,9 +81,7 @@ class _FaultyTimes:
         return self._running_s(self._times.infer_s(model, target, items), target)
 
     def _loading_s(self, work_s: float, target: Target) -> float:
-        duration_s = self._stretched(work_s, self._load_pace[target], "loads_slowed", "load_delay_s")
-        self.timed_out = self.limit_s is not None and duration_s > self.limit_s
-        return min(duration_s, self.limit_s) if self.limit_s is not None else duration_s
+        return self._stretched(work_s, self._load_pace[target], "loads_slowed", "load_delay_s")
 
     def _running_s(self, work_s: float, target: Target) -> float:
         return self._stretched(work_s, self._run_pace[target], "runs_stalled", "run_delay_s")
@@ -178,31 +171,30 @@ class FaultyDriver(SimulatedDriver):
 
     def perform(self, task: Any, effect: Any) -> None:
         """Schedule the end of `effect`, and decide whether it will be a failure."""
-        times = self._stretched
-        times.now_s, times.limit_s, times.timed_out = self.now_s, None, False
-        doom = None
-        if type(effect) is Load:
-            times.limit_s = effect.timeout_s
-            doom = self._begin_load(effect)
-        super().perform(task, effect)
-        if times.timed_out:
-            doom = Failure.TIMED_OUT, f"took longer than {times.limit_s:g} s"
+        self._stretched.now_s = self.now_s
+        doom = self._begin_load(effect) if type(effect) is Load else None
         if doom is not None:
             self._doomed[task.name] = doom
+        super().perform(task, effect)
 
     def resume(self, task: Task, now_s: float, value: Any) -> None:
         """The effect that `task` asked for has ended, well or not."""
         effect = task.effect
         if type(effect) is Load and task.name in self._doomed:
-            kind, message = self._doomed.pop(task.name)
-            if effect.target is Target.GPU:
-                del self._on_device[effect.model]
-            self._counts["load_failures" if message == MESSAGE else _COUNT_OF[kind]] += 1
-            self.fail(task, now_s, kind, message)
+            self.fail(task, now_s, *self._doomed[task.name])
             return
         if type(effect) is Unload:
             self._on_device.pop(effect.model, None)
         super().resume(task, now_s, value)
+
+    def fail(self, task: Task, now_s: float, kind: Failure, message: str = "") -> None:
+        """The load that `task` asked for has failed, by the plan or because it took too long."""
+        effect = task.effect
+        self._doomed.pop(task.name, None)
+        if effect.target is Target.GPU:
+            del self._on_device[effect.model]
+        self._counts["load_failures" if message == MESSAGE else _COUNT_OF[kind]] += 1
+        super().fail(task, now_s, kind, message)
 
     def _begin_load(self, effect: Load) -> tuple[Failure, str] | None:
         """Take the room for a load. Returns how it is going to fail, if it is."""

@@ -12,7 +12,6 @@ from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import ms_to_s
 from vramlab.engine.effects import Target
 
-
 _GPU = Target.GPU  # for the hot path
 
 

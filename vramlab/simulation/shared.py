@@ -29,6 +29,20 @@ class _End:
         self.matters = True
 
 
+class _Limit:
+    """The time limit of a load; it no longer matters once the task does something else."""
+
+    __slots__ = ("callbacks", "effect", "task")
+
+    def __init__(self, task: Any, callbacks: tuple[Any, ...]) -> None:
+        self.task, self.effect, self.callbacks = task, task.effect, callbacks
+
+    @property
+    def matters(self) -> bool:
+        """Whether the load may still be under way."""
+        return self.task.effect is self.effect
+
+
 class SharedDriver(SimulatedDriver):
     """Runs the engine on simulated time, on a machine that gets slower the more runs at once.
 
@@ -52,6 +66,7 @@ class SharedDriver(SimulatedDriver):
         self._planned: _End | None = None
         self._first = 0  # place of the task that is done first
         self._on_end = (self._end,)
+        self._on_limit = (self._limit,)
 
     def perform(self, task: Any, effect: Any) -> None:
         """Begin the work of `effect`."""
@@ -62,6 +77,8 @@ class SharedDriver(SimulatedDriver):
         self._running.append(task)
         self._left_s.append(self._machine.begin(effect, self.now_s))
         self._plan()
+        if type(effect) is Load and effect.timeout_s is not None:
+            self.env.schedule_at(_Limit(task, self._on_limit), self.now_s + effect.timeout_s)
 
     def _reckon(self, now_s: float) -> None:
         """Take what has been done since the last time off the work that is left."""
@@ -89,10 +106,19 @@ class SharedDriver(SimulatedDriver):
     def _end(self, end: _End) -> None:
         if not end.matters:
             return
+        task = self._take_out(self._first)
+        self.resume(task, self.env.now, None)
+
+    def _limit(self, limit: _Limit) -> None:
+        if limit.matters and limit.task in self._running:
+            self._overdue(self._take_out(self._running.index(limit.task)))
+
+    def _take_out(self, place: int) -> Any:
+        """The task at a place of those that run; it runs no longer."""
         now_s = self.env.now
         self._reckon(now_s)
-        task = self._running.pop(self._first)
-        del self._left_s[self._first]
+        task = self._running.pop(place)
+        del self._left_s[place]
         self._machine.end(task.effect, now_s)
         self._plan()
-        self.resume(task, now_s, None)
+        return task
