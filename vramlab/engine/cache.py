@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
-
-from cachetools import TTLCache
 
 from vramlab.config.schema import CachingConfig
 from vramlab.engine.requests import Request
@@ -12,28 +11,51 @@ from vramlab.engine.requests import Request
 MISS = object()
 """What :meth:`ResultCache.get` gives where nothing is kept."""
 
+_Key = tuple[str, str]
+
 
 class ResultCache:
-    """The last `result_cache_size` answers, each kept for `cache_ttl` seconds.
+    """The last `result_cache_size` answers that were asked for, each kept for `cache_ttl` seconds.
 
-    On the time that is handed in, so that it works the same on simulated time.
+    On the time that is handed in, which never decreases. All are kept equally long, so those that are kept
+    longest end first: two orders, and nothing is ever searched. (``cachetools.TTLCache`` does the same, as a
+    test holds, but took more time than all the rest of a simulated request.)
     """
 
     def __init__(self, config: CachingConfig) -> None:
-        self._now_s = 0.0
-        self._kept: TTLCache[tuple[str, str], Any] = TTLCache(
-            config.result_cache_size, config.cache_ttl, timer=lambda: self._now_s
-        )
+        self._size, self._ttl_s = config.result_cache_size, config.cache_ttl
+        self._kept: OrderedDict[_Key, Any] = OrderedDict()  # least recently asked for first
+        self._until_s: OrderedDict[_Key, float] = OrderedDict()  # the first to end first
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
     def get(self, request: Request, now_s: float) -> Any:
         """The kept answer, or :data:`MISS`."""
         if request.input_key is None:
             return MISS
-        self._now_s = now_s
-        return self._kept.get((request.model, request.input_key), MISS)
+        key = request.model, request.input_key
+        answer = self._kept.get(key, MISS)
+        if answer is MISS or now_s >= self._until_s[key]:
+            return MISS
+        self._kept.move_to_end(key)
+        return answer
 
     def put(self, request: Request, answer: Any, now_s: float) -> None:
         """Keep an answer, if the request says what it is an answer to."""
-        if request.input_key is not None:
-            self._now_s = now_s
-            self._kept[request.model, request.input_key] = answer
+        if request.input_key is None:
+            return
+        key, kept, until_s = (request.model, request.input_key), self._kept, self._until_s
+        while until_s:
+            oldest = next(iter(until_s))
+            if now_s < until_s[oldest]:
+                break
+            del until_s[oldest], kept[oldest]
+        if key in kept:
+            kept.move_to_end(key)
+            until_s.move_to_end(key)
+        elif len(kept) >= self._size:
+            leaving, _ = kept.popitem(last=False)
+            del until_s[leaving]
+        kept[key] = answer
+        until_s[key] = now_s + self._ttl_s

@@ -111,6 +111,15 @@ class Records:
         return np.where(answered, self.finish_s - self.arrival_s, np.nan)
 
 
+class Totals(NamedTuple):
+    """How many requests ended in each way, loads ended well and failed, and models were evicted."""
+
+    outcomes: dict[Outcome, int]
+    loads: int
+    failed_loads: int
+    evictions: int
+
+
 class Recorder:
     """Writes the records of a run while it goes on.
 
@@ -153,10 +162,19 @@ class Recorder:
         self.finish_s.append(np.nan)
         return len(self.outcomes) - 1
 
-    def done(self, number: int, outcome: Outcome, now_s: float) -> None:
-        """A request has ended."""
+    def done(self, number: int, outcome: Outcome, now_s: float, why: str = "") -> None:
+        """A request has ended; `why` says how it was lost, if it was."""
         self.outcomes[number] = outcome
         self.finish_s[number] = now_s
+        if why and (outcome is Outcome.REFUSED or outcome is Outcome.FAILED):
+            self.lost.append(LossRecord(number, outcome, why))
+
+    def totals(self) -> Totals:
+        """How much has ended so far."""
+        ended = {outcome: self.outcomes.count(outcome) for outcome in Outcome}
+        ended[Outcome.FAILED] -= int(np.isnan(self.finish_s).sum())  # what has not ended says so too
+        failed_loads = sum(bool(load.error) for load in self.loads)
+        return Totals(ended, len(self.loads) - failed_loads, failed_loads, len(self.evictions))
 
     def records(self) -> Records:
         """What is written down so far."""

@@ -34,7 +34,7 @@ from vramlab.engine.fallback import Fallback
 from vramlab.engine.gates import Gate, Ready, Slots
 from vramlab.engine.journal import Journal
 from vramlab.engine.loading import Loading
-from vramlab.engine.records import LossRecord, Outcome, Recorder
+from vramlab.engine.records import Outcome, Recorder
 from vramlab.engine.requests import Request
 from vramlab.engine.waiting import Line
 
@@ -272,18 +272,14 @@ class Engine:
 
     def answer(self, number: int, now_s: float, outcome: Outcome, outputs: Any, why: str = "") -> Answer:
         """A request has ended: write it down."""
-        recorder = self.recorder
-        recorder.outcomes[number] = outcome
-        recorder.finish_s[number] = now_s
-        if why and (outcome is REFUSED or outcome is FAILED):
-            recorder.lost.append(LossRecord(number, outcome, why))
-        journal = self.journal
+        recorder, journal = self.recorder, self.journal
         if journal is not None:
             arrival_s = recorder.arrival_s[number]
             if why:
                 journal.unanswered(now_s, number, outcome, arrival_s, why)
             else:
                 journal.put((now_s, number, journal.answers[outcome], arrival_s))
+        recorder.done(number, outcome, now_s, why)
         return _answer((outcome, outputs, why))
 
     def cancelled(self, task: int | str, now_s: float) -> Answer | None:
