@@ -4,7 +4,9 @@ Two seconds for each order of the line here; ``VRAMLAB_STRESS_S=60`` for the lon
 """
 
 import asyncio
+import gc
 import os
+import weakref
 
 import numpy as np
 import pytest
@@ -89,3 +91,20 @@ def test_the_audit_finds_what_must_not_be():
     runs = Line(0.1, "start", 0, "a", "infer on gpu")
     with pytest.raises(AssertionError, match="which runs"):
         Audit([*there, runs, Line(0.2, "start", 1, "a", "unload")], 1, 1.0)
+
+
+def test_an_answer_is_not_kept_by_the_timer_of_its_load(twelve):
+    """Its outputs hold the arena of the session that made them: minutes of them filled the machine's memory."""
+    inputs = make_inputs(twelve["m0"].path, 1, np.random.default_rng(0))
+
+    async def main():
+        async with LiveRuntime(settings(6), twelve, "cpu-emulated") as runtime:
+            answer = await runtime.submit("m0", inputs)
+            assert answer.outcome is Outcome.COLD_START
+            kept = weakref.ref(answer.outputs[0])
+            del answer
+            await asyncio.sleep(0.05)  # the loop and the worker let go of it
+            gc.collect()
+            return kept()
+
+    assert asyncio.run(main()) is None

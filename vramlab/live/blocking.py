@@ -44,8 +44,9 @@ class BlockingRuntime:
         device: str = "auto",
         journal: Path | str | None = None,
         metrics_port: int | None = None,
+        keep_records: bool = True,
     ) -> None:
-        self.runtime = LiveRuntime(config, inventory, device, journal, metrics_port)
+        self.runtime = LiveRuntime(config, inventory, device, journal, metrics_port, keep_records)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="vramlab-loop", daemon=True)
 

@@ -307,16 +307,18 @@ class LiveDriver(Interpreter):
 
     def _tell(self, task: LiveTask, value: Any, error: Exception | None) -> None:
         self.tasks.pop(task.name, None)
-        task.inputs = task.pending = None
-        future = task.future
+        future, caller = task.future, task.caller
+        # A timer may hold the task for minutes; through the future it would hold the outputs, and outputs hold
+        # the arena of the session that made them, long after that has been closed.
+        task.inputs = task.pending = task.future = task.caller = None
         if future is not None:
             if threading.get_ident() == self._loop_thread:
                 _resolve(future, value, error)
             else:
                 self._loop.call_soon_threadsafe(_resolve, future, value, error)
-        elif task.caller is not None:
-            task.caller.value, task.caller.error = value, error
-            task.caller.tell(_ENDED)
+        elif caller is not None:
+            caller.value, caller.error = value, error
+            caller.tell(_ENDED)
         if self._closing and not self.tasks:
             self._loop.call_soon_threadsafe(self._idle.set)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from vramlab.config.errors import InputError
 from vramlab.engine.records import Outcome
+from vramlab.engine.totals import RunningTotals
 
 if TYPE_CHECKING:
     from vramlab.live.runtime import LiveRuntime
@@ -90,6 +91,11 @@ class _Latencies:
         self.counts = [0] * (len(BUCKETS_S) + 1)
         self.sum_s = 0.0
 
+    def observe(self, outcome: Outcome, latency_s: float) -> None:
+        if outcome not in _UNANSWERED:
+            self.counts[bisect_left(BUCKETS_S, latency_s)] += 1
+            self.sum_s += latency_s
+
     def update(self, recorder: Any) -> None:
         count = len(recorder.outcomes)
         still_open = []
@@ -97,10 +103,8 @@ class _Latencies:
             finish_s = recorder.finish_s[number]
             if math.isnan(finish_s):
                 still_open.append(number)
-            elif recorder.outcomes[number] not in _UNANSWERED:
-                latency_s = finish_s - recorder.arrival_s[number]
-                self.counts[bisect_left(BUCKETS_S, latency_s)] += 1
-                self.sum_s += latency_s
+            else:
+                self.observe(recorder.outcomes[number], finish_s - recorder.arrival_s[number])
         self._open, self._looked_at = still_open, count
 
     def cumulated(self) -> list[tuple[str, float]]:
@@ -117,6 +121,8 @@ class _Collector:
     def __init__(self, runtime: LiveRuntime) -> None:
         self._runtime = runtime
         self._latencies = _Latencies()
+        if isinstance(runtime.recorder, RunningTotals):
+            runtime.recorder.observe = self._latencies.observe
 
     def describe(self) -> list[Any]:
         return []  # or the registry would collect at once, before the runtime is open
@@ -126,8 +132,9 @@ class _Collector:
 
         runtime = self._runtime
         status = runtime.status()
-        with runtime.driver.lock:
-            self._latencies.update(runtime.recorder)
+        if not isinstance(runtime.recorder, RunningTotals):
+            with runtime.driver.lock:
+                self._latencies.update(runtime.recorder)
 
         def gauge(name: str, text: str, value: float) -> Any:
             return GaugeMetricFamily(f"vramlab_{name}", text, value=value)

@@ -18,6 +18,7 @@ from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.config.units import bytes_to_mib
 from vramlab.engine.journal import Journal
 from vramlab.engine.records import Outcome, Recorder, Records
+from vramlab.engine.totals import RunningTotals
 from vramlab.engine.requests import Request
 from vramlab.engine.serving import Answer, Engine
 from vramlab.live.backend import OnnxBackend
@@ -55,6 +56,8 @@ class LiveRuntime:
         File for the journal, written while the run goes on. Without one no journal is kept.
     metrics_port : int, optional
         Serve metrics for Prometheus there, on the loopback interface; 0 takes any port.
+    keep_records : bool
+        Without, :meth:`records` is not to be had, and memory does not grow however long it runs.
 
     Raises
     ------
@@ -75,11 +78,12 @@ class LiveRuntime:
         device: str = "auto",
         journal: Path | str | None = None,
         metrics_port: int | None = None,
+        keep_records: bool = True,
     ) -> None:
         check_fit(config, inventory, "configuration", "inventory")
         self.config, self.inventory = config, inventory
         self.backend = OnnxBackend(config, inventory, device)
-        self.recorder = Recorder(list(config.zones))
+        self.recorder = (Recorder if keep_records else RunningTotals)(list(config.zones))
         self.journal: Journal | None = None if journal is None else JournalFile(journal)
         self.engine = Engine(config, inventory, self.recorder, self.journal)
         self.engine.on_notice = _log_notice

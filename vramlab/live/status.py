@@ -89,9 +89,7 @@ def status_of(
     """Look at an engine, which nobody else may touch meanwhile; `under_way` are the names of its tasks."""
     allocator, recorder = engine.allocator, engine.recorder
     names = list(under_way)
-    ended = {outcome: recorder.outcomes.count(outcome) for outcome in Outcome}
-    ended[Outcome.FAILED] -= sum(isinstance(name, int) for name in names)  # what has not ended says so too
-    failed = sum(bool(load.error) for load in recorder.loads)
+    ended, loads, failed_loads, evictions = recorder.totals()
     return Status(
         time_s=now_s,
         device=device,
@@ -104,9 +102,9 @@ def status_of(
         waiting_for_gpu=len(engine.gpu.waiters),
         waiting_for_cpu=len(engine.cpu.waiters),
         waiting_in_line=engine.line_length,
-        loads=len(recorder.loads) - failed,
-        failed_loads=failed,
-        evictions=len(recorder.evictions),
+        loads=loads,
+        failed_loads=failed_loads,
+        evictions=evictions,
         zones=[
             ZoneStatus(zone.name, zone.cap, zone.held, zone.committed, zone.count, zone.max_models)
             for zone in allocator.zones.values()
