@@ -1,5 +1,6 @@
 """`simulate` against a simulator written the usual way, one SimPy process per request, in one run."""
 
+import numpy as np
 import pytest
 
 from tests.simulation.naive import NaiveSimulator
@@ -7,8 +8,10 @@ from tests.simulation.workloads import plain_cache, workload
 from vramlab.config.units import mib_to_bytes
 from vramlab.engine.journal import Journal
 from vramlab.simulation.driver import simulate
+from vramlab.traces.trace import Trace
 
 REQUESTS = 200_000
+EVERYTHING = ("optimization.monitor=true", "caching.enable_result_caching=true")
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +34,17 @@ def test_simulate_with_journal(benchmark, hits):
     config = plain_cache(capacity_mb)
     benchmark.extra_info["requests"] = REQUESTS
     benchmark.pedantic(lambda: simulate(trace, config, inventory, journal=Journal()), rounds=3)
+
+
+@pytest.mark.benchmark(group="simulate")
+def test_simulate_with_monitor_cache_and_journal(benchmark, hits):
+    """Every request has an input key, of 20,000: few answers come from the result cache, and all go in."""
+    trace, inventory, capacity_mb = hits
+    keys = np.random.default_rng(1).integers(0, 20_000, REQUESTS).astype(str).astype(object)
+    keyed = Trace.from_frame(trace.frame.assign(input_key=keys))
+    config = plain_cache(capacity_mb, *EVERYTHING)
+    benchmark.extra_info["requests"] = REQUESTS
+    benchmark.pedantic(lambda: simulate(keyed, config, inventory, journal=Journal()), rounds=3)
 
 
 @pytest.mark.benchmark(group="simulate")

@@ -127,10 +127,8 @@ class Interpreter:
         self.start(task, now_s)
         return task
 
-    def arrived(self, number: int, request: Request | str, now_s: float, *rest: Any) -> Task:
+    def arrived(self, number: int, request: Request, now_s: float) -> Task:
         """As :meth:`request`, but the task is still to be started."""
-        if isinstance(request, str):
-            request = Request.noted(request, *rest)
         if self.journal is not None:
             self.journal.arrival(now_s, number, request)
         return self.task_type(number, self.engine.serve(number, request, now_s))

@@ -18,9 +18,9 @@ from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.config.units import bytes_to_mib
 from vramlab.engine.journal import Journal
 from vramlab.engine.records import Outcome, Recorder, Records
-from vramlab.engine.totals import RunningTotals
 from vramlab.engine.requests import Request
 from vramlab.engine.serving import Answer, Engine
+from vramlab.engine.totals import RunningTotals
 from vramlab.live.backend import OnnxBackend
 from vramlab.live.driver import Closing, LiveDriver
 from vramlab.live.journal_file import JournalFile
