@@ -94,7 +94,7 @@ def test_the_audit_finds_what_must_not_be():
 
 
 def test_an_answer_is_not_kept_by_the_timer_of_its_load(twelve):
-    """Its outputs hold the arena of the session that made them: minutes of them filled the machine's memory."""
+    """Its outputs hold the arena of the session that made them: minutes of them filled the memory."""
     inputs = make_inputs(twelve["m0"].path, 1, np.random.default_rng(0))
 
     async def main():

@@ -308,7 +308,7 @@ class LiveDriver(Interpreter):
     def _tell(self, task: LiveTask, value: Any, error: Exception | None) -> None:
         self.tasks.pop(task.name, None)
         future, caller = task.future, task.caller
-        # A timer may hold the task for minutes; through the future it would hold the outputs, and outputs hold
+        # A timer may hold the task for minutes; through the future it would hold the outputs, and these hold
         # the arena of the session that made them, long after that has been closed.
         task.inputs = task.pending = task.future = task.caller = None
         if future is not None:
