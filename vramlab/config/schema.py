@@ -7,7 +7,7 @@ that is written here, and nowhere else. Files are read by :mod:`vramlab.config.l
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -178,6 +178,14 @@ class OptimizationConfig(Section):
     nobody asked for during ``unused_after_s`` leave; with less than ``pressure_available_mb`` available, any
     that may. ``defragmentation`` says whether models are moved once the fragmentation of a zone reaches
     ``defragmentation_threshold``: ``auto`` only where holes matter (``placement: contiguous``).
+
+    Preloading (:mod:`vramlab.engine.preloading`) is on where ``predictor`` is given: a name of
+    :mod:`vramlab.prediction.registry` or ``package.module:name``, made with ``predictor_options``. Every
+    ``preload_interval`` seconds, absent models whose probability of use within ``preload_horizon_s`` (or
+    ``preload_horizon_load_factor`` times their load time) is above ``preload_prediction_threshold`` are
+    loaded into free room; with ``preload_may_evict``, also in the place of models that are less likely to be
+    used. A preloaded model that nobody has used after ``unpreload_after_s`` is unloaded. ``week_offset_s`` is
+    the time from Monday 00:00 to the start of the run or trace, for predictors that know the hours.
     """
 
     monitor: bool = True
@@ -188,6 +196,14 @@ class OptimizationConfig(Section):
     defragmentation: Literal["auto", "always", "never"] = "auto"
     defragmentation_threshold: Fraction = 0.3
     preload_prediction_threshold: Fraction = 0.7
+    predictor: str | None = None
+    predictor_options: dict[str, Any] = Field(default_factory=dict)
+    preload_interval: Positive = 60
+    preload_horizon_s: Positive = 3600
+    preload_horizon_load_factor: Positive | None = None
+    preload_may_evict: bool = False
+    unpreload_after_s: Positive | None = None
+    week_offset_s: NonNegative = 0
 
 
 class FallbackConfig(Section):

@@ -172,6 +172,8 @@ class Loading:
     def unload(self, name: str, now_s: float, reason: str) -> Story:
         """Take a model that the allocator has sent away off the device. The value is the time."""
         engine, model = self._engine, self._allocator.models[name]
+        if engine.preloading is not None:
+            engine.preloading.left(name, now_s, reason)
         try:
             now_s, _ = yield Unload(name)
         except EffectFailed as failure:  # the session is gone either way

@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 from enum import IntEnum
+from math import nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,6 +53,22 @@ class EvictionRecord(NamedTuple):
     reason: str = "eviction"  # or what the monitor, the defragmenter or the user wanted
 
 
+class PreloadRecord(NamedTuple):
+    """One preload by predicted use; time of the decision in seconds, size in bytes.
+
+    ``fate``: ``useful`` (asked for before it left), ``wasted`` (left before that), ``failed`` (could not be
+    loaded), or empty: neither used nor gone by the end of the run. ``settled_s`` is when that was known.
+    """
+
+    time_s: float
+    model: str
+    zone: str
+    size_bytes: int
+    probability: float
+    settled_s: float = nan
+    fate: str = ""
+
+
 class LossRecord(NamedTuple):
     """One request that was not answered: refused, or failed."""
 
@@ -83,7 +100,7 @@ class Records:
         Values of :class:`Outcome`.
     zone_names : list of str
         Zones in the order of the configuration.
-    loads, evictions, usage, lost : list
+    loads, evictions, usage, lost, preloads : list
         In the order of time.
     faults : dict of str to float
         What a fault plan did, where there was one.
@@ -100,6 +117,7 @@ class Records:
     usage: list[UsageRecord] = field(default_factory=list)
     lost: list[LossRecord] = field(default_factory=list)
     faults: dict[str, float] = field(default_factory=dict)
+    preloads: list[PreloadRecord] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.outcomes)
@@ -137,6 +155,7 @@ class Recorder:
         self.usage: list[tuple[float, tuple[int, ...]]] = []
         self.lost: list[LossRecord] = []
         self.faults: dict[str, float] = {}
+        self.preloads: list[PreloadRecord] = []
         self.outcomes = bytearray()
         self.finish_s = array("d")
         self._codes: dict[str, int] = {}
@@ -190,4 +209,5 @@ class Recorder:
             usage=[UsageRecord(*row) for row in self.usage],
             lost=self.lost,
             faults=self.faults,
+            preloads=self.preloads,
         )

@@ -17,7 +17,7 @@ from vramlab.allocator import Allocator, Decision, Kind, make_allocator
 from vramlab.allocator.placement import PlacedAllocator
 from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.config.units import ms_to_s
-from vramlab.engine import commands, defragmentation, monitor, shortage
+from vramlab.engine import commands, defragmentation, monitor, preloading, shortage
 from vramlab.engine.cache import MISS, ResultCache
 from vramlab.engine.effects import (
     TIMED_OUT,
@@ -43,7 +43,7 @@ IS_THERE, IS_LOAD = Kind.HIT, Kind.LOAD
 HIT, FALLBACK, CACHE_HIT = Outcome.HIT, Outcome.FALLBACK, Outcome.CACHE_HIT
 REFUSED, FAILED = Outcome.REFUSED, Outcome.FAILED
 
-ENDLESS = frozenset({monitor.NAME})
+ENDLESS = frozenset({monitor.NAME, preloading.NAME})
 """Stories that go on for ever: a run is over when nothing else is under way."""
 
 
@@ -106,6 +106,8 @@ class Engine:
         load_timeout_s = ms_to_s(serving.load_timeout_ms)
         self.loading = Loading(self, load_timeout_s)
         self.fallback = Fallback(self, config.fallback.fallback_queue_size, load_timeout_s)
+        predicts = config.optimization.predictor is not None
+        self.preloading = preloading.Preloading(self) if predicts else None
         self._run_one = {name: Infer(name, Target.GPU, 1) for name in inventory}
         self.wait_gpu = Wait(self.gpu)
 
@@ -141,6 +143,8 @@ class Engine:
             kept = cache.get(request, now_s)
             if kept is not MISS:
                 return self.answer(number, now_s, CACHE_HIT, kept)
+        if self.preloading is not None:
+            self.preloading.asked(name, now_s)
         if self._waiting and self.line.must_wait(name):
             now_s, decision = yield from self.wait_in_line(number, name, now_s, request.priority, asked=False)
         else:
@@ -193,9 +197,17 @@ class Engine:
             return commands.FOR_A_MODEL[name.partition(" ")[0]](self, name, model, now_s)
         if name == monitor.NAME:
             return monitor.Monitor(self).story(now_s)
+        if name == preloading.NAME and self.preloading is not None:
+            return self.preloading.story(now_s)
         if name == defragmentation.NAME:
             return defragmentation.defragment(self, now_s)
         return {"start": commands.start, "stop": commands.stop}[name](self, now_s)
+
+    def endless_stories(self) -> list[str]:
+        """Names of the stories that a driver begins after ``start``, and that end only with the run."""
+        optimization = self.config.optimization
+        switched_on = ((monitor.NAME, optimization.monitor), (preloading.NAME, self.preloading is not None))
+        return [name for name, on in switched_on if on]
 
     @property
     def line_length(self) -> int:

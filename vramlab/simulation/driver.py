@@ -132,8 +132,8 @@ class SimulatedDriver(Interpreter):
         self.begin("start", start_s)
         self.env.finish()
         self._starting = False
-        if self.engine.config.optimization.monitor:
-            self.begin("monitor", start_s)
+        for name in self.engine.endless_stories():
+            self.begin(name, start_s)
         self.env.replay(_plain(trace.times_s), requests_of(trace), self.request)
 
     def perform(self, task: Any, effect: Any) -> None:
