@@ -134,11 +134,14 @@ class Journal:
 
     def arrival(self, now_s: float, number: int, request: Request) -> None:
         """A request has come."""
+        # itself in place of a form, which is made when the line is read; but nobody's inputs are kept till then
+        self.put((now_s, number, request if request.inputs is None else self._arrival(request), None))
+
+    def _arrival(self, request: Request) -> Form:
         detail = request.details()
-        form = (
+        return (
             self.arrivals[request.model] if detail is None else Form("arrival", request.model, detail=detail)
         )
-        self.put((now_s, number, form, None))
 
     def load(self, now_s: float, task: int | str, decision: Decision, size_bytes: int) -> None:
         """A load of so many bytes was decided."""
@@ -169,7 +172,7 @@ class Journal:
     def since(self, start: int, stop: int | None = None) -> Iterator[Line]:
         """The lines from number `start` on, counted from 0, up to `stop`."""
         entries = self._entries[4 * start : None if stop is None else 4 * stop]
-        for time_s, task, form, since_s in _fours(entries):
+        for time_s, task, form, since_s in self._read(entries):
             yield Line(
                 time_s,
                 form.event,
@@ -191,7 +194,7 @@ class Journal:
 
     def texts(self) -> Iterator[str]:
         """The lines as they stand in a file, many at a time."""
-        fours = _fours(self._entries)
+        fours = self._read(self._entries)
         while lines := _text(islice(fours, 50_000)):
             yield lines
 
@@ -202,7 +205,12 @@ class Journal:
         """
         taken = self._entries[:]
         del self._entries[: len(taken)]
-        return _text(_fours(taken))
+        return _text(self._read(taken))
+
+    def _read(self, entries: list[Any]) -> Iterator[tuple[float, int | str, Form, float | None]]:
+        one = iter(entries)
+        for time_s, task, form, since_s in zip(one, one, one, one, strict=True):
+            yield time_s, task, self._arrival(form) if type(form) is Request else form, since_s
 
 
 def _always(key: Any) -> bool:
@@ -224,11 +232,6 @@ def _effect(event: str, effect: Any, value: Any = None) -> Form:
     size_bytes = value if type(value) is int else None
     detail = value._asdict() if type(value) is MemoryReading else None
     return Form(event, model, what, None, size_bytes, None, detail)
-
-
-def _fours(entries: list[Any]) -> Iterator[tuple[float, int | str, Form, float | None]]:
-    one = iter(entries)
-    return zip(one, one, one, one, strict=True)
 
 
 def _text(fours: Iterable[tuple[float, int | str, Form, float | None]]) -> str:
