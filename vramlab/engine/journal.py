@@ -134,7 +134,7 @@ class Journal:
 
     def arrival(self, now_s: float, number: int, request: Request) -> None:
         """A request has come."""
-        # itself in place of a form, which is made when the line is read; but nobody's inputs are kept till then
+        # itself in place of its form, which is made when the line is read; but nobody's inputs are kept
         self.put((now_s, number, request if request.inputs is None else self._arrival(request), None))
 
     def _arrival(self, request: Request) -> Form:
