@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.allocator.building import a_config
+from tests.allocator.building import a_config, mb
 from vramlab.allocator import Allocator, Decision, Kind, State
 from vramlab.allocator.invariants import check
 from vramlab.allocator.models import Model
@@ -82,6 +82,7 @@ class AllocatorMachine(RuleBasedStateMachine):
         self.models = list(self.allocator.models.values())
         self.specs = inventory
         self.now_s = 0.0
+        self.budget_bytes = self.config.budget_bytes  # by now
         self.pins: dict[Model, int] = dict.fromkeys(self.models, 0)
         self.waiting: list[tuple[str, Priority | None]] = []
         self.remember()
@@ -184,6 +185,47 @@ class AllocatorMachine(RuleBasedStateMachine):
         decision = self.allocator.unload(model.name, self.now_s)
         assert (decision is not None) is (before is State.RESIDENT)
 
+    # -- the device and the footprints change ------------------------------------------------------------
+
+    @rule(share=st.sampled_from([0.0, 0.3, 0.6, 1.0, 1.0, 1.2]))
+    def set_budget(self, share):
+        """Another process takes memory, or gives it back; nobody leaves for that alone."""
+        self.budget_bytes = int(self.config.budget_bytes * share)
+        before = self.before()
+        self.judge_met(lambda: self.allocator.set_budget(self.budget_bytes), None)
+        assert self.before() == before
+
+    @rule(needed_mb=st.integers(0, 150))
+    def relieve(self, needed_mb):
+        """Enough leaves if it can, and nobody without need; never one that is in use or kept for good."""
+        needed_bytes = mb(needed_mb)
+        may_leave = [
+            model
+            for model in self.in_state(State.RESIDENT)
+            if model.priority is not Priority.CRITICAL
+            and self.config.zones[model.zone.name].eviction_policy != "never"
+        ]
+        victims = [self.allocator.models[name] for name in self.allocator.relieve(needed_bytes, self.now_s)]
+        assert set(victims) <= set(may_leave)
+        assert all(model.state is State.EVICTING for model in victims)
+        freed = sum(model.bytes for model in victims)
+        assert freed >= min(needed_bytes, sum(model.bytes for model in may_leave))
+        for model in victims:
+            assert freed - model.bytes < needed_bytes
+
+    @rule(index=st.integers(0, 8), size_mb=st.integers(1, 120))
+    def grow(self, index, size_mb):
+        """A footprint never shrinks, and one that is accounted for stays until the model has left."""
+        model = self.models[index % len(self.models)]
+        before = model.bytes
+        news = self.allocator.grow(model.name, mb(size_mb))
+        assert not news or mb(size_mb) > before
+        if model.state is State.ABSENT:
+            assert (model.bytes > before) is news
+        else:
+            assert model.bytes == before
+        assert not self.allocator.grow(model.name, mb(size_mb))
+
     # -- what must hold ----------------------------------------------------------------------------------
 
     @invariant()
@@ -194,7 +236,8 @@ class AllocatorMachine(RuleBasedStateMachine):
             step = (self.states[model], model.state)
             assert step[0] is step[1] or step in TRANSITIONS, step
         self.remember()
-        if not self.in_state(State.EVICTING):
+        device = self.allocator.device
+        if not self.in_state(State.EVICTING) and device.committed <= device.cap:
             assert self.allocator.claims == ()  # nothing is leaving: nobody waits for bytes
 
     def judge(self, model: Model, decision: Decision, before: Before, priority: Priority | None) -> None:
@@ -278,7 +321,7 @@ class AllocatorMachine(RuleBasedStateMachine):
         rules = self.config.zones[zone.name]
         return (
             sum(m.bytes for m in here) + model.bytes <= rules.size_bytes
-            and sum(m.bytes for m in staying) + model.bytes <= self.config.budget_bytes
+            and sum(m.bytes for m in staying) + model.bytes <= self.budget_bytes
             and (rules.max_models is None or len(here) < rules.max_models)
         )
 
