@@ -6,6 +6,7 @@ more, in the plainest way, over what was there before it.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import NamedTuple
 
 from hypothesis import settings
@@ -14,8 +15,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.allocator.building import a_config, mb
 from vramlab.allocator import Allocator, Decision, Kind, State
+from vramlab.allocator.extents import Extent
 from vramlab.allocator.invariants import check
 from vramlab.allocator.models import Model
+from vramlab.allocator.placement import ContiguousAllocator, PlacedAllocator
 from vramlab.allocator.states import TRANSITIONS
 from vramlab.config.schema import ModelSpec, Priority
 
@@ -78,7 +81,7 @@ class AllocatorMachine(RuleBasedStateMachine):
             **more,
         )
         inventory = {f"m{i}": ModelSpec.model_validate(values) for i, values in enumerate(models)}
-        self.allocator = Allocator(self.config, inventory)
+        self.allocator = self.make(inventory)
         self.models = list(self.allocator.models.values())
         self.specs = inventory
         self.now_s = 0.0
@@ -86,6 +89,9 @@ class AllocatorMachine(RuleBasedStateMachine):
         self.pins: dict[Model, int] = dict.fromkeys(self.models, 0)
         self.waiting: list[tuple[str, Priority | None]] = []
         self.remember()
+
+    def make(self, inventory):
+        return Allocator(self.config, inventory)
 
     # -- what happens ------------------------------------------------------------------------------------
 
@@ -377,6 +383,57 @@ class AllocatorMachine(RuleBasedStateMachine):
         self.states = {model: model.state for model in self.models}
 
 
+class PagedMachine(AllocatorMachine):
+    """The same with a map, which must change no decision."""
+
+    def make(self, inventory):
+        return PlacedAllocator(self.config, inventory)
+
+    @rule(index=st.integers(0, 8), zone=st.integers(0, 2), offset_mb=st.integers(0, 60))
+    def move(self, index, zone, offset_mb):
+        """A model that is absent is loaded where somebody wants it, as defragmentation does."""
+        model = self.models[index % len(self.models)]
+        place = list(self.allocator.zones.values())[zone]
+        if place is not model.home:
+            return
+        state, last_used_s = model.state, model.last_used_s
+        wanted = (Extent(mb(offset_mb), model.bytes),)
+        is_free = self.allocator.maps[place.name].is_free(wanted)
+        decision = self.allocator.reserve_at(model.name, self.now_s, place, wanted)
+        if decision is None:
+            return
+        assert state is State.ABSENT
+        assert decision.victims == ()
+        assert model.last_used_s == last_used_s
+        if is_free and not model.claiming:
+            assert self.allocator.maps[place.name].placed[model.name] == wanted
+
+
+class ContiguousMachine(PagedMachine):
+    """Every model in one piece. Who has to leave depends on where it lies: judged by the holes."""
+
+    def make(self, inventory):
+        return ContiguousAllocator(self.config, inventory)
+
+    def before(self):
+        self.holes = {name: deepcopy(extents) for name, extents in self.allocator.maps.items()}
+        return super().before()
+
+    def fits(self, model, zone, before, without=()):
+        gone = [victim.name for victim in without if before.staying[victim] == zone.name]
+        return (
+            super().fits(model, zone, before, without)
+            and self.holes[zone.name].largest_without(gone) >= model.bytes
+        )
+
+    def chooses_in_order(self):
+        return False  # always pruned
+
+
 TestAllocatorMachine = AllocatorMachine.TestCase
+TestPagedMachine = PagedMachine.TestCase
+TestContiguousMachine = ContiguousMachine.TestCase
 if settings().max_examples == settings.get_profile("ci").max_examples:  # the fuzz profile has its own
     TestAllocatorMachine.settings = settings(max_examples=500, stateful_step_count=30)
+    TestPagedMachine.settings = settings(max_examples=100, stateful_step_count=30)
+    TestContiguousMachine.settings = settings(max_examples=200, stateful_step_count=30)
