@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo fidelity test lint notebooks docs results bench fuzz lab clean
+.PHONY: help setup demo fidelity test lint notebooks docs results bench fuzz mutants lab clean
 DATA ?= ../shared/data
 
 help: ## list the targets
@@ -55,6 +55,16 @@ fidelity: $(READY) ## live beside simulated on three workloads, four minutes; wa
 
 fuzz: $(READY) ## the allocator's state machine, for long
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/allocator
+
+ONLY ?=
+mutants: $(READY) ## mutate the allocator and list what no test noticed, for long (ONLY='*zones*': a part)
+	@$(BIN)/python -c 'import mutmut' 2>/dev/null || { echo "needs the extra: pip install -e .[mutants]"; exit 1; }
+	HYPOTHESIS_PROFILE=mutants nice -n 19 $(BIN)/mutmut run --max-children 2 $(if $(ONLY),'$(ONLY)')
+	@$(BIN)/mutmut results
+	@$(BIN)/mutmut export-cicd-stats
+	@$(BIN)/python -c 'import json, sys; s = json.load(open("mutants/mutmut-cicd-stats.json")); \
+		lived = s["survived"] + s["no_tests"]; tried = lived + s["killed"] + s["timeout"]; \
+		print(f"{tried} mutants tried, {lived} survived"); sys.exit(not tried or lived * 10 > tried)'
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks

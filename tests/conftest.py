@@ -15,4 +15,14 @@ settings.register_profile("ci", deadline=None, derandomize=True, suppress_health
 settings.register_profile(
     "fuzz", max_examples=1000, stateful_step_count=50, deadline=None, suppress_health_check=_SLOW
 )
+# for `make mutants`: the tests run once for every mutant
+settings.register_profile(
+    "mutants",
+    max_examples=25,
+    stateful_step_count=25,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[*_SLOW, HealthCheck.differing_executors, HealthCheck.filter_too_much],
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
