@@ -223,7 +223,7 @@ class PolicyExplorer(widgets.VBox):
 
     def _export(self) -> None:
         target = self.export().resolve()
-        self.notice.done(f"written to {target}; replay it with: vramlab replay TRACE --config {target}")
+        self.notice.done(f"written to {target}, for vramlab replay --config")
 
     def _safely(self, act: Any) -> None:
         """What goes wrong in a callback is for the one who looks at the widget, not for a server's log."""
