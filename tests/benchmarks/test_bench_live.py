@@ -1,9 +1,9 @@
 """What all of this adds to a hit over onnxruntime's bare ``session.run`` of its model.
 
-Bare and served runs alternate within one loop, so that both see the same machine. For the asynchronous runtime
-a third alternates with them: the bare run on another thread and back, as anybody must who does not want to
-block the event loop; ``hop`` is what that alone adds. On a busy one the medians
-move; ``best`` is the lowest median of a hundred requests in a row, which is what the code itself costs.
+Bare and served runs alternate within one loop, so that both see the same machine. For the asynchronous
+runtime a third alternates with them: the bare run on another thread and back, as anybody must who does not
+want to block the event loop; ``hop`` is what that alone adds. On a busy machine the medians move; ``best`` is
+the lowest median of a hundred requests in a row, which is what the code itself costs.
 """
 
 import asyncio

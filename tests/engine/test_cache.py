@@ -1,5 +1,6 @@
 """The result cache against cachetools' own, by random use."""
 
+import numpy as np
 from cachetools import TTLCache
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,3 +43,13 @@ def test_an_answer_of_none_is_an_answer():
     cache = ResultCache(CachingConfig())
     cache.put(Request("m", input_key="k"), None, 0.0)
     assert cache.get(Request("m", input_key="k"), 1.0) is None
+
+
+def test_an_answer_belongs_to_its_caller():
+    cache = ResultCache(CachingConfig())
+    request, outputs = Request("m", input_key="k"), [np.zeros(3)]
+    cache.put(request, outputs, 0.0)
+    outputs[0][:] = 1  # by whom the model answered
+    cache.get(request, 1.0)[0][:] = 2  # and by whom the cache did
+    assert cache.get(request, 1.0)[0].tolist() == [0, 0, 0]
+    assert cache.get(request, 1.0)[0].flags.owndata

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from copy import deepcopy
 from typing import Any
 
 from vramlab.config.schema import CachingConfig
@@ -20,6 +21,9 @@ class ResultCache:
     On the time that is handed in, which never decreases. All are kept equally long, so those that are kept
     longest end first: two orders, and nothing is ever searched. (``cachetools.TTLCache`` does the same, as a
     test holds, but took more time than all the rest of a simulated request.)
+
+    What is kept is a copy, and so is what is given: an answer belongs to its caller, who may write into it,
+    and the arrays that a session gives hold that session's memory, though it may have been evicted long ago.
     """
 
     def __init__(self, config: CachingConfig) -> None:
@@ -39,7 +43,7 @@ class ResultCache:
         if answer is MISS or now_s >= self._until_s[key]:
             return MISS
         self._kept.move_to_end(key)
-        return answer
+        return deepcopy(answer) if answer is not None else None
 
     def put(self, request: Request, answer: Any, now_s: float) -> None:
         """Keep an answer, if the request says what it is an answer to."""
@@ -57,5 +61,5 @@ class ResultCache:
         elif len(kept) >= self._size:
             leaving, _ = kept.popitem(last=False)
             del until_s[leaving]
-        kept[key] = answer
+        kept[key] = deepcopy(answer) if answer is not None else None
         until_s[key] = now_s + self._ttl_s
