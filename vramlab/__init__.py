@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from vramlab.experiments.comparison import compare
     from vramlab.experiments.replay import replay
     from vramlab.experiments.replay import replay as simulate
+    from vramlab.experiments.sweep import sweep
+    from vramlab.experiments.tuning import tune
     from vramlab.experiments.verification import verify
     from vramlab.live.runtime import LiveRuntime
     from vramlab.traces.files import read_trace as load_trace
@@ -33,6 +35,8 @@ _HOMES = {
     "load_trace": ("vramlab.traces.files", "read_trace"),
     "replay": ("vramlab.experiments.replay", "replay"),
     "simulate": ("vramlab.experiments.replay", "replay"),
+    "sweep": ("vramlab.experiments.sweep", "sweep"),
+    "tune": ("vramlab.experiments.tuning", "tune"),
     "verify": ("vramlab.experiments.verification", "verify"),
 }
 
@@ -47,6 +51,8 @@ __all__ = [
     "load_trace",
     "replay",
     "simulate",
+    "sweep",
+    "tune",
     "verify",
 ]
 

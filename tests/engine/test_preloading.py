@@ -21,7 +21,7 @@ ON = "optimization.predictor=tests.engine.test_preloading:Told"
 
 
 class Told:
-    """Knows the probabilities of its options, from given times on: ``{model: [[from_s, probability], ...]}``."""
+    """Knows the probabilities of its options: ``{model: [[from_s, probability], ...]}``."""
 
     def __init__(self, models, *, told=None):
         self.told, self.seen = told or {}, []

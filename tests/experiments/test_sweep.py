@@ -1,6 +1,7 @@
 """Sweeps: tables that hold what single replays say, on processes and clusters, and after interruptions."""
 
 import json
+import signal
 
 import numpy as np
 import pandas as pd
@@ -201,3 +202,20 @@ def test_a_shared_trace_is_the_trace_and_a_view_of_the_shared_bytes(tmp_path, on
     assert opened.priorities.tolist() == ["high", None, "low"]
     assert opened.input_keys.tolist() == [None, "k", "k"]
     assert shared.open() is opened, "opened once per process"
+
+
+def test_a_sweep_on_a_cluster_gives_the_same_table_though_a_worker_is_killed_midway(cluster, reference):
+    address, workers = cluster
+    seeds = list(range(6))
+    ended = []
+
+    def kill_one(row):
+        ended.append(row)
+        if len(ended) == 4:
+            workers[0].send_signal(signal.SIGKILL)
+
+    result = run(dask=address, seeds=seeds, done=kill_one)
+    workers[0].wait(timeout=30)
+    assert result.failed == 0
+    assert len(ended) == len(result.table) == 24
+    same(run(seeds=seeds), result)

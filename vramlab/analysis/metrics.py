@@ -72,9 +72,22 @@ def metrics(records: Records, config: VramConfig, inventory: Inventory) -> dict[
         | _movements(loads_of.get(name, []), evictions_of.get(name, []), costs_s)
         for name, rows in _rows_by_model(records).items()
     }
+    result |= _preloads(records)
     result["lost"] = _lost(records)
     result["faults"] = dict(records.faults)
     return result
+
+
+def _preloads(records: Records) -> dict[str, int]:
+    """What became of the preloads by predicted use; those not used by the end were in vain too."""
+    done = [preload for preload in records.preloads if preload.fate != "failed"]
+    in_vain = [preload for preload in done if preload.fate != "useful"]
+    return {
+        "preloads_useful": len(done) - len(in_vain),
+        "preloads_in_vain": len(in_vain),
+        "bytes_preloaded": sum(preload.size_bytes for preload in done),
+        "bytes_preloaded_in_vain": sum(preload.size_bytes for preload in in_vain),
+    }
 
 
 def _lost(records: Records) -> dict[str, dict[str, int]]:

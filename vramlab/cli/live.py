@@ -216,7 +216,7 @@ def record_command(
     settings, inventory = resolve_settings(config, models, changes(overrides))
     trace = read_trace(workload)
     inventory = with_stand_ins(inventory)
-    beside = profile_beside(config, models)
+    beside = profile_beside(config, models, changes(overrides))
     measurements = None if beside is None else read_samples(beside)
     with tqdm(total=len(trace), desc="record", unit="request", disable=None, leave=False) as bar:
         figures = record_run(trace, settings, inventory, out, device, speed, seed, bar.update, measurements)

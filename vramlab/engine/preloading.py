@@ -12,8 +12,8 @@ The predictor is shown every request that reaches the allocator. Every ``preload
 
 Requests go first: while the load channel is busy nothing is preloaded until the next look. So a request waits
 at most for one preload that was under way when it came. What was preloaded and then taken off by anybody but
-a request that needed the room (as unused, or by the monitor), or failed to load, is not preloaded again before
-it was asked for: else the loop would do and undo the same thing.
+a request that needed the room (as unused, or by the monitor), or failed to load, is not preloaded again
+before it was asked for: else the loop would do and undo the same thing.
 
 A preload is *useful* if its model is asked for before it leaves, and *wasted* if it leaves before that.
 
@@ -107,7 +107,7 @@ class Preloading:
             now_s = yield from self._preload(now_s)
             while not self._may_evict and not self._candidates():
                 timeout_s = self._until_unused(now_s)
-                now_s, taken = yield Wait(self._engine.memory_taken, timeout_s)
+                now_s, _ = yield Wait(self._engine.memory_taken, timeout_s)
                 if timeout_s is not None and now_s >= self._first_unused_s():
                     break
 

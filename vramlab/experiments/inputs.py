@@ -74,12 +74,15 @@ def resolve_faults(
 
 
 def profile_beside(
-    config: VramConfig | Path | str | None = None, models: Inventory | Path | str | None = None
+    config: VramConfig | Path | str | None = None,
+    models: Inventory | Path | str | None = None,
+    overrides: Iterable[str] = (),
 ) -> Path | None:
     """The measurements that stand beside the inventory's file (:func:`resolve_settings`), if they do."""
     if isinstance(models, dict):
         return None
-    path = models or (load_scenario(config).models_path if isinstance(config, str | Path) else None)
+    in_file = isinstance(config, str | Path)
+    path = models or (load_scenario(config, overrides).models_path if in_file else None)
     path = samples_path(path or DEFAULT_INVENTORY)
     return path if path.exists() else None
 

@@ -45,6 +45,7 @@ def later_part(records: Records, first: int) -> Records:
         usage=[*before, *usage[held:]],
         lost=[row for row in lost if row.time_s >= start_s],
         faults=records.faults,
+        preloads=[row for row in records.preloads if row.time_s >= start_s],
     )
 
 

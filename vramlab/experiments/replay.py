@@ -97,7 +97,7 @@ def replay(
     """
     trace = resolve_trace(trace)
     if profile is None and service_times != "spec":
-        profile = profile_beside(config, models)
+        profile = profile_beside(config, models, overrides)
     if isinstance(profile, Path | str):
         profile = read_samples(profile)
     plan = resolve_faults(config, faults, overrides) if mode == "simulate" else FaultPlan()

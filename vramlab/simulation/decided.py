@@ -40,6 +40,7 @@ class DecidedRecords(Records):
         self.zone_names = list(allocator.zones)
         self.lost = []
         self.faults = {}
+        self.preloads = []
         self._log = log
         self._names = list(allocator.models)
         self._sizes = [model.bytes for model in allocator.models.values()]

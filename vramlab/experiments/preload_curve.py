@@ -1,0 +1,72 @@
+"""When does prediction pay? One replay per threshold, each held against the same trace without preloading."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vramlab.analysis.preloading import preload_gain
+from vramlab.config.schema import Inventory, VramConfig
+from vramlab.experiments.inputs import resolve_settings, resolve_trace
+from vramlab.experiments.replay import replay
+from vramlab.simulation.choosing import Times
+from vramlab.traces.trace import Trace
+
+THRESHOLDS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
+
+
+def preload_curve(
+    trace: Trace | Path | str,
+    config: VramConfig | Path | str | None = None,
+    models: Inventory | Path | str | None = None,
+    predictors: Sequence[str] = ("combined",),
+    thresholds: Sequence[float] = THRESHOLDS,
+    overrides: Sequence[str] = (),
+    seed: int = 0,
+    service_times: Times = "spec",
+) -> pd.DataFrame:
+    """What preloading gains and costs, by predictor and threshold.
+
+    Parameters
+    ----------
+    trace, config, models, overrides, seed, service_times
+        As for :func:`~vramlab.experiments.replay.replay`.
+    predictors : sequence of str
+        Names that :func:`~vramlab.prediction.make_predictor` takes.
+    thresholds : sequence of float
+        Values of ``optimization.preload_prediction_threshold``.
+
+    Returns
+    -------
+    DataFrame
+        The first row is the run without preloading (``predictor`` "none"); then one per predictor and
+        threshold, with the columns of :func:`~vramlab.analysis.preloading.preload_gain`, ``hit_rate``,
+        ``cold_starts``, ``load_cost_s`` and the latencies.
+    """
+    trace = resolve_trace(trace)
+    settings, inventory = resolve_settings(config, models, overrides)
+
+    def run(*changes: str) -> dict[str, Any]:
+        return replay(trace, settings, inventory, "simulate", seed, False, changes, service_times).figures
+
+    without = run("optimization.predictor=null")
+    rows = [_row("none", None, without, without)]
+    for predictor in predictors:
+        for threshold in thresholds:
+            figures = run(
+                f"optimization.predictor={predictor}",
+                f"optimization.preload_prediction_threshold={threshold}",
+            )
+            rows.append(_row(predictor, threshold, figures, without))
+    return pd.DataFrame(rows)
+
+
+def _row(
+    predictor: str, threshold: float | None, figures: dict[str, Any], without: dict[str, Any]
+) -> dict[str, Any]:
+    keys = ("hit_rate", "cold_starts", "load_cost_s", "latency_mean_s", "latency_p95_s")
+    row = {"predictor": predictor, "threshold": threshold}
+    return row | {key: figures[key] for key in keys} | preload_gain(figures, without)
