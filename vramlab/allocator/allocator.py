@@ -14,8 +14,8 @@ How a request for a model that is not there is decided, in this order:
 5. It may not. Then retention protects nobody from it (pressure), rules 2 and 3 do not hold it back, and if
    only models in use stand in its way it waits for them. If they do not either, it is refused.
 
-``compete`` is worth it while the CPU answers in about the time of a load (up to 1.2 times it), the more so the
-scarcer memory is, and loses without bound beyond; so the default is ``always`` (``results/admission``).
+``compete`` is worth it while the CPU answers in about the time of a load (up to 1.2 times it), the more so
+the scarcer memory is, and may lose heavily beyond; so the default is ``always`` (``results/admission``).
 
 A load whose victims are still leaving holds no bytes yet: it has a *claim*, which :meth:`Allocator.unloaded`
 turns into bytes in the order of the claims. A later claim may pass an earlier one only if it leaves the
