@@ -116,3 +116,21 @@ def test_compare_says_how_sure_it_is(vramlab):
     status, text, _ = vramlab(*command)
     assert status == 0
     assert "paired comparison with the first policy" in text
+
+
+@pytest.mark.parametrize(("broken", "expected"), [(("lru",), 0), (("lru", "gdsf"), 1)])
+def test_a_sweep_of_which_nothing_is_left_ends_with_status_1(
+    vramlab, tmp_path, monkeypatch, broken, expected
+):
+    replay = sweeping.replay
+
+    def failing(trace, config, *arguments, **options):
+        if config.scoring.policy in broken:
+            raise RuntimeError("by the test")
+        return replay(trace, config, *arguments, **options)
+
+    monkeypatch.setattr(sweeping, "replay", failing)
+    command = ["sweep", TRACE, "--config", POOL, "--policies", "lru,gdsf", "--mode", "decide", "--jobs", "1"]
+    status, _, err = vramlab(*command, "--out", tmp_path / "s.parquet")
+    assert status == expected
+    assert ("all 2 runs failed" if expected else "1 of 2 runs failed") in err.replace("\n", " ")

@@ -92,12 +92,16 @@ def sweep_command(
             raise
     log.print(f"{count(len(result.table))} runs written to {out}, and how to {manifest_path(out)}")
     if result.failed:
-        log.print(f"{count(result.failed)} runs failed; the column `error` says why")
+        runs = count(len(result.table))
+        which = f"all {runs}" if result.failed == len(result.table) else f"{count(result.failed)} of {runs}"
+        log.print(f"{which} runs failed; the column `error` says why")
     if as_json:
         keys = ("runs", "failed", "resumed", "wall_s", "code_sha256")
         print_json({key: result.manifest[key] for key in keys} | {"rows": result.table.to_dict("records")})
     else:
         show_sweep(result)
+    if result.failed == len(result.table):
+        raise typer.Exit(1)
 
 
 def show_sweep(result: Sweep) -> None:
@@ -188,7 +192,15 @@ def tune_command(
 
 
 def show_tuning(result: Tuning) -> None:
-    """Print what was found, and what it does on both parts."""
+    """Print what was found, how it was chosen, and what it does on both parts."""
+    finalists = [
+        ["before" if row["number"] == 0 else f"trial {row['number']}"]
+        + [f"{row[key]:.6g}" for key in ("searched", "chosen_on")]
+        + ["adopted" if row["adopted"] else ""]
+        for row in result.choice.to_dict("records")
+    ]
+    title = f"the best trials, by {result.objectives[0]}"
+    print_table(title, ["", "as searched", "on what they had not seen", ""], finalists)
     rows = [[key, str(value)] for key, value in result.best.items()]
     print_table("settings that changed", ["", ""], rows or [["none", ""]])
     header = [

@@ -2,15 +2,20 @@
 
 Trials are drawn by Optuna's tree-structured Parzen estimator (J. Bergstra et al., "Algorithms for
 hyper-parameter optimization", NIPS 2011). With one objective a trial replays prefixes of the training part
-first, and ends early where it does worse than the median of the trials before it. The part that judges is
-never replayed while settings are drawn: at the end the whole trace is, and what comes after the boundary is
-counted (:mod:`vramlab.experiments.parts`).
+first, and ends early where it does worse than the median of the trials before it.
+
+What is best of a hundred trials may be so by luck. So the last quarter of the training part is kept from the
+trials, and the best few of them are compared on it: the one that does best there is taken, and if none does
+better there than the configuration that tuning began with, nothing is changed. The part that judges is never
+replayed while settings are drawn or chosen: at the end the whole trace is, and what comes after the boundary
+is counted (:mod:`vramlab.experiments.parts`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -62,6 +67,9 @@ _PREFIXES = (0.15, 0.4)
 # Trials that are drawn at random before the estimator has anything to say.
 _AT_RANDOM = 12
 _SETTINGS = "settings"
+# Share of the training part that chooses among the best trials, and how many of them.
+_CHOOSING = 0.25
+_FINALISTS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +125,10 @@ class Tuning:
         One row per trial: ``number``, ``state``, the objectives and the settings.
     objectives : tuple of str
         What was tuned for.
+    choice : DataFrame
+        The finalists and how they did: ``number`` of the trial (0 is the configuration that tuning began
+        with), the first objective on the part that the trials saw (``searched``) and on the part kept from
+        them (``chosen_on``), and which was ``adopted``.
     """
 
     best: dict[str, Any]
@@ -126,6 +138,7 @@ class Tuning:
     front: list[dict[str, Any]]
     trials: pd.DataFrame
     objectives: tuple[str, ...]
+    choice: pd.DataFrame
 
     def document(self) -> dict[str, Any]:
         """The keys of ``vramlab tune --json``."""
@@ -135,6 +148,7 @@ class Tuning:
             "train": self.train,
             "validation": self.validation,
             "objectives": list(self.objectives),
+            "choice": self.choice.to_dict("records"),
             "front": self.front,
             "trials": {str(state): int(number) for state, number in states.items()},
         }
@@ -148,6 +162,7 @@ class Tuning:
             f"Trace: {Path(trace.source).name} ({len(trace):,} requests, sha256 {trace.sha256[:16]}).",
             f"Tuned on its first {train['requests']:,} requests (before {rest['from_s']:g} s), judged on the",
             f"other {rest['requests']:,}, with the memory and the policy as they were by then.",
+            self._adopted(),
             "",
         ]
         what = "load cost" if train["optimum_admission"] == "forced" else "cost of loads and CPU answers"
@@ -165,6 +180,14 @@ class Tuning:
             ]
         lines += ["", "Settings that changed:", *(f"  {key}: {value}" for key, value in self.best.items())]
         return "\n".join(lines)
+
+    def _adopted(self) -> str:
+        trial = int(self.choice["number"][self.choice["adopted"]].iloc[0])
+        if trial == 0:
+            return (
+                "No trial did better on the last quarter of that part, which no trial saw: nothing changed."
+            )
+        return f"Trial {trial} did best on the last quarter of that part, which no trial saw."
 
 
 def tune(
@@ -237,9 +260,11 @@ def tune(
     check_models(whole, inventory)
     first = boundary(whole, validate_from)
     train = whole.head(first)
+    kept_from = boundary(train, 1 - _CHOOSING)
+    seen = train.head(kept_from)
     space = default_space(base, inventory, over, policies, search)
     what = [
-        train.sha256,
+        seen.sha256,
         fingerprint(base),
         fingerprint(inventory),
         repr(space),
@@ -251,7 +276,7 @@ def tune(
     with tempfile.TemporaryDirectory(prefix="vramlab-") as folder:
         if storage is None and jobs > 1:
             storage = str(Path(folder) / "trials.journal")
-        shared = share(train, Path(folder))
+        shared = share(seen, Path(folder))
         task = Task(shared, base, inventory, mode, seed, space, objectives, storage, name, faults)
         there = len(task.study.trials)
         if not there:
@@ -266,7 +291,7 @@ def tune(
         finished = task.study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
         if not finished:
             raise InputError("tune", "", f"no trial of {trials} that succeeded", "settings that can work")
-        best = _best(finished, objectives)
+        best, choice = _choose(task, finished, train, kept_from)
         table = _table(task.study.trials, objectives)
         front = _front(task.study, objectives) if len(objectives) > 1 else []
     chosen = settled(base, inventory, best.user_attrs[_SETTINGS], "trial")
@@ -274,7 +299,7 @@ def tune(
         _judged(part, base, chosen, inventory, mode, seed, at, faults)
         for part, at in ((train, 0), (whole, first))
     ]
-    result = Tuning(_changed(base, chosen), chosen, *figures, front, table, objectives)
+    result = Tuning(_changed(base, chosen), chosen, *figures, front, table, objectives, choice)
     if out is not None:
         write_config(chosen, out, result.comment(whole))
     return result
@@ -347,14 +372,48 @@ def open_storage(place: str | None) -> Any:
     raise InputError("--storage", "", place, "a .db or .journal file, or a URL")
 
 
-def _best(finished: Sequence[optuna.trial.FrozenTrial], objectives: Sequence[str]) -> Any:
-    """Best in the first objective, ties by the others and then by age."""
+def _choose(
+    task: Task, finished: Sequence[optuna.trial.FrozenTrial], train: Trace, kept_from: int
+) -> tuple[Any, pd.DataFrame]:
+    """Compare the best trials, and what there was, on the part that they have not seen."""
+    objective = task.objectives[0]
+    sign = 1.0 if OBJECTIVES[objective] == "minimize" else -1.0
+    first = [trial for trial in finished if trial.number == 0]
+    others = [trial for trial in _in_order(finished, task.objectives) if trial.number]
+    if first:
+        others = [trial for trial in others if sign * trial.values[0] < sign * first[0].values[0]]
+    others = list({tuple(trial.values): trial for trial in reversed(others)}.values())[::-1]  # the like once
+    finalists = [*first, *others[:_FINALISTS]]
+    found = []
+    for trial in finalists:
+        config = settled(task.config, task.inventory, trial.user_attrs[_SETTINGS], "trial")
+        result = replay(train, config, task.inventory, task.mode, task.seed, faults=task.faults)
+        records = later_part(result.records, kept_from)
+        figures = metrics(records, config, task.inventory)
+        extra = cpu_extra_of(train, config, task.inventory)
+        value = figures | {"cost_s": cost_s(records, figures["load_cost_s"], extra)}
+        found.append(math.inf if value[objective] is None else sign * value[objective])
+    place = found.index(min(found))  # the first of those that are equal: what there was, if it is among them
+    rows = [
+        {
+            "number": trial.number,
+            "searched": trial.values[0],
+            "chosen_on": sign * value,
+            "adopted": index == place,
+        }
+        for index, (trial, value) in enumerate(zip(finalists, found, strict=True))
+    ]
+    return finalists[place], pd.DataFrame(rows)
+
+
+def _in_order(finished: Sequence[optuna.trial.FrozenTrial], objectives: Sequence[str]) -> list[Any]:
+    """From the best in the first objective on, ties by the others and then by age."""
 
     def key(trial: optuna.trial.FrozenTrial) -> tuple[float, ...]:
         signs = (1.0 if OBJECTIVES[name] == "minimize" else -1.0 for name in objectives)
         return (*(sign * value for sign, value in zip(signs, trial.values, strict=True)), trial.number)
 
-    return min(finished, key=key)
+    return sorted(finished, key=key)
 
 
 def _front(study: optuna.Study, objectives: Sequence[str]) -> list[dict[str, Any]]:
