@@ -32,6 +32,8 @@ _TIME_UNITS = ((86_400.0, "days"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"), (1
 def axes(ax: Axes | None, width: float = 7.0, height: float = 4.0) -> Axes:
     """Return `ax`, or the axes of a new figure (inches), dressed."""
     if ax is None:
+        # before the context, whose end would undo it: a notebook would then show its first figure only
+        plt.install_repl_displayhook()
         with plt.rc_context(_RC):
             _, ax = plt.subplots(figsize=(width, height), layout="constrained")
     ax.spines[["top", "right"]].set_visible(False)
