@@ -31,6 +31,8 @@ def test_a_live_run_with_preloading_is_equal_in_lock_step(tmp_path):
         async with LiveRuntime(config, inventory, "cpu-emulated", journal) as runtime:
             for name in ("a", "b"):
                 await runtime.infer(name, inputs[name])
+            predicted = {model.name: model.predicted_use for model in runtime.status().models}
+            assert 0 <= predicted["c"] < predicted["a"] <= 1
             assert await runtime.unload("a") == ""
             for _ in range(100):  # the loop brings it back
                 await asyncio.sleep(0.02)

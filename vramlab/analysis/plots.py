@@ -308,7 +308,8 @@ def _setting(key: str) -> str:
 
 
 def _words(key: str) -> str:
-    return key.replace("_", " ").capitalize()
+    words = key.replace("_", " ").capitalize().split()
+    return " ".join(word.upper() if word.lower() in ("gb", "mb") else word for word in words)
 
 
 def _higher(value: str) -> bool:

@@ -162,7 +162,9 @@ def _zones(status: Status) -> Table:
 
 def _models(status: Status) -> Table:
     table = Table(title="models", title_justify="left", title_style="bold")
-    for column in ("model", "state", "priority", "zone", "size", "score", "last use", "uses", "under way"):
+    predicts = any(model.predicted_use is not None for model in status.models)
+    columns = ["model", "state", "priority", "zone", "size", "score", "last use", "uses", "under way"]
+    for column in columns + ["predicted use"] * predicts:
         left = column in ("model", "state", "priority", "zone")
         table.add_column(column, justify="left" if left else "right", no_wrap=True)
     for model in sorted(status.models, key=lambda model: (model.zone is None, model.zone or "", model.name)):
@@ -176,6 +178,7 @@ def _models(status: Status) -> Table:
             "-" if model.last_used_s_ago is None else f"{model.last_used_s_ago:,.1f} s ago",
             count(model.uses),
             str(model.requests_under_way or "-"),
+            *([] if model.predicted_use is None else [f"{model.predicted_use:.2f}"]),
         )
     return table
 

@@ -48,7 +48,11 @@ from vramlab.experiments.run_folder import write_replay
 
 ModeOption = Annotated[
     Literal["simulate", "decide"],
-    typer.Option("--mode", help="simulate: queues and service times. decide: the allocator alone."),
+    typer.Option(
+        "--mode",
+        help="simulate: queues and service times. decide: the allocator alone, without monitor, "
+        "preloading and result cache.",
+    ),
 ]
 
 

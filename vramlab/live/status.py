@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from vramlab.allocator.models import Model
 from vramlab.engine.effects import MemoryReading
+from vramlab.engine.preloading import Preloading
 from vramlab.engine.records import Outcome
 from vramlab.engine.serving import Engine
 
@@ -26,7 +28,10 @@ class ZoneStatus:
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """One model. ``zone`` and ``score`` are None where it is not on the device; ages count from now."""
+    """One model. ``zone`` and ``score`` are None where it is not on the device; ages count from now.
+
+    ``predicted_use`` is the probability of a request within the preload horizon; None without a predictor.
+    """
 
     name: str
     state: str
@@ -37,6 +42,7 @@ class ModelStatus:
     last_used_s_ago: float | None
     uses: int
     requests_under_way: int
+    predicted_use: float | None = None
 
 
 @dataclass(frozen=True)
@@ -109,11 +115,11 @@ def status_of(
             ZoneStatus(zone.name, zone.cap, zone.held, zone.committed, zone.count, zone.max_models)
             for zone in allocator.zones.values()
         ],
-        models=[_model_status(model, now_s) for model in allocator.models.values()],
+        models=[_model_status(model, now_s, engine.preloading) for model in allocator.models.values()],
     )
 
 
-def _model_status(model: Any, now_s: float) -> ModelStatus:
+def _model_status(model: Model, now_s: float, preloading: Preloading | None) -> ModelStatus:
     there = model.state.value in ("loading", "resident", "in use")
     used = math.isfinite(model.last_used_s)
     return ModelStatus(
@@ -126,4 +132,5 @@ def _model_status(model: Any, now_s: float) -> ModelStatus:
         last_used_s_ago=now_s - model.last_used_s if used else None,
         uses=model.uses_total,
         requests_under_way=model.pins,
+        predicted_use=None if preloading is None else preloading.probability(model, now_s),
     )

@@ -196,8 +196,10 @@ def _models_html(status: Status, most: int) -> str:
     rows = [_model_row(model) for model in order[:most]]
     more = len(order) - len(rows)
     header = ["model", "state", "zone", "footprint", "uses", "last used", "score"]
+    if status.models and status.models[0].predicted_use is not None:
+        header.append("predicted")
     note = f"and {more} more" if more > 0 else ""
-    return html_table(header, rows, note=note, left=3, widths=(220, 70, 100, 80, 60, 80, 80))
+    return html_table(header, rows, note=note, left=3, widths=(220, 70, 100, 80, 60, 80, 80, 80))
 
 
 def _model_row(model: ModelStatus) -> tuple[str | Cell, ...]:
@@ -210,4 +212,5 @@ def _model_row(model: ModelStatus) -> tuple[str | Cell, ...]:
         f"{model.uses:,}",
         ago,
         "–" if model.score is None else f"{model.score:.3g}",
+        *([] if model.predicted_use is None else [f"{model.predicted_use:.2f}"]),
     )
