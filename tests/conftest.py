@@ -18,8 +18,8 @@ settings.register_profile(
 # for `make mutants`: the tests run once for every mutant
 settings.register_profile(
     "mutants",
-    max_examples=25,
-    stateful_step_count=25,
+    max_examples=4,
+    stateful_step_count=20,
     deadline=None,
     derandomize=True,
     database=None,

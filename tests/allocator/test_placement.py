@@ -1,7 +1,7 @@
 """Placement: the map follows the ledger, and where models must lie in one piece, who has to leave for it."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.allocator.building import a_config, load, mb
@@ -206,7 +206,6 @@ def random_inventory(models):
     )
 
 
-@settings(max_examples=150, deadline=None)
 @given(MODELS, EVENTS, st.sampled_from(["lru", "gdsf", "seed_fixed"]))
 def test_the_map_of_paged_placement_changes_no_decision(models, events, policy):
     config = a_config(TWO_ZONES, 150, scoring={"policy": policy})
@@ -217,7 +216,6 @@ def test_the_map_of_paged_placement_changes_no_decision(models, events, policy):
         both.happen(what, number)
 
 
-@settings(max_examples=150, deadline=None)
 @given(MODELS, EVENTS, st.sampled_from(["lru", "gdsf", "seed_fixed"]))
 def test_contiguous_placement_keeps_all_rules(models, events, policy):
     config = a_config(TWO_ZONES, 150, placement="contiguous", scoring={"policy": policy})
