@@ -1,4 +1,4 @@
-"""The check itself: every rule is broken by hand, and is missed by name and figures; what just holds passes."""
+"""The check itself: every rule broken by hand, which it names with its figures; what just holds passes."""
 
 import re
 
