@@ -28,7 +28,7 @@ def same(one, other):
 
 
 def test_who_merges():
-    apart = {"decayed", "lru_k", "lhd", "s3_fifo"}
+    apart = {"decayed", "lru_k", "lhd", "s3_fifo"}  # the first takes runs where it may
     assert set(policy_names()) - set(MERGING) == apart
 
 
@@ -90,7 +90,7 @@ def handed_in(way):
         yield
 
 
-@pytest.mark.parametrize("policy", MERGING)
+@pytest.mark.parametrize("policy", [*MERGING, "decayed"])
 @given(
     workload=workloads(),
     mb=st.integers(4, 40),
@@ -102,6 +102,28 @@ def handed_in(way):
 def test_bulk_is_one_by_one(policy, workload, mb, shape, admission, victims, way):
     trace, inventory = workload
     config = CONFIGS[shape](mb, {"scoring": {"policy": policy, "victims": victims}, "admission": admission})
+    with handed_in(way):
+        bulk = decide(trace, config, inventory)
+    same(bulk, decide(trace, config, inventory, bulk=False))
+
+
+@given(
+    workload=workloads(),
+    mb=st.integers(4, 40),
+    half_life_s=st.sampled_from([0.01, 1.0, 60.0, 1e6]),
+    weights=st.fixed_dictionaries(
+        {
+            "frequency": st.sampled_from([-1.0, 0.0, 0.01, 0.3, 2.0]),
+            "recency": st.sampled_from([-1.0, 0.0, 0.7]),
+        }
+    ),
+    victims=st.sampled_from(["pruned", "exact"]),
+    way=st.sampled_from(sorted(WAYS)),
+)
+def test_counts_that_fade(workload, mb, half_life_s, weights, victims, way):
+    trace, inventory = workload
+    scoring = {"policy": "decayed", "victims": victims, "weights": weights, "half_life_s": half_life_s}
+    config = CONFIGS["one zone"](mb, {"scoring": scoring})
     with handed_in(way):
         bulk = decide(trace, config, inventory)
     same(bulk, decide(trace, config, inventory, bulk=False))
@@ -156,7 +178,7 @@ def test_a_policy_that_knows_no_runs(workload, mb):
     same(bulk, decide(trace, config, inventory, bulk=False))
 
 
-@pytest.mark.parametrize("policy", MERGING)
+@pytest.mark.parametrize("policy", [*MERGING, "decayed"])
 def test_long_runs_over_several_chunks(policy, monkeypatch):
     monkeypatch.setattr(decide_module, "_CHUNK", 3000)
     monkeypatch.setattr(decide_module, "_FIRST_CHUNK", 1000)
