@@ -7,6 +7,7 @@ times of last use. As columns they are moved by numpy, at a few nanoseconds a re
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,42 @@ import numpy.typing as npt
 from vramlab.allocator.models import Model
 
 Whole = npt.NDArray[np.int64]
+
+
+class Stretch:
+    """The part of a trace that runs are taken from, sorted by model when a policy asks for that.
+
+    Parameters
+    ----------
+    models : int
+        How many there are.
+    numbers : array of int
+        Which model each request was for, hit or miss.
+    times_s : array of float
+        When, seconds.
+    uses_total : array of int
+        Requests for the model so far, this one included.
+    """
+
+    def __init__(
+        self,
+        models: int,
+        numbers: npt.NDArray[np.integer],
+        times_s: npt.NDArray[np.float64],
+        uses_total: Whole,
+    ) -> None:
+        self._models = models
+        self._numbers = numbers
+        self._times_s = times_s
+        self._uses_total = uses_total
+
+    @cached_property
+    def by_model(self) -> tuple[npt.NDArray[np.float64], Whole]:
+        """Times sorted by model, and ``base``: use n of a model is entry ``base[number] + n`` of them."""
+        order = np.argsort(self._numbers, kind="stable")
+        base = np.zeros(self._models, dtype=np.int64)
+        base[self._numbers[order]] = np.arange(len(order)) - self._uses_total[order]
+        return self._times_s[order], base
 
 
 class Run:
@@ -36,9 +73,11 @@ class Run:
         By the model's number, its uses before it was loaded.
     is_last : array of bool
         Whether it is the model's last request in the run.
+    stretch : Stretch
+        What the run is a part of, for policies that need to know the time of each use.
     """
 
-    __slots__ = ("_is_last", "_uses_before", "models", "numbers", "times_s", "uses_total")
+    __slots__ = ("_is_last", "_uses_before", "models", "numbers", "stretch", "times_s", "uses_total")
 
     def __init__(
         self,
@@ -48,6 +87,7 @@ class Run:
         uses_total: Whole,
         uses_before: Whole,
         is_last: npt.NDArray[np.bool_],
+        stretch: Stretch,
     ) -> None:
         self.models = models
         self.numbers = numbers
@@ -55,6 +95,7 @@ class Run:
         self.uses_total = uses_total
         self._uses_before = uses_before
         self._is_last = is_last
+        self.stretch = stretch
 
     def __len__(self) -> int:
         return len(self.numbers)

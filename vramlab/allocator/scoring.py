@@ -60,9 +60,7 @@ def constant_factor(model: Model, exponents: Exponents) -> float:
 
 def aged(value: Numbers, age_s: Numbers, recency: float) -> Numbers:
     """``value * (age_s + 1) ** -recency``, of one model or of a column of them."""
-    if recency == 1.0:
-        return value / (age_s + 1.0)  # the same to the last bit on every machine, and cheaper
-    return value * (age_s + 1.0) ** -recency
+    return value / (age_s + 1.0) ** recency  # numpy knows powers of 1 and 0.5 that are exact, and cheap
 
 
 def score(model: Model, now_s: float, exponents: Exponents) -> float:

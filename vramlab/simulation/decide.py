@@ -1,7 +1,7 @@
 """``--mode decide``: the allocator alone. Every load is instant, nothing queues.
 
 Between two misses the set of resident models does not change. So a run of hits is found by looking at flags,
-and where the policy allows it (:attr:`Policy.merges_uses`) it is applied in bulk. The result is that of one
+and where the policy allows it (:attr:`Policy.merges_uses`, or ``takes_runs``) it is applied in bulk. The result is that of one
 request after the other, to the last bit; what is saved is most of the work of a hit:
 
 - Where misses are many, each model of a run is told of its uses once, in the order of the last ones.
@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from vramlab.allocator import Allocator, Decision, Kind, make_allocator
 from vramlab.allocator.models import Model
-from vramlab.allocator.runs import Run
+from vramlab.allocator.runs import Run, Stretch
 from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.engine.records import LossRecord, Outcome, Records
 from vramlab.simulation.decided import START, DecidedRecords, Log
@@ -82,10 +82,7 @@ def decide(trace: Trace, config: VramConfig, inventory: Inventory, bulk: bool = 
     check_models(trace, inventory)
     run = _Run(trace, config, inventory, bulk)
     with _without_collecting():
-        if bulk and all(zone.policy.merges_uses for zone in run.zones):
-            run.in_bulk()
-        else:
-            run.one_by_one()
+        run.all(bulk)
         return run.records
 
 
@@ -131,30 +128,34 @@ class _Run:
             if decision is not None:
                 self._settle(START, allocator.models[name], decision, start_s)
 
-    def one_by_one(self) -> None:
-        """Hand in each request by itself."""
-        request, miss, hit = self.allocator.request, self._miss, Kind.HIT
-        models, priorities = self.models, self.priorities
-        for chunk in self._chunks():
-            requests = zip(chunk.numbers.tolist(), chunk.times_s.tolist(), strict=True)
-            for place, (number, now_s) in enumerate(requests, chunk.first):
-                model = models[number]
-                priority = None if priorities is None else priorities[place]
-                decision = request(model.name, now_s, priority, False)
-                if decision.kind is not hit:
-                    miss(place, model, decision, now_s)
-
-    def in_bulk(self) -> None:
-        """Hand in runs of hits at once, and each miss by itself."""
-        may_have_columns = len(self.zones) == 1 and not self.asks_scores
+    def all(self, bulk: bool) -> None:
+        """Hand in the trace, chunk by chunk, each in the way that suits the misses of the one before."""
+        policies = [zone.policy for zone in self.zones]
+        merges_uses = bulk and all(policy.merges_uses for policy in policies)
+        takes_runs = merges_uses or (bulk and policies[0].takes_runs)
+        may_have_columns = takes_runs and len(self.zones) == 1 and not self.asks_scores
         few = False
         for chunk in self._chunks():
             before = self.misses
             if few and may_have_columns:
                 self._in_columns(chunk)
-            else:
+            elif merges_uses:
                 self._model_by_model(chunk)
+            else:
+                self._one_by_one(chunk)
             few = (self.misses - before) * _FEW < len(chunk.numbers)
+
+    def _one_by_one(self, chunk: _Chunk) -> None:
+        """Hand in each request by itself."""
+        request, miss, hit = self.allocator.request, self._miss, Kind.HIT
+        models, priorities = self.models, self.priorities
+        requests = zip(chunk.numbers.tolist(), chunk.times_s.tolist(), strict=True)
+        for place, (number, now_s) in enumerate(requests, chunk.first):
+            model = models[number]
+            priority = None if priorities is None else priorities[place]
+            decision = request(model.name, now_s, priority, False)
+            if decision.kind is not hit:
+                miss(place, model, decision, now_s)
 
     def _model_by_model(self, chunk: _Chunk) -> None:
         """Tell each model of a run of its uses."""
@@ -183,6 +184,7 @@ class _Run:
         places = np.arange(count)
         last_use = np.full(len(models), -1)  # where in the chunk each account has got to, -1 for its start
         uses_before = np.array([model.uses_total - model.uses for model in models])
+        stretch = Stretch(len(models), numbers, times_s, uses)
 
         def catch_up(model: Model) -> None:
             at = last_use.item(model.number)
@@ -197,7 +199,8 @@ class _Run:
                 part = slice(place, end)
                 codes = numbers[part]
                 last_use[codes] = places[part]
-                run_of_hits(Run(models, codes, times_s[part], uses[part], uses_before, next_use[part] >= end))
+                is_last = next_use[part] >= end
+                run_of_hits(Run(models, codes, times_s[part], uses[part], uses_before, is_last, stretch))
             if end < count:
                 model = models[numbers.item(end)]
                 for name in self._ask(chunk.first + end, model, times_s.item(end)).victims:

@@ -23,12 +23,16 @@ class Policy(Protocol):
         Uses between two misses may be handed in together: :meth:`used` once per model, in the order of the
         models' last uses, with the account of the model already at that last use. True where the state is
         per model and follows from the account alone.
+    takes_runs : bool
+        The same, by :meth:`used_together` alone: for who needs to know the time of each use, and looks it up
+        in the run. Where the run's columns do not suit, its uses are handed in one by one.
     adds_up : bool
         Scores of several models may be compared with each other as sums (``victims: exact``).
     """
 
     in_order: bool = False
     merges_uses: bool = False
+    takes_runs: bool = False
     adds_up: bool = True
 
     def admitted(self, model: Model, now_s: float) -> None:
@@ -38,7 +42,7 @@ class Policy(Protocol):
         """A request asked for `model`, which is tracked; its account is already up to date."""
 
     def used_together(self, run: Run) -> None:
-        """Many uses at once, to the same end as one after the other; only asked of who merges uses.
+        """Many uses at once, to the same end as one after the other; only asked of who merges uses or takes runs.
 
         The accounts of the models are not up to date. One after the other by default; worth writing anew
         where columns do it faster, as long as what is asked next (:meth:`ranked`, :meth:`removed`,

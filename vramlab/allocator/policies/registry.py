@@ -119,6 +119,7 @@ def _own_policy(thing: Any, name: str, source: str) -> Policy:
     for name, default in (
         ("in_order", False),
         ("merges_uses", False),
+        ("takes_runs", False),
         ("adds_up", True),
         ("bid", policy.score),
         ("rejected", _ignore),

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from vramlab.allocator.models import Model
 from vramlab.allocator.policies.protocol import Policy
-from vramlab.allocator.runs import Run, Whole
+from vramlab.allocator.runs import Run, Stretch, Whole
 from vramlab.allocator.scoring import Exponents, Numbers, aged, constant_factor
 
 Column = npt.NDArray[np.float64]
@@ -28,6 +28,9 @@ Column = npt.NDArray[np.float64]
 _ONE_BY_ONE = 8
 
 _INFINITE = float("inf")
+
+# The least exponent of frequency with which runs of hits are counted late.
+_LEAST_FREQUENCY = 1e-3
 
 # The count of a model that was preloaded and never used: not 0, which has no negative power.
 _LEAST_COUNT = 1e-6
@@ -115,21 +118,34 @@ class Table:
         self.numbered[[model.number for model in self.row]] = np.arange(count)
         return count
 
-    def ascending(self, scores: Column) -> Iterator[Model]:
-        """Models by `scores` (one per row), ties in the order of the rows."""
+    def ascending(
+        self, scores: Column, renewed: Callable[[Model], float | None] | None = None
+    ) -> Iterator[Model]:
+        """Models by `scores` (one per row), ties in the order of the rows.
+
+        Scores that are lower than what they should be by now are set right when they come up, and only
+        then: `renewed` says what they should be, None where it is that already.
+        """
         models = self._models
         count = len(models)
         scores = scores + self.empty
         taken: set[Model] = set()
-        for _ in range(min(_ONE_BY_ONE, len(self.row))):
+        while len(taken) < min(_ONE_BY_ONE, len(self.row)):
             row = int(scores.argmin())
             model = models[row] if row < count else None
             if model is None or not scores.item(row) < _INFINITE:
                 break  # only infinite scores are left, or one that is no number: the sort knows what to do
+            if renewed is not None and (score := renewed(model)) is not None:
+                scores[row] = score
+                continue
             yield model
             taken.add(model)
             scores[row] = _INFINITE
         if len(taken) < len(self.row):
+            if renewed is not None:
+                for model, row in self.row.items():
+                    if model not in taken and (score := renewed(model)) is not None:
+                        scores[row] = score
             for row in np.argsort(scores[:count], kind="stable").tolist():
                 model = models[row]
                 if model is not None and model not in taken:
@@ -271,8 +287,17 @@ class DecayedScore(LogLinearScore):
 
     def __init__(self, exponents: Exponents, half_life_s: float) -> None:
         super().__init__(exponents)
+        # A use then raises the score, by far more than rounding could lower it: one that lags behind the
+        # uses is too low, and needs to be set right only when it is the lowest.
+        self.takes_runs = exponents.frequency >= _LEAST_FREQUENCY and exponents.recency >= 0.0
         self._half_life_s = half_life_s
         self._counts: dict[Model, tuple[float, float, int]] = {}  # count at a time, and of how many uses
+        # What runs of hits have left to be counted, as long as there is a stretch: by the model's number, the
+        # uses so far; by use, sorted by model, its time and how much the count has faded since the last one.
+        self._stretch: Stretch | None = None
+        self._uses = self._base = np.empty(0, dtype=np.int64)
+        self._times_s = np.empty(0)
+        self._half_lives: list[float] = []
 
     def admitted(self, model: Model, now_s: float) -> None:
         """Track `model` and count its use."""
@@ -281,8 +306,40 @@ class DecayedScore(LogLinearScore):
 
     def used(self, model: Model, now_s: float) -> None:
         """Count a use."""
+        if self._stretch is not None:
+            self._end_stretch()
         self._counts[model] = self._count(model)
         self._stale[model] = None
+
+    def used_together(self, run: Run) -> None:
+        """Note how many uses there were: they are counted once the score without them is the lowest."""
+        if run.stretch is not self._stretch:
+            self._begin_stretch(run)
+        self._uses[run.numbers] = run.uses_total
+
+    def removed(self, model: Model, evicted: bool) -> None:
+        """Stop tracking `model`; its count is kept."""
+        self._catch_up(model)
+        super().removed(model, evicted)
+
+    def ranked(self, now_s: float) -> Iterator[Model]:
+        """Tracked models by score."""
+        if self._stretch is None:
+            return super().ranked(now_s)
+        table = self._refresh()
+
+        def renewed(model: Model) -> float | None:
+            if not self._catch_up(model):
+                return None
+            at = table.row[model]
+            row = slice(at, at + 1)  # a column of one, for the last bit to be that of the other columns
+            table.value[at], table.since_s[at] = (
+                self._weighted(model, self._counts[model][0]),
+                self._counts[model][1],
+            )
+            return float(self.scores(table.value[row], now_s - table.since_s[row])[0])
+
+        return table.ascending(self.scores(table.value, now_s - table.since_s), renewed)
 
     def value(self, model: Model) -> float:
         """Priority, size, load cost, and the decayed count of uses at the last one."""
@@ -292,6 +349,37 @@ class DecayedScore(LogLinearScore):
         """Value by age, with the decay since the last use."""
         faded = value * np.exp2(age_s * (-self._exponents.frequency / self._half_life_s))
         return aged(faded, age_s, self._exponents.recency)
+
+    def _begin_stretch(self, run: Run) -> None:
+        if self._stretch is not None:
+            self._end_stretch()
+        self._stretch = run.stretch
+        self._times_s, self._base = run.stretch.by_model
+        self._half_lives = (-np.diff(self._times_s, prepend=0.0) / self._half_life_s).tolist()
+        self._uses = np.zeros(len(run.models), dtype=np.int64)
+
+    def _end_stretch(self) -> None:
+        """Count all that is left to be counted."""
+        for model in self._table.row:
+            if self._catch_up(model):
+                self._stale[model] = None
+        self._stretch = None
+
+    def _catch_up(self, model: Model) -> bool:
+        """Count the uses that runs have left to be counted; whether there were any."""
+        if self._stretch is None:
+            return False
+        uses = self._uses.item(model.number)
+        count, last_s, counted = self._counts[model]
+        if uses <= counted:
+            return False
+        base = self._base.item(model.number)
+        first, last = base + counted + 1, base + uses
+        count = count * 2.0 ** ((last_s - self._times_s.item(first)) / self._half_life_s) + 1.0
+        for half_lives in self._half_lives[first + 1 : last + 1]:
+            count = count * 2.0**half_lives + 1.0
+        self._counts[model] = count, self._times_s.item(last), uses
+        return True
 
     def _count(self, model: Model) -> tuple[float, float, int]:
         count, last_s, uses = self._counts.get(model, (0.0, model.last_used_s, 0))
