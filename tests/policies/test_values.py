@@ -1,0 +1,220 @@
+"""What policies say a model is worth, tracked or not, and what LHD learns, step by step."""
+
+import numpy as np
+import pytest
+
+from tests.policies.cache import Cache
+from vramlab.allocator.policies.heap import ValueHeap
+from vramlab.allocator.policies.lhd import _BINS, _EDGES, LHD, _bin, hit_density
+
+MB = 2**20
+
+
+def models_of(cache):
+    return cache.allocator.models
+
+
+def test_fifo_and_lru_are_worth_their_time():
+    cache = Cache("fifo", 3)
+    cache.ask("ABA")  # at 0, 1 and 2 s
+    assert cache.policy.score(models_of(cache)["A"], 9.0) == 0.0
+    assert cache.policy.score(models_of(cache)["B"], 9.0) == 1.0
+    assert cache.policy.score(models_of(cache)["C"], 9.0) == 9.0
+    cache = Cache("lru", 3)
+    cache.ask("ABA")
+    assert cache.policy.score(models_of(cache)["A"], 9.0) == 2.0
+
+
+def test_lfu_is_worth_its_uses():
+    cache = Cache("lfu", 3)
+    cache.ask("AAB")
+    assert [cache.policy.score(models_of(cache)[name], 9.0) for name in "ABC"] == [2.0, 1.0, 1.0]
+
+
+def test_sieve_and_s3_fifo_are_worth_their_marks():
+    cache = Cache("sieve", 3)
+    cache.ask("AAB")
+    assert [cache.policy.score(models_of(cache)[name], 9.0) for name in "ABC"] == [1.0, 0.0, 0.0]
+    cache = Cache("s3_fifo", 3)
+    cache.ask("AAAAAABB")
+    assert [cache.policy.score(models_of(cache)[name], 9.0) for name in "ABC"] == [3.0, 1.0, 0.0]
+
+
+def test_lru_k_is_worth_its_kth_last_use():
+    cache = Cache("lru_k", 3)
+    cache.ask("ABAA")
+    scores = [cache.policy.score(models_of(cache)[name], 9.0) for name in "ABC"]
+    assert scores == [3.0, -np.inf, -np.inf]
+
+
+def test_greedy_dual_tracked_or_not():
+    cache = Cache("lfu_da", 2)
+    cache.ask("AAB")
+    a, b, c = (models_of(cache)[name] for name in "ABC")
+    assert (cache.policy.score(a, 0.0), cache.policy.score(b, 0.0)) == (2.0, 1.0)
+    assert cache.policy.score(c, 0.0) == 0.0  # never used
+    assert cache.ask("C") == "B"  # L is 1
+    assert cache.policy.score(a, 0.0) == 2.0  # that of its last use, not of now
+    assert cache.policy.score(c, 0.0) == 2.0
+    b.uses = 3
+    assert cache.policy.score(b, 0.0) == 4.0
+
+
+def test_greedy_dual_newcomers_who_compete():
+    cache = Cache("lfu_da", 2)
+    cache.ask("AAAB")
+    c = models_of(cache)["C"]
+    c.uses = 1
+    assert cache.policy.bid(c, 0.0) == 1.0
+    cache.policy.rejected(c, 0.0)  # L is 1
+    assert cache.policy.bid(c, 0.0) == 2.0
+    cache.policy.removed(models_of(cache)["B"], True)  # B had 1: L stays
+    cache.policy.admitted(c, 0.0)
+    assert cache.policy.score(c, 0.0) == 2.0
+    d = models_of(cache)["D"]
+    d.uses = 1
+    assert cache.policy.bid(d, 0.0) == 2.0
+    cache.policy.removed(models_of(cache)["A"], True)  # L is 3
+    cache.policy.admitted(d, 0.0)
+    assert cache.policy.score(d, 0.0) == 2.0  # what it bid
+    e = models_of(cache)["E"]
+    e.uses = 1
+    cache.policy.admitted(e, 0.0)
+    assert cache.policy.score(e, 0.0) == 4.0  # no bid: by now
+    cache.policy.rejected(d, 0.0)
+    assert cache.policy._inflation == 4.0
+
+
+def test_a_model_that_is_unloaded_leaves_no_fame_behind():
+    cache = Cache("lfu_da", 2)
+    cache.ask("AAA")
+    cache.policy.removed(models_of(cache)["A"], False)
+    cache.policy.admitted(models_of(cache)["B"], 0.0)
+    assert cache.policy.score(models_of(cache)["B"], 0.0) == 0.0
+
+
+# -- the heap --------------------------------------------------------------------------------------------
+
+
+class Thing:
+    """Stands for a model, and cannot be compared."""
+
+
+def test_the_heap_by_hand():
+    heap, (a, b, c) = ValueHeap(), (Thing(), Thing(), Thing())
+    assert list(heap.ascending()) == []
+    assert heap.value(a) is None
+    for thing, value in ((a, 2.0), (b, 1.0), (c, 1.0)):
+        heap.put(thing, value)
+    assert list(heap.ascending()) == [b, c, a]
+    assert [heap.value(thing) for thing in (a, b, c)] == [2.0, 1.0, 1.0]
+    heap.put(b, 1.0)
+    assert list(heap.ascending()) == [c, b, a]  # set later
+    assert heap.remove(c) == 1.0
+    assert heap.value(c) is None
+    assert list(heap.ascending()) == [b, a]
+    assert heap.skip(5) == 4
+    assert heap.skip(0) == 9
+    heap.put(c, 0.5)
+    assert heap.entries[c] == (0.5, 10, c)
+
+
+def test_the_heap_asks_for_renewed_values_when_the_old_ones_come_up():
+    heap, (a, b, c, d) = ValueHeap(), (Thing(), Thing(), Thing(), Thing())
+    for thing, value in ((a, 1.0), (b, 2.0), (c, 3.0)):
+        heap.put(thing, value)
+    new = {a: (2.5, 7, a)}
+    heap.renewed = lambda entry: new.get(entry[2], entry)
+    assert heap.value(a) == 2.5
+    assert heap.value(b) == 2.0
+    assert heap.value(d) is None
+    assert list(heap.ascending()) == [b, a, c]
+    assert heap.entries[a] == (2.5, 7, a)
+    new[c] = (4.0, 9, c)
+    new[b] = (5.0, 8, b)
+    assert list(heap.ascending()) == [a, c, b]
+    assert heap.remove(b) == 5.0
+    assert list(heap.ascending()) == [a, c]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_heap_is_a_sorted_list(seed):
+    rng = np.random.default_rng(seed)
+    heap, things, expected, clock = ValueHeap(), [Thing() for _ in range(20)], {}, 0
+    for _ in range(600):
+        thing = things[int(rng.integers(20))]
+        if thing in expected and rng.random() < 0.2:
+            assert heap.remove(thing) == expected.pop(thing)[0]
+        else:
+            clock += 1
+            expected[thing] = (float(rng.integers(10)), clock)
+            heap.put(thing, expected[thing][0])
+            assert len(heap._heap) <= 64 + 4 * len(expected)  # outdated entries do not pile up
+        if rng.random() < 0.3:
+            assert list(heap.ascending()) == sorted(expected, key=expected.__getitem__)
+
+
+# -- LHD -------------------------------------------------------------------------------------------------
+
+
+def test_bins_of_ages():
+    assert [int(_bin(age)) for age in (0.0, 1.0, 3.0, 7.0)] == [0, 4, 8, 12]
+    assert _bin(np.array([0.0, 0.2, 1.0])).tolist() == [0, 1, 4]
+    assert int(_bin(1e300)) == _BINS - 1
+    assert len(_EDGES) == _BINS == 160
+    assert _EDGES[[0, 4, 8]].tolist() == [0.0, 1.0, 3.0]
+
+
+def test_hit_density_where_nothing_happens_is_zero():
+    assert hit_density(np.zeros(_BINS), np.zeros(_BINS)).tolist() == [0.0] * _BINS
+    hits = np.zeros(_BINS)
+    hits[0] = 0.5  # half an event at age 0: a lifetime of less than one
+    assert hit_density(hits, np.zeros(_BINS))[0] == 1.0
+
+
+def test_lhd_begins_as_lru_per_byte():
+    cache = Cache("lhd", 6, {"A": {"vram_size_mb": 2}})
+    a, b, c = (models_of(cache)[name] for name in "ABC")
+    cache.ask("AB")
+    assert cache.policy._clock == 2.0
+    assert cache.policy.score(b, 99.0) == 1.0 / MB  # age 0, and seconds do not count
+    assert cache.policy.score(a, 99.0) == 0.5 / (2 * MB)  # age 1
+    assert cache.policy.score(c, 99.0) == 1.0 / MB  # a newcomer
+
+
+def test_lhd_counts_ages_of_hits_and_victims_but_not_of_the_unloaded():
+    cache = Cache("lhd", 2)
+    policy = cache.policy
+    assert isinstance(policy, LHD)
+    cache.ask("ABA")  # a hit of age 2
+    assert policy._hits[_bin(2.0)] == 1.0
+    cache.ask("BA")  # ages 2 and 2
+    assert policy._hits[_bin(2.0)] == policy._hits.sum() == 3.0
+    assert policy._events == 3
+    assert cache.ask("C") == "B"  # its last use was at 4, the clock is at 5 when it leaves
+    assert policy._evictions[_bin(1.0)] == policy._evictions.sum() == 1.0
+    assert policy._events == 4
+    policy.removed(models_of(cache)["A"], False)
+    assert policy._evictions.sum() == 1.0
+    assert policy._events == 4
+
+
+def test_lhd_learns_every_256_events_and_forgets_a_tenth():
+    cache = Cache("lhd", 2)
+    policy = cache.policy
+    first = policy._density.copy()
+    cache.ask("AB" + "AB" * 127 + "A")  # 255 hits of age 2
+    assert policy._hits.sum() == 255
+    assert np.array_equal(policy._density, first)
+    cache.ask("B")
+    hits = np.zeros(_BINS)
+    hits[_bin(2.0)] = 256
+    assert policy._events == 0
+    assert np.array_equal(policy._density, hit_density(hits, np.zeros(_BINS)))
+    assert policy._hits.sum() == pytest.approx(0.9 * 256)
+    policy._evictions[3] = 10.0
+    policy._events = 255
+    cache.ask("A")
+    assert policy._events == 0
+    assert policy._evictions[3] == 9.0
+    assert policy._hits.sum() == pytest.approx(0.9 * (0.9 * 256 + 1))
