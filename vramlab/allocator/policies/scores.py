@@ -290,13 +290,17 @@ class DecayedScore(LogLinearScore):
         # A use then raises the score, by far more than rounding could lower it: one that lags behind the
         # uses is too low, and needs to be set right only when it is the lowest.
         self.takes_runs = exponents.frequency >= _LEAST_FREQUENCY and exponents.recency >= 0.0
+        # What a use adds to a power of the count, at least and with room for rounding.
+        self._gain = 1.0 - 1e-6 if exponents.frequency >= 1.0 else 0.0
         self._half_life_s = half_life_s
+        self._fading = -exponents.frequency / half_life_s
         self._counts: dict[Model, tuple[float, float, int]] = {}  # count at a time, and of how many uses
         # What runs of hits have left to be counted, as long as there is a stretch: by the model's number, the
         # uses so far; by use, sorted by model, its time and how much the count has faded since the last one.
         self._stretch: Stretch | None = None
-        self._uses = self._base = np.empty(0, dtype=np.int64)
-        self._times_s = np.empty(0)
+        self._uses = np.empty(0, dtype=np.int64)
+        self._base: list[int] = []
+        self._times_s = self._gains = np.empty(0)
         self._half_lives: list[float] = []
 
     def admitted(self, model: Model, now_s: float) -> None:
@@ -312,10 +316,15 @@ class DecayedScore(LogLinearScore):
         self._stale[model] = None
 
     def used_together(self, run: Run) -> None:
-        """Note how many uses there were: they are counted once the score without them is the lowest."""
+        """Note the last use and the number of all, and count one of them until the score is the lowest."""
         if run.stretch is not self._stretch:
             self._begin_stretch(run)
         self._uses[run.numbers] = run.uses_total
+        table = self._refresh() if self._stale else self._table
+        rows, times_s = table.numbered[run.numbers], run.times_s
+        faded = table.value[rows] * self._faded(times_s - table.since_s[rows])
+        table.value[rows] = faded + self._gains[run.numbers]
+        table.since_s[rows] = times_s
 
     def removed(self, model: Model, evicted: bool) -> None:
         """Stop tracking `model`; its count is kept."""
@@ -333,10 +342,6 @@ class DecayedScore(LogLinearScore):
                 return None
             at = table.row[model]
             row = slice(at, at + 1)  # a column of one, for the last bit to be that of the other columns
-            table.value[at], table.since_s[at] = (
-                self._weighted(model, self._counts[model][0]),
-                self._counts[model][1],
-            )
             return float(self.scores(table.value[row], now_s - table.since_s[row])[0])
 
         return table.ascending(self.scores(table.value, now_s - table.since_s), renewed)
@@ -347,22 +352,27 @@ class DecayedScore(LogLinearScore):
 
     def scores(self, value: Numbers, age_s: Numbers) -> Numbers:
         """Value by age, with the decay since the last use."""
-        faded = value * np.exp2(age_s * (-self._exponents.frequency / self._half_life_s))
-        return aged(faded, age_s, self._exponents.recency)
+        return aged(value * self._faded(age_s), age_s, self._exponents.recency)
+
+    def _faded(self, age_s: Numbers) -> Numbers:
+        """What is left of a value."""
+        return np.exp2(age_s * self._fading)
 
     def _begin_stretch(self, run: Run) -> None:
         if self._stretch is not None:
             self._end_stretch()
         self._stretch = run.stretch
-        self._times_s, self._base = run.stretch.by_model
+        self._times_s, base = run.stretch.by_model
+        self._base = base.tolist()
         self._half_lives = (-np.diff(self._times_s, prepend=0.0) / self._half_life_s).tolist()
         self._uses = np.zeros(len(run.models), dtype=np.int64)
+        if len(self._gains) < len(run.models):
+            self._gains = self._gain * np.array([self._weighted(model, 1.0) for model in run.models])
 
     def _end_stretch(self) -> None:
         """Count all that is left to be counted."""
         for model in self._table.row:
-            if self._catch_up(model):
-                self._stale[model] = None
+            self._catch_up(model)
         self._stretch = None
 
     def _catch_up(self, model: Model) -> bool:
@@ -373,12 +383,16 @@ class DecayedScore(LogLinearScore):
         count, last_s, counted = self._counts[model]
         if uses <= counted:
             return False
-        base = self._base.item(model.number)
+        base = self._base[model.number]
         first, last = base + counted + 1, base + uses
         count = count * 2.0 ** ((last_s - self._times_s.item(first)) / self._half_life_s) + 1.0
         for half_lives in self._half_lives[first + 1 : last + 1]:
             count = count * 2.0**half_lives + 1.0
-        self._counts[model] = count, self._times_s.item(last), uses
+        last_s = self._times_s.item(last)
+        self._counts[model] = count, last_s, uses
+        table = self._table
+        row = table.row[model]
+        table.value[row], table.since_s[row] = self._weighted(model, count), last_s
         return True
 
     def _count(self, model: Model) -> tuple[float, float, int]:
