@@ -1,0 +1,168 @@
+"""``victims: exact`` over several zones and guests, against all subsets tried out, step by step."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from tests.allocator.building import an_allocator, load, mb
+from vramlab.allocator import Kind
+from vramlab.allocator.eviction import Requester, Shortage, candidates, choose_victims, giving_zones
+from vramlab.allocator.invariants import check
+
+ZONES = {
+    "high_priority": {"size_mb": 90, "eviction_policy": "reluctant_lru", "borrowers": ["medium"]},
+    "flexible": {"size_mb": 110, "borrowers": ["high"], "max_models": 6},
+    "other": {"size_mb": 60},
+}
+
+
+def random_allocator(seed):
+    rng = np.random.default_rng(seed)
+    models = {
+        f"m{i}": {
+            "vram_size_mb": int(rng.integers(5, 45)),
+            "load_time_ms": int(rng.integers(1, 900)),
+            "priority": str(rng.choice(["high", "medium", "medium", "low"])),
+            "zone": str(rng.choice(["high_priority", "flexible", "flexible", "other"])),
+        }
+        for i in range(14)
+    }
+    allocator = an_allocator(ZONES, models, total_mb=210, scoring={"policy": "lfu", "victims": "exact"})
+    for now_s, i in enumerate(rng.permutation(14)):
+        decision = allocator.request(f"m{i}", float(now_s), pin=False)
+        if decision.kind is Kind.LOAD:
+            allocator.settle(decision, float(now_s))
+            for _ in range(int(rng.integers(6))):
+                allocator.request(f"m{i}", float(now_s), pin=False)
+    check(allocator)
+    return allocator
+
+
+def steps_of(zone, guest, willing, requester):
+    """Candidates by zone, guests first, in the order in which the rules touch them."""
+    steps = []
+    for other in willing:
+        there = list(candidates(other, other is not zone or guest, requester))
+        for part in ([m for m in there if m.guest], [m for m in there if not m.guest]):
+            if part:
+                steps.append(part)
+    return steps
+
+
+def least(models, zone, needed, needed_here, slots):
+    """Least total score of a subset that gives the bytes, the bytes here and the slots, and its bytes."""
+    found = None
+    for count in range(len(models) + 1):
+        for subset in combinations(models, count):
+            here = [m for m in subset if m.zone is zone]
+            if (
+                sum(m.bytes for m in subset) >= needed
+                and sum(m.bytes for m in here) >= needed_here
+                and len(here) >= slots
+            ):
+                score = sum(m.zone.policy.score(m, 99.0) for m in subset)
+                if found is None or score < found:
+                    found = score
+    return found
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_every_step_takes_the_least_that_the_steps_before_it_cannot_give(seed):
+    allocator = random_allocator(seed)
+    zones = list(allocator.zones.values())
+    tried = 0
+    for zone in zones:
+        for size_mb in (20, 45, 70, 100):
+            for rank in (1, 2, 3):
+                requester, short = Requester(rank, 99.0), Shortage(mb(size_mb), zone, allocator.device)
+                victims = choose_victims(
+                    mb(size_mb), zone, False, allocator.device, zones, requester, "exact"
+                )
+                if short.none:
+                    assert victims == []
+                    continue
+                steps = steps_of(zone, False, giving_zones(zones, zone, short), requester)
+                everybody = [m for step in steps for m in step]
+                most = least(everybody, zone, short.device, short.zone, short.slots)
+                if most is None:
+                    assert victims is None
+                    continue
+                assert victims is not None
+                assert len(set(victims)) == len(victims)
+                assert sum(m.bytes for m in victims) >= short.device
+                assert sum(m.bytes for m in victims if m.zone is zone) >= short.zone
+                assert sum(m.zone is zone for m in victims) >= short.slots
+                for without in victims:  # nobody in vain
+                    rest = [m for m in victims if m is not without]
+                    assert (
+                        sum(m.bytes for m in rest) < short.device
+                        or sum(m.bytes for m in rest if m.zone is zone) < short.zone
+                        or sum(m.zone is zone for m in rest) < short.slots
+                    )
+                if len(steps) == 1:
+                    assert sum(m.zone.policy.score(m, 99.0) for m in victims) == most
+                # the last step touched gives no more than it must: with all of the steps before it
+                last = [m for m in victims if m in steps[-1]]
+                before = [m for step in steps[:-1] for m in step]
+                freed, freed_here = (
+                    sum(m.bytes for m in before),
+                    sum(m.bytes for m in before if m.zone is zone),
+                )
+                slots = sum(m.zone is zone for m in before)
+                expected = least(
+                    steps[-1], zone, short.device - freed, short.zone - freed_here, short.slots - slots
+                )
+                assert sum(m.zone.policy.score(m, 99.0) for m in last) <= expected
+                tried += 1
+    assert tried
+
+
+def test_a_device_shortage_is_met_with_what_the_zone_gives_anyway():
+    zones = {"flexible": {"size_mb": 60}, "other": {"size_mb": 60}}
+    models = {
+        "a": {"vram_size_mb": 60},
+        "o": {"vram_size_mb": 30, "zone": "other"},
+        "p": {"vram_size_mb": 30, "zone": "other"},
+        "new": {"vram_size_mb": 40},
+    }
+    for total_mb, victims in ((120, ("a",)), (130, ("a",))):
+        allocator = an_allocator(
+            zones, models, total_mb=total_mb, scoring={"policy": "lfu", "victims": "exact"}
+        )
+        for now_s, name in enumerate("aop"):
+            load(allocator, name, float(now_s))
+        assert load(allocator, "new", 9.0).victims == victims
+
+
+def test_a_limit_of_slots_of_which_several_are_missing():
+    zones = {"flexible": {"size_mb": 100, "max_models": 3}}
+    models = {f"m{i}": {"vram_size_mb": 10} for i in range(4)}
+    allocator = an_allocator(zones, models, scoring={"policy": "lfu", "victims": "exact"})
+    for i in range(3):
+        load(allocator, f"m{i}", float(i))
+    zone = allocator.zones["flexible"]
+    zone.max_models = 1
+    requester = Requester(2, 9.0)
+    for choice in ("in_order", "pruned"):
+        victims = choose_victims(mb(10), zone, False, allocator.device, [zone], requester, choice)
+        assert [m.name for m in victims] == ["m0", "m1", "m2"]
+
+
+def test_shortages_to_the_byte():
+    zones = {"flexible": {"size_mb": 50, "max_models": 2}}
+    allocator = an_allocator(zones, {"a": {"vram_size_mb": 20}, "b": {"vram_size_mb": 20}}, total_mb=45)
+    zone, device = allocator.zones["flexible"], allocator.device
+    load(allocator, "a", 0.0)
+    short = Shortage(mb(25), zone, device)
+    assert (short.zone, short.device, short.slots, short.none) == (mb(-5), 0, 0, True)
+    assert choose_victims(mb(25), zone, False, device, [zone], Requester(2, 1.0), "exact") == []
+    short = Shortage(mb(31), zone, device)
+    assert (short.zone, short.device, short.slots, short.none) == (mb(1), mb(6), 0, False)
+    assert not Shortage(mb(26), zone, device).none
+    load(allocator, "b", 1.0)
+    short = Shortage(1, zone, device)
+    assert (short.slots, short.none) == (1, False)
+    zone.max_models = None
+    assert Shortage(1, zone, device).slots == 0
+    assert Shortage(mb(5), zone, device).none
