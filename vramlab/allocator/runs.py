@@ -18,18 +18,20 @@ Whole = npt.NDArray[np.int64]
 
 
 class Stretch:
-    """The part of a trace that runs are taken from, sorted by model when a policy asks for that.
+    """The part of a trace that runs are taken from, hits and misses, by model where a policy asks for that.
 
     Parameters
     ----------
     models : int
         How many there are.
     numbers : array of int
-        Which model each request was for, hit or miss.
+        Which model each request was for.
     times_s : array of float
         When, seconds.
     uses_total : array of int
         Requests for the model so far, this one included.
+    order : array of int
+        Sorts the requests by model, those for one model by time.
     """
 
     def __init__(
@@ -38,16 +40,18 @@ class Stretch:
         numbers: npt.NDArray[np.integer],
         times_s: npt.NDArray[np.float64],
         uses_total: Whole,
+        order: npt.NDArray[np.intp],
     ) -> None:
         self._models = models
         self._numbers = numbers
         self._times_s = times_s
         self._uses_total = uses_total
+        self._order = order
 
     @cached_property
     def by_model(self) -> tuple[npt.NDArray[np.float64], Whole]:
         """Times sorted by model, and ``base``: use n of a model is entry ``base[number] + n`` of them."""
-        order = np.argsort(self._numbers, kind="stable")
+        order = self._order
         base = np.zeros(self._models, dtype=np.int64)
         base[self._numbers[order]] = np.arange(len(order)) - self._uses_total[order]
         return self._times_s[order], base

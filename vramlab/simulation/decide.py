@@ -1,13 +1,14 @@
 """``--mode decide``: the allocator alone. Every load is instant, nothing queues.
 
 Between two misses the set of resident models does not change. So a run of hits is found by looking at flags,
-and where the policy allows it (:attr:`Policy.merges_uses`, or ``takes_runs``) it is applied in bulk. The result is that of one
+and where the policy allows it (:attr:`Policy.merges_uses`) it is applied in bulk. The result is that of one
 request after the other, to the last bit; what is saved is most of the work of a hit:
 
 - Where misses are many, each model of a run is told of its uses once, in the order of the last ones.
 - Where they are few, in one zone, a run is handed to the policy as columns (:mod:`vramlab.allocator.runs`),
   and a model's account is brought up to date when it leaves, or at the end of the chunk. Then a hit costs a
-  few nanoseconds. Not where a score is asked for by itself (``compete``, ``victims: exact``): that reads
+  few nanoseconds. A policy that needs the time of each use (:attr:`Policy.takes_runs`, as ``decayed``) looks
+  it up there, and gets the uses of other chunks one by one. Not where a score is asked for by itself (``compete``, ``victims: exact``): that reads
   the account.
 
 Requests are taken from the trace in chunks, so that a long trace needs no more memory than its arrays. Each
@@ -57,6 +58,7 @@ class _Chunk(NamedTuple):
     times_s: npt.NDArray[np.float64]
     next_use: npt.NDArray[np.int32]  # place of the next request for the same model; the length if none
     uses: npt.NDArray[np.int64]  # requests for the same model so far, this one included
+    order: npt.NDArray[np.intp]  # sorts them by model
 
 
 def decide(trace: Trace, config: VramConfig, inventory: Inventory, bulk: bool = True) -> Records:
@@ -178,13 +180,14 @@ class _Run:
 
     def _in_columns(self, chunk: _Chunk) -> None:
         """Hand in each run as columns; accounts are brought up to date when models leave, and at the end."""
-        models, numbers, times_s, uses = self.models, chunk.numbers, chunk.times_s, chunk.uses
+        models, times_s, uses = self.models, chunk.times_s, chunk.uses
+        numbers = chunk.numbers.astype(np.intp)  # what numpy would make of them at each look-up
         next_use, count = chunk.next_use, len(numbers)
         run_of_hits = self.allocator.run_of_hits
         places = np.arange(count)
         last_use = np.full(len(models), -1)  # where in the chunk each account has got to, -1 for its start
         uses_before = np.array([model.uses_total - model.uses for model in models])
-        stretch = Stretch(len(models), numbers, times_s, uses)
+        stretch = Stretch(len(models), numbers, times_s, uses, chunk.order)
 
         def catch_up(model: Model) -> None:
             at = last_use.item(model.number)
@@ -243,10 +246,10 @@ class _Run:
         while first < len(trace):
             part = slice(first, first + length)
             numbers = self.numbers[trace.model_codes[part]]
-            next_use, earlier = _uses_of_same(numbers)
+            next_use, earlier, order = _uses_of_same(numbers)
             uses = so_far[numbers] + earlier + 1
             so_far += np.bincount(numbers, minlength=len(so_far))
-            yield _Chunk(first, numbers, trace.times_s[part], next_use, uses)
+            yield _Chunk(first, numbers, trace.times_s[part], next_use, uses, order)
             first, length = first + length, min(2 * length, _CHUNK)
 
     def _ask(self, place: int, model: Model, now_s: float) -> Decision:
@@ -283,8 +286,10 @@ class _Run:
             log.zones.append(model.zone.name)
 
 
-def _uses_of_same(numbers: _Numbers) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Per request the place of the next one for the same model, and how many there were before it."""
+def _uses_of_same(
+    numbers: _Numbers,
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.intp]]:
+    """Per request the place of the next one for the same model and how many there were; an order by model."""
     count = len(numbers)
     order = np.argsort(numbers, kind="stable")
     sorted_numbers = numbers[order]
@@ -295,4 +300,4 @@ def _uses_of_same(numbers: _Numbers) -> tuple[npt.NDArray[np.int32], npt.NDArray
     starts = np.maximum.accumulate(np.where(np.concatenate([[False], same]), 0, places))
     earlier = np.empty(count, dtype=np.int64)
     earlier[order] = places - starts
-    return next_use, earlier
+    return next_use, earlier, order

@@ -42,7 +42,7 @@ class Policy(Protocol):
         """A request asked for `model`, which is tracked; its account is already up to date."""
 
     def used_together(self, run: Run) -> None:
-        """Many uses at once, to the same end as one after the other; only asked of who merges uses or takes runs.
+        """Many uses at once, to the same end as one after the other; asked of who merges uses or takes runs.
 
         The accounts of the models are not up to date. One after the other by default; worth writing anew
         where columns do it faster, as long as what is asked next (:meth:`ranked`, :meth:`removed`,
