@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.allocator.building import a_config, an_allocator, load, mb
 from vramlab.allocator import Allocator, Decision, IllegalTransition, Kind, State
 from vramlab.allocator.invariants import check
+from vramlab.allocator.placement import make_allocator
 from vramlab.config.errors import InputError
 from vramlab.config.schema import ModelSpec, Priority
 
@@ -357,3 +358,133 @@ def test_hits_in_bulk_move_the_account():
     allocator.hits(model, 6, 10.0)
     assert (model.uses, model.uses_total, model.last_used_s) == (6, 6, 10.0)
     assert [m.name for m in model.zone.policy.ranked(11.0)] == ["b", "a"]
+
+
+# -- what the policies are told --------------------------------------------------------------------------
+
+
+class Told:
+    """A policy that writes down what it is told."""
+
+    in_order = True
+
+    def __init__(self):
+        self.calls = []
+        self.there = []
+
+    def admitted(self, model, now_s):
+        self.calls.append(("admitted", model.name, now_s))
+        self.there.append(model)
+
+    def used(self, model, now_s):
+        self.calls.append(("used", model.name, now_s))
+
+    def removed(self, model, evicted):
+        self.calls.append(("removed", model.name, evicted))
+        self.there.remove(model)
+
+    def score(self, model, now_s):
+        return {"a": 5.0, "b": 1.0}.get(model.name, 3.0)
+
+    def ranked(self, now_s):
+        return self.there
+
+
+def told(models, placement="paged", mapped=False, **more):
+    config = a_config(ONE, placement=placement, scoring={"policy": f"{__name__}:Told"}, **more)
+    allocator = make_allocator(config, specs(models), mapped=mapped)
+    return allocator, allocator.zones["flexible"].policy.calls
+
+
+EVERYWHERE = pytest.mark.parametrize(
+    ("placement", "mapped"), [("paged", False), ("paged", True), ("contiguous", True)]
+)
+
+
+@EVERYWHERE
+def test_policies_are_told_of_victims_and_of_others_who_leave(placement, mapped):
+    allocator, calls = told(of_sizes(a=60, b=60), placement, mapped)
+    allocator.request("a", 1.0)
+    allocator.request("a", 2.0)
+    allocator.load_failed("a")
+    assert calls == [("admitted", "a", 1.0), ("used", "a", 2.0), ("removed", "a", False)]
+    load(allocator, "a", 3.0)
+    allocator.request("a", 4.0, pin=False)
+    calls.clear()
+    allocator.request("b", 5.0)
+    assert calls == [("removed", "a", True), ("admitted", "b", 5.0)]
+    allocator.unloaded("a")
+    allocator.loaded("b", 6.0)
+    allocator.released("b")
+    calls.clear()
+    allocator.unload("b", 7.0)
+    assert calls == [("removed", "b", False)]
+    allocator.unloaded("b")
+    load(allocator, "a", 8.0)
+    calls.clear()
+    assert allocator.relieve(1, 9.0) == ["a"]
+    assert calls == [("removed", "a", True)]
+    allocator.unloaded("a")
+    calls.clear()
+    allocator.reserve("b", 10.0)
+    assert calls == [("admitted", "b", 10.0)]
+
+
+@EVERYWHERE
+def test_a_claim_that_fails_is_a_claim_no_more(placement, mapped):
+    allocator, _ = told(of_sizes(a=60, b=60), placement, mapped)
+    load(allocator, "a", 0.0)
+    allocator.request("b", 1.0)
+    allocator.load_failed("b")
+    assert allocator.models["b"].claiming is False
+    allocator.unloaded("a")
+    load(allocator, "a", 2.0)
+    allocator.request("b", 3.0)
+    assert allocator.unloaded("a") == ["b"]
+    assert allocator.models["b"].claiming is False
+
+
+def test_at_once_policies_are_told_the_same():
+    config = a_config(ONE, scoring={"policy": f"{__name__}:Told"})
+    allocator = Allocator(config, specs(of_sizes(a=60, b=60)), instant=True)
+    calls = allocator.zones["flexible"].policy.calls
+    allocator.request("a", 1.0, pin=False)
+    allocator.request("b", 2.0, pin=False)
+    assert calls == [("admitted", "a", 1.0), ("removed", "a", True), ("admitted", "b", 2.0)]
+
+
+def test_asking_again_is_at_the_new_time_with_the_old_rights():
+    zones = {"flexible": {"size_mb": 100, "eviction_policy": "reluctant_lru"}}
+    models = of_sizes(boss=60, b=60)
+    models["boss"] |= {"priority": "high", "zone": "flexible"}
+    models["b"]["cpu_fallback"] = "none"
+    allocator = an_allocator(zones, models)
+    load(allocator, "boss", 0.0)
+    allocator.request("boss", 1.0)
+    assert allocator.request("b", 2.0, Priority.HIGH).kind is Kind.WAIT
+    allocator.released("boss")
+    assert allocator.ask_again("b", 3.0).kind is Kind.REFUSE  # with its own rights it may not
+    assert allocator.ask_again("b", 4.0, Priority.HIGH).victims == ("boss",)
+    assert allocator.models["b"].last_used_s == allocator.models["b"].loaded_at_s == 4.0
+    assert allocator.models["b"].uses_total == 1
+
+
+@pytest.mark.parametrize(("a_is_worth", "kind"), [("a", Kind.CPU), ("b", Kind.LOAD)])
+def test_compete_asks_the_zones_policy(a_is_worth, kind):
+    other = "b" if a_is_worth == "a" else "a"
+    allocator, _ = told(of_sizes(a=60, b=60), admission="compete")
+    load(allocator, a_is_worth, 0.0)
+    assert allocator.request(other, 1.0).kind is kind
+
+
+def test_a_model_says_what_it_is():
+    allocator = an_allocator(ONE, {"a": {"vram_size_mb": 2, "load_time_ms": 250, "priority": "high"}})
+    model = allocator.models["a"]
+    assert repr(model) == f"<Model a absent in flexible, {mb(2)} bytes>"
+    assert (model.name, model.number, model.bytes, model.load_s, model.rank) == ("a", 0, mb(2), 0.25, 1)
+    assert (model.priority, model.priority_weight, model.critical) == (Priority.HIGH, 1000.0, False)
+    assert (model.guest, model.claiming, model.pins, model.uses, model.uses_total) == (False, False, 0, 0, 0)
+    assert (model.last_used_s, model.loaded_at_s) == (float("-inf"), float("-inf"))
+    model.catch_up(7, 3.0)
+    model.catch_up(9, 4.0)
+    assert (model.uses, model.uses_total, model.last_used_s) == (9, 9, 4.0)
