@@ -30,7 +30,7 @@ def chromium():
     return given or next((found for name in names if (found := shutil.which(name))), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # playwright keeps an event loop running, in which others cannot start theirs
 def browser():
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = chromium()
