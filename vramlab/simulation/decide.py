@@ -8,8 +8,8 @@ request after the other, to the last bit; what is saved is most of the work of a
 - Where they are few, in one zone, a run is handed to the policy as columns (:mod:`vramlab.allocator.runs`),
   and a model's account is brought up to date when it leaves, or at the end of the chunk. Then a hit costs a
   few nanoseconds. A policy that needs the time of each use (:attr:`Policy.takes_runs`, as ``decayed``) looks
-  it up there, and gets the uses of other chunks one by one. Not where a score is asked for by itself (``compete``, ``victims: exact``): that reads
-  the account.
+  it up there, and gets the uses of other chunks one by one. Not where a score is asked for by itself
+  (``compete``, ``victims: exact``): that reads the account.
 
 Requests are taken from the trace in chunks, so that a long trace needs no more memory than its arrays. Each
 chunk is taken in the way that suits the misses of the one before.

@@ -17,6 +17,10 @@ class LRU(Policy):
 
     Source: R. L. Mattson et al., "Evaluation techniques for storage hierarchies", IBM Systems Journal 9(2),
     1970.
+
+    Runs of hits only note the time of each last use. Whoever was used so stands behind all that were not,
+    wherever it still is in the queue: it is taken out when it comes to the front, and once nobody is left,
+    all are queued anew by their times.
     """
 
     in_order = True
@@ -24,23 +28,39 @@ class LRU(Policy):
 
     def __init__(self) -> None:
         self._order: OrderedDict[Model, None] = OrderedDict()
+        self._later: dict[Model, None] = {}  # taken out
+        self._clock = 0  # of uses; 0 where there are no runs to look back on
+        self._noted = np.empty(
+            0, dtype=np.int64
+        )  # last use by the model's number, 0 where the queue knows it
 
     def admitted(self, model: Model, now_s: float) -> None:
         """Append `model`."""
         self._order[model] = None
+        if self._clock:
+            self._clock += 1
+            self._noted[model.number] = self._clock
 
     def used(self, model: Model, now_s: float) -> None:
         """Move `model` to the end."""
+        if self._clock:
+            self._queue_anew()
         self._order.move_to_end(model)
 
     def used_together(self, run: Run) -> None:
-        """Move them to the end, in the order of their last uses."""
-        move_to_end = self._order.move_to_end
-        for model in run.in_order():
-            move_to_end(model)
+        """Note the last uses."""
+        if not self._clock:
+            self._noted = np.zeros(len(run.models), dtype=np.int64)
+        first, self._clock = self._clock + 1, self._clock + len(run)
+        self._noted[run.numbers] = np.arange(first, self._clock + 1)
 
     def removed(self, model: Model, evicted: bool) -> None:
         """Forget `model`."""
+        if self._clock:
+            self._noted[model.number] = 0
+            if model in self._later:
+                del self._later[model]
+                return
         del self._order[model]
 
     def score(self, model: Model, now_s: float) -> float:
@@ -49,7 +69,36 @@ class LRU(Policy):
 
     def ranked(self, now_s: float) -> Iterable[Model]:
         """Tracked models, least recently used first."""
-        return self._order
+        if not self._clock:
+            return self._order
+        order, last_use = self._order, self._noted.item
+        while order and last_use((first := next(iter(order))).number):
+            del order[first]
+            self._later[first] = None
+        if not order:
+            self._queue_anew()
+            return order
+        return self._looking_back()
+
+    def _looking_back(self) -> Iterator[Model]:
+        last_use = self._noted.item
+        for model in self._order:
+            if not last_use(model.number):
+                yield model
+        yield from self._used_in_runs()
+
+    def _used_in_runs(self) -> list[Model]:
+        """Models that the queue has not followed, the least recently used first."""
+        last_use = self._noted.item
+        used = [model for model in (*self._order, *self._later) if last_use(model.number)]
+        return sorted(used, key=lambda model: last_use(model.number))
+
+    def _queue_anew(self) -> None:
+        for model in self._used_in_runs():
+            self._order.pop(model, None)
+            self._order[model] = None
+        self._later.clear()
+        self._clock = 0
 
 
 class FIFO(LRU):
