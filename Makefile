@@ -57,7 +57,7 @@ fuzz: $(READY) ## the allocator's state machine, for long
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/allocator
 
 ONLY ?=
-mutants: $(READY) ## mutate the allocator and list what no test noticed, for long (ONLY='*zones*': a part)
+mutants: $(READY) ## mutate the allocator, list what no test noticed; an idle hour (ONLY='*zones*': a part)
 	@$(BIN)/python -c 'import mutmut' 2>/dev/null || { echo "needs the extra: pip install -e .[mutants]"; exit 1; }
 	HYPOTHESIS_PROFILE=mutants nice -n 19 $(BIN)/mutmut run --max-children 2 $(if $(ONLY),'$(ONLY)')
 	@$(BIN)/mutmut results
