@@ -75,13 +75,15 @@ class Run:
         Uses of the model so far, this one included.
     uses_before : array of int
         By the model's number, its uses before it was loaded.
-    is_last : array of bool
-        Whether it is the model's last request in the run.
+    next_use : array of int
+        Place of the next request for the model.
+    end : int
+        Place of the first request after the run: those whose next use is not before it are the last ones.
     stretch : Stretch
         What the run is a part of, for policies that need to know the time of each use.
     """
 
-    __slots__ = ("_is_last", "_uses_before", "models", "numbers", "stretch", "times_s", "uses_total")
+    __slots__ = ("_end", "_next_use", "_uses_before", "models", "numbers", "stretch", "times_s", "uses_total")
 
     def __init__(
         self,
@@ -90,7 +92,8 @@ class Run:
         times_s: npt.NDArray[np.float64],
         uses_total: Whole,
         uses_before: Whole,
-        is_last: npt.NDArray[np.bool_],
+        next_use: npt.NDArray[np.int32],
+        end: int,
         stretch: Stretch,
     ) -> None:
         self.models = models
@@ -98,7 +101,8 @@ class Run:
         self.times_s = times_s
         self.uses_total = uses_total
         self._uses_before = uses_before
-        self._is_last = is_last
+        self._next_use = next_use
+        self._end = end
         self.stretch = stretch
 
     def __len__(self) -> int:
@@ -113,11 +117,11 @@ class Run:
     def in_order(self) -> list[Model]:
         """Each model once, in the order of their last uses."""
         models = self.models
-        return [models[number] for number in self.numbers[self._is_last].tolist()]
+        return [models[number] for number in self.numbers[self._next_use >= self._end].tolist()]
 
     def caught_up(self) -> Iterator[Model]:
         """The same, each with its account brought up to date."""
-        last = np.flatnonzero(self._is_last)
+        last = np.flatnonzero(self._next_use >= self._end)
         accounts = zip(
             self.in_order(), self.uses_total[last].tolist(), self.times_s[last].tolist(), strict=True
         )

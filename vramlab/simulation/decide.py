@@ -202,8 +202,9 @@ class _Run:
                 part = slice(place, end)
                 codes = numbers[part]
                 last_use[codes] = places[part]
-                is_last = next_use[part] >= end
-                run_of_hits(Run(models, codes, times_s[part], uses[part], uses_before, is_last, stretch))
+                run_of_hits(
+                    Run(models, codes, times_s[part], uses[part], uses_before, next_use[part], end, stretch)
+                )
             if end < count:
                 model = models[numbers.item(end)]
                 for name in self._ask(chunk.first + end, model, times_s.item(end)).victims:
