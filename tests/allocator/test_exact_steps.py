@@ -166,3 +166,28 @@ def test_shortages_to_the_byte():
     zone.max_models = None
     assert Shortage(1, zone, device).slots == 0
     assert Shortage(mb(5), zone, device).none
+
+
+@pytest.mark.parametrize("victims", ["pruned", "exact"])
+def test_one_slot_and_the_bytes_from_one_model(victims):
+    zones = {"flexible": {"size_mb": 60, "max_models": 2}}
+    models = {name: {"vram_size_mb": size} for name, size in (("a", 10), ("b", 40), ("new", 40))}
+    allocator = an_allocator(zones, models, scoring={"policy": "lfu", "victims": victims})
+    load(allocator, "a", 0.0)
+    load(allocator, "b", 1.0)
+    assert load(allocator, "new", 2.0).victims == ("b",)  # 30 MB and a slot: a gives too little, b both
+
+
+def test_models_of_other_zones_make_no_slots_and_cost_none():
+    zones = {"flexible": {"size_mb": 100, "max_models": 1}, "other": {"size_mb": 60}}
+    models = {
+        "a": {"vram_size_mb": 10},
+        "o": {"vram_size_mb": 10, "zone": "other"},
+        "p": {"vram_size_mb": 50, "zone": "other"},
+        "new": {"vram_size_mb": 60},
+    }
+    scoring = {"policy": "lru", "victims": "pruned"}
+    allocator = an_allocator(zones, models, total_mb=75, scoring=scoring)
+    for now_s, name in enumerate("aop"):
+        load(allocator, name, float(now_s))
+    assert load(allocator, "new", 5.0).victims == ("a", "p")  # 55 MB: a for its slot, and p does without o

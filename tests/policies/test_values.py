@@ -218,3 +218,17 @@ def test_lhd_learns_every_256_events_and_forgets_a_tenth():
     assert policy._events == 0
     assert policy._evictions[3] == 9.0
     assert policy._hits.sum() == pytest.approx(0.9 * (0.9 * 256 + 1))
+
+
+def test_random_is_a_shuffle_seeded_by_each_draw():
+    cache = Cache("random", 8, seed=5)
+    cache.ask("ABCDEFGH")
+    draws = np.random.default_rng(5).integers(2**63, size=256).tolist()
+    state, order = draws.pop(), list("ABCDEFGH")
+    for step in range(8):
+        state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
+        other = step + (state >> 32) % (8 - step)
+        order[step], order[other] = order[other], order[step]
+    assert cache.order() == "".join(order)
+    cache.policy.removed(models_of(cache)["H"], False)
+    assert cache.policy._seed == draws.pop()
