@@ -7,7 +7,7 @@ the footprint and the load time. The lowest score goes first. The specification'
 ``a = b = c = d = e = 1`` (preset ``seed``). Its last factor makes models that are dear to reload the *first*
 to go, against its own comment; ``e = -1`` is what the comment says (preset ``seed_fixed``).
 
-The policy ``decayed`` is the same with another count: see :mod:`vramlab.allocator.policies.scores`.
+The policy ``decayed`` is the same with another count: see :mod:`vramlab.allocator.policies.decayed`.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ chunk is taken in the way that suits the misses of the one before.
 Requests per second as a part of what libCacheSim's C core does with LRU (2000 models, ``tests/benchmarks``):
 at 0.5% to 0.9% misses ``lru`` 1.0, ``gdsf_hits`` 1.4, ``seed_fixed`` 0.9, ``decayed`` 0.4; at 1.4% to 2.6%
 0.5, 0.6, 0.3 and 0.2. What a miss costs is the decision in Python, and for scores a pass over all residents.
-What ``decayed`` costs more is one power for each use: numpy's differ from Python's in the last bit, and taking
-numpy's for one use at a time would make each use several times as dear where there are no runs.
+What ``decayed`` costs more is its count, use by use in Python: numpy's powers differ in the last bit, and to
+take them for one use at a time would make uses several times as dear where there are no runs.
 """
 
 from __future__ import annotations

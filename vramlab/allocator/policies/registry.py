@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from vramlab.allocator.models import Model
+from vramlab.allocator.policies.decayed import DecayedScore
 from vramlab.allocator.policies.greedy_dual import GreedyDual
 from vramlab.allocator.policies.lhd import LHD
 from vramlab.allocator.policies.lru_k import LRUK
 from vramlab.allocator.policies.protocol import Policy
 from vramlab.allocator.policies.queues import FIFO, LFU, LRU, Random
 from vramlab.allocator.policies.s3_fifo import S3FIFO
-from vramlab.allocator.policies.scores import DecayedScore, Hyperbolic, LogLinearScore, ScorePolicy
+from vramlab.allocator.policies.scores import Hyperbolic, LogLinearScore, ScorePolicy
 from vramlab.allocator.policies.sieve import Sieve
 from vramlab.allocator.scoring import DECAYED, SEED, SEED_FIXED, Exponents
 from vramlab.config.errors import InputError, nearest
