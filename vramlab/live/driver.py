@@ -9,7 +9,9 @@ Rules:
    as many as the engine may have effects under way: an effect starts at once, and every queue stays the
    engine's.
 3. A run is done by a worker, or by its caller's own thread where that blocks anyway
-   (:meth:`LiveDriver.serve`), which saves two changes of thread.
+   (:meth:`LiveDriver.serve`), which saves two changes of thread. Loads onto the device have workers of their
+   own, one per load channel: the C library keeps freed memory by thread, so models that are loaded by ever
+   other threads take up to three times the memory, and load more slowly for it.
 4. An effect ends once. A load past its time limit has failed; what a worker has to say later is dropped, and
    the session closed.
 """
@@ -111,6 +113,7 @@ class Caller:
 _ENDED = object()
 # Whose effect, which, and what to call with what.
 _Job = tuple[Any, ...]
+_Jobs = SimpleQueue[_Job | None]
 
 
 class LiveTask(Task):
@@ -152,11 +155,14 @@ class LiveDriver(Interpreter):
         self._start_s = time.perf_counter()
         self._closing = False
         self._idle = asyncio.Event()
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._jobs: _Jobs = SimpleQueue()
+        self._loads: _Jobs = SimpleQueue()
+        self._threads: list[tuple[threading.Thread, _Jobs]] = []
         serving = engine.config.serving
-        for _ in range(serving.gpu_streams + serving.cpu_workers + serving.load_channels + _SPARE_THREADS):
-            self._add_thread()
+        for _ in range(serving.gpu_streams + serving.cpu_workers + _SPARE_THREADS):
+            self._add_thread(self._jobs)
+        for _ in range(serving.load_channels):
+            self._add_thread(self._loads)
 
     def clock(self) -> float:
         """Seconds since the driver began."""
@@ -222,9 +228,9 @@ class LiveDriver(Interpreter):
 
     def close(self) -> None:
         """Drop all sessions and end the threads; no task may be under way. Blocks."""
-        for _ in self._threads:
-            self._jobs.put(None)
-        for thread in self._threads:
+        for _, jobs in self._threads:
+            jobs.put(None)
+        for thread, _ in self._threads:
             thread.join(_JOIN_S)
         for session in self.sessions.values():
             session.close()
@@ -276,7 +282,7 @@ class LiveDriver(Interpreter):
             else:
                 self._jobs.put((task, effect, session.run, task.inputs))
         elif kind is Load:
-            self._jobs.put((task, effect, self._backend.open, *effect[:3]))
+            self._jobs_for(effect).put((task, effect, self._backend.open, *effect[:3]))
             if effect.timeout_s is not None:
                 self._call_later(effect.timeout_s, self._overdue, task, effect)
         elif kind is Unload:
@@ -330,15 +336,18 @@ class LiveDriver(Interpreter):
 
     # -- reports from outside ----------------------------------------------------------------------------
 
-    def _add_thread(self) -> None:
+    def _jobs_for(self, load: Load) -> _Jobs:
+        return self._loads if load.target is Target.GPU else self._jobs
+
+    def _add_thread(self, jobs: _Jobs) -> None:
         name = f"vramlab-{len(self._threads)}"
-        thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._threads.append(thread)
+        thread = threading.Thread(target=self._work, args=(jobs,), name=name, daemon=True)
+        self._threads.append((thread, jobs))
         thread.start()
 
-    def _work(self) -> None:
+    def _work(self, jobs: _Jobs) -> None:
         """One worker thread. (An executor's futures would cost a hit some twenty microseconds more.)"""
-        while (work := self._jobs.get()) is not None:
+        while (work := jobs.get()) is not None:
             self._carry_out(*work)
             del work  # or inputs and outputs would stay until the next job comes
 
@@ -381,7 +390,7 @@ class LiveDriver(Interpreter):
             if task.pending is not effect:
                 return
             task.pending = None
-            self._add_thread()  # for the one that hangs
+            self._add_thread(self._jobs_for(effect))  # for the one that hangs
             took = f"loading {effect.model} took longer than {effect.timeout_s:g} s"
             self.fail(task, self.clock(), Failure.TIMED_OUT, took)
 

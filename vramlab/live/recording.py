@@ -13,7 +13,7 @@ from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.records import Records
 from vramlab.live.loops import run_to_end
-from vramlab.live.runtime import LiveRuntime
+from vramlab.live.runtime import Inputs, LiveRuntime
 from vramlab.live.sessions import make_inputs
 from vramlab.traces.trace import Trace, check_models
 
@@ -56,12 +56,17 @@ async def play(
         if pause_s > 0:
             await asyncio.sleep(pause_s)
         more = {key: values[number] for key, values in optional.items()}
-        task = asyncio.create_task(runtime.submit(model, made, **more))
+        task = asyncio.create_task(_answered(runtime, model, made, more))
         if done is not None:
             task.add_done_callback(lambda _: done())
         tasks.append(task)
     for task in tasks:
         await task
+
+
+async def _answered(runtime: LiveRuntime, model: str, inputs: Inputs, more: dict[str, Any]) -> None:
+    """Wait for an answer and drop it: outputs keep the memory of the session that made them."""
+    await runtime.submit(model, inputs, **more)
 
 
 class _Inputs:
