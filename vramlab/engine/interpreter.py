@@ -129,8 +129,12 @@ class Interpreter:
 
     def arrived(self, number: int, request: Request, now_s: float) -> Task:
         """As :meth:`request`, but the task is still to be started."""
-        if self.journal is not None:
-            self.journal.arrival(now_s, number, request)
+        journal = self.journal
+        if journal is not None:
+            if request.inputs is None:
+                journal.put((now_s, number, request, None))
+            else:
+                journal.arrival(now_s, number, request)
         return self.task_type(number, self.engine.serve(number, request, now_s))
 
     def begin(self, name: str, now_s: float, model: str | None = None) -> Task:
@@ -154,7 +158,7 @@ class Interpreter:
         journal = self.journal
         if journal is not None:
             if value is None:
-                journal.put((now_s, task.name, journal.ends[task.effect], task.started_s))
+                journal.put((now_s, task.name, task.effect, task.started_s))
             else:
                 journal.ended(now_s, task.name, task.effect, value, task.started_s)
         self._go_on(task, task.story.send, (now_s, value))
@@ -234,7 +238,7 @@ class Interpreter:
         task.started_s = now_s = self.now_s
         journal = self.journal
         if journal is not None:
-            journal.put((now_s, task.name, journal.starts[effect], None))
+            journal.put((now_s, task.name, effect, None))
         self.perform(task, effect)
 
     def _drain(self) -> None:

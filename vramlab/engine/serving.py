@@ -151,7 +151,7 @@ class Engine:
             decision = self.allocator.request(name, now_s, request.priority)
             if journal is not None:
                 if decision.kind is IS_THERE:
-                    journal.put((now_s, number, journal.decisions[decision], None))
+                    journal.put((now_s, number, decision, None))
                 else:
                     self.note_decision(number, now_s, decision)
         outcome, why = HIT, ""
@@ -290,7 +290,7 @@ class Engine:
             if why:
                 journal.unanswered(now_s, number, outcome, arrival_s, why)
             else:
-                journal.put((now_s, number, journal.answers[outcome], arrival_s))
+                journal.put((now_s, number, outcome, arrival_s))
         recorder.done(number, outcome, now_s, why)
         return _answer((outcome, outputs, why))
 
@@ -306,7 +306,7 @@ class Engine:
         if decision.kind is IS_LOAD:
             journal.load(now_s, task, decision, self.allocator.models[decision.model].bytes)
         else:
-            journal.put((now_s, task, journal.decisions[decision], None))
+            journal.put((now_s, task, decision, None))
 
     def note(
         self, now_s: float, task: int | str, what: str, model: str | None, size_bytes: int, why: str
