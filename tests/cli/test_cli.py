@@ -110,6 +110,12 @@ BAD_INPUT = [
     (["replay"], ["Missing argument"]),
     (["replay", TRACE, "--no-such-option"], ["--no-such-option"]),
     (["compare", TRACE, "--config", POOL, "--policies", "lru,nope"], ["scoring.policy", "'nope'"]),
+    (["compare", TRACE, "--config", POOL, "--policies", "lru,"], ["--policies", "'lru,'", "empty"]),
+    (["compare", TRACE, "--config", POOL, "--policies", "lru,lru"], ["--policies", "'lru' twice"]),
+    *(
+        (["bound", TRACE, "--models", MODELS, "--capacity-mb", size], ["--capacity-mb", size, "more than 0"])
+        for size in ("nan", "inf", "-5", "0")
+    ),
     (["verify", "no-such-run"], ["no-such-run", "journal"]),
     (["fly"], ["fly"]),
 ]  # fmt: skip

@@ -34,6 +34,8 @@ def test_sweep_writes_a_tidy_table(vramlab, tmp_path):
         (["--grid", "scoring.polcy=lru"], "did you mean 'scoring.policy'?"),
         (["--grid", "admission"], "found no values"),
         (["--policies", "lru,lrv"], "did you mean 'lru'?"),
+        (["--policies", "lru,"], "a name is empty"),
+        (["--policies", "lru,lru"], "'lru' twice"),
         (["--seeds", "a"], "whole numbers"),
         (["--jobs", "0"], "at least 1"),
     ],
@@ -88,12 +90,18 @@ def test_tune_writes_a_configuration_that_replay_takes(vramlab, tmp_path):
         assert f"{key}: {value}" in out.read_text()
 
 
-def test_bad_input_of_tune_is_one_line_and_status_2(vramlab, tmp_path):
-    status, out, err = vramlab(
-        "tune", TRACE, "--config", POOL, "--out", tmp_path / "t.yaml", "--objective", "hitrate"
-    )
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--objective", "hitrate"], "did you mean 'hit_rate'?"),
+        (["--policies", "lru,"], "a name is empty"),
+        (["--over", "policy,policy"], "'policy' twice"),
+    ],
+)
+def test_bad_input_of_tune_is_one_line_and_status_2(vramlab, tmp_path, arguments, message):
+    status, out, err = vramlab("tune", TRACE, "--config", POOL, "--out", tmp_path / "t.yaml", *arguments)
     assert (status, out, err.count("\n")) == (2, "", 1)
-    assert "did you mean 'hit_rate'?" in err
+    assert message in err
 
 
 def test_compare_says_how_sure_it_is(vramlab):

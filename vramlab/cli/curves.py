@@ -19,10 +19,10 @@ from vramlab.cli.inputs import (
     SetOption,
     TraceArgument,
     changes,
+    memory_bytes,
 )
 from vramlab.cli.output import log, mebibytes, percent, print_json, print_table, save_plot, seconds
 from vramlab.config.errors import InputError
-from vramlab.config.units import mib_to_bytes
 from vramlab.experiments.curves import POINTS, curve
 from vramlab.experiments.inputs import resolve_settings, resolve_trace
 
@@ -89,10 +89,7 @@ def _capacities(text: str | None) -> list[int]:
         sizes_mb = [float(part) for part in text.split(",")]
     except ValueError:
         raise InputError("--capacities", "", repr(text), "sizes in MB with commas between") from None
-    for size_mb in sizes_mb:
-        if not 0 < size_mb < 2**43:
-            raise InputError("--capacities", "", size_mb, "a size of more than 0 MB")
-    return sorted({mib_to_bytes(size_mb) for size_mb in sizes_mb})
+    return sorted({memory_bytes("--capacities", size_mb) for size_mb in sizes_mb})
 
 
 def _show(table: pd.DataFrame, title: str) -> None:

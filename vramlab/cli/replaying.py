@@ -25,6 +25,8 @@ from vramlab.cli.inputs import (
     TimesOption,
     TraceArgument,
     changes,
+    memory_bytes,
+    names_in,
 )
 from vramlab.cli.output import (
     count,
@@ -39,7 +41,6 @@ from vramlab.cli.output import (
     seconds,
 )
 from vramlab.config.errors import InputError
-from vramlab.config.units import mib_to_bytes
 from vramlab.engine.lockstep import lockstep
 from vramlab.experiments.comparison import DEFAULT_POLICIES, Comparison, compare
 from vramlab.experiments.inputs import resolve_settings, resolve_trace
@@ -127,7 +128,7 @@ def compare_command(
     Example: vramlab compare traces/synthetic_tight.csv.gz --config config/scenarios/tight.yaml
     --policies seed,seed_fixed,lru,gdsf
     """
-    names = policy_names() if policies == "all" else [name.strip() for name in policies.split(",")]
+    names = policy_names() if policies == "all" else names_in("--policies", policies)
     with tqdm(total=len(names) + 1, desc="compare", unit="run", disable=None, leave=False) as progress:
         done = progress.update
         result = compare(
@@ -160,8 +161,9 @@ def bound_command(
 
     Example: vramlab bound traces/synthetic_tight.csv.gz --capacity-mb 400 --models config/model_config.yaml
     """
+    capacity_bytes = memory_bytes("--capacity-mb", capacity_mb)
     _, inventory = resolve_settings(config, models)
-    result = offline_bound(resolve_trace(trace), inventory, mib_to_bytes(capacity_mb), admission)
+    result = offline_bound(resolve_trace(trace), inventory, capacity_bytes, admission)
     if as_json:
         print_json(bound_document(result))
     else:

@@ -16,6 +16,7 @@ from vramlab.cli.inputs import (
     SetOption,
     TraceArgument,
     changes,
+    names_in,
 )
 from vramlab.cli.output import count, log, milliseconds, percent, print_json, print_table, seconds
 from vramlab.cli.replaying import ModeOption
@@ -74,6 +75,7 @@ def sweep_command(
     Example: vramlab sweep traces/synthetic_tight.csv.gz --config config/scenarios/tight.yaml
     --policies lru,gdsf --grid zones.flexible.size_mb=300,360,420 --out sweep.parquet
     """
+    names = [] if policies is None else names_in("--policies", policies)
     with tqdm(desc="sweep", unit="run", disable=None, leave=False) as progress:
 
         def begun(total: int, there: int) -> None:
@@ -83,7 +85,7 @@ def sweep_command(
 
         try:
             result = sweep(
-                traces, config, models, parse_grid(grid or []), _names(policies), _numbers(seeds), mode,
+                traces, config, models, parse_grid(grid or []), names, _numbers(seeds), mode,
                 jobs, dask, out, resume, changes(overrides), begun, lambda row: progress.update(),
             )  # fmt: skip
         except KeyboardInterrupt:
@@ -178,10 +180,11 @@ def tune_command(
     Example: vramlab tune traces/synthetic_tight.csv.gz --config config/scenarios/tight.yaml --trials 40
     --out tuned.yaml
     """
+    groups, names = names_in("--over", over), names_in("--policies", policies)
     with tqdm(total=trials, desc="tune", unit="trial", disable=None, leave=False) as progress:
         result = tune(
-            trace, config, models, trials, objectives or ["cost_s"], validate_from, _names(over),
-            _names(policies), search or (), mode, seed, jobs, storage, changes(overrides), out,
+            trace, config, models, trials, objectives or ["cost_s"], validate_from, groups, names,
+            search or (), mode, seed, jobs, storage, changes(overrides), out,
             progress.update,
         )  # fmt: skip
     log.print(f"written to {out}")
@@ -244,13 +247,9 @@ def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _names(text: str | None) -> list[str]:
-    return [] if text is None else [name.strip() for name in text.split(",")]
-
-
 def _numbers(text: str) -> list[int]:
     try:
-        return [int(number) for number in text.split(",")]
+        return [int(number) for number in names_in("--seeds", text)]
     except ValueError:
         raise typer.BadParameter(
             f"{text!r}: whole numbers with commas between", param_hint="--seeds"
