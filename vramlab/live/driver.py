@@ -24,7 +24,7 @@ import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from vramlab.engine.effects import (
     Failure,
@@ -96,18 +96,15 @@ class Caller:
         else:
             self.mailbox.put(message)
 
-    def told(self, lock: threading.Lock) -> Any:
-        """In the caller's thread; blocks until there is something."""
-        if self.message is None and self.mailbox is None:
+    def wait(self, lock: threading.Lock) -> Any:
+        """In the caller's thread, which has found no message: blocks until there is one."""
+        if self.mailbox is None:
             with lock:
-                if self.message is None:
-                    self.mailbox = SimpleQueue()
-        message = self.message
-        if message is None:
-            assert self.mailbox is not None
-            return self.mailbox.get()
-        self.message = None
-        return message
+                message, self.message = self.message, None
+                if message is not None:  # meanwhile
+                    return message
+                self.mailbox = SimpleQueue()
+        return self.mailbox.get()
 
 
 _ENDED = object()
@@ -122,7 +119,9 @@ class LiveTask(Task):
     __slots__ = ("caller", "future", "inputs", "pending")
 
     def __init__(self, name: int | str, story: Story) -> None:
-        super().__init__(name, story)
+        self.name, self.story = name, story  # not by the base: a call more would be seen in a hit
+        self.effect = self.waiting = None
+        self.started_s = 0.0
         self.inputs: Any = None
         self.future: asyncio.Future[Any] | None = None
         self.caller: Caller | None = None
@@ -187,7 +186,12 @@ class LiveDriver(Interpreter):
         caller = Caller()
         task = self._begin_request(request, None, caller)
         try:
-            while (message := caller.told(self.lock)) is not _ENDED:
+            while True:
+                message, caller.message = caller.message, None
+                if message is None:
+                    message = caller.wait(self.lock)
+                if message is _ENDED:
+                    break
                 effect, session = message
                 self._carry_out(task, effect, session.run, request.inputs)
         except BaseException:  # an interrupt from the keyboard
@@ -195,7 +199,8 @@ class LiveDriver(Interpreter):
             raise
         if caller.error is not None:
             raise caller.error
-        return cast(Answer, caller.value)
+        answer: Answer = caller.value
+        return answer
 
     def run_story(self, name: str, model: str | None = None) -> asyncio.Future[Any]:
         """Begin one of the engine's own stories; the future has its value. On the loop's thread only."""
@@ -206,6 +211,7 @@ class LiveDriver(Interpreter):
                 self.journal.write(now_s, "begin", name, model)
             task = LiveTask(name, self.engine.story(name, now_s, model))
             task.future = future
+            self.tasks[name] = task
             self.start(task, now_s)
         return future
 
@@ -242,12 +248,13 @@ class LiveDriver(Interpreter):
         with self.lock:
             if self._closing:
                 raise Closing("the runtime is closing")
-            now_s = self.clock()
+            now_s = time.perf_counter() - self._start_s
             number = self.engine.recorder.arrived(request.model, now_s)
-            task: Any = self.arrived(number, request, now_s)
+            task: LiveTask = self.arrived(number, request, now_s)  # type: ignore[assignment]  # its task_type
             task.inputs, task.future, task.caller = request.inputs, future, caller
+            self.tasks[number] = task
             self.start(task, now_s)
-        return cast(LiveTask, task)
+        return task
 
     def _abandon(self, task: LiveTask) -> None:
         """The caller's thread is gone: a run that has been begun is a worker's, and all else is cancelled."""
@@ -260,11 +267,6 @@ class LiveDriver(Interpreter):
             self.cancel(task, self.clock())
 
     # -- the interpreter's side, under the lock ----------------------------------------------------------
-
-    def start(self, task: Any, now_s: float) -> None:
-        """Begin a task, at `now_s`."""
-        self.tasks[task.name] = task
-        super().start(task, now_s)
 
     def spawn(self, name: str, story: Story) -> None:
         """Start a story of the engine's own."""
@@ -373,13 +375,14 @@ class LiveDriver(Interpreter):
                 late = value if type(effect) is Load else None
             else:
                 task.pending = None
+                now_s = time.perf_counter() - self._start_s
                 if failure is not None:
-                    self.fail(task, self.clock(), *failure)
+                    self.fail(task, now_s, *failure)
                 else:
                     if type(effect) is Load:
                         self.sessions[effect.model, effect.target] = value
                         value = getattr(value, "taken_bytes", None)
-                    self.resume(task, self.clock(), value)
+                    self.resume(task, now_s, value)
         if late is not None:
             _LOG.warning("the load of %s came too late and is dropped", effect.model)
             late.close()

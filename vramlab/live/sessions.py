@@ -124,8 +124,12 @@ class Session:
         try:
             items = _items(inputs, self.batched)
             if items == self.batch_size or not items or (items < self.batch_size and not self._fixed):
-                outputs: list[Any] = session.run(None, inputs, self._shrinking if shrink else None)
-                return [_own(output) for output in outputs]
+                made: list[Any] = session.run(None, inputs, self._shrinking if shrink else None)
+                # Small ones are copied: twelve bytes of onnxruntime's keep an arena of a megabyte after `close`.
+                return [
+                    out.copy() if isinstance(out, np.ndarray) and out.nbytes <= _COPIED_BYTES else out
+                    for out in made
+                ]
             return self._run_in_chunks(session, inputs, items, shrink)
         except SessionError:
             raise
@@ -346,11 +350,6 @@ def _open_length(shape: Sequence[Any], axis: int) -> int:
         return _LENGTH
     channels_last = shape[3] in (1, 3, 4)
     return _CHANNELS if axis == 1 and not channels_last else _PIXELS
-
-
-def _own(output: Any) -> Any:
-    """A copy if it is small: twelve bytes of onnxruntime's keep an arena of a megabyte after `close`."""
-    return output.copy() if isinstance(output, np.ndarray) and output.nbytes <= _COPIED_BYTES else output
 
 
 def _described(argument: Any) -> InputInfo:
