@@ -125,7 +125,7 @@ class Session:
             items = _items(inputs, self.batched)
             if items == self.batch_size or not items or (items < self.batch_size and not self._fixed):
                 made: list[Any] = session.run(None, inputs, self._shrinking if shrink else None)
-                # Small ones are copied: twelve bytes of onnxruntime's keep an arena of a megabyte after `close`.
+                # Small ones are copied: onnxruntime's own keep an arena of a megabyte until they are freed.
                 return [
                     out.copy() if isinstance(out, np.ndarray) and out.nbytes <= _COPIED_BYTES else out
                     for out in made
