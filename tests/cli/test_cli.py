@@ -244,6 +244,46 @@ def test_record_then_verify_and_a_journal_that_was_changed_is_found_out(vramlab,
     assert "join" in shown
 
 
+def test_a_model_that_the_inventory_lacks_is_said_with_the_inventorys_file(vramlab, tmp_path):
+    models = edited(tmp_path, MODELS, lambda data: data["models"].pop("face_recognition"))
+    command = ["--models", models, "--set", "zones={flexible: {size_mb: 400}}"]
+    for name in ("replay", "compare", "curve"):
+        status, _, err = vramlab(name, TRACE, *command)
+        assert (status, err.count("\n")) == (2, 1)
+        assert str(models) in err
+        assert TRACE in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--speed", "0"], ["--speed", "0.0", "more than 0"]),
+        (["--speed", "nan"], ["--speed", "nan"]),
+        (["--speed", "inf"], ["--speed", "inf"]),
+        (["--device", "gpu"], ["device", "'gpu'", "cpu-emulated"]),
+        (["--set", "scoring.policy=lur"], ["scoring.policy", "'lru'?"]),
+        (["--workload", "other.csv"], ["other.csv", "row 1", "'c.onnx'", "models.yaml"]),
+        (["--workload", "broken.csv"], ["broken.onnx", "ONNX"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_what_record_refuses_leaves_no_folder(vramlab, tmp_path, monkeypatch, arguments, parts):
+    monkeypatch.setenv("VRAMLAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    spec = {"priority": "medium", "vram_size_mb": 2, "load_time_ms": 10}
+    specs = {"a.onnx": spec, "b.onnx": spec | {"path": "broken.onnx"}}
+    (tmp_path / "models.yaml").write_text(yaml.safe_dump({"models": {"group": specs}}))
+    for name, model in (("workload", "a"), ("broken", "b"), ("other", "c")):
+        (tmp_path / f"{name}.csv").write_text(f"time_s,model\n0,{model}.onnx\n")
+    command = ["--models", "models.yaml", "--workload", "workload.csv", "--device", "cpu-emulated"]
+    status, _, err = vramlab("record", *command, "--out", "run", *arguments)
+    assert (status, err.count("\n")) == (2, 1)
+    for part in parts:
+        assert part in err
+    assert not (tmp_path / "run").exists()
+
+
 def test_help_of_every_command_has_an_example(vramlab):
     status, out, _ = vramlab("--help")
     assert status == 0

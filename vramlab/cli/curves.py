@@ -24,7 +24,7 @@ from vramlab.cli.inputs import (
 from vramlab.cli.output import log, mebibytes, percent, print_json, print_table, save_plot, seconds
 from vramlab.config.errors import InputError
 from vramlab.experiments.curves import POINTS, curve
-from vramlab.experiments.inputs import resolve_settings, resolve_trace
+from vramlab.experiments.inputs import resolve_inputs
 
 
 def register(app: typer.Typer) -> None:
@@ -62,9 +62,8 @@ def curve_command(
 
     Example: vramlab curve traces/synthetic_tight.csv.gz --policy gdsf --models config/model_config.yaml
     """
-    settings, inventory = resolve_settings(config, models, changes(overrides))
-    requests = resolve_trace(trace)
     chosen = _capacities(capacities)
+    requests, settings, inventory = resolve_inputs(trace, config, models, changes(overrides))
     with tqdm(total=len(chosen) or POINTS, desc="curve", unit="run", disable=None, leave=False) as progress:
         table = curve(
             requests, settings, inventory, policy, chosen, sample, sample_by, jobs,

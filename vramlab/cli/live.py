@@ -21,7 +21,7 @@ from vramlab.config.loading import load_inventory, write_inventory
 from vramlab.config.schema import Inventory
 from vramlab.config.units import bytes_to_mib
 from vramlab.engine.samples import read_samples, samples_path, write_samples
-from vramlab.experiments.inputs import inventory_of_files, profile_beside, resolve_settings
+from vramlab.experiments.inputs import inventory_of_files, profile_beside, resolve_inputs, resolve_settings
 from vramlab.experiments.observed import observed_profile
 from vramlab.experiments.recording import record_run
 from vramlab.experiments.run_folder import read_run
@@ -29,7 +29,6 @@ from vramlab.experiments.verification import Verification, verify
 from vramlab.live.profiler import Measurements, profile
 from vramlab.live.stand_ins import build_stand_ins, with_stand_ins
 from vramlab.simulation.choosing import Times
-from vramlab.traces.files import read_trace
 
 DeviceOption = Annotated[
     str,
@@ -213,8 +212,7 @@ def record_command(
     """
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         raise InputError("--out", "", f"{out}, which is not empty", "a new folder")
-    settings, inventory = resolve_settings(config, models, changes(overrides))
-    trace = read_trace(workload)
+    trace, settings, inventory = resolve_inputs(workload, config, models, changes(overrides))
     inventory = with_stand_ins(inventory)
     beside = profile_beside(config, models, changes(overrides))
     measurements = None if beside is None else read_samples(beside)

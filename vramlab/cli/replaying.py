@@ -43,7 +43,7 @@ from vramlab.cli.output import (
 from vramlab.config.errors import InputError
 from vramlab.engine.lockstep import lockstep
 from vramlab.experiments.comparison import DEFAULT_POLICIES, Comparison, compare
-from vramlab.experiments.inputs import resolve_settings, resolve_trace
+from vramlab.experiments.inputs import resolve_inputs, resolve_settings
 from vramlab.experiments.replay import Replay, replay
 from vramlab.experiments.run_folder import write_replay
 
@@ -162,8 +162,8 @@ def bound_command(
     Example: vramlab bound traces/synthetic_tight.csv.gz --capacity-mb 400 --models config/model_config.yaml
     """
     capacity_bytes = memory_bytes("--capacity-mb", capacity_mb)
-    _, inventory = resolve_settings(config, models)
-    result = offline_bound(resolve_trace(trace), inventory, capacity_bytes, admission)
+    requests, _, inventory = resolve_inputs(trace, config, models)
+    result = offline_bound(requests, inventory, capacity_bytes, admission)
     if as_json:
         print_json(bound_document(result))
     else:

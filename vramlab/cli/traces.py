@@ -16,7 +16,7 @@ from vramlab.config.errors import InputError
 from vramlab.config.files import replacing
 from vramlab.config.loading import load_inventory, write_inventory
 from vramlab.config.schema import Inventory
-from vramlab.experiments.inputs import resolve_settings
+from vramlab.experiments.inputs import resolve_inputs
 from vramlab.traces.describe import Description, describe
 from vramlab.traces.exporters import write_libcachesim_csv
 from vramlab.traces.files import read_trace, write_trace
@@ -27,7 +27,7 @@ from vramlab.traces.importers.genai_2026 import genai_2026_inventory
 from vramlab.traces.importers.inventory import DEFAULT_SIZE_MB, assumptions, inventory_of
 from vramlab.traces.importers.options import Dealing, TimeUnit
 from vramlab.traces.spec import TraceSpec, load_spec, spec_yaml
-from vramlab.traces.trace import Trace, check_models
+from vramlab.traces.trace import Trace
 
 Mapping = StrEnum("Mapping", {name: name for name in get_args(Dealing)})  # type: ignore[misc]
 Unit = StrEnum("Unit", {name: name for name in get_args(TimeUnit)})  # type: ignore[misc]
@@ -251,9 +251,7 @@ def export_command(
     Example: vramlab export libcachesim-csv traces/synthetic_tight.csv.gz --out tight.csv
     --models config/model_config.yaml
     """
-    _, inventory = resolve_settings(config, models)
-    requests = read_trace(trace)
-    check_models(requests, inventory)
+    requests, _, inventory = resolve_inputs(trace, config, models)
     sizes = {name: spec.footprint_bytes for name, spec in inventory.items()}
     objects = write_libcachesim_csv(requests, out, sizes)
     log.print(f"{len(requests):,} requests for {len(objects):,} objects written to {out} ({kind.value})")

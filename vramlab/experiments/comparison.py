@@ -17,7 +17,7 @@ from vramlab.config.errors import InputError
 from vramlab.config.loading import with_overrides
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.experiments.html import comparison_html
-from vramlab.experiments.inputs import resolve_faults, resolve_settings, resolve_trace
+from vramlab.experiments.inputs import resolve_faults, resolve_inputs
 from vramlab.experiments.intervals import warmup_of, with_intervals
 from vramlab.experiments.optimum import optimum_of
 from vramlab.experiments.parts import later_part
@@ -109,9 +109,8 @@ def compare(
     """
     if not policies:
         raise InputError("policies", "", "none", "at least one policy")
-    trace = resolve_trace(trace)
     faults = resolve_faults(config, overrides=overrides)
-    config, inventory = resolve_settings(config, models, overrides)
+    trace, config, inventory = resolve_inputs(trace, config, models, overrides)
     settings = {name: with_overrides(config, [f"scoring.policy={name}"]) for name in [*policies, "lru"]}
     for setting in settings.values():  # an unknown name is an error before the first run, not after it
         Allocator(setting, {})

@@ -13,7 +13,7 @@ from vramlab.config.schema import Inventory, ModelSpec, Priority, VramConfig
 from vramlab.config.units import MIB
 from vramlab.engine.samples import samples_path
 from vramlab.traces.files import read_trace
-from vramlab.traces.trace import Trace
+from vramlab.traces.trace import Trace, check_models
 
 DEFAULT_INVENTORY = Path("config/model_config.yaml")
 
@@ -45,6 +45,35 @@ def resolve_settings(
     InputError
         For bad files or settings, settings that do not go together, or if there is no inventory.
     """
+    settings, inventory, _ = _resolve(config, models, overrides)
+    return settings, inventory
+
+
+def resolve_inputs(
+    trace: Trace | Path | str,
+    config: VramConfig | Path | str | None = None,
+    models: Inventory | Path | str | None = None,
+    overrides: Iterable[str] = (),
+) -> tuple[Trace, VramConfig, Inventory]:
+    """Trace, configuration and inventory that belong together.
+
+    Parameters are those of :func:`resolve_trace` and :func:`resolve_settings`.
+
+    Raises
+    ------
+    InputError
+        As these, and for a model of the trace that the inventory lacks, naming the inventory's file.
+    """
+    trace = resolve_trace(trace)
+    settings, inventory, source = _resolve(config, models, overrides)
+    check_models(trace, inventory, source)
+    return trace, settings, inventory
+
+
+def _resolve(
+    config: VramConfig | Path | str | None, models: Inventory | Path | str | None, overrides: Iterable[str]
+) -> tuple[VramConfig, Inventory, str]:
+    """Configuration and inventory, and what messages call the inventory."""
     source, beside = "configuration", None
     if isinstance(config, str | Path):
         scenario = load_scenario(config, overrides)
@@ -52,14 +81,14 @@ def resolve_settings(
     else:
         settings = with_overrides(config or VramConfig(), overrides)
     if isinstance(models, dict):
-        inventory, models_source = models, "inventory"
+        inventory, models_source = models, "the inventory"
     else:
         path = models or beside or (DEFAULT_INVENTORY if DEFAULT_INVENTORY.exists() else None)
         if path is None:
             raise InputError("models", "", "no inventory", "a file of models, or a scenario that names one")
         inventory, models_source = load_inventory(path), str(path)
     check_fit(settings, inventory, source, models_source)
-    return settings, inventory
+    return settings, inventory, models_source
 
 
 def resolve_faults(

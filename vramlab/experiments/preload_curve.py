@@ -10,7 +10,7 @@ import pandas as pd
 
 from vramlab.analysis.preloading import preload_gain
 from vramlab.config.schema import Inventory, VramConfig
-from vramlab.experiments.inputs import resolve_settings, resolve_trace
+from vramlab.experiments.inputs import resolve_inputs
 from vramlab.experiments.replay import replay
 from vramlab.simulation.choosing import Times
 from vramlab.traces.trace import Trace
@@ -46,8 +46,7 @@ def preload_curve(
         threshold, with the columns of :func:`~vramlab.analysis.preloading.preload_gain`, ``hit_rate``,
         ``cold_starts``, ``load_cost_s`` and the latencies.
     """
-    trace = resolve_trace(trace)
-    settings, inventory = resolve_settings(config, models, overrides)
+    trace, settings, inventory = resolve_inputs(trace, config, models, overrides)
 
     def run(*changes: str) -> dict[str, Any]:
         return replay(trace, settings, inventory, "simulate", seed, False, changes, service_times).figures

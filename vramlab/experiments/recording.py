@@ -41,13 +41,12 @@ def record_run(
     -------
     dict
         The figures of the run, as those of a replay.
+
+    Raises
+    ------
+    InputError
+        As :func:`vramlab.live.recording.record`, before the folder is made.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    write_config(config, out / "config.yaml", comment="The settings of this run.")
-    elsewhere = {name: spec.model_copy(update={"path": None}) for name, spec in inventory.items()}
-    write_inventory(elsewhere, out / "models.yaml", comment="The inventory of this run.")
-    if profile is not None:
-        write_samples(profile, samples_path(out / "models.yaml"))
     journal = out / "journal.jsonl"
     known = {"vramlab": __version__, "workload_sha256": trace.sha256}
 
@@ -55,8 +54,13 @@ def record_run(
         document = environment | known | {"other_cores": other_cores, "ended": ended}
         write_json(document, out / "environment.json")
 
-    def opened(environment: dict[str, Any]) -> None:
-        note(environment, ended=False, other_cores=None)  # what a run leaves that is killed
+    def opened(environment: dict[str, Any]) -> None:  # from here on a run that is killed can be verified
+        write_config(config, out / "config.yaml", comment="The settings of this run.")
+        elsewhere = {name: spec.model_copy(update={"path": None}) for name, spec in inventory.items()}
+        write_inventory(elsewhere, out / "models.yaml", comment="The inventory of this run.")
+        if profile is not None:
+            write_samples(profile, samples_path(out / "models.yaml"))
+        note(environment, ended=False, other_cores=None)
 
     others = OtherProcesses()
     records, environment = record(trace, config, inventory, journal, device, speed, seed, done, opened)

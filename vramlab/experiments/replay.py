@@ -20,7 +20,7 @@ from vramlab.engine.journal import Journal
 from vramlab.engine.records import Records
 from vramlab.engine.samples import read_samples
 from vramlab.experiments.html import replay_html
-from vramlab.experiments.inputs import profile_beside, resolve_faults, resolve_settings, resolve_trace
+from vramlab.experiments.inputs import profile_beside, resolve_faults, resolve_inputs
 from vramlab.simulation.choosing import Times, choose_times
 from vramlab.simulation.decide import decide
 from vramlab.simulation.driver import simulate
@@ -95,13 +95,12 @@ def replay(
     InputError
         For bad input, with file, key, what was found and what was expected.
     """
-    trace = resolve_trace(trace)
     if profile is None and service_times != "spec":
         profile = profile_beside(config, models, overrides)
     if isinstance(profile, Path | str):
         profile = read_samples(profile)
     plan = resolve_faults(config, faults, overrides) if mode == "simulate" else FaultPlan()
-    config, inventory = resolve_settings(config, models, overrides)
+    trace, config, inventory = resolve_inputs(trace, config, models, overrides)
     check_faults(plan, inventory, "scenario")
     book = Journal() if journal else None
     begin = time.perf_counter()

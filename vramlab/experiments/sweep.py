@@ -20,12 +20,12 @@ from vramlab.config.loading import fingerprint
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.experiments.executors import execute
 from vramlab.experiments.grids import Grid, Point, check, points, settled
-from vramlab.experiments.inputs import resolve_faults, resolve_settings, resolve_trace
+from vramlab.experiments.inputs import resolve_faults, resolve_inputs
 from vramlab.experiments.provenance import code_sha256, versions
 from vramlab.experiments.replay import Mode, flat, replay
 from vramlab.experiments.results_store import ResultsStore, Row, frame
 from vramlab.experiments.shared_traces import SharedTrace, share
-from vramlab.traces.trace import Trace, check_models
+from vramlab.traces.trace import Trace
 
 Traces = Trace | Path | str | Sequence[Trace | Path | str]
 
@@ -124,11 +124,10 @@ def sweep(
         Before the first run: for bad files, an unknown key (with the nearest right one), a value that goes
         with no combination, and results that cannot be resumed.
     """
-    loaded = [resolve_trace(one) for one in _several(trace)]
+    resolved = [resolve_inputs(one, config, models, overrides) for one in _several(trace)]
+    loaded = [one for one, _, _ in resolved]
+    _, settings, inventory = resolved[0]
     faults = resolve_faults(config, overrides=overrides)
-    settings, inventory = resolve_settings(config, models, overrides)
-    for one in loaded:
-        check_models(one, inventory)
     axes: dict[str, Sequence[Any]] = {"scoring.policy": list(policies)} if policies else {}
     axes |= grid or {}
     for key, values in axes.items():

@@ -33,14 +33,14 @@ from vramlab.config.loading import fingerprint, with_overrides, write_config
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.experiments.executors import execute
 from vramlab.experiments.grids import override_texts, settled
-from vramlab.experiments.inputs import resolve_faults, resolve_settings, resolve_trace
+from vramlab.experiments.inputs import resolve_faults, resolve_inputs
 from vramlab.experiments.optimum import cost_s, cpu_extra_of, optimum_of
 from vramlab.experiments.parts import boundary, later_part
 from vramlab.experiments.provenance import code_sha256
 from vramlab.experiments.replay import Mode, replay
 from vramlab.experiments.search_space import GROUPS, POLICIES, SearchSpace, default_space
 from vramlab.experiments.shared_traces import SharedTrace, share
-from vramlab.traces.trace import Trace, check_models
+from vramlab.traces.trace import Trace
 
 if TYPE_CHECKING:
     import optuna
@@ -254,10 +254,8 @@ def tune(
             raise InputError("--objective", "", repr(name), expected)
     if trials < 1 or not objectives:
         raise InputError("--trials", "", trials, "at least 1, for at least one objective")
-    whole = resolve_trace(trace)
     faults = resolve_faults(config, overrides=overrides)
-    base, inventory = resolve_settings(config, models, overrides)
-    check_models(whole, inventory)
+    whole, base, inventory = resolve_inputs(trace, config, models, overrides)
     first = boundary(whole, validate_from)
     train = whole.head(first)
     kept_from = boundary(train, 1 - _CHOOSING)

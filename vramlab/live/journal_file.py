@@ -32,6 +32,7 @@ class JournalFile(Journal):
     def __init__(self, path: Path | str) -> None:
         super().__init__()
         try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
             self._file: TextIO = Path(path).open("x", encoding="utf-8")  # noqa: SIM115 (open while the run goes on)
         except OSError as error:
             found = (error.strerror or str(error)).lower()

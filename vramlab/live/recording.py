@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,23 @@ async def _answered(runtime: LiveRuntime, model: str, inputs: Inputs, more: dict
     await runtime.submit(model, inputs, **more)
 
 
+def check_playable(trace: Trace, inventory: Inventory, speed: float) -> None:
+    """Refuse what :func:`play` could not play to its end.
+
+    Raises
+    ------
+    InputError
+        For a speed that is none, a model that the inventory lacks, or one whose file is no model.
+    """
+    if not 0 < speed < math.inf:
+        raise InputError("--speed", "", speed, "a finite number of more than 0")
+    check_models(trace, inventory)
+    for name in trace.model_names:
+        path = inventory[name].path
+        if path is not None:  # the runtime says what has no file
+            make_inputs(path, 1, np.random.default_rng(0))
+
+
 class _Inputs:
     """Inputs that fit a model, made once for each number of items."""
 
@@ -124,11 +142,10 @@ def record(
     Raises
     ------
     InputError
-        For a model that the inventory lacks, a device that is not to be had, or a speed that is none.
+        Before any file is made: for a model that the inventory lacks or whose file is none, a device that is
+        not to be had, or a speed that is none.
     """
-    if not speed > 0:
-        raise InputError("--speed", "", speed, "more than 0")
-    check_models(trace, inventory)
+    check_playable(trace, inventory, speed)
 
     async def run() -> tuple[Records, dict[str, Any]]:
         runtime = LiveRuntime(config, inventory, device, journal)

@@ -164,8 +164,13 @@ class Trace:
         return f"<div>{summary}{self.frame.head().to_html()}</div>"
 
 
-def check_models(trace: Trace, inventory: Collection[str]) -> None:
+def check_models(trace: Trace, inventory: Collection[str], source: str = "the inventory") -> None:
     """Refuse a trace that asks for a model that the inventory lacks.
+
+    Parameters
+    ----------
+    source : str
+        What the message calls the inventory: its file, where it came from one.
 
     Raises
     ------
@@ -175,7 +180,7 @@ def check_models(trace: Trace, inventory: Collection[str]) -> None:
     for code, name in enumerate(trace.model_names):
         if name not in inventory:
             row = int(np.argmax(trace.model_codes == code)) + 1
-            expected = f"a model of the inventory{nearest(name, inventory)}"
+            expected = f"a model of {source}{nearest(name, inventory)}"
             raise InputError(trace.source, f"row {row} column model", repr(name), expected)
 
 

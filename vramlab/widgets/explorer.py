@@ -19,7 +19,7 @@ from vramlab.config.errors import InputError
 from vramlab.config.faults import FaultPlan
 from vramlab.config.loading import write_config
 from vramlab.config.schema import Inventory, VramConfig
-from vramlab.experiments.inputs import profile_beside, resolve_faults, resolve_settings, resolve_trace
+from vramlab.experiments.inputs import profile_beside, resolve_faults, resolve_inputs
 from vramlab.experiments.replay import Mode, Replay, replay
 from vramlab.simulation.choosing import Times
 from vramlab.traces.trace import Trace
@@ -77,10 +77,9 @@ class PolicyExplorer(widgets.VBox):
         most: int = 10,
         export_to: Path | str = "vram_config.yaml",
     ) -> None:
-        self.trace = resolve_trace(trace)
         profile = None if service_times == "spec" else profile_beside(config, models)
         faults = resolve_faults(config)
-        self.config, self.inventory = resolve_settings(config, models)
+        self.trace, self.config, self.inventory = resolve_inputs(trace, config, models)
         self._how: dict[str, Any] = {"seed": seed, "service_times": service_times, "profile": profile}
         self._mode, self._faults, self._most = mode, faults, most
         self._result: Replay | None = None
