@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from vramlab.config.schema import ModelSpec
+from vramlab.live.stand_ins import build_stand_ins
+
 ROOT = Path(__file__).parents[2]
 TRACE = str(ROOT / "traces" / "live_workload.csv")
 POOL = str(ROOT / "config" / "scenarios" / "one_pool.yaml")
@@ -282,6 +285,46 @@ def test_what_record_refuses_leaves_no_folder(vramlab, tmp_path, monkeypatch, ar
     for part in parts:
         assert part in err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def two_files(tmp_path, monkeypatch):
+    """A model, a file that is none, and the inventory of both; the folder is the current one."""
+    monkeypatch.chdir(tmp_path)
+    spec = {"priority": "medium", "vram_size_mb": 2, "load_time_ms": 10}
+    build_stand_ins({"a.onnx": ModelSpec(**spec)}, tmp_path)
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    specs = {name: spec | {"path": name} for name in ("a.onnx", "bad.onnx")}
+    (tmp_path / "models.yaml").write_text(yaml.safe_dump({"models": {"group": specs}}))
+
+
+PROFILE = ("profile", "--device", "cpu-emulated", "--loads", "1", "--runs", "1", "--out", "out.yaml")
+
+
+def test_a_model_that_was_not_measured_does_not_look_measured(vramlab, two_files, tmp_path):
+    for given, written in ((["a.onnx", "bad.onnx"], ["a.onnx"]), (["--models", "models.yaml"], None)):
+        status, _, err = vramlab(*PROFILE, *given)
+        assert status == 1
+        assert sum(line.startswith("not measured: bad.onnx: ") for line in err.splitlines()) == 1
+        assert "not measured: a.onnx" not in err
+        text = (tmp_path / "out.yaml").read_text()
+        specs = next(iter(yaml.safe_load(text)["models"].values()))
+        assert list(specs) == (written or ["a.onnx", "bad.onnx"])
+        assert specs["a.onnx"]["load_time_ms"] not in (0, 10)
+    assert specs["bad.onnx"]["load_time_ms"] == 10
+    assert "# NOT MEASURED, with the values of before: bad.onnx" in text
+    status, out, _ = vramlab(*PROFILE, "a.onnx", "bad.onnx", "--json")
+    assert (status, list(json.loads(out))) == (1, ["a.onnx"])
+
+
+def test_a_profile_without_any_model_writes_nothing(vramlab, two_files, tmp_path):
+    status, out, err = vramlab(*PROFILE, "bad.onnx")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "bad.onnx: found bytes of another format" in err
+    assert not list(tmp_path.glob("out*"))
+    status, _, err = vramlab(*PROFILE, "a.onnx", tmp_path / "a.onnx")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "different names" in err
 
 
 def test_help_of_every_command_has_an_example(vramlab):

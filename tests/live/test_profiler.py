@@ -93,6 +93,16 @@ def test_profile_of_stand_ins_on_the_emulated_device(tmp_path):
     assert memory[names[0], "gpu", "unloaded"] == 0
 
 
+def test_what_was_measured_of_a_model_before_it_failed_is_forgotten():
+    found = Measurements([Sample("m", "gpu", "load", 1, 0.1), Sample("m", "cpu", "load", 1, 0.2)], stages())
+    found.fail("m", Target.GPU, ValueError("no\nroom"))
+    assert [sample.target for sample in found.samples] == ["cpu"]
+    assert found.stages == []
+    assert found.failures() == ["m: on the gpu: no room"]
+    found.fail("m", Target.CPU, ValueError("no room"))
+    assert found.failures() == ["m: no room"]
+
+
 def test_a_model_that_does_not_fit_is_said_and_keeps_its_values(tmp_path):
     spec = ModelSpec(priority="medium", vram_size_mb=1.3, load_time_ms=77)
     large = spec.model_copy(update={"vram_size_mb": 12.0})
@@ -100,5 +110,9 @@ def test_a_model_that_does_not_fit_is_said_and_keeps_its_values(tmp_path):
     config = load_config(None, ["total_memory_mb=810", "zones={flexible: {size_mb: 10}}"])
     profiled, found = profile(config, inventory, "cpu-emulated", loads=1, runs=1)
     assert profiled["emotion.onnx"].load_time_ms == 77
-    assert any("Failed to allocate" in flag for flag in found.flags["emotion.onnx"])
+    assert list(found.failed) == ["emotion.onnx"]
+    assert "Failed to allocate" in found.failed["emotion.onnx"][Target.GPU]
+    (line,) = found.failures()
+    assert line.startswith("emotion.onnx: on the gpu: ")
+    assert profiled["emotion.onnx"].cpu_load_time_ms is not None
     assert profiled["genderage.onnx"].load_time_ms != 77

@@ -19,6 +19,7 @@ from vramlab.config.errors import InputError
 from vramlab.config.files import replacing
 from vramlab.config.loading import load_inventory, write_inventory
 from vramlab.config.schema import Inventory
+from vramlab.engine.effects import Target
 from vramlab.config.units import bytes_to_mib
 from vramlab.engine.samples import read_samples, samples_path, write_samples
 from vramlab.experiments.inputs import inventory_of_files, profile_beside, resolve_inputs, resolve_settings
@@ -108,8 +109,12 @@ def profile_command(
 ) -> None:
     """Measure what models take to load, to run and to hold, and write it as an inventory.
 
-    The samples stand beside it in Parquet files. Example: vramlab profile --models config/model_config.yaml
-    --out profiled.yaml, and after a live run: vramlab profile --from-run RUN --out corrected.yaml
+    The samples stand beside it in Parquet files. A model that cannot be loaded or run keeps the values of
+    --models, and one that was given as a file is left out; either is named, and the exit status is 1. If no
+    model could be measured on the device, nothing is written and the exit status is 2.
+
+    Example: vramlab profile --models config/model_config.yaml --out profiled.yaml, and after a live run:
+    vramlab profile --from-run RUN --out corrected.yaml
     """
     if from_run is not None:
         profiled, frame, notes = observed_profile(read_run(from_run))
@@ -120,21 +125,35 @@ def profile_command(
         with tqdm(total=len(inventory) + 1, desc="profile", unit="model", disable=None, leave=False) as bar:
             profiled, found = profile(settings, inventory, device, loads, runs, bar.update)
         frame = found.frame()
+        failures: list[str] = []
         notes = [f"{name}: {flag}" for name, flags in found.flags.items() for flag in flags]
         comment = "Measured by `vramlab profile`; samples stand beside this file."
         with replacing(out.with_suffix(".memory.parquet")) as temporary:
             found.memory().to_parquet(temporary, index=False)
     write_inventory(profiled, out, comment=comment)
     write_samples(frame, samples_path(out))
+        unmeasured = [name for name, causes in found.failed.items() if Target.GPU in causes]
+        if len(unmeasured) == len(inventory):
+            why = f"no model that could be measured ({'; '.join(found.failures())})"
+            raise InputError("profile", "", why, "at least one")
     log.print(f"written to {out} and {samples_path(out)}")
     if as_json:
         print_json({name: spec.model_dump(mode="json") for name, spec in profiled.items()})
-        return
-    if from_run is None:
-        _show_memory(found)
-    show_profile(profiled, frame)
-    for note in notes:
-        print(f"look at {note}")
+        if files:  # of which nothing was known before
+            profiled = {name: spec for name, spec in profiled.items() if name not in unmeasured}
+        elif unmeasured:
+            comment += f"\nNOT MEASURED, with the values of before: {', '.join(unmeasured)}."
+        failures = found.failures()
+    else:
+        if from_run is None:
+            _show_memory(found)
+        show_profile(profiled, frame)
+        for note in notes:
+            print(f"look at {note}")
+    for failure in failures:
+        log.print(f"not measured: {failure}")
+    if failures:
+        raise typer.Exit(1)
 
 
 def show_profile(profiled: Inventory, frame: pd.DataFrame) -> None:

@@ -20,7 +20,7 @@ from vramlab.config.files import replacing
 
 # A table that is piped into a file is not cut to the width of a terminal that is not there.
 out = Console(highlight=False, soft_wrap=True)
-log = Console(stderr=True, highlight=False)
+log = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
 def print_json(document: Any) -> None:

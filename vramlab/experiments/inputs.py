@@ -122,11 +122,13 @@ def inventory_of_files(files: Sequence[Path]) -> Inventory:
     Raises
     ------
     InputError
-        If a file is missing.
+        If a file is missing, or has the name of another: they are the models' names.
     """
-    for file in files:
+    for place, file in enumerate(files):
         if not file.is_file():
             raise InputError(file, "", "no such file", "an ONNX file")
+        if file.name in [other.name for other in files[:place]]:
+            raise InputError(file, "", "the name of a file before it", "files of different names")
     return {
         file.name: ModelSpec(
             priority=Priority.MEDIUM,

@@ -14,6 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, ModelSpec, VramConfig
 from vramlab.config.units import bytes_to_mib
 from vramlab.engine.effects import Target
@@ -53,6 +55,8 @@ class Measurements:
         Memory at each step of a model's life.
     flags : dict of str to list of str
         Per model, what needs a look.
+    failed : dict of str to dict of Target to str
+        Per model that could not be measured on some target, why. Of that target it has no samples.
     machine : dict
         Device, versions and cores.
     """
@@ -60,6 +64,7 @@ class Measurements:
     samples: list[Sample] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=list)
     flags: dict[str, list[str]] = field(default_factory=dict)
+    failed: dict[str, dict[Target, str]] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
 
     def frame(self) -> pd.DataFrame:
@@ -69,6 +74,25 @@ class Measurements:
     def memory(self) -> pd.DataFrame:
         """The memory, one row per model, target and step."""
         return pd.DataFrame(self.stages, columns=list(Stage._fields))
+
+    def failures(self) -> list[str]:
+        """One line per model that could not be measured."""
+        lines = []
+        for name, causes in self.failed.items():
+            same = len(causes) == len(Target) and len(set(causes.values())) == 1
+            said = (
+                causes.values()
+                if same
+                else (f"on the {target.value}: {why}" for target, why in causes.items())
+            )
+            lines.append(f"{name}: {'; '.join(dict.fromkeys(said))}")
+        return lines
+
+    def fail(self, name: str, target: Target, error: Exception) -> None:
+        """Note why a model could not be measured, and forget the little that was."""
+        self.failed.setdefault(name, {})[target] = " ".join(str(error).split())
+        self.samples = [s for s in self.samples if (s.model, s.target) != (name, target.value)]
+        self.stages = [s for s in self.stages if (s.model, s.target) != (name, target.value)]
 
 
 def profile(
@@ -100,9 +124,9 @@ def profile(
     inventory : dict of str to ModelSpec
         With what was measured: medians in ``load_time_ms``, ``inference_ms``, ``cpu_load_time_ms``,
         ``cpu_inference_ms``; where the device's memory is real, ``vram_size_mb`` (what stays) and
-        ``workspace_mb`` (what a run needs on top). A model that cannot be loaded keeps its values.
+        ``workspace_mb`` (what a run needs on top). A model that could not be measured keeps its values.
     measurements : Measurements
-        All samples, memory readings and flags.
+        All samples, memory readings, flags, and what could not be measured.
     """
     backend = OnnxBackend(config, inventory, device)
     found = Measurements(machine=backend.describe())
@@ -115,8 +139,8 @@ def profile(
                 for target in Target:
                     try:
                         await _measure(hop, backend, name, spec, target, loads, runs, found)
-                    except SessionError as error:
-                        flags.append(f"{target.value}: {error}")
+                    except (SessionError, InputError) as error:
+                        found.fail(name, target, error)
                 flags += _slow_first_runs(name, found.samples)
                 if done is not None:
                     done()
@@ -188,13 +212,12 @@ async def _measure(
     found.stages += stages
     if device is not None and not device.keeps_ledger:
         found.flags[name] += memory_flags(stages)
-    session = make_session(str(spec.path), spec, device)
-    inputs = {
-        items: make_inputs(session, items, np.random.default_rng(0)) for items in _batches(session, spec)
-    }
-    _, seconds = await hop(lambda: session.run(inputs[1]))
-    note("first infer", 1, seconds)
-    session.close()
+    with closing(make_session(str(spec.path), spec, device)) as session:
+        inputs = {
+            items: make_inputs(session, items, np.random.default_rng(0)) for items in _batches(session, spec)
+        }
+        _, seconds = await hop(lambda: session.run(inputs[1]))
+        note("first infer", 1, seconds)
     taken_s, number = 0.0, 0
     while number < loads or (number < _MOST_LOADS and taken_s < _LOADS_S):
         await asyncio.sleep(PAUSES_S[-1])
@@ -232,7 +255,7 @@ def _batches(session: Session, spec: ModelSpec) -> list[int]:
 def _forget(path: str) -> None:
     """Ask the system to drop a file from its cache, where one can."""
     if hasattr(os, "posix_fadvise"):
-        with open(path, "rb") as file:
+        with suppress(OSError), open(path, "rb") as file:  # the load says better what is wrong with it
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
@@ -248,10 +271,8 @@ async def _neighbours(
     runs: int,
 ) -> list[Sample]:
     """Time two models of middling size, one beside the other, in every pair of kinds."""
-    loadable = {sample.model for sample in found.samples if sample.target == Target.GPU.value}
-    ordered = sorted(
-        (name for name in inventory if name in loadable), key=lambda n: inventory[n].footprint_bytes
-    )
+    loadable = [name for name in inventory if name not in found.failed]
+    ordered = sorted(loadable, key=lambda name: inventory[name].footprint_bytes)
     # A session stays loaded while the same model is loaded anew beside it, twice over in the worst case.
     fitting = [n for n in ordered if 4 * inventory[n].footprint_bytes <= config.budget_bytes]
     if len(fitting) < 2:
