@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vramlab.config.loading import load_config, load_inventory
     from vramlab.config.schema import ModelSpec, VramConfig
     from vramlab.experiments.comparison import compare
+    from vramlab.experiments.following import follow_run
     from vramlab.experiments.replay import replay
     from vramlab.experiments.replay import replay as simulate
     from vramlab.experiments.sweep import sweep
@@ -30,6 +31,7 @@ _HOMES = {
     "Trace": ("vramlab.traces.trace", "Trace"),
     "VramConfig": ("vramlab.config.schema", "VramConfig"),
     "compare": ("vramlab.experiments.comparison", "compare"),
+    "follow_run": ("vramlab.experiments.following", "follow_run"),
     "load_config": ("vramlab.config.loading", "load_config"),
     "load_inventory": ("vramlab.config.loading", "load_inventory"),
     "load_trace": ("vramlab.traces.files", "read_trace"),
@@ -46,6 +48,7 @@ __all__ = [
     "Trace",
     "VramConfig",
     "compare",
+    "follow_run",
     "load_config",
     "load_inventory",
     "load_trace",

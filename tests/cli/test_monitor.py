@@ -50,6 +50,20 @@ def test_json(vramlab, inputs):
     assert (b["state"], b["uses"], b["footprint_bytes"]) == ("resident", 4, 2 * 2**20)
 
 
+def test_a_recording_is_watched_by_its_folder(vramlab, inputs, tmp_path):
+    run = tmp_path / "run"
+    assert vramlab("record", *inputs, "--out", run)[0] == 0
+    status, shown, _ = vramlab("monitor", run)
+    assert status == 0
+    assert {row.split()[1]: row.split()[3] for row in shown.splitlines() if ".onnx" in row}[
+        "b.onnx"
+    ] == "resident"
+    status, shown, _ = vramlab("monitor", run, "--at", 0.1, "--json")
+    assert [model["uses"] for model in json.loads(shown)["models"]] in ([2, 0], [3, 0])
+    status, _, refused = vramlab("monitor", run / "journal.jsonl")
+    assert (status, "--config and --models" in refused) == (2, True)
+
+
 def test_the_live_view_ends_with_the_workload(vramlab, inputs):
     status, shown, _ = vramlab("monitor", *inputs, "--interval", "0.05", "--metrics-port", "0")
     assert status == 0

@@ -55,9 +55,9 @@ def test_taking_loses_no_line_and_breaks_none():
     writer = threading.Thread(target=write)
     writer.start()
     while writer.is_alive():
-        texts.append(journal.take())
+        texts.append(journal.take_text())
     writer.join()
-    texts.append(journal.take())
+    texts.append(journal.take_text())
     assert len(journal) == 0
     rows = "".join(texts).splitlines()
     assert rows == [encode(Line(float(n), "arrival", n, "a")) for n in range(count)]

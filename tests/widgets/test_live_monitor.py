@@ -9,6 +9,7 @@ import pytest
 
 from vramlab.config.loading import load_config
 from vramlab.config.schema import ModelSpec
+from vramlab.experiments.following import Following
 from vramlab.live.blocking import BlockingRuntime
 from vramlab.live.runtime import LiveRuntime
 from vramlab.live.sessions import make_inputs
@@ -114,3 +115,16 @@ def test_beside_an_event_loop(card, models):
     until(lambda: not monitor.watching)
     assert monitor.status.outcomes["hit"] >= 1
     monitor.close()
+
+
+def test_a_run_in_another_process_is_watched_by_its_journal(card, models, tmp_path):
+    journal = tmp_path / "journal.jsonl"
+    with BlockingRuntime(card, models, "cpu-emulated", journal) as runtime:
+        monitor = LiveMonitor(Following(journal, card, models), every_s=0.02)
+        for name in ("a", "b", "a"):
+            runtime.infer(name, inputs(models, name))
+        until(lambda: monitor.status is not None and sum(monitor.status.outcomes.values()) == 3)
+        assert monitor.watching
+    until(lambda: not monitor.watching)
+    assert "has closed" in monitor.heading.value
+    assert "resident" in monitor.models.value

@@ -1,9 +1,11 @@
-"""``monitor``: a device, its zones and models while a workload plays, in the terminal."""
+"""``monitor``: a device, its zones and models, of a run elsewhere or while a workload plays."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -19,15 +21,12 @@ from vramlab.cli.live import DeviceOption
 from vramlab.cli.output import count, log, mebibytes, out, print_json
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, VramConfig
-from vramlab.experiments.inputs import resolve_settings
+from vramlab.experiments.following import Following, follow_run
+from vramlab.experiments.inputs import resolve_inputs, resolve_settings
 from vramlab.live.logs import log_to
 from vramlab.live.loops import run_to_end
-from vramlab.live.recording import play
-from vramlab.live.runtime import LiveRuntime
-from vramlab.live.stand_ins import with_stand_ins
 from vramlab.live.status import Status
-from vramlab.traces.files import read_trace
-from vramlab.traces.trace import Trace, check_models
+from vramlab.traces.trace import Trace
 
 _STYLES = {"in use": "bold green", "resident": "green", "loading": "yellow", "evicting": "red"}
 _BAR = 30  # characters
@@ -39,6 +38,13 @@ def register(app: typer.Typer) -> None:
 
 
 def monitor_command(
+    run: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[RUN]",
+            help="Folder of a recording, or journal (.jsonl) of a runtime, that goes on or has ended.",
+        ),
+    ] = None,
     config: ConfigOption = None,
     models: ModelsOption = None,
     overrides: SetOption = None,
@@ -48,6 +54,9 @@ def monitor_command(
     ] = None,
     device: DeviceOption = "auto",
     speed: Annotated[float, typer.Option("--speed", help="Times faster than the trace.")] = 1.0,
+    at: Annotated[
+        float | None, typer.Option("--at", min=0.0, help="Show RUN as it stood so many seconds in, and exit.")
+    ] = None,
     interval: Annotated[float, typer.Option("--interval", min=0.05, help="Seconds between two looks.")] = 0.5,
     once: Annotated[
         bool, typer.Option("--once", help="Play the workload to its end, show one table and exit.")
@@ -64,15 +73,24 @@ def monitor_command(
 ) -> None:
     """Watch a device: its memory, zones, and models with state, score, last use and counts. Ctrl+C ends it.
 
-    Models without a file get stand-ins. Example: vramlab monitor --config config/scenarios/tight.yaml
-    --workload traces/live_workload.csv
+    With RUN, that of another process, or of a run that has ended, by its journal alone; one that lies in no
+    recording's folder needs --config and --models. Without RUN a workload is played here, and models
+    without a file get stand-ins.
+    Examples: vramlab monitor runs/one; vramlab monitor --workload traces/live_workload.csv
     """
-    if not speed > 0:
-        raise InputError("--speed", "", speed, "more than 0")
-    settings, inventory = resolve_settings(config, models, changes(overrides))
-    trace = None if workload is None else read_trace(workload)
-    if trace is not None:
-        check_models(trace, inventory)
+    if run is not None:
+        following = _follow(run, config, models, changes(overrides), at)
+        _show(following, None if once or as_json or at is not None else interval, as_json)
+        return
+    if at is not None:
+        raise InputError("--at", "", at, "a RUN to look at")
+    from vramlab.live.stand_ins import with_stand_ins
+
+    trace = None
+    if workload is None:
+        settings, inventory = resolve_settings(config, models, changes(overrides))
+    else:
+        trace, settings, inventory = resolve_inputs(workload, config, models, changes(overrides))
     inventory = with_stand_ins(inventory)
     handler = None if log_file is None else log_to(log_file)
     once = once or as_json
@@ -89,8 +107,39 @@ def monitor_command(
     if as_json:
         print_json(status.document())
     elif once:
-        console = out if out.is_terminal else Console(file=out.file, highlight=False, width=120)
-        console.print(view(status))
+        _print(status)
+
+
+def _follow(
+    run: Path, config: Path | None, models: Path | None, overrides: list[str], at: float | None
+) -> Following:
+    if run.is_dir():
+        return follow_run(run, at)
+    if not run.exists():
+        raise InputError(run, "", "no such file or folder", "a folder of a recording, or a journal")
+    if config is None or models is None:
+        raise InputError("monitor", str(run), "a journal by itself", "--config and --models of its runtime")
+    settings, inventory = resolve_settings(config, models, overrides)
+    return Following(run, settings, inventory, until_s=at)
+
+
+def _show(following: Following, interval_s: float | None, as_json: bool) -> None:
+    """Show a run elsewhere, once or until it ends."""
+    status = following.status()
+    if as_json:
+        print_json(status.document())
+    elif interval_s is None or following.closed:
+        _print(status)
+    else:
+        with suppress(KeyboardInterrupt), Live(view(status), console=out, auto_refresh=False) as live:
+            while not following.closed:
+                time.sleep(interval_s)
+                live.update(view(following.status()), refresh=True)
+
+
+def _print(status: Status) -> None:
+    console = out if out.is_terminal else Console(file=out.file, highlight=False, width=120)
+    console.print(view(status))
 
 
 async def _watch(
@@ -104,6 +153,12 @@ async def _watch(
     metrics_port: int | None,
 ) -> Status:
     """Play and show; without an interval only the last status counts. Returns it."""
+    # here, for they load ONNX Runtime, and other commands need it not
+    from vramlab.live.recording import check_playable, play
+    from vramlab.live.runtime import LiveRuntime
+
+    if trace is not None:
+        check_playable(trace, inventory, speed)
     async with LiveRuntime(config, inventory, device, metrics_port=metrics_port) as runtime:
         if runtime.metrics is not None:
             log.print(f"metrics at http://127.0.0.1:{runtime.metrics.port}/metrics")

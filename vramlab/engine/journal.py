@@ -181,7 +181,9 @@ class Journal:
 
     def since(self, start: int, stop: int | None = None) -> Iterator[Line]:
         """The lines from number `start` on, counted from 0, up to `stop`."""
-        entries = self._entries[4 * start : None if stop is None else 4 * stop]
+        return self._lines(self._entries[4 * start : None if stop is None else 4 * stop])
+
+    def _lines(self, entries: list[Any]) -> Iterator[Line]:
         for time_s, task, form, since_s in self._read(entries):
             yield Line(
                 time_s,
@@ -208,14 +210,19 @@ class Journal:
         while lines := _text(islice(fours, 50_000)):
             yield lines
 
-    def take(self) -> str:
-        """The lines as they stand in a file; they are gone from here. Others may write meanwhile.
+    def take(self) -> list[Line]:
+        """The lines; they are gone from here. Others may write meanwhile."""
+        return list(self._lines(self._taken()))
 
-        Entries come whole, in one step of the interpreter, and are only ever taken from the front here.
-        """
+    def take_text(self) -> str:
+        """As :meth:`take`, the lines as they stand in a file."""
+        return _text(self._read(self._taken()))
+
+    def _taken(self) -> list[Any]:
+        # Entries come whole, in one step of the interpreter, and are only ever taken from the front here.
         taken = self._entries[:]
         del self._entries[: len(taken)]
-        return _text(self._read(taken))
+        return taken
 
     def _read(self, entries: list[Any]) -> Iterator[tuple[float, int | str, Form, float | None]]:
         one = iter(entries)
@@ -300,9 +307,60 @@ def read_journal(path: Path | str) -> list[Line]:
         if not row:
             continue
         try:
-            lines.append(Line(**json.loads(row)))
-        except (ValueError, TypeError) as error:
+            lines.append(_parsed(row, number, path))
+        except InputError:
             if number == len(rows):  # no line end after it: it was being written
                 break
-            raise InputError(path, f"line {number}", repr(row[:60]), "a line of a journal") from error
+            raise
     return lines
+
+
+class JournalTail:
+    """A journal file that somebody is still writing, read as it grows.
+
+    Parameters
+    ----------
+    path : Path or str
+        A ``.jsonl`` file.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self._path = path
+        self._number = 0
+        self._cut = b""  # a line that is not whole yet
+        try:
+            self._file = Path(path).open("rb")  # noqa: SIM115 (open while it is followed)
+        except OSError as error:
+            found = (error.strerror or str(error)).lower()
+            raise InputError(path, "", found, "a journal that can be read") from error
+
+    def read(self) -> list[Line]:
+        """The whole lines that have come since the last time.
+
+        Raises
+        ------
+        InputError
+            If one of them is no line of a journal.
+        """
+        *rows, self._cut = (self._cut + self._file.read()).split(b"\n")
+        lines = []
+        for row in rows:
+            self._number += 1
+            lines.append(_parsed(row.decode("utf-8", "replace"), self._number, self._path))
+        return lines
+
+    def close(self) -> None:
+        """Read no more."""
+        self._file.close()
+
+
+def _parsed(row: str, number: int, path: Path | str) -> Line:
+    try:
+        return Line(**json.loads(row))
+    except (ValueError, TypeError) as error:
+        raise InputError(path, f"line {number}", repr(row[:60]), "a line of a journal") from error

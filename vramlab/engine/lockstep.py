@@ -7,7 +7,8 @@ decisions, the same effects and the same answers, line for line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,6 +88,74 @@ class _Lockstep(Interpreter):
         del self.tasks[task.name]
 
 
+class Follower:
+    """A journal that is followed line by line: the engine stands where the recorded one stood.
+
+    Parameters
+    ----------
+    config, inventory
+        Those of the recorded run.
+    recorder : Recorder, optional
+        Takes outcomes, loads and evictions.
+    watch : callable, optional
+        Looks on: how the memory map changed, say.
+
+    Attributes
+    ----------
+    engine : Engine
+        As it stands after the lines so far.
+    lines : int
+        How many they are.
+    difference : Difference or None
+        The first that was found; nothing is followed beyond it.
+    """
+
+    def __init__(
+        self,
+        config: VramConfig,
+        inventory: Inventory,
+        recorder: Recorder | None = None,
+        watch: Watch | None = None,
+    ) -> None:
+        self._journal = Journal()
+        self.recorder = recorder or Recorder(list(config.zones))
+        self.engine = Engine(config, inventory, self.recorder, self._journal)
+        self._driver = _Lockstep(self.engine, self._journal)
+        self._watch = watch
+        self._to_come: deque[Line] = deque()  # what the engine has written and the journal has yet to say
+        self.lines = 0
+        self.difference: Difference | None = None
+
+    @property
+    def under_way(self) -> list[int | str]:
+        """Names of the tasks under way."""
+        return list(self._driver.tasks)
+
+    def follow(self, lines: Iterable[Line]) -> None:
+        """Go on with the next lines."""
+        for line in lines:
+            if self.difference is not None:
+                return
+            self.lines += 1
+            if not self._to_come:
+                problem = self._happen(line)
+                if problem:
+                    self.difference = Difference(self.lines, _shown(line), problem)
+                    return
+            made = self._to_come.popleft()
+            if _essence(made) != _essence(line):
+                self.difference = Difference(self.lines, _shown(line), _shown(made))
+
+    def _happen(self, line: Line) -> str:
+        """Let an event of the outside happen. Returns what is wrong, if it cannot."""
+        problem = _feed(line, self._driver, self.recorder) if line.event in OUTSIDE else "nothing more"
+        made = self._journal.take()
+        self._to_come.extend(made)
+        if not problem and self._watch is not None:
+            self._watch(made, self.engine)
+        return problem if problem or made else "nothing more"
+
+
 def lockstep(
     lines: Sequence[Line], config: VramConfig, inventory: Inventory, watch: Watch | None = None
 ) -> LockstepReport:
@@ -101,39 +170,12 @@ def lockstep(
     watch : callable, optional
         Looks on: how the memory map changed, say.
     """
-    journal = Journal()
-    recorder = Recorder(list(config.zones))
-    engine = Engine(config, inventory, recorder, journal)
-    driver = _Lockstep(engine, journal)
-    differences = _follow(lines, driver, recorder, journal, watch)
+    follower = Follower(config, inventory, watch=watch)
+    follower.follow(lines)
+    differences = [] if follower.difference is None else [follower.difference]
     decisions = sum(line.event == "decision" for line in lines)
-    layout = engine.placed.layout()
-    return LockstepReport(len(lines), decisions, recorder.records(), differences, layout)
-
-
-def _follow(
-    lines: Sequence[Line],
-    driver: _Lockstep,
-    recorder: Recorder,
-    journal: Journal,
-    watch: Watch | None = None,
-) -> list[Difference]:
-    compared = 0
-    for line in lines:
-        if line.event in OUTSIDE:
-            problem = _feed(line, driver, recorder)
-            if problem:
-                return [Difference(compared + 1, _shown(line), problem)]
-            if watch is not None:
-                watch(list(journal.since(compared)), driver.engine)
-        for made in journal.since(compared, len(lines)):
-            expected = lines[compared]
-            if _essence(made) != _essence(expected):
-                return [Difference(compared + 1, _shown(expected), _shown(made))]
-            compared += 1
-    if compared < len(lines):
-        return [Difference(compared + 1, _shown(lines[compared]), "nothing more")]
-    return []
+    layout = follower.engine.placed.layout()
+    return LockstepReport(len(lines), decisions, follower.recorder.records(), differences, layout)
 
 
 def _feed(line: Line, driver: _Lockstep, recorder: Recorder) -> str:

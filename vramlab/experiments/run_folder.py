@@ -57,10 +57,7 @@ def read_run(path: Path | str) -> RunFolder:
     journal = next((file for name in _JOURNALS if (file := path / name).exists()), None)
     if journal is None:
         raise InputError(path, "", "no journal.jsonl", "a folder that `vramlab record` wrote")
-    try:
-        environment = json.loads((path / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(path / "environment.json", "", error, "a JSON file of the recording") from error
+    environment = read_environment(path)
     samples = samples_path(path / "models.yaml")
     lines = read_journal(journal)
     trace = path / "trace.csv"
@@ -74,6 +71,21 @@ def read_run(path: Path | str) -> RunFolder:
         environment,
         read_samples(samples) if samples.exists() else None,
     )
+
+
+def read_environment(path: Path) -> dict[str, Any]:
+    """What a live run in this folder ran on, and whether it has ended.
+
+    Raises
+    ------
+    InputError
+        If the folder does not say.
+    """
+    try:
+        environment: dict[str, Any] = json.loads((path / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(path / "environment.json", "", error, "a JSON file of the recording") from error
+    return environment
 
 
 def journal_trace(journal: Sequence[Line], source: str = "<journal>") -> Trace:

@@ -45,7 +45,7 @@ class JournalFile(Journal):
     def flush(self) -> None:
         """Bring everything to the file."""
         with self._flushing:
-            self._file.write(self.take())
+            self._file.write(self.take_text())
             self._file.flush()
 
     def close(self) -> None:

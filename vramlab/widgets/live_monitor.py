@@ -9,6 +9,7 @@ import ipywidgets as widgets
 
 from vramlab.config.html import Cell, html_table
 from vramlab.config.units import bytes_to_mib
+from vramlab.experiments.following import Following
 from vramlab.live.blocking import BlockingRuntime
 from vramlab.live.runtime import LiveRuntime
 from vramlab.live.status import ModelStatus, Status
@@ -29,8 +30,8 @@ class LiveMonitor(widgets.VBox):
 
     Parameters
     ----------
-    runtime : LiveRuntime or BlockingRuntime
-        Need not be open yet.
+    runtime : LiveRuntime, BlockingRuntime or Following
+        Need not be open yet; the last is a run in another process, by its journal (:func:`.follow_run`).
     every_s : float
         Seconds between two looks.
     most : int
@@ -47,7 +48,9 @@ class LiveMonitor(widgets.VBox):
     >>> LiveMonitor(runtime)
     """
 
-    def __init__(self, runtime: LiveRuntime | BlockingRuntime, every_s: float = 1.0, most: int = 16) -> None:
+    def __init__(
+        self, runtime: LiveRuntime | BlockingRuntime | Following, every_s: float = 1.0, most: int = 16
+    ) -> None:
         self.runtime = runtime.runtime if isinstance(runtime, BlockingRuntime) else runtime
         self.every_s, self.most = every_s, most
         self.status: Status | None = None

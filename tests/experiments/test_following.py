@@ -1,0 +1,107 @@
+"""A run that is followed by its journal stands where the runtime itself stands."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from vramlab.config.errors import InputError
+from vramlab.config.loading import load_config, write_config, write_inventory
+from vramlab.config.schema import ModelSpec, ZoneConfig
+from vramlab.experiments.following import Following, follow_run
+from vramlab.live.blocking import BlockingRuntime
+from vramlab.live.sessions import make_inputs
+from vramlab.live.stand_ins import with_stand_ins
+
+CONFIG = load_config().model_copy(
+    update={"zones": {"flexible": ZoneConfig(size_mb=5, max_models=None, min_retention_time=0)}}
+)
+
+
+@pytest.fixture
+def inventory(tmp_path):
+    spec = ModelSpec(priority="medium", vram_size_mb=2, load_time_ms=10, zone="flexible")
+    return with_stand_ins(dict.fromkeys(("a.onnx", "b.onnx", "c.onnx"), spec), tmp_path / "models")
+
+
+def asked(runtime, inventory, names):
+    for name in names:
+        runtime.infer(name, make_inputs(inventory[name].path, 1, np.random.default_rng(0)))
+
+
+def lasting(status):
+    """All but what the clock and the device say."""
+    models = [dataclasses.replace(model, last_used_s_ago=None, score=None) for model in status.models]
+    return dataclasses.replace(
+        status, time_s=0, device="", memory_used_bytes=0, memory_total_bytes=0, models=models
+    )
+
+
+def test_another_process_sees_what_the_runtime_sees(tmp_path, inventory):
+    journal = tmp_path / "journal.jsonl"
+    runtime = BlockingRuntime(CONFIG, inventory, "cpu-emulated", journal)
+    with runtime:
+        following = Following(journal, CONFIG, inventory)
+        for names in (["a.onnx", "b.onnx", "a.onnx"], ["c.onnx"], ["b.onnx", "b.onnx"]):
+            asked(runtime, inventory, names)
+            runtime.runtime.journal.flush()
+            seen, there = following.status(), runtime.status()
+            assert lasting(seen) == lasting(there)
+            assert seen.time_s == pytest.approx(there.time_s, abs=1)
+        assert there.evictions == 2
+        assert not following.closed
+    last = following.status()
+    assert following.closed
+    assert lasting(last) == dataclasses.replace(lasting(there), under_way=0)  # the monitor's story has ended
+    following.close()
+
+
+def test_an_earlier_moment(tmp_path, inventory):
+    journal = tmp_path / "journal.jsonl"
+    with BlockingRuntime(CONFIG, inventory, "cpu-emulated", journal) as runtime:
+        asked(runtime, inventory, ["a.onnx"])
+        between_s = runtime.status().time_s
+        asked(runtime, inventory, ["b.onnx", "c.onnx"])
+    status = Following(journal, CONFIG, inventory, until_s=between_s).status()
+    assert status.time_s == between_s
+    assert [model.name for model in status.models if model.state != "absent"] == ["a.onnx"]
+    assert status.memory_used_bytes == CONFIG.overhead.taken_bytes + inventory["a.onnx"].footprint_bytes
+
+
+def test_a_line_that_is_still_being_written_waits(tmp_path, inventory):
+    journal = tmp_path / "whole.jsonl"
+    with BlockingRuntime(CONFIG, inventory, "cpu-emulated", journal) as runtime:
+        asked(runtime, inventory, ["a.onnx"])
+    data = journal.read_bytes()
+    growing = tmp_path / "growing.jsonl"
+    growing.write_bytes(b"")
+    following = Following(growing, CONFIG, inventory)
+    loads = set()
+    for end in range(0, len(data), 7):  # cuts lines anywhere
+        growing.write_bytes(data[:end])
+        loads.add(following.status().loads)
+    assert loads == {0, 1}
+
+
+def test_settings_of_another_run_are_refused(tmp_path, inventory):
+    journal = tmp_path / "journal.jsonl"
+    with BlockingRuntime(CONFIG, inventory, "cpu-emulated", journal) as runtime:
+        asked(runtime, inventory, ["a.onnx", "b.onnx", "c.onnx"])
+    roomy = CONFIG.model_copy(
+        update={"zones": {"flexible": ZoneConfig(size_mb=50, max_models=None, min_retention_time=0)}}
+    )
+    with pytest.raises(InputError, match=r"journal\.jsonl: line \d+: found decision"):
+        Following(journal, roomy, inventory).status()
+
+
+def test_a_folder_names_its_device(tmp_path, inventory):
+    with BlockingRuntime(CONFIG, inventory, "cpu-emulated", tmp_path / "journal.jsonl") as runtime:
+        asked(runtime, inventory, ["a.onnx"])
+    with pytest.raises(InputError, match=r"environment\.json"):
+        follow_run(tmp_path)
+    write_config(CONFIG, tmp_path / "config.yaml")
+    write_inventory(inventory, tmp_path / "models.yaml")
+    (tmp_path / "environment.json").write_text(json.dumps({"device": "cpu-emulated", "ended": True}))
+    status = follow_run(tmp_path).status()
+    assert (status.device, status.loads) == ("cpu-emulated", 1)

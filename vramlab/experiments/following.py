@@ -1,0 +1,119 @@
+"""A run that goes on in another process, watched through its journal.
+
+A journal leads a fresh engine to the same decisions (:mod:`vramlab.engine.lockstep`), so whoever can read the
+file knows all that the runtime knows: zones, states, scores, queues. Nothing is asked of the process itself.
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import takewhile
+from pathlib import Path
+
+from vramlab.config.errors import InputError
+from vramlab.config.loading import load_config, load_inventory
+from vramlab.config.schema import Inventory, VramConfig
+from vramlab.engine.effects import MemoryReading
+from vramlab.engine.journal import JournalTail, Line
+from vramlab.engine.lockstep import Follower
+from vramlab.engine.totals import RunningTotals
+from vramlab.experiments.run_folder import read_environment
+from vramlab.live.status import Status, status_of
+
+
+class Following:
+    """A live run as it stands, from its journal.
+
+    Parameters
+    ----------
+    journal : Path or str
+        A ``.jsonl`` file, which may still be growing.
+    config, inventory
+        Those of the run.
+    device : str
+        What to call the device.
+    until_s : float, optional
+        Follow no further than this time of the run, seconds.
+
+    Attributes
+    ----------
+    closed : bool
+        Whether the run has ended; the status is then the last before it gave everything back.
+    """
+
+    def __init__(
+        self,
+        journal: Path | str,
+        config: VramConfig,
+        inventory: Inventory,
+        device: str = "recorded",
+        until_s: float | None = None,
+    ) -> None:
+        self._path, self._device, self._until_s = Path(journal), device, until_s
+        self._tail = JournalTail(journal)
+        self._follower = Follower(config, inventory, RunningTotals(list(config.zones)))
+        self._total_bytes, self._others_bytes = config.total_bytes, config.overhead.taken_bytes
+        self._last_s, self._read_at_s = 0.0, time.monotonic()
+        self.closed = False
+
+    def status(self) -> Status:
+        """Device memory, zones, models and counts by now, or at `until_s`.
+
+        Raises
+        ------
+        InputError
+            If the journal leads elsewhere with these settings: they are not those of the run.
+        """
+        self._read()
+        engine = self._follower.engine
+        now_s = self._last_s
+        if self._until_s is not None:
+            now_s = max(now_s, self._until_s)
+        elif not self.closed:
+            now_s += time.monotonic() - self._read_at_s
+        taken_bytes = self._others_bytes + engine.allocator.device.held
+        memory = MemoryReading(self._total_bytes, taken_bytes)
+        return status_of(engine, now_s, self._device, memory, self._follower.under_way)
+
+    def close(self) -> None:
+        """Follow no more."""
+        self._tail.close()
+
+    def _read(self) -> None:
+        if self.closed:
+            return
+        lines = self._tail.read()
+        until_s = float("inf") if self._until_s is None else self._until_s
+        coming = list(takewhile(lambda line: line.time_s <= until_s and not _is_stop(line), lines))
+        if len(coming) < len(lines):
+            self.closed = True
+        for line in coming:
+            self._follower.follow([line])
+            if line.what == "readmemory" and line.event == "end" and line.detail:
+                reading = MemoryReading(**line.detail)
+                self._total_bytes = reading.total_bytes
+                self._others_bytes = reading.used_bytes - self._follower.engine.allocator.device.held
+        difference = self._follower.difference
+        if difference is not None:
+            expected = "a journal of a run with these settings"
+            raise InputError(self._path, f"line {difference.line}", difference.journal, expected)
+        if coming:
+            self._last_s, self._read_at_s = coming[-1].time_s, time.monotonic()
+
+
+def _is_stop(line: Line) -> bool:
+    return line.event == "begin" and line.task == "stop"
+
+
+def follow_run(folder: Path | str, until_s: float | None = None) -> Following:
+    """Follow the run whose folder this is; it may have ended, or still be recorded.
+
+    Raises
+    ------
+    InputError
+        If the folder is none of a live run, or its journal is packed.
+    """
+    folder = Path(folder)
+    device = str(read_environment(folder).get("device", "recorded"))
+    config, inventory = load_config(folder / "config.yaml"), load_inventory(folder / "models.yaml")
+    return Following(folder / "journal.jsonl", config, inventory, device, until_s)
