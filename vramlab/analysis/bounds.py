@@ -18,10 +18,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
-from scipy.optimize import linprog
 
 from vramlab.analysis.intervals import (
     AdmissionRule,
@@ -40,6 +39,9 @@ from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import MIB
 from vramlab.traces.trace import Trace
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 # Longer problems get their prices window by window.
 WINDOW_STEPS = 30_000
@@ -298,6 +300,9 @@ def solve(problem: Problem) -> tuple[Floats, Floats, float]:
 
 def _restricted(problem: Problem, chosen: Indices) -> tuple[Floats, Floats, float]:
     """Solve the program over the `chosen` intervals alone."""
+    from scipy import sparse
+    from scipy.optimize import linprog
+
     unit = problem.groups[0].capacity or 1
     weight = problem.interval_size[chosen] / unit
     matrices, rooms, where = [], [], []
@@ -340,6 +345,8 @@ def _cover(
     problem: Problem, group: Group, chosen: Indices, weight: Floats
 ) -> tuple[sparse.csr_matrix, Indices]:
     """Matrix of the bytes that the chosen intervals hold at the group's rows, and the steps of the rows."""
+    from scipy import sparse
+
     member = group.members[problem.model]
     position = np.concatenate([[0], np.cumsum(member)])
     columns = np.flatnonzero(member[problem.end[chosen]])
@@ -356,6 +363,8 @@ def _load_rows(problem: Problem, chosen: Indices) -> tuple[Floats, sparse.csr_ma
 
     None where it never does: then a miss costs the same whether the model is kept or not.
     """
+    from scipy import sparse
+
     start = problem.start[chosen]
     dearer = problem.load[start] - problem.skip[start]
     after = np.flatnonzero(dearer > 0)

@@ -8,13 +8,14 @@ anything else is there to be used).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 
 from vramlab.analysis import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _DARK = (style.PALETTE[0], style.PALETTE[2], style.PALETTE[5])
 
@@ -34,6 +35,8 @@ def memory_map(
         Models in the order of their colours, so that a model keeps its colour from map to map; by default
         those of the layout.
     """
+    from matplotlib.patches import Rectangle
+
     zones = list(dict.fromkeys(extents["zone"]))
     order = list(models or dict.fromkeys(extents["model"].dropna()))
     widest = float((extents["offset_bytes"] + extents["size_bytes"]).max())

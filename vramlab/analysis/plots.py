@@ -8,15 +8,17 @@ per setting and figure, seconds and bytes) and optional Axes, and returns the Ax
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 
 from vramlab.analysis import style
 from vramlab.analysis.timelines import memory_map, residency_timeline, vram_use
 from vramlab.config.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = [
     "capacity_plot", "latency_distribution", "memory_map", "on_front", "pareto_front", "policy_bars",
@@ -163,6 +165,8 @@ def zone_heat_map(
 
     The best cell has a frame. Several rows for one cell (seeds) are averaged.
     """
+    from matplotlib.patches import Rectangle
+
     _need(frame, x, y, value)
     table = frame.pivot_table(index=y, columns=x, values=value, aggfunc="mean").sort_index()
     label, factor = _label(value, frame[value])

@@ -18,7 +18,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory
@@ -254,6 +253,8 @@ def over_seeds(values: Sequence[float], confidence: float = 0.95) -> Interval:
         raise InputError("seeds", "values", "none", "one value per seed")
     low = high = np.nan
     if numbers.size > 1:
+        from scipy import stats  # takes longer to load than many a command to run
+
         found = stats.ttest_1samp(numbers, 0.0).confidence_interval(confidence)
         low, high = float(found.low), float(found.high)
     return Interval(float(numbers.mean()), low, high, confidence, 1, int(numbers.size))

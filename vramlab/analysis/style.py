@@ -6,10 +6,10 @@ in lightness; the continuous map is viridis.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 INK, QUIET, OPTIMUM = "#222222", "#8A8A8A", "#D55E00"
@@ -32,6 +32,8 @@ _TIME_UNITS = ((86_400.0, "days"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"), (1
 def axes(ax: Axes | None, width: float = 7.0, height: float = 4.0) -> Axes:
     """Return `ax`, or the axes of a new figure (inches), dressed."""
     if ax is None:
+        import matplotlib.pyplot as plt
+
         # before the context, whose end would undo it: a notebook would then show its first figure only
         plt.install_repl_displayhook()
         with plt.rc_context(_RC):

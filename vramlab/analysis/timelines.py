@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from vramlab.analysis import style
 from vramlab.analysis.layouts import memory_map
 from vramlab.config.errors import InputError
 from vramlab.engine.records import Records
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["Stay", "memory_map", "residency_timeline", "stays", "vram_use"]
 
@@ -76,6 +75,9 @@ def residency_timeline(
     legend_above : bool
         Put the legend in one line above the axes, not beside them.
     """
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
     codes = records.model_codes
     if models is None:
         order = np.argsort(-np.bincount(codes, minlength=len(records.model_names)), kind="stable")
@@ -194,6 +196,8 @@ def _bars(
     **options: Any,
 ) -> None:
     """Horizontal bars from `left` to `right`, as one collection."""
+    from matplotlib.collections import PolyCollection
+
     corners = [(left, low), (left, low + height), (right, low + height), (right, low)]
     boxes = np.array(corners).transpose(2, 0, 1) if len(left) else np.empty((0, 4, 2))
     ax.add_collection(PolyCollection(list(boxes), facecolors=list(colours), linewidths=0, **options))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from vramlab.analysis import style
 from vramlab.traces.describe import Description
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def plot_description(description: Description, twin: Description | None = None) -> Figure:
@@ -27,6 +30,8 @@ def plot_description(description: Description, twin: Description | None = None) 
     matplotlib.figure.Figure
         Not known to pyplot: show it by returning it from a notebook's cell, or ``savefig``.
     """
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, 6.5), layout="constrained")
     axes = figure.subplots(2, 2)
     described = [(description, "-", "trace")]

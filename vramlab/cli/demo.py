@@ -22,10 +22,7 @@ from vramlab.config.errors import InputError
 from vramlab.config.loading import load_config, load_inventory
 from vramlab.config.units import bytes_to_mib
 from vramlab.experiments.comparison import DEFAULT_POLICIES, Comparison, compare
-from vramlab.experiments.recording import record_run
 from vramlab.experiments.verification import Verification, verify
-from vramlab.live.profiler import profile
-from vramlab.live.stand_ins import with_stand_ins
 from vramlab.traces.files import read_trace
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +59,11 @@ def demo_command(
 
 
 def _live(folder: Path, device: str) -> Verification:
+    # here, for they load ONNX Runtime, and other commands need it not
+    from vramlab.experiments.recording import record_run
+    from vramlab.live.profiler import profile
+    from vramlab.live.stand_ins import with_stand_ins
+
     config = load_config(SCENARIO)
     out.rule("1  live sessions on a budget that is too small")
     inventory = with_stand_ins(load_inventory(MODELS))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vramlab.cli.inputs import JsonOption, SeedOption
 from vramlab.cli.live import DeviceOption, plot_latencies
 from vramlab.cli.output import log, milliseconds, percent, print_json, print_table, save_plot
-from vramlab.experiments.fidelity import Fidelity, fidelity, write_fidelity
+
+if TYPE_CHECKING:
+    from vramlab.experiments.fidelity import Fidelity
 
 FOLDER = Path(__file__).parents[2] / "results" / "fidelity"
 
@@ -37,6 +39,8 @@ def fidelity_command(
     Takes a minute per workload and one for the profile, and wants a machine with nothing else to do. Exit
     status 1 if an error is larger than what we call true. Example: vramlab fidelity
     """
+    from vramlab.experiments.fidelity import fidelity, write_fidelity  # load ONNX Runtime
+
     found = fidelity(folder, runs or folder / "runs", device, seed, log.print)
     write_fidelity(found, folder)
     for name, verification in found.verifications.items():

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import pandas as pd
 import typer
-from matplotlib.axes import Axes
 from tqdm import tqdm
 
 from vramlab.analysis.plots import latency_distribution
@@ -19,17 +18,19 @@ from vramlab.config.errors import InputError
 from vramlab.config.files import replacing
 from vramlab.config.loading import load_inventory, write_inventory
 from vramlab.config.schema import Inventory
-from vramlab.engine.effects import Target
 from vramlab.config.units import bytes_to_mib
+from vramlab.engine.effects import Target
 from vramlab.engine.samples import read_samples, samples_path, write_samples
 from vramlab.experiments.inputs import inventory_of_files, profile_beside, resolve_inputs, resolve_settings
-from vramlab.experiments.observed import observed_profile
-from vramlab.experiments.recording import record_run
 from vramlab.experiments.run_folder import read_run
 from vramlab.experiments.verification import Verification, verify
-from vramlab.live.profiler import Measurements, profile
-from vramlab.live.stand_ins import build_stand_ins, with_stand_ins
 from vramlab.simulation.choosing import Times
+
+# What loads ONNX Runtime is imported where a command needs it: --help and `verify` need it not.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from vramlab.live.profiler import Measurements
 
 DeviceOption = Annotated[
     str,
@@ -79,6 +80,8 @@ def stand_ins_command(
 
 
 def _build(inventory: Inventory, out: Path | None, seed: int) -> dict[str, Path]:
+    from vramlab.live.stand_ins import build_stand_ins
+
     total = sum(spec.footprint_bytes for spec in inventory.values())
     standing: dict[str, int] = {}
     with tqdm(total=total, desc="stand-ins", unit="B", unit_scale=True, disable=None, leave=False) as bar:
@@ -116,34 +119,38 @@ def profile_command(
     Example: vramlab profile --models config/model_config.yaml --out profiled.yaml, and after a live run:
     vramlab profile --from-run RUN --out corrected.yaml
     """
+    from vramlab.experiments.observed import observed_profile
+    from vramlab.live.profiler import profile
+    from vramlab.live.stand_ins import with_stand_ins
+
     if from_run is not None:
         profiled, frame, notes = observed_profile(read_run(from_run))
+        failures: list[str] = []
         comment = f"Corrected by `vramlab profile --from-run {from_run}`; samples stand beside this file."
     else:
         settings, inventory = resolve_settings(config, inventory_of_files(files) if files else models)
         inventory = with_stand_ins(inventory)
         with tqdm(total=len(inventory) + 1, desc="profile", unit="model", disable=None, leave=False) as bar:
             profiled, found = profile(settings, inventory, device, loads, runs, bar.update)
-        frame = found.frame()
-        failures: list[str] = []
-        notes = [f"{name}: {flag}" for name, flags in found.flags.items() for flag in flags]
-        comment = "Measured by `vramlab profile`; samples stand beside this file."
-        with replacing(out.with_suffix(".memory.parquet")) as temporary:
-            found.memory().to_parquet(temporary, index=False)
-    write_inventory(profiled, out, comment=comment)
-    write_samples(frame, samples_path(out))
         unmeasured = [name for name, causes in found.failed.items() if Target.GPU in causes]
         if len(unmeasured) == len(inventory):
             why = f"no model that could be measured ({'; '.join(found.failures())})"
             raise InputError("profile", "", why, "at least one")
-    log.print(f"written to {out} and {samples_path(out)}")
-    if as_json:
-        print_json({name: spec.model_dump(mode="json") for name, spec in profiled.items()})
+        frame = found.frame()
+        notes = [f"{name}: {flag}" for name, flags in found.flags.items() for flag in flags]
+        comment = "Measured by `vramlab profile`; samples stand beside this file."
         if files:  # of which nothing was known before
             profiled = {name: spec for name, spec in profiled.items() if name not in unmeasured}
         elif unmeasured:
             comment += f"\nNOT MEASURED, with the values of before: {', '.join(unmeasured)}."
         failures = found.failures()
+        with replacing(out.with_suffix(".memory.parquet")) as temporary:
+            found.memory().to_parquet(temporary, index=False)
+    write_inventory(profiled, out, comment=comment)
+    write_samples(frame, samples_path(out))
+    log.print(f"written to {out} and {samples_path(out)}")
+    if as_json:
+        print_json({name: spec.model_dump(mode="json") for name, spec in profiled.items()})
     else:
         if from_run is None:
             _show_memory(found)
@@ -229,6 +236,9 @@ def record_command(
     the run, for `vramlab verify`. Example: vramlab record --config config/scenarios/tight.yaml
     --workload traces/live_workload.csv --out results/run1
     """
+    from vramlab.experiments.recording import record_run
+    from vramlab.live.stand_ins import with_stand_ins
+
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         raise InputError("--out", "", f"{out}, which is not empty", "a new folder")
     trace, settings, inventory = resolve_inputs(workload, config, models, changes(overrides))

@@ -6,17 +6,18 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
 from vramlab.config.errors import InputError
 from vramlab.config.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # A table that is piped into a file is not cut to the width of a terminal that is not there.
 out = Console(highlight=False, soft_wrap=True)
@@ -64,6 +65,9 @@ def save_plot(plot: Axes | Figure, path: Path) -> None:
     InputError
         If the suffix is none of a picture.
     """
+    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
+
     # of axes on a part of a figure too; get_figure(root=True) is of matplotlib 3.10
     figure = plot if isinstance(plot, Figure) else plot.figure.figure
     assert figure is not None

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pandas as pd
 import typer
-from matplotlib.axes import Axes
 from tqdm import tqdm
 
 from vramlab.allocator.policies import policy_names
@@ -46,6 +45,9 @@ from vramlab.experiments.comparison import DEFAULT_POLICIES, Comparison, compare
 from vramlab.experiments.inputs import resolve_inputs, resolve_settings
 from vramlab.experiments.replay import Replay, replay
 from vramlab.experiments.run_folder import write_replay
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 ModeOption = Annotated[
     Literal["simulate", "decide"],
@@ -283,9 +285,13 @@ def show_comparison(result: Comparison, title: str) -> None:
         and (column[1] != "cost_s" or result.cost == "cost_s")
     ]
     rows = [[row["policy"], *(show(row[key]) for _, key, show in shown)] for row in result.rows]
-    optimum = {result.cost: seconds(result.optimum.load_cost_s), "gap_closed": "1.00"}
+    optimum = {result.cost: seconds(result.optimum.load_cost_s)}
+    if any(row["gap_closed"] is not None for row in result.rows):
+        optimum["gap_closed"] = "1.00"
     rows.append(["offline optimum", *(optimum.get(key, "-") for _, key, _ in shown)])
     print_table(title, ["policy", *(name for name, _, _ in shown)], rows)
+    if not any(row[key] for row in result.rows for key in ("evictions", "fallbacks", "refused")):
+        out.print("everything fits: no policy had to choose")
     if result.warmup:
         out.print(f"without the first {count(result.warmup)} requests (warm-up)")
     if "hit_rate_low" in result.rows[0]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import theilslopes
 
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, VramConfig
@@ -38,6 +37,8 @@ def fit_link(frame: pd.DataFrame, inventory: Inventory, target: Target = Target.
     InputError
         If fewer than two models of different sizes were measured.
     """
+    from scipy.stats import theilslopes  # takes longer to load than many a command to run
+
     rows = frame[(frame.what == "load") & (frame.target == target.value) & (frame.beside == "")]
     medians_s = rows[rows.model.isin(list(inventory))].groupby("model").seconds.median()
     sizes = np.array([mib_to_bytes(inventory[str(name)].vram_size_mb) for name in medians_s.index])

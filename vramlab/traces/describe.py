@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize_scalar
 
 from vramlab.traces.reuse import hit_rates_by_models
 from vramlab.traces.trace import Trace
@@ -164,6 +163,8 @@ def burstiness_of(gaps: np.ndarray) -> float:
 
 def zipf_exponent(counts: np.ndarray) -> float:
     """Exponent s of the Zipf law ``r ** -s`` over the ranks r of `counts` with the largest likelihood."""
+    from scipy.optimize import minimize_scalar
+
     ranked = np.sort(counts[counts > 0])[::-1].astype(np.float64)
     if len(ranked) < 2:
         return 0.0

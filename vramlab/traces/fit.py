@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import nnls
 
 from vramlab.traces.arrivals import WEEK_S
 from vramlab.traces.describe import DAY_S, burstiness_of, daily_cycle, zipf_exponent
@@ -123,6 +122,8 @@ def _yule_walker(codes: np.ndarray, counts: np.ndarray, lags: list[tuple[int, in
     )
     weights = np.zeros(len(lags))
     if real.any():
+        from scipy.optimize import nnls
+
         equations = np.stack([mean_over(*lags[place]) for place in np.flatnonzero(real)], axis=1)
         octaves = 1 / np.sqrt(at)  # each octave of lags counts alike, roughly
         weights[real] = nnls(equations * octaves[:, None], correlation[1:] * octaves)[0]
