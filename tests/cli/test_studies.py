@@ -126,6 +126,37 @@ def test_compare_says_how_sure_it_is(vramlab):
     assert "paired comparison with the first policy" in text
 
 
+def test_decide_mode_says_once_that_it_does_not_preload(vramlab, tmp_path):
+    predictor = "optimization.predictor=ewma"
+    command = [TRACE, "--config", POOL, "--set", predictor]
+    sweeping = [
+        "sweep",
+        TRACE,
+        "--config",
+        POOL,
+        "--grid",
+        predictor,
+        "--jobs",
+        1,
+        "--out",
+        tmp_path / "s.parquet",
+    ]
+    for given in (["replay", *command], ["compare", *command, "--policies", "lru,fifo"], sweeping):
+        status, _, err = vramlab(*given, "--mode", "decide")
+        assert (status, err.count("decide mode does not preload")) == (0, 1)
+    assert "preload" not in vramlab("replay", *command)[2]
+    assert "preload" not in vramlab("replay", TRACE, "--config", POOL, "--mode", "decide")[2]
+
+
+def test_compare_says_where_no_policy_had_to_choose(vramlab):
+    everything = ["--set", "zones.flexible.size_mb=2000", "--set", "total_memory_mb=2000"]
+    said = "everything fits: no policy had to choose"
+    for more, expected in (([], False), (everything, True)):
+        _, text, _ = vramlab("compare", TRACE, "--config", POOL, "--policies", "lru,fifo", *more)
+        assert (said in text) == expected
+        assert ("1.00" in text) != expected
+
+
 @pytest.mark.parametrize(("broken", "expected"), [(("lru",), 0), (("lru", "gdsf"), 1)])
 def test_a_sweep_of_which_nothing_is_left_ends_with_status_1(
     vramlab, tmp_path, monkeypatch, broken, expected

@@ -5,7 +5,9 @@ import pytest
 from tests.experiments.studying import POOL, ROOT
 from vramlab.config.loading import load_inventory
 from vramlab.experiments.comparison import compare
+from vramlab.experiments.inputs import resolve_settings
 from vramlab.experiments.intervals import warmup_of
+from vramlab.experiments.optimum import optimum_of
 from vramlab.traces.files import read_trace
 
 TRACE = read_trace(ROOT / "traces" / "synthetic_tight.csv.gz").head(6000)
@@ -48,6 +50,14 @@ def test_the_warm_up_is_cut_for_all_alike():
         assert row["requests"] == len(TRACE) - cut.warmup
     assert cut.optimum.requests == len(TRACE) - cut.warmup
     assert cut.optimum.load_cost_s < plain.optimum.load_cost_s
+
+
+def test_no_gap_is_closed_where_lru_is_at_the_optimum_up_to_rounding():
+    optimum = optimum_of(TRACE.head(50), *resolve_settings(POOL, INVENTORY))
+    least_s = optimum.bound.load_cost_s
+    for lru_s in (least_s * (1 - 1e-12), least_s, least_s * (1 + 1e-12), least_s * (1 + 1e-7)):
+        assert optimum.gap_closed(least_s + 1.0, lru_s) is None
+    assert optimum.gap_closed(least_s + 1.0, least_s + 2.0) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("mode", ["decide", "simulate"])

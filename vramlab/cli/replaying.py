@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -43,7 +43,7 @@ from vramlab.config.errors import InputError
 from vramlab.engine.lockstep import lockstep
 from vramlab.experiments.comparison import DEFAULT_POLICIES, Comparison, compare
 from vramlab.experiments.inputs import resolve_inputs, resolve_settings
-from vramlab.experiments.replay import Replay, replay
+from vramlab.experiments.replay import Mode, Replay, replay
 from vramlab.experiments.run_folder import write_replay
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ def replay_command(
     """
     if map_file is not None and mode != "simulate":
         raise InputError("--memory-map", "", f"--mode {mode}", "--mode simulate, which knows of places")
+    say_without_preloading(mode, config, models, changes(overrides, policy))
     keep_journal = (out is not None or map_file is not None) and mode == "simulate"
     result = replay(
         trace, config, models, mode, seed, keep_journal, changes(overrides, policy), service_times
@@ -131,6 +132,7 @@ def compare_command(
     --policies seed,seed_fixed,lru,gdsf
     """
     names = policy_names() if policies == "all" else names_in("--policies", policies)
+    say_without_preloading(mode, config, models, changes(overrides))
     with tqdm(total=len(names) + 1, desc="compare", unit="run", disable=None, leave=False) as progress:
         done = progress.update
         result = compare(
@@ -144,6 +146,23 @@ def compare_command(
         print_json(result.document())
     else:
         show_comparison(result, f"{trace}, {mode}")
+
+
+def say_without_preloading(
+    mode: Mode, config: Path | None, models: Path | None, overrides: Sequence[str], keys: Iterable[str] = ()
+) -> None:
+    """Say on standard error that decide mode does not preload, where the settings ask for it.
+
+    Parameters
+    ----------
+    keys : iterable of str
+        Settings that will be changed beside `overrides`.
+    """
+    if mode != "decide":
+        return
+    settings, _ = resolve_settings(config, models, overrides)
+    if settings.optimization.predictor is not None or "optimization.predictor" in keys:
+        log.print("decide mode does not preload: optimization.predictor changes nothing")
 
 
 def bound_command(

@@ -19,7 +19,7 @@ from vramlab.cli.inputs import (
     names_in,
 )
 from vramlab.cli.output import count, log, milliseconds, percent, print_json, print_table, seconds
-from vramlab.cli.replaying import ModeOption
+from vramlab.cli.replaying import ModeOption, say_without_preloading
 from vramlab.experiments.grids import parse_grid
 from vramlab.experiments.results_store import journal_path, manifest_path
 from vramlab.experiments.search_space import GROUPS, POLICIES
@@ -76,6 +76,8 @@ def sweep_command(
     --policies lru,gdsf --grid zones.flexible.size_mb=300,360,420 --out sweep.parquet
     """
     names = [] if policies is None else names_in("--policies", policies)
+    axes = parse_grid(grid or [])
+    say_without_preloading(mode, config, models, changes(overrides), axes)
     with tqdm(desc="sweep", unit="run", disable=None, leave=False) as progress:
 
         def begun(total: int, there: int) -> None:
@@ -85,7 +87,7 @@ def sweep_command(
 
         try:
             result = sweep(
-                traces, config, models, parse_grid(grid or []), names, _numbers(seeds), mode,
+                traces, config, models, axes, names, _numbers(seeds), mode,
                 jobs, dask, out, resume, changes(overrides), begun, lambda row: progress.update(),
             )  # fmt: skip
         except KeyboardInterrupt:
@@ -181,6 +183,7 @@ def tune_command(
     --out tuned.yaml
     """
     groups, names = names_in("--over", over), names_in("--policies", policies)
+    say_without_preloading(mode, config, models, changes(overrides))
     with tqdm(total=trials, desc="tune", unit="trial", disable=None, leave=False) as progress:
         result = tune(
             trace, config, models, trials, objectives or ["cost_s"], validate_from, groups, names,

@@ -23,6 +23,9 @@ from vramlab.traces.trace import Trace
 # What is always loaded has its place set apart; in what remains it takes next to nothing and costs nothing.
 _COSTLESS = {"load_time_ms": 0.0, "vram_size_mb": 1e-6, "workspace_mb": 0.0}
 
+# A gap of less than this share of the cost is rounding, of sums and of the solver: shares of it mean nothing.
+_AT_THE_OPTIMUM = 1e-6
+
 
 @dataclass(frozen=True, eq=False)
 class Optimum:
@@ -46,7 +49,7 @@ class Optimum:
     def gap_closed(self, cost_s: float, worst_s: float) -> float | None:
         """(LRU's cost - this one's) / (LRU's - the optimum's); None where LRU is at the optimum already."""
         gap_s = worst_s - self.bound.load_cost_s
-        return (worst_s - cost_s) / gap_s if gap_s > 0 else None
+        return (worst_s - cost_s) / gap_s if gap_s > _AT_THE_OPTIMUM * worst_s else None
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
