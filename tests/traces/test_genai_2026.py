@@ -94,14 +94,16 @@ def test_malformed_row_is_named(tmp_path, bad, message):
     path = source(tmp_path, row(), bad)
     with pytest.raises(InputError) as caught:
         import_genai_2026(path)
-    assert str(caught.value) == f"{path}: {message}"
+    assert str(caught.value) == f"{path}: {message} (--skip-bad-rows N drops up to N)"
 
 
 def test_wrong_files(tmp_path):
-    path = source(tmp_path, row(), header=HEADER.replace("groupId", "group_id"))
+    header = HEADER.replace("groupId", "group_id")
+    path = source(tmp_path, row(), header=header)
     with pytest.raises(InputError) as caught:
         import_genai_2026(path)
-    message = "column groupId: found nothing, expected that column (did you mean 'group_id'?)"
+    there = header.replace(",", ", ")
+    message = f"column groupId: found only {there}, expected that column (did you mean 'group_id'?)"
     assert str(caught.value) == f"{path}: {message}"
     with pytest.raises(InputError, match="found no rows, expected at least one request"):
         import_genai_2026(source(tmp_path))

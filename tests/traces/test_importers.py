@@ -218,7 +218,12 @@ def test_csv_defaults_units_and_one_model(tmp_path):
     assert imported("csv", path, time_unit="ms")[0].times_s.tolist() == [0.0, 1.5]
     path = written(tmp_path, "time_s\n1\n2\n")
     assert imported("csv", path, model_name="only")[0].model_names == ["only"]
-    assert refusal("csv", path) == "column model: found nothing, expected that column"
+    assert refusal("csv", path) == (
+        "column model: found only time_s, expected that column, or --columns model=NAME"
+    )
+    assert "expected that column, or --columns time=NAME" in refusal(
+        "csv", path, columns={"time": "t"}, model_name="only"
+    )
     assert refusal("csv", path, columns={"tme": "t"}).startswith(
         "columns: tme: found an unknown role, expected one of time, model"
     )
@@ -333,7 +338,10 @@ def test_bad_rows_are_named_and_bounded(tmp_path):
     assert report.dropped == {"malformed": 4}
     assert report.rows_read == 7
     assert report.lines()[-1].startswith("the first malformed row: row ")
-    assert "(3 bad rows skipped before it)" in refusal("csv", path, skip_bad_rows=3)
+    for allowed, said in ((1, "1 bad row"), (3, "3 bad rows")):
+        hint = f"({said} dropped before it; --skip-bad-rows N drops up to N)"
+        assert refusal("csv", path, skip_bad_rows=allowed).endswith(hint)
+    assert refusal("csv", path).endswith("(--skip-bad-rows N drops up to N)")
     for text, message in (
         ("time_s,model\n0,a\nx,b\n", "row 2 column time_s: found 'x', expected a finite number"),
         ("time_s,model\n0,a\n1,b,c\n", "row 2: found 3 fields, expected the 2 of the header"),
@@ -361,11 +369,11 @@ def test_row_numbers_count_the_rows_that_were_skipped(tmp_path):
 
 def test_bad_durations_and_counts(tmp_path):
     path = written(tmp_path, "app,func,end_timestamp,duration\na,f,1,-1\n")
-    assert (
-        refusal("azure-functions", path) == "row 1 column duration: found '-1', expected seconds, 0 or more"
-    )
+    said = refusal("azure-functions", path)
+    assert said.startswith("row 1 column duration: found '-1', expected seconds, 0 or more (")
     path = written(tmp_path, "\n".join([AZURE_2019_HEADER, azure_2019({7: -1})]))
-    assert refusal("azure-functions", path) == "row 1 column 7: found '-1', expected a count of 0 or more"
+    said = refusal("azure-functions", path)
+    assert said.startswith("row 1 column 7: found '-1', expected a count of 0 or more (")
 
 
 def test_broken_files(tmp_path):
@@ -389,7 +397,12 @@ def test_broken_files(tmp_path):
     plain = written(tmp_path, "time_s,model\n0,a\n", "plain.csv.gz")
     assert "expected a file that can be read, and is what its suffix says" in refusal("csv", plain)
     other = written(tmp_path, "Timestamp,model\n0,a\n")
-    assert refusal("burstgpt", other).startswith("column Model: found nothing, expected that column (did you")
+    assert refusal("burstgpt", other) == (
+        "column Model: found only Timestamp, model, expected that column (did you mean 'model'?)"
+    )
+    many = written(tmp_path, ",".join(f"c{number}" for number in range(1500)) + "\n")
+    assert "found only c0, c1, c2" in refusal("burstgpt", many)
+    assert "c11 and 1,488 more, expected" in refusal("burstgpt", many)
     nothing = written(tmp_path, "when,what\nx,y\n")
     assert refusal("libcachesim-csv", nothing).startswith("header: found when,what, expected one of time,")
 

@@ -169,7 +169,7 @@ BROKEN = {
     "no column": (
         "t.csv",
         b"time,model\n0,a\n",
-        "column time_s: found nothing, expected that column (did you",
+        "column time_s: found only time, model, expected that column (did you",
     ),
     "no gzip": ("t.csv.gz", b"time_s,model\n0,a\n", "found broken gzip data (Not a gzipped file"),
     "cut gzip": ("t.csv.gz", gzip.compress(b"time_s,model\n0,a\n" * 9)[:-12], "found broken gzip data ("),

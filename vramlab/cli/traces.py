@@ -25,7 +25,7 @@ from vramlab.traces.generate import generate
 from vramlab.traces.importers import IMPORTERS, ImportOptions, ImportReport, importer_names, make_importer
 from vramlab.traces.importers.genai_2026 import genai_2026_inventory
 from vramlab.traces.importers.inventory import DEFAULT_SIZE_MB, assumptions, inventory_of
-from vramlab.traces.importers.options import Dealing, TimeUnit
+from vramlab.traces.importers.options import Dealing, TimeUnit, counted
 from vramlab.traces.spec import TraceSpec, load_spec, spec_yaml
 from vramlab.traces.trace import Trace
 
@@ -155,7 +155,7 @@ def import_command(
     write_trace(trace, out)
     for line in report.lines():
         log.print(line)
-    log.print(f"{len(trace.model_names):,} models over {trace.duration_s:,.1f} s written to {out}")
+    log.print(f"{counted(len(trace.model_names), 'model')} over {trace.duration_s:,.1f} s written to {out}")
     if models_out is not None:
         specs, doubts = _inventory(kind, trace, report, inventory, assume_mb)
         comment = "\n".join([f"Of {source.name}", *doubts])

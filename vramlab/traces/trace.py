@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import html
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NoReturn
@@ -24,6 +24,7 @@ KNOWN_COLUMNS = ("time_s", "model", "items", "requester", "input_key", "priority
 
 # Items travel through float64 while they are checked; above this it would no longer hold every whole number.
 _MAX_ITEMS = 2**53
+_MOST_COLUMNS = 12  # that a message names
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,17 +211,22 @@ def cell_text(value: object) -> str:
     )
 
 
-def require_columns(frame: pd.DataFrame, columns: tuple[str, ...], source: object) -> None:
-    """Raise an InputError for the first of `columns` that `frame` lacks."""
-    require_columns_of(list(map(str, frame.columns)), columns, source)
+def require_columns_of(
+    header: Sequence[str], columns: Iterable[str], source: object, otherwise: str = ""
+) -> None:
+    """Raise an InputError for the first of `columns` that `header` lacks.
 
-
-def require_columns_of(header: list[str], columns: tuple[str, ...], source: object) -> None:
-    """Raise an InputError for the first of `columns` that `header` lacks."""
+    Parameters
+    ----------
+    otherwise : str
+        What else the user could do; ends the message.
+    """
     for column in columns:
         if column not in header:
-            expected = f"that column{nearest(column, header)}"
-            raise InputError(source, f"column {column}", "nothing", expected)
+            more = len(header) - _MOST_COLUMNS
+            there = ", ".join(header[:_MOST_COLUMNS]) + (f" and {more:,} more" if more > 0 else "")
+            expected = f"that column{nearest(column, header)}{otherwise}"
+            raise InputError(source, f"column {column}", f"only {there or 'no columns'}", expected)
 
 
 def _numbers(frame: pd.DataFrame, column: str, source: object, expected: str) -> np.ndarray:
@@ -242,7 +248,10 @@ def _normalised(frame: pd.DataFrame, source: str) -> pd.DataFrame:
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
         raise InputError(source, f"column {twice}", "the column twice", "each column once")
-    require_columns(frame, REQUIRED_COLUMNS, source)
+    header = frame.columns.tolist()
+    require_columns_of(
+        header, REQUIRED_COLUMNS, source, "; `vramlab import csv --columns` reads other tables"
+    )
     if frame.empty:
         raise InputError(source, "", "no rows", "at least one request")
     columns: dict[str, object] = {"time_s": _times(frame, source), "model": _models(frame, source)}

@@ -114,7 +114,7 @@ class ImportReport:
 
     def lines(self) -> list[str]:
         """Sentences for people."""
-        lines = [f"{self.rows_read:,} rows read, {self.rows_kept:,} requests kept"]
+        lines = [f"{counted(self.rows_read, 'row')} read, {counted(self.rows_kept, 'request')} kept"]
         lines += [f"{count:,} dropped: {reason}" for reason, count in self.dropped.items()]
         if self.reordered:
             lines.append("the source was not in order of time: sorted, equal times in the order of the file")
@@ -122,6 +122,11 @@ class ImportReport:
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
+
+
+def counted(number: int, what: str) -> str:
+    """``1 row``, ``2 rows``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _check(key: str, value: object, good: bool, expected: str) -> None:

@@ -18,6 +18,7 @@ import pyarrow.csv as pa_csv
 
 from vramlab.config.errors import InputError
 from vramlab.traces.files import EXACT_NUMBERS
+from vramlab.traces.importers.options import counted
 from vramlab.traces.trace import cell_text, require_columns_of
 
 BLOCK_BYTES = 8 * 2**20
@@ -59,8 +60,9 @@ class RowLog:
         where = f"row {row + 1} column {column}" if column else f"row {row + 1}"
         self._malformed += 1
         if self._malformed > self._allowed:
-            skipped = f" ({self._allowed} bad rows skipped before it)" if self._allowed else ""
-            raise InputError(self.source, where, found, expected + skipped)
+            before = f"{counted(self._allowed, 'bad row')} dropped before it; " if self._allowed else ""
+            hint = f" ({before}--skip-bad-rows N drops up to N)"
+            raise InputError(self.source, where, found, expected + hint)
         self.drop("malformed", 1)
         if self.first_malformed is None:
             self.first_malformed = f"the first malformed row: {where}: found {found}, expected {expected}"

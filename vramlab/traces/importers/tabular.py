@@ -13,7 +13,7 @@ from vramlab.config.schema import Priority
 from vramlab.traces.importers.assemble import Piece, assemble
 from vramlab.traces.importers.options import UNIT_S, ImportOptions, ImportReport
 from vramlab.traces.importers.rows import Chunk, Clock, RowLog, csv_chunks, read_header
-from vramlab.traces.trace import Trace
+from vramlab.traces.trace import Trace, require_columns_of
 
 ROLES = ("time", "model", "items", "requester", "input_key", "priority", "size")
 
@@ -74,6 +74,7 @@ def import_csv(source: Path | str, options: ImportOptions | None = None) -> tupl
         columns["time"] = OUR_COLUMNS["time"]
     if "model" not in columns and options.model_name is None:
         columns["model"] = OUR_COLUMNS["model"]
+    _check_there(source, header, columns)
     return _import(source, options, columns, model_name=options.model_name)
 
 
@@ -94,16 +95,20 @@ def import_libcachesim_csv(
     if all(_is_number(cell) for cell in header[:2]):
         names = [*("time", "obj_id", "obj_size")[: len(header)], *map(str, range(4, len(header) + 1))]
         found = dict(zip(("time", "model", "size"), names[:3], strict=False))
-        return _import(source, options, _mapped(options.columns, found), header=names)
+        columns = _mapped(options.columns, found)
+        _check_there(source, names, columns)
+        return _import(source, options, columns, header=names)
     found = {}
     for role, known in _CACHE_COLUMNS.items():
         present = [name for name in header if name.strip().lower() in known]
         if present:
             found[role] = present[0]
         elif role != "size" and role not in options.columns:
-            expected = f"one of {', '.join(known)}, or a mapping for {role}"
+            expected = f"one of {', '.join(known)}, or --columns {role}=NAME"
             raise InputError(source, "header", ",".join(header), expected)
-    return _import(source, options, _mapped(options.columns, found))
+    columns = _mapped(options.columns, found)
+    _check_there(source, header, columns)
+    return _import(source, options, columns)
 
 
 def _mapped(columns: Mapping[str, str], found: dict[str, str]) -> dict[str, str]:
@@ -113,6 +118,11 @@ def _mapped(columns: Mapping[str, str], found: dict[str, str]) -> dict[str, str]
                 "columns", role, "an unknown role", f"one of {', '.join(ROLES)}{nearest(role, ROLES)}"
             )
     return {**found, **columns}
+
+
+def _check_there(source: Path | str, header: list[str], columns: Mapping[str, str]) -> None:
+    for role, name in columns.items():
+        require_columns_of(header, [name], source, f", or --columns {role}=NAME")
 
 
 def _import(
