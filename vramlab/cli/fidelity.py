@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vramlab.cli.inputs import JsonOption, SeedOption
 from vramlab.cli.live import DeviceOption, plot_latencies
-from vramlab.cli.output import log, milliseconds, percent, print_json, print_table, save_plot
+from vramlab.cli.output import count, log, milliseconds, out, percent, print_json, print_table, save_plot
 
 if TYPE_CHECKING:
     from vramlab.experiments.fidelity import Fidelity
@@ -55,29 +56,45 @@ def fidelity_command(
 
 
 def show_fidelity(found: Fidelity) -> None:
-    """Print live beside simulated, one row per workload."""
-    header = [
-        "workload", "requests", "evictions", "hit rate", "p50", "p95", "p99", "errors", "other cores", "",
-    ]  # fmt: skip
-    rows = []
+    """Print live beside simulated, a table per workload, and which errors are too large."""
+    from vramlab.experiments.fidelity import TOLERANCES  # here, for it loads ONNX Runtime
+
     for name, verification in found.verifications.items():
         live, simulated, errors = verification.live, verification.simulated, verification.errors()
-        relative = (errors[f"latency_{p}_relative"] for p in ("p50", "p95", "p99"))
-        shares = ", ".join("-" if error is None else f"{100 * error:+.1f} %" for error in relative)
+        missed = found.missed(name)
         others = verification.run.environment.get("other_cores")
-        rows.append(
+        beside = "" if others is None else f", other processes on {others:.2f} cores"
+        title = f"{name}: {count(live['requests'])} requests, {count(live['evictions'])} evictions{beside}"
+        rows = [
             (
-                name,
-                f"{live['requests']:,}",
-                f"{live['evictions']:,}",
-                f"{percent(live['hit_rate'])} / {percent(simulated['hit_rate'])}",
-                *(
-                    f"{milliseconds(live[f'latency_{p}_s'])} / {milliseconds(simulated[f'latency_{p}_s'])}"
-                    for p in ("p50", "p95", "p99")
-                ),
-                f"{errors['hit_rate_points']:+.2f} points, {shares}",
-                "-" if others is None else f"{others:.2f}",
-                ", ".join(found.missed(name)) or "within",
+                label,
+                show(live[key]),
+                show(simulated[key]),
+                difference(errors[error]),
+                difference(TOLERANCES[error]).removeprefix("+"),
+                "too large" if error in missed else "within",
             )
-        )
-    print_table("live / simulated", header, rows)
+            for label, key, error, show, difference in _FIGURES
+        ]
+        print_table(title, ["", "live", "simulated", "error", "at most", ""], rows)
+    too_large = [f"{name} {key}" for name in found.verifications for key in found.missed(name)]
+    out.print(
+        f"too large: {', '.join(too_large)}" if too_large else "all errors are within what we call true"
+    )
+
+
+def _points(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.2f} points"
+
+
+def _relative(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:+.1f} %"
+
+
+_FIGURES: tuple[tuple[str, str, str, Callable[[Any], str], Callable[[float | None], str]], ...] = (
+    ("hit rate", "hit_rate", "hit_rate_points", percent, _points),
+    *(
+        (f"latency {p}", f"latency_{p}_s", f"latency_{p}_relative", milliseconds, _relative)
+        for p in ("p50", "p95", "p99")
+    ),
+)

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -18,7 +19,7 @@ from rich.text import Text
 
 from vramlab.cli.inputs import ConfigOption, JsonOption, ModelsOption, SeedOption, SetOption, changes
 from vramlab.cli.live import DeviceOption
-from vramlab.cli.output import count, log, mebibytes, out, print_json
+from vramlab.cli.output import SIDES, count, log, mebibytes, out, print_json, seconds, stacked
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.experiments.following import Following, follow_run
@@ -29,7 +30,10 @@ from vramlab.live.status import Status
 from vramlab.traces.trace import Trace
 
 _STYLES = {"in use": "bold green", "resident": "green", "loading": "yellow", "evicting": "red"}
-_BAR = 30  # characters
+_BAR = 30  # characters; half of it where the terminal is narrow
+_NARROW = 100
+_SHORTEST_NAME = 20  # a longer name takes several lines before a column is left out
+_LEFT_OUT = ("priority", "under way", "predicted use", "uses", "size")  # in this order, for want of room
 
 
 def register(app: typer.Typer) -> None:
@@ -131,15 +135,18 @@ def _show(following: Following, interval_s: float | None, as_json: bool) -> None
     elif interval_s is None or following.closed:
         _print(status)
     else:
-        with suppress(KeyboardInterrupt), Live(view(status), console=out, auto_refresh=False) as live:
+        with (
+            suppress(KeyboardInterrupt),
+            Live(view(status, out.width), console=out, auto_refresh=False) as live,
+        ):
             while not following.closed:
                 time.sleep(interval_s)
-                live.update(view(following.status()), refresh=True)
+                live.update(view(following.status(), out.width), refresh=True)
 
 
 def _print(status: Status) -> None:
     console = out if out.is_terminal else Console(file=out.file, highlight=False, width=120)
-    console.print(view(status))
+    console.print(view(status, console.width))
 
 
 async def _watch(
@@ -169,22 +176,23 @@ async def _watch(
             if playing is not None:
                 await playing
             return runtime.status()
-        with Live(view(runtime.status()), console=out, auto_refresh=False) as live:
+        with Live(view(runtime.status(), out.width), console=out, auto_refresh=False) as live:
             while playing is None or not playing.done():
                 await asyncio.sleep(interval_s)
-                live.update(view(runtime.status()), refresh=True)
+                live.update(view(runtime.status(), out.width), refresh=True)
         if playing is not None:
             await playing
         return runtime.status()
 
 
-def view(status: Status) -> Group:
-    """A status for the terminal."""
+def view(status: Status, width: int = 120) -> Group:
+    """A status for a terminal of so many characters."""
+    bar = _BAR if width >= _NARROW else _BAR // 2
     total = status.memory_total_bytes
     heading = Text.assemble(
         (status.device, "bold"),
         f"  {mebibytes(status.memory_used_bytes)} of {mebibytes(total)} taken  ",
-        _bar(status.memory_used_bytes, total),
+        _bar(status.memory_used_bytes, total, bar),
         f"  models hold {mebibytes(status.held_bytes)} of {mebibytes(status.budget_bytes)}",
     )
     ended = "  ".join(f"{name.replace('_', ' ')} {count(n)}" for name, n in status.outcomes.items() if n)
@@ -196,48 +204,67 @@ def view(status: Status) -> Group:
         f"models in use {status.waiting_in_line}",
         style="dim",
     )
-    return Group(heading, counts, _zones(status), _models(status))
+    return Group(heading, counts, _zones(status, bar), _models(status, width))
 
 
-def _zones(status: Status) -> Table:
+def _zones(status: Status, bar: int) -> Table:
     table = Table(title="zones", title_justify="left", title_style="bold")
     for column in ("zone", "held", "size", "", "models"):
-        table.add_column(column, justify="left" if column in ("zone", "") else "right", no_wrap=True)
+        table.add_column(column, justify="left" if column in ("zone", "") else "right", overflow="fold")
     for zone in status.zones:
         most = "" if zone.max_models is None else f" of {zone.max_models}"
         table.add_row(
             zone.name,
             mebibytes(zone.held_bytes),
             mebibytes(zone.size_bytes),
-            _bar(zone.held_bytes, zone.size_bytes),
+            _bar(zone.held_bytes, zone.size_bytes, bar),
             f"{zone.models}{most}",
         )
     return table
 
 
-def _models(status: Status) -> Table:
+def _models(status: Status, width: int) -> Table:
+    models = sorted(status.models, key=lambda model: (model.zone is None, model.zone or "", model.name))
+    columns = {
+        "model": [model.name for model in models],
+        "state": [model.state for model in models],
+        "priority": [model.priority for model in models],
+        "zone": [model.zone or "-" for model in models],
+        "size": [mebibytes(model.footprint_bytes) for model in models],
+        "score": ["-" if model.score is None else f"{model.score:.3g}" for model in models],
+        "unused for": [seconds(model.last_used_s_ago) for model in models],
+        "uses": [count(model.uses) for model in models],
+        "under way": [str(model.requests_under_way or "-") for model in models],
+    }
+    if any(model.predicted_use is not None for model in models):
+        columns["predicted use"] = [
+            "-" if model.predicted_use is None else f"{model.predicted_use:.2f}" for model in models
+        ]
+    for name in _LEFT_OUT:
+        if _width(columns) > width:
+            columns.pop(name, None)
     table = Table(title="models", title_justify="left", title_style="bold")
-    predicts = any(model.predicted_use is not None for model in status.models)
-    columns = ["model", "state", "priority", "zone", "size", "score", "last use", "uses", "under way"]
-    for column in columns + ["predicted use"] * predicts:
-        left = column in ("model", "state", "priority", "zone")
-        table.add_column(column, justify="left" if left else "right", no_wrap=True)
-    for model in sorted(status.models, key=lambda model: (model.zone is None, model.zone or "", model.name)):
-        table.add_row(
-            model.name,
-            Text(model.state, style=_STYLES.get(model.state, "dim")),
-            model.priority,
-            model.zone or "-",
-            mebibytes(model.footprint_bytes),
-            "-" if model.score is None else f"{model.score:.3g}",
-            "-" if model.last_used_s_ago is None else f"{model.last_used_s_ago:,.1f} s ago",
-            count(model.uses),
-            str(model.requests_under_way or "-"),
-            *([] if model.predicted_use is None else [f"{model.predicted_use:.2f}"]),
+    for name in columns:
+        left = name in ("model", "state", "priority", "zone")
+        table.add_column(
+            stacked(name, 0), justify="left" if left else "right", no_wrap=name != "model", overflow="fold"
         )
+    for cells in zip(*columns.values(), strict=True):
+        state = Text(cells[1], style=_STYLES.get(cells[1], "dim"))
+        table.add_row(cells[0], state, *cells[2:])
     return table
 
 
-def _bar(part: int, whole: int) -> str:
-    filled = round(_BAR * min(1.0, part / whole)) if whole else 0
-    return "█" * filled + "░" * (_BAR - filled)
+def _width(columns: dict[str, list[str]]) -> int:
+    """What a table takes, with headings in several lines and names as short as may be."""
+    widths = {
+        name: max(cell_len(text) for text in [*stacked(name, 0).split("\n"), *cells])
+        for name, cells in columns.items()
+    }
+    widths["model"] = min(widths["model"], _SHORTEST_NAME)
+    return sum(width + SIDES for width in widths.values()) + 1
+
+
+def _bar(part: int, whole: int, length: int) -> str:
+    filled = round(length * min(1.0, part / whole)) if whole else 0
+    return "█" * filled + "░" * (length - filled)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 # A table that is piped into a file is not cut to the width of a terminal that is not there.
 out = Console(highlight=False, soft_wrap=True)
 log = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+
+SIDES = 3
+"""What a column takes beside its text: a line, and a space on either side."""
 
 
 def print_json(document: Any) -> None:
@@ -46,15 +52,53 @@ def _plain(value: Any) -> Any:
 def print_table(
     title: str, header: Sequence[str], rows: Iterable[Sequence[str]], console: Console = out
 ) -> None:
-    """Print a table: the first column to the left, figures to the right."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
-    for place, column in enumerate(header):
-        table.add_column(column, justify="left" if place == 0 else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
+    """Print a table: the first column to the left, figures to the right.
+
+    Nothing is cut where the terminal is narrow: headings take several lines, and columns that find no room
+    come below, with the first one again.
+    """
     if not console.is_terminal:
         console = Console(file=console.file, highlight=False, width=max(console.width, 200))
-    console.print(table)
+    rows, header = list(rows), list(header)
+    widths = [max((cell_len(row[place]) for row in rows), default=0) for place in range(len(header))]
+    parts = _side_by_side(header, widths, console.width)
+    if len(parts) > 1:
+        header = [stacked(name, width) for name, width in zip(header, widths, strict=True)]
+        parts = _side_by_side(header, widths, console.width)
+    for number, places in enumerate(parts):
+        table = Table(
+            title=None if number else title, title_justify="left", title_style="bold",
+            header_style="bold", show_header=any(header),
+        )  # fmt: skip
+        for place in places:
+            table.add_column(header[place], justify="left" if place == 0 else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*(row[place] for place in places))
+        console.print(table)
+
+
+def stacked(heading: str, width: int) -> str:
+    """A heading on as many lines as it takes to be no wider than its column, or than its longest word.
+
+    Dotted keys are broken too, after a dot or an underscore.
+    """
+    words = re.sub(r"(?<=[._])(?=\w)", " ", heading)
+    lines = textwrap.wrap(words, max(width, 1), break_long_words=False)
+    return "\n".join(re.sub(r"(?<=[._]) ", "", line) for line in lines)
+
+
+def _side_by_side(header: Sequence[str], widths: Sequence[int], room: int) -> list[list[int]]:
+    """Columns that fit beside each other, the first of all in every part."""
+    taken = [
+        SIDES + max(width, *map(cell_len, name.split("\n")))
+        for name, width in zip(header, widths, strict=True)
+    ]
+    parts = [[0]]
+    for place in range(1, len(header)):
+        if len(parts[-1]) > 1 and sum(taken[there] for there in [*parts[-1], place]) + 1 > room:
+            parts.append([0])
+        parts[-1].append(place)
+    return parts
 
 
 def save_plot(plot: Axes | Figure, path: Path) -> None:

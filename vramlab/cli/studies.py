@@ -116,9 +116,10 @@ def show_sweep(result: Sweep) -> None:
         return
     best = table.sort_values("load_cost_s", kind="stable").head(_SHOWN)
     several = result.table["trace"].nunique() > 1
-    header = [*(["trace"] if several else []), "policy", *keys, "hit rate", "load cost", "p95"]
+    header = ["run", *(["trace"] if several else []), "policy", *keys, "hit rate", "load cost", "p95"]
     rows = [
         [
+            str(row["run"]),
             *([row["trace"]] if several else []),
             row["policy"],
             *(_short(row[key]) for key in keys),
