@@ -17,7 +17,12 @@ from vramlab.live.status import ModelStatus, Status, ZoneStatus
 def shown(width, *objects, table=None):
     """What a terminal of that width shows."""
     console = Console(
-        file=io.StringIO(), force_terminal=True, width=width, highlight=False, color_system=None
+        file=io.StringIO(),
+        force_terminal=True,
+        width=width,
+        highlight=False,
+        color_system=None,
+        soft_wrap=True,
     )
     if table is not None:
         print_table(*table, console)
@@ -76,6 +81,7 @@ def test_the_monitor_is_readable_on_a_narrow_terminal(width, left_out):
     text = shown(width, view(status, width))
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
+    assert "models in use 0" in " ".join(text.split())
     for word in ("arcface_r100.onnx", "resident", "high_priority", "249 MB", "1.93e+04", "12.2 s", "2 of 10"):
         assert word in text
     headings = text[text.rindex("┏") : text.rindex("┡")]

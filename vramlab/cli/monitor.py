@@ -194,6 +194,8 @@ def view(status: Status, width: int = 120) -> Group:
         f"  {mebibytes(status.memory_used_bytes)} of {mebibytes(total)} taken  ",
         _bar(status.memory_used_bytes, total, bar),
         f"  models hold {mebibytes(status.held_bytes)} of {mebibytes(status.budget_bytes)}",
+        no_wrap=False,
+        overflow="fold",  # both said, for by the settings of the console what is shown live would be cut
     )
     ended = "  ".join(f"{name.replace('_', ' ')} {count(n)}" for name, n in status.outcomes.items() if n)
     counts = Text(
@@ -203,6 +205,8 @@ def view(status: Status, width: int = 120) -> Group:
         f"waiting: GPU {status.waiting_for_gpu}, CPU {status.waiting_for_cpu}, "
         f"models in use {status.waiting_in_line}",
         style="dim",
+        no_wrap=False,
+        overflow="fold",
     )
     return Group(heading, counts, _zones(status, bar), _models(status, width))
 
