@@ -38,7 +38,7 @@ def arrival_times(rng: np.random.Generator, stream: Stream, end_s: float) -> np.
     for crowd in stream.flash_crowds:
         rate += stream.rate_per_s * crowd_at(crowd, middles)
     cumulative = np.concatenate([[0.0], np.cumsum(rate * np.diff(edges))])
-    return np.interp(_renewals(rng, stream.burstiness, cumulative[-1]), cumulative, edges)
+    return np.asarray(np.interp(_renewals(rng, stream.burstiness, cumulative[-1]), cumulative, edges))
 
 
 def crowd_at(crowd: FlashCrowd, times_s: np.ndarray) -> np.ndarray:

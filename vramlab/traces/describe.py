@@ -183,7 +183,7 @@ def daily_cycle(times_s: np.ndarray, duration_s: float) -> np.ndarray:
         return np.full(HOURS, np.nan)
     inside = times_s[times_s < days * DAY_S]
     hours = np.bincount((inside % DAY_S // 3600).astype(int), minlength=HOURS)
-    return hours / hours.mean()
+    return np.asarray(hours / hours.mean())
 
 
 def _dispersion(times_s: np.ndarray, duration_s: float) -> dict[float, float]:

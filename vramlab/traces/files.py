@@ -77,7 +77,7 @@ def read_csv(path: Path | str, dtype: dict[str, str] | str | None = None) -> pd.
     """
     data = _read_bytes(path)
     try:
-        frame = pd.read_csv(
+        frame: pd.DataFrame = pd.read_csv(
             io.BytesIO(data),
             dtype=dtype,
             keep_default_na=False,

@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from vramlab.config.schema import Priority
 from vramlab.traces.arrivals import WEEK_S
 from vramlab.traces.describe import DAY_S, burstiness_of, daily_cycle, zipf_exponent
 from vramlab.traces.popularity import draw, reused
@@ -74,7 +75,8 @@ def _reuse(codes: np.ndarray, counts: np.ndarray, seed: int) -> tuple[Reuse, ...
     longest = min(_LONGEST_LAG, len(codes) // _LAGS_IN_TRACE)
     if longest < 1 or len(counts) < 2:
         return ()
-    lags = [(first, min(2 * first - 1, longest)) for first in 2 ** np.arange(int(longest).bit_length())]
+    octaves = (2**power for power in range(longest.bit_length()))
+    lags = [(first, min(2 * first - 1, longest)) for first in octaves]
     weights = _yule_walker(codes, counts, lags)
     if not weights.any():
         return ()
@@ -185,9 +187,9 @@ def _labels(texts: np.ndarray | None) -> Labels | None:
     return Labels(distinct=len(counts), exponent=round(zipf_exponent(counts), 3), share=share)
 
 
-def _priority(trace: Trace) -> str | None:
+def _priority(trace: Trace) -> Priority | None:
     if trace.priorities is None:
         return None
     found = set(trace.priorities)
     # the generator gives one to all requests of a stream, or none
-    return found.pop() if len(found) == 1 else None
+    return Priority(found.pop()) if len(found) == 1 and None not in found else None

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from vramlab.traces.spec import Drift, Reuse
 
 
-def draw(rng: np.random.Generator, weights: Sequence[float], count: int) -> np.ndarray:
+def draw(rng: np.random.Generator, weights: npt.ArrayLike, count: int) -> np.ndarray:
     """Indices drawn in proportion to `weights`, int64."""
     edges = np.cumsum(np.asarray(weights, dtype=np.float64))
     # by bisection over the cumulative weights: several times faster than Generator.choice
     drawn = np.searchsorted(edges, rng.random(count) * edges[-1], side="right")
-    return np.minimum(drawn, len(edges) - 1)
+    return np.asarray(np.minimum(drawn, len(edges) - 1))
 
 
 def drifted(

@@ -11,7 +11,7 @@ import html
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import pandas as pd
@@ -200,7 +200,7 @@ def refuse_row(source: object, row: int, column: str, value: object, expected: s
 
 def cell_text(value: object) -> str:
     """What an error says that a cell holds: text is quoted, a missing value is called nothing."""
-    if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
+    if value is None or (pd.api.types.is_scalar(value) and pd.isna(cast(Any, value))):
         return "nothing"
     return (
         repr(str(value))
@@ -261,7 +261,7 @@ def _normalised(frame: pd.DataFrame, source: str) -> pd.DataFrame:
             columns[column] = _texts(frame, column, source, "text, or nothing")
     if "priority" in frame:
         columns["priority"] = _priorities(frame, source)
-    columns.update({column: frame[column] for column in frame if column not in KNOWN_COLUMNS})
+    columns.update({column: frame[column] for column in header if column not in KNOWN_COLUMNS})
     return pd.DataFrame(columns)
 
 
@@ -317,7 +317,8 @@ def _texts(frame: pd.DataFrame, column: str, source: str, expected: str) -> pd.S
         _refuse_where(no_text, frame[column], source, expected)
     values = series.to_numpy()
     missing = series.isna().to_numpy()
-    values = np.where(missing | (np.where(missing, "", values) == ""), None, values)
+    empty = missing | (np.where(missing, "", values) == "")
+    values = np.where(empty, None, values)  # type: ignore[call-overload]  # numpy's types leave None out
     return pd.Series(values, dtype=object)
 
 
