@@ -188,7 +188,7 @@ def cpu_extra_cost_s(trace: Trace, inventory: Inventory, performance_ratio: floa
             for spec in specs
         ]
     )
-    return per_item[trace.model_codes] * trace.items
+    return np.asarray(per_item[trace.model_codes] * trace.items)
 
 
 def skip_costs(trace: Trace, cpu_cost: CpuCost | None, admission: AdmissionRule) -> Floats | None:
@@ -197,6 +197,7 @@ def skip_costs(trace: Trace, cpu_cost: CpuCost | None, admission: AdmissionRule)
         return None
     if admission == "forced":
         raise InputError("bound", "cpu_cost", "costs of the CPU", "none with admission `forced`")
+    costs: Floats
     if isinstance(cpu_cost, Mapping):
         costs = np.array([cpu_cost.get(name, np.inf) for name in trace.model_names])[trace.model_codes]
     else:

@@ -42,6 +42,7 @@ def memory_map(
     widest = float((extents["offset_bytes"] + extents["size_bytes"]).max())
     unit, unit_name = style.bytes_unit(widest)
     ax = style.axes(ax, width=9, height=1.2 + 0.6 * len(zones))
+    row: Any  # named after the frame's columns, which pandas' types cannot know
     for row in extents.itertuples():
         y = len(zones) - 1 - zones.index(row.zone)
         left, width = row.offset_bytes / unit, row.size_bytes / unit

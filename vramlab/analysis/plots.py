@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from vramlab.analysis import style
@@ -87,7 +88,7 @@ def policy_bars(
 
 
 def latency_distribution(
-    latencies_s: Mapping[str, Sequence[float]], ax: Axes | None = None, title: str = ""
+    latencies_s: Mapping[str, npt.ArrayLike], ax: Axes | None = None, title: str = ""
 ) -> Axes:
     """Empirical distribution of latencies, log scale: one line per name (live and simulated, say).
 
@@ -176,13 +177,14 @@ def zone_heat_map(
     low_is_better = not _higher(value)
     image = ax.imshow(cells, origin="lower", aspect="auto", cmap=style.MAP + ("_r" if low_is_better else ""))
     bar = ax.figure.colorbar(image, ax=ax, label=label)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     for row, column in np.ndindex(rows, columns):
-        if np.isnan(cells[row, column]):
+        number = cells[row, column]
+        if np.isnan(number):
             continue
-        red, green, blue, _ = image.cmap(image.norm(cells[row, column]))
+        red, green, blue, _ = image.cmap(image.norm(number))
         ink = "white" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.5 else style.INK
-        ax.text(column, row, _short(cells[row, column]), ha="center", va="center", color=ink, fontsize=9)
+        ax.text(column, row, _short(float(number)), ha="center", va="center", color=ink, fontsize=9)
     best = np.nanargmin(cells) if low_is_better else np.nanargmax(cells)
     row, column = np.unravel_index(best, cells.shape)
     ax.add_patch(
@@ -279,7 +281,7 @@ def on_front(x: np.ndarray, y: np.ndarray, x_higher: bool = False, y_higher: boo
     """Flag the points that no other point beats: at least as good in both figures, better in one."""
     x, y = (-x if x_higher else x), (-y if y_higher else y)
     better = (x[:, None] <= x) & (y[:, None] <= y) & ((x[:, None] < x) | (y[:, None] < y))
-    return ~better.any(axis=0)
+    return np.asarray(~better.any(axis=0))
 
 
 def _need(frame: pd.DataFrame, *columns: str) -> None:

@@ -102,7 +102,8 @@ def request_series(records: Records, measure: Measure, inventory: Inventory | No
             dtype=np.float64,
         )
         position = np.searchsorted(records.arrival_s, begins, side="right") - 1
-        return np.bincount(np.maximum(position, 0), weights=costs, minlength=len(records))
+        sums = np.bincount(np.maximum(position, 0), weights=costs, minlength=len(records))
+        return np.asarray(sums, dtype=np.float64)
     raise InputError("series", "measure", repr(measure), "one of hit, latency_s, load_cost_s")
 
 

@@ -16,7 +16,7 @@ INK, QUIET, OPTIMUM = "#222222", "#8A8A8A", "#D55E00"
 MAP = "viridis"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
-_RC: dict[str, Any] = {
+_RC: dict[Any, Any] = {
     "figure.dpi": 110,
     "savefig.dpi": 150,
     "font.size": 10,

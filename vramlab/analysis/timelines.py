@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Stay", "memory_map", "residency_timeline", "stays", "vram_use"]
 
+_Look = dict[str, Any]  # options of matplotlib
+
 # Beyond so many stays their marks would hide them.
 _MANY = 150
 
@@ -102,8 +104,8 @@ def residency_timeline(
     many = len(shown) > _MANY
     loads = [(at(stay.load_s), rows[stay.model] + 0.08) for stay in shown]
     gone = [(at(stay.to_s), rows[stay.model] + (0.44 if many else 0.08)) for stay in shown if stay.evicted]
-    load_mark = {"marker": ">", "color": style.INK, "markersize": 5, "markeredgewidth": 0}
-    gone_mark = {"marker": "x", "color": style.OPTIMUM, "markersize": 5, "markeredgewidth": 1.4}
+    load_mark: _Look = {"marker": ">", "color": style.INK, "markersize": 5, "markeredgewidth": 0}
+    gone_mark: _Look = {"marker": "x", "color": style.OPTIMUM, "markersize": 5, "markeredgewidth": 1.4}
     if many:
         gone_mark |= {"marker": "|", "markersize": 4, "markeredgewidth": 0.5}
     for points, mark in ((gone, gone_mark), ([] if many else loads, load_mark)):
@@ -116,7 +118,7 @@ def residency_timeline(
     ax.set_xlabel(f"Time since the first request ({unit_name})")
     style.grid(ax, "x")
     used = {stay.zone for stay in shown}
-    marks = [
+    marks: list[Patch | Line2D] = [
         Patch(color=colour, label=f"resident in {zone}") for zone, colour in zones.items() if zone in used
     ]
     marks.append(Patch(color=style.QUIET, alpha=0.35, label="loading"))
@@ -126,9 +128,9 @@ def residency_timeline(
     marks.append(Line2D([], [], linestyle="", label="eviction", **gone_mark | seen))
     marks.append(Line2D([], [], linestyle="", marker="|", color=style.INK, markersize=6, label="request"))
     if legend_above:
-        place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.1}
-        shape = {"ncols": len(marks), "fontsize": 8, "columnspacing": 1.2, "handlelength": 1.4}
-        style.legend(ax, handles=marks, **place, **shape)
+        place: _Look = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.1}
+        place |= {"ncols": len(marks), "fontsize": 8, "columnspacing": 1.2, "handlelength": 1.4}
+        style.legend(ax, handles=marks, **place)
     else:
         style.legend(ax, outside=True, handles=marks)
     style.title(ax, title)
@@ -227,7 +229,8 @@ def _slice_mean(times: np.ndarray, values: np.ndarray, edges: np.ndarray) -> np.
     """Mean over time of a step function between consecutive `edges`."""
     spans = np.diff(np.append(times, edges[-1]))
     area = np.concatenate([[0.0], np.cumsum(values * spans)])
-    return np.diff(np.interp(edges, np.append(times, edges[-1]), area)) / np.diff(edges)
+    mean: np.ndarray = np.diff(np.interp(edges, np.append(times, edges[-1]), area)) / np.diff(edges)
+    return mean
 
 
 def _slice_peak(times: np.ndarray, values: np.ndarray, edges: np.ndarray) -> np.ndarray:
