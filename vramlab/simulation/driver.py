@@ -34,6 +34,8 @@ from vramlab.traces.trace import Trace, check_models
 class _Environment(simpy.Environment):
     """SimPy's clock and heap, with arrivals that need no heap and times that are exact."""
 
+    _queue: list[Any]  # of SimPy's tuples; to make its types of numbers would cost a call each
+
     def schedule_at(self, event: Any, time_s: float) -> None:
         """Put `event` at a time; SimPy's own ``schedule`` takes a delay, and ``now + (t - now)`` is not t."""
         heappush(self._queue, (time_s, 1, next(self._eid), event))
@@ -87,6 +89,8 @@ class _Timer(simpy.Event):
     """The end of the time that a task waits at a gate."""
 
     __slots__ = ("callbacks", "gate", "task")
+
+    callbacks: Any  # a tuple that all share, where SimPy has a list each
 
     def __init__(self, task: Task, gate: Gate) -> None:
         self.task, self.gate = task, gate
@@ -244,7 +248,7 @@ def simulate(
     recorder.expect(trace.model_names, trace.model_codes, trace.times_s)
     maps_matter = config.placement == "contiguous" or config.optimization.defragmentation == "always"
     engine = Engine(config, inventory, recorder, journal, mapped=maps_matter)
-    driver_type = SimulatedDriver
+    driver_type: type[SimulatedDriver] = SimulatedDriver
     if hasattr(times, "speeds"):
         from vramlab.simulation.shared import SharedDriver  # which builds on this module
 

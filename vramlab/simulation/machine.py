@@ -16,7 +16,7 @@ take the short way of :class:`~vramlab.simulation.driver.SimulatedDriver`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import pandas as pd
 
@@ -143,7 +143,8 @@ def measured_slowdowns(frame: pd.DataFrame) -> Slowdowns:
     alike = ["model", "target", "what", "items", "pause_s"]
     medians_s = frame.groupby([*alike, "beside"]).seconds.median()
     factors: dict[tuple[str, str], list[float]] = {}
-    for (model, target, what, items, pause_s, beside), seconds in medians_s.items():  # type: ignore[misc]
+    for key, seconds in medians_s.items():
+        model, target, what, items, pause_s, beside = cast(tuple[Any, ...], key)
         alone_s = medians_s.get((model, target, what, items, pause_s, ""))
         if beside and alone_s:
             factors.setdefault((f"{what} on {target}", str(beside)), []).append(seconds / alone_s)

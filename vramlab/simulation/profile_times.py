@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -56,8 +57,8 @@ def _quantile(samples: Samples, quantile: float) -> float:
 
 
 def _curve(rows: pd.DataFrame, axis: str) -> Curve:
-    groups = {float(point): np.sort(group.to_numpy()) for point, group in rows.groupby(axis).seconds}
-    return Curve(list(groups), list(groups.values()))
+    groups = {cast(float, point): np.sort(group.to_numpy()) for point, group in rows.groupby(axis).seconds}
+    return Curve([float(point) for point in groups], list(groups.values()))
 
 
 class ProfileTimes:
