@@ -304,11 +304,13 @@ class Controls(widgets.HBox):
                 slider.value = getattr(PRESETS[policy], name)
 
     def _zones_mb(self) -> float:
-        return round(self.by_key["total_memory_mb"].value - self._aside_mb, 6)
+        return round(float(self.by_key["total_memory_mb"].value) - self._aside_mb, 6)
 
     def left_mb(self) -> float:
         """What the other zones leave to the last one, MB."""
-        others = [self.by_key[f"zones.{name}.size_mb"].value for name in list(self.base.zones)[:-1]]
+        others: list[float] = [
+            self.by_key[f"zones.{name}.size_mb"].value for name in list(self.base.zones)[:-1]
+        ]
         return round(self._zones_mb() - sum(others), 6)
 
     def _follow_sizes(self) -> None:

@@ -39,7 +39,9 @@ def figures_table(now: Mapping[str, Any], pinned: Mapping[str, Any] | None, time
     timed : bool
         Whether `now` has latencies yet. Without them it comes from decide mode, where loads take no time.
     """
-    rows = [[Cell("this setting", "strong"), *(_text(now, column, timed) for column in _COLUMNS)]]
+    rows: list[list[str | Cell]] = [
+        [Cell("this setting", "strong"), *(_text(now, column, timed) for column in _COLUMNS)]
+    ]
     if pinned is None:
         rows.append([Cell("pinned", "quiet"), *(Cell("–", "quiet") for _ in _COLUMNS)])
         rows.append([Cell("difference", "quiet"), *(Cell("–", "quiet") for _ in _COLUMNS)])

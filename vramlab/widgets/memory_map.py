@@ -91,7 +91,7 @@ class MemoryMap(widgets.VBox):
     @property
     def moment(self) -> Moment:
         """The moment that is shown."""
-        return self.history.moments[self.slider.value]
+        return self.history.moments[int(self.slider.value)]
 
     def go_to(self, time_s: float) -> None:
         """Show the map as it was at `time_s`, in seconds since the start of the run."""
