@@ -1,5 +1,7 @@
 """Tuning: what it searches, what it judges on, and what it writes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from tests.experiments.studying import POOL, ROOT
 from vramlab.analysis.metrics import metrics
 from vramlab.config.errors import InputError
 from vramlab.config.loading import load_config, load_inventory, load_scenario
+from vramlab.engine.records import LossRecord, Outcome
 from vramlab.experiments.optimum import admission_of, optimum_of
 from vramlab.experiments.parts import boundary, later_part
 from vramlab.experiments.replay import replay
@@ -158,6 +161,13 @@ def test_where_the_cpu_answers_its_seconds_count_and_the_bound_lets_models_pass(
     assert admission_of(load_config(POOL), INVENTORY) == ("forced", False)
     compete = load_config(POOL, ["admission=compete"])
     assert admission_of(compete, INVENTORY) == ("bypass", False)
+
+
+def test_the_later_part_of_a_run_has_the_requests_that_it_lost():
+    records = replay(TRACE.head(20), POOL).records
+    lost = [LossRecord(number, Outcome.REFUSED, "no room") for number in (9, 10, 12)]
+    late = later_part(replace(records, lost=lost), 10)
+    assert [row.number for row in late.lost] == [0, 2]
 
 
 def test_parts_of_a_run_add_up_and_the_later_one_begins_with_memory_as_it_was():

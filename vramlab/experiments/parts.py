@@ -32,7 +32,7 @@ def later_part(records: Records, first: int) -> Records:
     usage = list(records.usage)
     held = bisect_right(usage, start_s, key=lambda row: row.time_s)
     before = [usage[held - 1]._replace(time_s=start_s)] if held else []
-    loads, evictions, lost = list(records.loads), list(records.evictions), list(records.lost)
+    loads, evictions = list(records.loads), list(records.evictions)
     return Records(
         model_names=records.model_names,
         model_codes=records.model_codes[first:],
@@ -43,7 +43,7 @@ def later_part(records: Records, first: int) -> Records:
         loads=loads[bisect_left(loads, start_s, key=lambda row: row.start_s) :],
         evictions=evictions[bisect_left(evictions, start_s, key=lambda row: row.time_s) :],
         usage=[*before, *usage[held:]],
-        lost=[row for row in lost if row.time_s >= start_s],
+        lost=[row._replace(number=row.number - first) for row in records.lost if row.number >= first],
         faults=records.faults,
         preloads=[row for row in records.preloads if row.time_s >= start_s],
     )
