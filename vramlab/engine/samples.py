@@ -18,7 +18,7 @@ The file also keeps facts of the machine (``cpu_count``, device, versions), as `
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,10 +40,10 @@ class Sample(NamedTuple):
     beside: str = ""
 
 
-def samples_frame(samples: Iterable[Sample], machine: Mapping[Hashable, Any]) -> pd.DataFrame:
+def samples_frame(samples: Iterable[Sample], machine: Mapping[str, Any]) -> pd.DataFrame:
     """Measurements and the facts of their machine as one table."""
     frame = pd.DataFrame(samples, columns=list(Sample._fields))
-    frame.attrs = dict(machine)
+    frame.attrs = dict(machine.items())
     return frame
 
 

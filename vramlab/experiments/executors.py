@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, NamedTuple, TypeVar
 
 from vramlab.config.errors import InputError
@@ -115,7 +115,7 @@ def _pool(work: Work, context: Any, tasks: Sequence[Any], jobs: int) -> Iterator
 
     pool = ProcessPoolExecutor(jobs, initializer=_hold, initargs=(work, context))
     waiting = deque(tasks)
-    running = set()
+    running: set[Future[Ended]] = set()
     try:
         while waiting or running:
             while waiting and len(running) < _AHEAD * jobs:

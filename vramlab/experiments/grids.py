@@ -142,7 +142,7 @@ def check(
             place = key, repr(value)
             if problem is None or place not in possible:
                 possible[place] = problem
-    for error in possible.values():
-        if error is not None:
-            raise error
+    for problem in possible.values():
+        if problem is not None:
+            raise problem
     return found

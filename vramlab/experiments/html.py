@@ -14,7 +14,7 @@ _OUTCOMES = ("hits", "cold_starts", "waits", "fallbacks", "cache_hits", "refused
 def replay_html(figures: Mapping[str, Any]) -> str:
     """Figures of one replay: rates and latencies for all and for each zone, outcomes below."""
     parts = [("all", figures), *figures.get("zones", {}).items()]
-    rows = [
+    rows: list[list[str | Cell]] = [
         [
             Cell(str(name), "strong" if name == "all" else ""),
             f"{part['requests']:,}",

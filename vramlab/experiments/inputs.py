@@ -110,9 +110,9 @@ def profile_beside(
     """The measurements that stand beside the inventory's file (:func:`resolve_settings`), if they do."""
     if isinstance(models, dict):
         return None
-    in_file = isinstance(config, str | Path)
-    path = models or (load_scenario(config, overrides).models_path if in_file else None)
-    path = samples_path(path or DEFAULT_INVENTORY)
+    if not models and isinstance(config, str | Path):
+        models = load_scenario(config, overrides).models_path
+    path = samples_path(models or DEFAULT_INVENTORY)
     return path if path.exists() else None
 
 

@@ -115,8 +115,10 @@ def requests_frame(records: Records) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "arrival_s": records.arrival_s,
-            "model": pd.Categorical.from_codes(records.model_codes, records.model_names),
-            "outcome": pd.Categorical.from_codes(records.outcomes, [o.name.lower() for o in Outcome]),
+            "model": pd.Categorical.from_codes(records.model_codes, pd.Index(records.model_names)),
+            "outcome": pd.Categorical.from_codes(
+                records.outcomes, pd.Index([outcome.name.lower() for outcome in Outcome])
+            ),
             "latency_s": records.latency_s,
         }
     )

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -45,7 +45,7 @@ from vramlab.traces.trace import Trace
 if TYPE_CHECKING:
     import optuna
 
-OBJECTIVES = {
+OBJECTIVES: dict[str, Literal["minimize", "maximize"]] = {
     "cost_s": "minimize",
     "load_cost_s": "minimize",
     "latency_mean_s": "minimize",
@@ -293,11 +293,11 @@ def tune(
         table = _table(task.study.trials, objectives)
         front = _front(task.study, objectives) if len(objectives) > 1 else []
     chosen = settled(base, inventory, best.user_attrs[_SETTINGS], "trial")
-    figures = [
+    searched, validated = (
         _judged(part, base, chosen, inventory, mode, seed, at, faults)
         for part, at in ((train, 0), (whole, first))
-    ]
-    result = Tuning(_changed(base, chosen), chosen, *figures, front, table, objectives, choice)
+    )
+    result = Tuning(_changed(base, chosen), chosen, searched, validated, front, table, objectives, choice)
     if out is not None:
         write_config(chosen, out, result.comment(whole))
     return result
@@ -365,8 +365,9 @@ def open_storage(place: str | None) -> Any:
     if path.suffix in (".db", ".sqlite"):
         return f"sqlite:///{path}"
     if path.suffix == ".journal":
-        backend = optuna.storages.journal.JournalFileBackend(str(path))
-        return optuna.storages.JournalStorage(backend)
+        from optuna.storages.journal import JournalFileBackend
+
+        return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
     raise InputError("--storage", "", place, "a .db or .journal file, or a URL")
 
 

@@ -98,6 +98,7 @@ class _Inputs:
         made = self._made.get((model, items))
         if made is None:
             path = self._runtime.inventory[model].path
+            assert path is not None  # the runtime has refused what has no file
             made = self._made[model, items] = make_inputs(path, items, self._rng)
         return made
 
