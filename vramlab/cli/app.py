@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 # What typer raises for a wrong option or argument. Newer versions of typer bring their own copy of click, so
 # the class is not to be had by click's name.
-_UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]  # type: ignore[assignment]
+_UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 
 replaying.register(app)
 studies.register(app)

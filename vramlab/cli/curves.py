@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -95,6 +95,7 @@ def _show(table: pd.DataFrame, title: str) -> None:
     sampled = "exact" not in table["method"].iloc[0]
     header = ["memory", "hit rate", *(["standard error"] if sampled else []), "load cost"]
     rows = []
+    row: Any  # named after the frame's columns, which pandas' types cannot know
     for row in table.itertuples(index=False):
         shown = np.isfinite(row.hit_rate)
         rows.append(

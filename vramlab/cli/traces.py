@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -28,9 +28,6 @@ from vramlab.traces.importers.inventory import DEFAULT_SIZE_MB, assumptions, inv
 from vramlab.traces.importers.options import Dealing, TimeUnit, counted
 from vramlab.traces.spec import TraceSpec, load_spec, spec_yaml
 from vramlab.traces.trace import Trace
-
-Mapping = StrEnum("Mapping", {name: name for name in get_args(Dealing)})  # type: ignore[misc]
-Unit = StrEnum("Unit", {name: name for name in get_args(TimeUnit)})  # type: ignore[misc]
 
 
 class Export(StrEnum):
@@ -92,7 +89,7 @@ def import_command(
             help="Columns of a csv: time, model, items, requester, input_key, priority, size.",
         ),
     ] = None,
-    time_unit: Annotated[Unit, typer.Option("--time-unit", help="Of a csv's times.")] = Unit.s,
+    time_unit: Annotated[TimeUnit, typer.Option("--time-unit", help="Of a csv's times.")] = "s",
     model_name: Annotated[
         str | None, typer.Option("--model-name", help="The model, where the source has one only.")
     ] = None,
@@ -101,13 +98,13 @@ def import_command(
         Path | None, typer.Option("--models", help="Inventory whose models the source's become.")
     ] = None,
     mapping: Annotated[
-        Mapping,
+        Dealing,
         typer.Option(
             "--mapping",
             help="How they do. top: the most requested becomes the first, and so on, the rest is dropped; "
             "round_robin: in turn; zipf: at random for each request.",
         ),
-    ] = Mapping.top,
+    ] = "top",
     assume_mb: Annotated[
         float,
         typer.Option(
@@ -139,7 +136,7 @@ def import_command(
     start_s, end_s = _window(window)
     options = ImportOptions(
         models=tuple(inventory or ()),
-        mapping=mapping.value,
+        mapping=mapping,
         top=top,
         start_s=start_s,
         end_s=end_s,
@@ -148,7 +145,7 @@ def import_command(
         seed=seed,
         skip_bad_rows=skip_bad_rows,
         columns=_columns(columns, kind),
-        time_unit=time_unit.value,
+        time_unit=time_unit,
         model_name=model_name,
     )
     trace, report = importer(source, options)
