@@ -1,6 +1,7 @@
 """A run that is followed by its journal stands where the runtime itself stands."""
 
 import dataclasses
+import gzip
 import json
 
 import numpy as np
@@ -105,3 +106,12 @@ def test_a_folder_names_its_device(tmp_path, inventory):
     (tmp_path / "environment.json").write_text(json.dumps({"device": "cpu-emulated", "ended": True}))
     status = follow_run(tmp_path).status()
     assert (status.device, status.loads) == ("cpu-emulated", 1)
+    packed = gzip.compress((tmp_path / "journal.jsonl").read_bytes())
+    (tmp_path / "journal.jsonl").unlink()
+    with pytest.raises(InputError, match=r"no journal\.jsonl"):
+        follow_run(tmp_path)
+    (tmp_path / "journal.jsonl.gz").write_bytes(packed)
+    assert follow_run(tmp_path).status().loads == 1
+    (tmp_path / "journal.jsonl.gz").write_bytes(packed[:-9])
+    with pytest.raises(InputError, match="a journal that can be read"):
+        follow_run(tmp_path)

@@ -32,6 +32,7 @@ when the line is read, and its text is made once.
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -296,11 +297,9 @@ def read_journal(path: Path | str) -> list[Line]:
         If the file cannot be read, or a line other than the last is no line of a journal.
     """
     try:
-        data = Path(path).read_bytes()
-        text = (gzip.decompress(data) if str(path).endswith(".gz") else data).decode("utf-8")
+        text = _contents(path).decode("utf-8")
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        found = (getattr(error, "strerror", None) or str(error)).lower()
-        raise InputError(path, "", found, "a journal that can be read") from error
+        raise _unreadable(path, error) from error
     lines = []
     rows = text.split("\n")
     for number, row in enumerate(rows, 1):
@@ -321,7 +320,7 @@ class JournalTail:
     Parameters
     ----------
     path : Path or str
-        A ``.jsonl`` file.
+        A ``.jsonl`` file; one that is packed (``.gz``) no longer grows.
 
     Raises
     ------
@@ -334,10 +333,10 @@ class JournalTail:
         self._number = 0
         self._cut = b""  # a line that is not whole yet
         try:
-            self._file = Path(path).open("rb")  # noqa: SIM115 (open while it is followed)
-        except OSError as error:
-            found = (error.strerror or str(error)).lower()
-            raise InputError(path, "", found, "a journal that can be read") from error
+            packed = str(path).endswith(".gz")
+            self._file = io.BytesIO(_contents(path)) if packed else Path(path).open("rb")  # noqa: SIM115
+        except (OSError, EOFError) as error:
+            raise _unreadable(path, error) from error
 
     def read(self) -> list[Line]:
         """The whole lines that have come since the last time.
@@ -357,6 +356,16 @@ class JournalTail:
     def close(self) -> None:
         """Read no more."""
         self._file.close()
+
+
+def _contents(path: Path | str) -> bytes:
+    data = Path(path).read_bytes()
+    return gzip.decompress(data) if str(path).endswith(".gz") else data
+
+
+def _unreadable(path: Path | str, error: Exception) -> InputError:
+    found = (getattr(error, "strerror", None) or str(error)).lower()
+    return InputError(path, "", found, "a journal that can be read")
 
 
 def _parsed(row: str, number: int, path: Path | str) -> Line:

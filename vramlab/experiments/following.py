@@ -17,7 +17,7 @@ from vramlab.engine.effects import MemoryReading
 from vramlab.engine.journal import JournalTail, Line
 from vramlab.engine.lockstep import Follower
 from vramlab.engine.totals import RunningTotals
-from vramlab.experiments.run_folder import read_environment
+from vramlab.experiments.run_folder import journal_of, read_environment
 from vramlab.live.status import Status, status_of
 
 
@@ -111,9 +111,10 @@ def follow_run(folder: Path | str, until_s: float | None = None) -> Following:
     Raises
     ------
     InputError
-        If the folder is none of a live run, or its journal is packed.
+        If the folder is none of a live run.
     """
     folder = Path(folder)
+    journal = journal_of(folder)
     device = str(read_environment(folder).get("device", "recorded"))
     config, inventory = load_config(folder / "config.yaml"), load_inventory(folder / "models.yaml")
-    return Following(folder / "journal.jsonl", config, inventory, device, until_s)
+    return Following(journal, config, inventory, device, until_s)

@@ -54,9 +54,7 @@ def read_run(path: Path | str) -> RunFolder:
         If something is missing or malformed.
     """
     path = Path(path)
-    journal = next((file for name in _JOURNALS if (file := path / name).exists()), None)
-    if journal is None:
-        raise InputError(path, "", "no journal.jsonl", "a folder that `vramlab record` wrote")
+    journal = journal_of(path)
     environment = read_environment(path)
     samples = samples_path(path / "models.yaml")
     lines = read_journal(journal)
@@ -71,6 +69,20 @@ def read_run(path: Path | str) -> RunFolder:
         environment,
         read_samples(samples) if samples.exists() else None,
     )
+
+
+def journal_of(path: Path) -> Path:
+    """The journal of the live run in this folder.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    for name in _JOURNALS:
+        if (path / name).exists():
+            return path / name
+    raise InputError(path, "", "no journal.jsonl", "a folder that `vramlab record` wrote")
 
 
 def read_environment(path: Path) -> dict[str, Any]:
