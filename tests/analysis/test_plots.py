@@ -77,6 +77,7 @@ def test_latency_distribution():
     assert line.get_label() == "live (3 requests)"
     assert ax.get_xscale() == "log"
     assert ax.lines[2].get_xdata()[0] == 1e-6
+    assert ax.get_xlim()[0] == pytest.approx(0.1 / 1.5)  # what took no time does not stretch the axis
     with pytest.raises(InputError, match="plot: live: found no latency"):
         plots.latency_distribution({"live": [np.nan]})
 

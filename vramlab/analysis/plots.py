@@ -38,6 +38,8 @@ _LABELS: dict[str, tuple[str, float]] = {
     "latency_p99_s": ("Latency, 99th percentile (s)", 1.0),
 }
 
+_NEXT_TO_NOTHING_S = 50e-6
+
 
 def policy_bars(
     frame: pd.DataFrame,
@@ -92,9 +94,11 @@ def latency_distribution(
 ) -> Axes:
     """Empirical distribution of latencies, log scale: one line per name (live and simulated, say).
 
-    NaN (not answered) does not count. Dots mark the 50th, 95th and 99th percentiles.
+    NaN (not answered) does not count. Dots mark the 50th, 95th and 99th percentiles. What took next to no
+    time (answers from the result cache) lies beyond the left edge.
     """
     ax = style.axes(ax)
+    least_s = np.inf  # of what took time
     for index, (name, values) in enumerate(latencies_s.items()):
         numbers = np.sort(np.asarray(values, dtype=float))
         numbers = numbers[~np.isnan(numbers)]
@@ -102,6 +106,7 @@ def latency_distribution(
             raise InputError("plot", name, "no latency", "at least one answered request")
         # a log axis has no zero: what took no time stands at a microsecond
         seconds = np.maximum(numbers, 1e-6)
+        least_s = min(least_s, seconds[seconds > _NEXT_TO_NOTHING_S].min(initial=np.inf))
         share = np.arange(1, len(seconds) + 1) / len(seconds)
         drawn = np.unique(np.linspace(0, len(seconds) - 1, 5000).astype(int))
         colour = style.colour(index)
@@ -115,6 +120,8 @@ def latency_distribution(
             marks, [50, 95, 99], linestyle="", marker=style.MARKERS[index % 8], color=colour, markersize=6
         )
     ax.set_xscale("log")
+    if np.isfinite(least_s):
+        ax.set_xlim(left=least_s / 1.5)
     ax.xaxis.set_major_formatter(lambda seconds, _: _duration(seconds))
     ax.set_yticks([0, 25, 50, 75, 95, 99])
     ax.set_ylim(0, 101)
