@@ -5,13 +5,13 @@ Rules:
 1. The engine, its stories and its ledgers are touched under one lock, by whichever thread has something to
    report: a caller (a request has come), a worker (an effect has ended) or the event loop (a timer). The time
    of an event is read under that lock, so times never decrease.
-2. Nothing blocks under the lock. Loads, unloads and readings are done by worker threads, of which there are
-   as many as the engine may have effects under way: an effect starts at once, and every queue stays the
-   engine's.
+2. Nothing blocks under the lock. Effects are done by worker threads, of which each kind has its own, as many
+   as the engine may have under way of that kind: an effect starts at once, and every queue stays the
+   engine's. Its own, for a thread that did the like just before is the faster one: to be woken, and to find
+   memory, which the C library keeps by thread (models that are loaded by ever other threads take up to three
+   times the memory, and load more slowly for it).
 3. A run is done by a worker, or by its caller's own thread where that blocks anyway
-   (:meth:`LiveDriver.serve`), which saves two changes of thread. Loads onto the device have workers of their
-   own, one per load channel: the C library keeps freed memory by thread, so models that are loaded by ever
-   other threads take up to three times the memory, and load more slowly for it.
+   (:meth:`LiveDriver.serve`), which saves two changes of thread.
 4. An effect ends once. A load past its time limit has failed; what a worker has to say later is dropped, and
    the session closed.
 """
@@ -45,8 +45,8 @@ from vramlab.engine.serving import Answer, Engine
 from vramlab.live.errors import SessionError
 
 _LOG = logging.getLogger(__name__)
-# Unloads are short and wait for nobody; beyond so many at once they may queue for a thread.
-_SPARE_THREADS = 4
+# Unloads and readings are short and wait for nobody; beyond so many at once they may queue for a thread.
+_OTHER_THREADS = 3
 _JOIN_S = 2.0  # a thread that hangs in a load is left behind
 
 
@@ -108,6 +108,7 @@ class Caller:
 
 
 _ENDED = object()
+_GPU = Target.GPU  # a member of an enum is slow to look up
 # Whose effect, which, and what to call with what.
 _Job = tuple[Any, ...]
 _Jobs = SimpleQueue[_Job | None]
@@ -154,14 +155,12 @@ class LiveDriver(Interpreter):
         self._start_s = time.perf_counter()
         self._closing = False
         self._idle = asyncio.Event()
-        self._jobs: _Jobs = SimpleQueue()
-        self._loads: _Jobs = SimpleQueue()
         self._threads: list[tuple[threading.Thread, _Jobs]] = []
         serving = engine.config.serving
-        for _ in range(serving.gpu_streams + serving.cpu_workers + _SPARE_THREADS):
-            self._add_thread(self._jobs)
-        for _ in range(serving.load_channels):
-            self._add_thread(self._loads)
+        self._gpu_runs = self._workers(serving.gpu_streams)
+        self._loads = self._workers(serving.load_channels)
+        self._cpu = self._workers(serving.cpu_workers)
+        self._others = self._workers(_OTHER_THREADS)
 
     def clock(self) -> float:
         """Seconds since the driver began."""
@@ -281,22 +280,24 @@ class LiveDriver(Interpreter):
             session = self.sessions[effect.model, effect.target]
             if task.caller is not None:
                 task.caller.tell((effect, session))
+            elif effect.target is _GPU:
+                self._gpu_runs.put((task, effect, session.run, task.inputs))
             else:
-                self._jobs.put((task, effect, session.run, task.inputs))
+                self._cpu.put((task, effect, session.run, task.inputs))
         elif kind is Load:
             self._jobs_for(effect).put((task, effect, self._backend.open, *effect[:3]))
             if effect.timeout_s is not None:
                 self._call_later(effect.timeout_s, self._overdue, task, effect)
         elif kind is Unload:
-            self._jobs.put((task, effect, self.sessions.pop((effect.model, Target.GPU)).close))
+            self._others.put((task, effect, self.sessions.pop((effect.model, _GPU)).close))
         elif kind is Sleep:
             self._call_later(effect.seconds, self._report, task, effect, None, None)
         elif kind is ReadMemory:
             job: _Job = (task, effect, self._backend.memory)
             if effect.after_s:
-                self._call_later(effect.after_s, self._jobs.put, job)
+                self._call_later(effect.after_s, self._others.put, job)
             else:
-                self._jobs.put(job)
+                self._others.put(job)
         else:
             raise TypeError(f"not an effect: {effect!r}")
 
@@ -339,7 +340,13 @@ class LiveDriver(Interpreter):
     # -- reports from outside ----------------------------------------------------------------------------
 
     def _jobs_for(self, load: Load) -> _Jobs:
-        return self._loads if load.target is Target.GPU else self._jobs
+        return self._loads if load.target is _GPU else self._cpu
+
+    def _workers(self, count: int) -> _Jobs:
+        jobs: _Jobs = SimpleQueue()
+        for _ in range(count):
+            self._add_thread(jobs)
+        return jobs
 
     def _add_thread(self, jobs: _Jobs) -> None:
         name = f"vramlab-{len(self._threads)}"
