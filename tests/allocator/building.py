@@ -23,18 +23,22 @@ def a_config(zones: dict[str, dict[str, Any]], total_mb: float | None = None, **
     )
 
 
+def specs_of(models: dict[str, dict[str, Any]]) -> dict[str, ModelSpec]:
+    """Inventory of `models`; medium priority, load time 100 ms where not given."""
+    return {
+        name: ModelSpec.model_validate({"priority": "medium", "load_time_ms": 100, **values})
+        for name, values in models.items()
+    }
+
+
 def an_allocator(
     zones: dict[str, dict[str, Any]],
     models: dict[str, dict[str, Any]],
     total_mb: float | None = None,
     **settings: Any,
 ) -> Allocator:
-    """Allocator of :func:`a_config` over `models`; medium priority, load time 100 ms where not given."""
-    inventory = {
-        name: ModelSpec.model_validate({"priority": "medium", "load_time_ms": 100, **values})
-        for name, values in models.items()
-    }
-    return Allocator(a_config(zones, total_mb, **settings), inventory)
+    """Allocator of :func:`a_config` over :func:`specs_of` the models."""
+    return Allocator(a_config(zones, total_mb, **settings), specs_of(models))
 
 
 def load(allocator: Allocator, name: str, now_s: float, **kwargs: Any) -> Decision:

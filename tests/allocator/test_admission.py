@@ -138,8 +138,18 @@ def test_what_can_never_fit_is_told_so(zones, total_mb, reason):
     models = of_sizes(x=60, y=60)
     models["y"]["cpu_fallback"] = "none"
     allocator = an_allocator(zones, models, total_mb=total_mb)
-    assert allocator.request("x", 0.0)[::4] == (Kind.CPU, reason)
-    assert allocator.request("y", 0.0)[::4] == (Kind.REFUSE, reason)
+    assert allocator.request("x", 0.0) == (Kind.CPU, "x", None, (), reason)
+    assert allocator.request("y", 0.0) == (Kind.REFUSE, "y", None, (), reason)
+
+
+@pytest.mark.parametrize(("size_mb", "total_mb"), [(60, 100), (100, 60), (60, 60)])
+def test_what_just_fits_can_fit(size_mb, total_mb):
+    allocator = an_allocator({"flexible": {"size_mb": size_mb}}, of_sizes(a=60, b=60), total_mb, **NO_CPU)
+    load(allocator, "a", 0.0)
+    allocator.request("a", 1.0)
+    assert allocator.request("b", 2.0).kind is Kind.WAIT
+    allocator.released("a")
+    assert allocator.ask_again("b", 3.0).victims == ("a",)
 
 
 def test_refused_where_waiting_would_not_help():

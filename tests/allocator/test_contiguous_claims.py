@@ -164,6 +164,17 @@ def test_contiguous_claims_of_one_zone_are_met_in_turn():
     check(allocator)
 
 
+def test_contiguous_claims_keep_their_turn_in_a_zone_where_the_device_has_room():
+    allocator = placed({"a": 60, "c": 40, "x": 60, "y": 40}, "contiguous", total_mb=500)
+    filled(allocator, "ac")
+    assert allocator.request("x", 2.0).victims == ("a",)
+    assert allocator.request("y", 3.0).victims == ("c",)
+    assert allocator.unloaded("c") == []  # 40 are free: y's, but x comes first and wants 60
+    check(allocator)
+    assert allocator.unloaded("a") == ["x", "y"]
+    check(allocator)
+
+
 def test_contiguous_a_place_is_waited_for_though_there_are_bytes():
     allocator = placed({"a": 40, "b": 20, "x": 30, "y": 20}, "contiguous")
     filled(allocator, "ab")  # 40 MB are free at the end

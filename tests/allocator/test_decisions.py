@@ -383,6 +383,9 @@ class Told:
         self.calls.append(("removed", model.name, evicted))
         self.there.remove(model)
 
+    def rejected(self, model, now_s):
+        self.calls.append(("rejected", model.name, now_s))
+
     def score(self, model, now_s):
         return {"a": 5.0, "b": 1.0}.get(model.name, 3.0)
 
@@ -467,6 +470,16 @@ def test_asking_again_is_at_the_new_time_with_the_old_rights():
     assert allocator.ask_again("b", 4.0, Priority.HIGH).victims == ("boss",)
     assert allocator.models["b"].last_used_s == allocator.models["b"].loaded_at_s == 4.0
     assert allocator.models["b"].uses_total == 1
+
+
+def test_policies_are_told_when():
+    allocator, calls = told(of_sizes(a=60, b=60), admission="compete")
+    load(allocator, "a", 0.0)
+    calls.clear()
+    allocator.request("a", 1.0, pin=False)
+    allocator.hits(allocator.models["a"], 7, 4.0)
+    allocator.request("b", 5.0)
+    assert calls == [("used", "a", 1.0), ("used", "a", 4.0), ("rejected", "b", 5.0)]
 
 
 @pytest.mark.parametrize(("a_is_worth", "kind"), [("a", Kind.CPU), ("b", Kind.LOAD)])

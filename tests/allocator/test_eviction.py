@@ -2,9 +2,11 @@
 
 import pytest
 
-from tests.allocator.building import an_allocator, load, resident
+from tests.allocator.building import a_config, an_allocator, load, mb, resident, specs_of
 from vramlab.allocator import Kind, State
+from vramlab.allocator.eviction import Requester, Shortage, choose_victims, giving_zones
 from vramlab.allocator.invariants import check
+from vramlab.allocator.placement import make_allocator
 from vramlab.config.schema import Priority
 
 ONE = {"flexible": {"size_mb": 100}}
@@ -12,6 +14,10 @@ ONE = {"flexible": {"size_mb": 100}}
 
 def of_sizes(**sizes_mb):
     return {name: {"vram_size_mb": size} for name, size in sizes_mb.items()}
+
+
+def mapped(zones, models, placement, total_mb=None):
+    return make_allocator(a_config(zones, total_mb, placement=placement), specs_of(models))
 
 
 def test_free_space_counts():
@@ -177,3 +183,124 @@ def test_unload_takes_idle_models_only():
     assert allocator.unloaded("a") == []
     assert allocator.device.held == 0
     check(allocator)
+
+
+@pytest.mark.parametrize("victims", ["in_order", "pruned", "exact"])
+def test_a_guest_pushes_out_nobody_of_higher_priority(victims):
+    zones = {"flexible": {"size_mb": 40}, "other": {"size_mb": 100, "borrowers": ["medium"]}}
+    models = of_sizes(busy=40, new=40)
+    models["boss"] = {"vram_size_mb": 80, "priority": "high", "zone": "other"}
+    allocator = an_allocator(zones, models, scoring={"policy": "lfu", "victims": victims})
+    load(allocator, "busy", 0.0)
+    load(allocator, "boss", 1.0)
+    allocator.request("busy", 2.0)
+    assert allocator.request("new", 3.0).kind is Kind.CPU  # boss would give 80 MB
+    assert resident(allocator) == {"busy", "boss"}
+
+
+@pytest.mark.parametrize("victims", ["in_order", "pruned", "exact"])
+@pytest.mark.parametrize("total_mb", [300, 200])
+def test_a_byte_too_little_takes_one_victim_more(victims, total_mb):
+    # short in the zone, where the device has room, and short on the device, where the zone has
+    zones = {"flexible": {"size_mb": 200 if total_mb == 300 else 300}}
+    allocator = an_allocator(zones, of_sizes(a=50, b=50), total_mb, scoring={"policy": "lfu"})
+    load(allocator, "a", 0.0)
+    load(allocator, "b", 1.0)
+    zone, device = allocator.zones["flexible"], allocator.device
+
+    def chosen(size):
+        found = choose_victims(size, zone, False, device, [zone], Requester(2, 2.0), victims)
+        return [model.name for model in found]
+
+    assert chosen(mb(100)) == []
+    assert chosen(mb(100) + 1) == ["a"]
+    assert chosen(mb(150)) == ["a"]
+    assert chosen(mb(150) + 1) == ["a", "b"]
+
+
+def test_other_zones_give_as_soon_as_the_device_lacks_a_byte():
+    zones = {"high_priority": {"size_mb": 50, "eviction_policy": "reluctant_lru"}}
+    zones |= {name: {"size_mb": 50} for name in ("flexible", "other")}
+    allocator = an_allocator(zones, {}, total_mb=100)
+    zone = allocator.zones["other"]
+
+    def giving(size):
+        short = Shortage(size, zone, allocator.device)
+        return [giver.name for giver in giving_zones(allocator.zones.values(), zone, short)]
+
+    assert giving(mb(100)) == ["other"]
+    assert giving(mb(100) + 1) == ["other", "flexible", "high_priority"]
+
+
+@pytest.mark.parametrize("placement", ["paged", "contiguous"])
+def test_a_device_shortage_takes_the_own_zone_before_others(placement):
+    zones = {"other": {"size_mb": 100}, "flexible": {"size_mb": 100}}
+    models = of_sizes(a=40, new=40)
+    models["o"] = {"vram_size_mb": 40, "zone": "other"}
+    allocator = mapped(zones, models, placement, total_mb=100)
+    load(allocator, "o", 0.0)  # used less recently, and its zone is the first
+    load(allocator, "a", 1.0)
+    assert load(allocator, "new", 2.0).victims == ("a",)
+
+
+@pytest.mark.parametrize("placement", ["paged", "contiguous"])
+def test_a_device_shortage_takes_nobody_of_higher_priority_from_another_zone(placement):
+    zones = {"flexible": {"size_mb": 100}, "other": {"size_mb": 100}}
+    models = of_sizes(new=60)
+    models["boss"] = {"vram_size_mb": 60, "priority": "high", "zone": "other"}
+    allocator = mapped(zones, models, placement, total_mb=100)
+    load(allocator, "boss", 0.0)
+    assert allocator.request("new", 1.0).kind is Kind.CPU
+    models["new"] |= {"zone": "other"}  # but in its own zone it may
+    allocator = mapped(zones, models, placement, total_mb=100)
+    load(allocator, "boss", 0.0)
+    assert load(allocator, "new", 1.0).victims == ("boss",)
+
+
+def test_contiguous_a_device_shortage_takes_whom_the_own_zone_may_give():
+    zones = {"flexible": {"size_mb": 100}, "other": {"size_mb": 100}}
+    models = of_sizes(boss=40, new=50)
+    models["boss"] |= {"priority": "high", "zone": "flexible"}
+    models["o"] = {"vram_size_mb": 40, "zone": "other"}
+    allocator = mapped(zones, models, "contiguous", total_mb=100)
+    load(allocator, "boss", 0.0)
+    load(allocator, "o", 1.0)
+    # its zone has a hole of 60, the device 20: boss, of the same zone, is asked before o
+    assert load(allocator, "new", 2.0).victims == ("boss",)
+
+
+def test_contiguous_a_guest_pushes_out_nobody_of_higher_priority():
+    zones = {"flexible": {"size_mb": 40}, "other": {"size_mb": 100, "borrowers": ["medium"]}}
+    models = of_sizes(busy=40, new=40)
+    models["boss"] = {"vram_size_mb": 80, "priority": "high", "zone": "other"}
+    allocator = mapped(zones, models, "contiguous")
+    load(allocator, "busy", 0.0)
+    load(allocator, "boss", 1.0)
+    allocator.request("busy", 2.0)
+    assert allocator.request("new", 3.0).kind is Kind.CPU
+
+
+def test_pruning_spares_whom_another_zone_need_not_give():
+    zones = {"flexible": {"size_mb": 60}, "other": {"size_mb": 60}}
+    models = of_sizes(a=30, new=60)
+    models |= {name: {"vram_size_mb": size, "zone": "other"} for name, size in (("o", 10), ("p", 40))}
+    scoring = {"policy": "lru", "victims": "pruned"}
+    allocator = an_allocator(zones, models, total_mb=85, scoring=scoring)
+    for time_s, name in enumerate("aop"):
+        load(allocator, name, float(time_s))
+    # the zone lacks 30, all that a has; the device 55: a, o and p give 80, and without o still 70
+    assert load(allocator, "new", 9.0).victims == ("a", "p")
+
+
+def test_pruning_keeps_what_the_device_needs():
+    zones = {"flexible": {"size_mb": 100}, "other": {"size_mb": 90}}
+    models = of_sizes(new=60)
+    models |= {
+        name: {"vram_size_mb": size, "zone": "other"} for name, size in (("o", 20), ("p", 30), ("q", 40))
+    }
+    scoring = {"policy": "lru", "victims": "pruned"}
+    allocator = an_allocator(zones, models, total_mb=90, scoring=scoring)
+    for time_s, name in enumerate("opq"):
+        load(allocator, name, float(time_s))
+    # 60 are short: o, p and q give 90; p may stay, and then nobody else
+    assert load(allocator, "new", 9.0).victims == ("o", "q")

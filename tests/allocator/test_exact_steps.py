@@ -191,3 +191,65 @@ def test_models_of_other_zones_make_no_slots_and_cost_none():
     for now_s, name in enumerate("aop"):
         load(allocator, name, float(now_s))
     assert load(allocator, "new", 5.0).victims == ("a", "p")  # 55 MB: a for its slot, and p does without o
+
+
+def with_guests(guests, own, needed_mb):
+    """Victims for `needed_mb` more than is free, of a zone of ``name=(MB, uses)``, guests and its own."""
+    zones = {
+        "high_priority": {"size_mb": 50, "eviction_policy": "reluctant_lru"},
+        "flexible": {"size_mb": 200, "borrowers": ["high"]},
+    }
+    models = {"h": {"vram_size_mb": 50, "priority": "high"}}  # fills the home of the guests
+    models |= {name: {"vram_size_mb": size, "priority": "high"} for name, (size, _) in guests.items()}
+    models |= {name: {"vram_size_mb": size} for name, (size, _) in own.items()}
+    there = sum(size for size, _ in [*guests.values(), *own.values()])
+    models["new"] = {"vram_size_mb": 200 - there + needed_mb}
+    allocator = an_allocator(zones, models, scoring={"policy": "lfu", "victims": "exact"})
+    load(allocator, "h", 0.0)
+    for name, (_, uses) in {**guests, **own}.items():
+        load(allocator, name, 1.0)
+        for _ in range(uses - 1):
+            allocator.request(name, 1.0, pin=False)
+    assert [allocator.models[name].guest for name in guests] == [True] * len(guests)
+    return set(load(allocator, "new", 9.0).victims)
+
+
+def test_guests_give_what_the_own_models_that_must_go_leave_over():
+    # 85 MB: the guests have 80, so that a, with 45, must go; of the other 40, g3 (3 uses) beats g1 and g2 (4)
+    guests = {"g1": (20, 2), "g2": (20, 2), "g3": (40, 3)}
+    assert with_guests(guests, {"a": (45, 1)}, 85) == {"g3", "a"}
+
+
+def test_guests_stay_where_the_own_models_that_must_go_give_all():
+    # 40 MB: the guest has 10, and of the other 30, d (3 uses) beats b and c (4); it gives all 40
+    own = {"b": (15, 2), "c": (15, 2), "d": (40, 3)}
+    assert with_guests({"g": (10, 1)}, own, 40) == {"d"}
+
+
+def test_victims_of_no_worth_are_taken_only_as_far_as_they_are_needed():
+    zones = {"flexible": {"size_mb": 60}}
+    models = {name: {"vram_size_mb": size} for name, size in (("a", 10), ("b", 50), ("new", 50))}
+    allocator = an_allocator(zones, models, scoring={"policy": "lfu", "victims": "exact"})
+    for name in "ab":  # preloaded and never used: a score of 0
+        allocator.reserve(name, 0.0)
+        allocator.loaded(name, 0.0)
+    assert load(allocator, "new", 1.0).victims == ("b",)
+
+
+def test_a_reluctant_zone_gives_its_own_bytes_to_the_last_one():
+    zones = {
+        "high_priority": {"size_mb": 80, "eviction_policy": "reluctant_lru"},
+        "flexible": {"size_mb": 60},
+    }
+    sizes_mb = {"x": 30, "w": 20, "y": 30, "new": 30}
+    models = {name: {"vram_size_mb": size, "priority": "high"} for name, size in sizes_mb.items()}
+    models["f"] = {"vram_size_mb": 10}
+    allocator = an_allocator(zones, models, total_mb=95, scoring={"policy": "lfu", "victims": "exact"})
+    allocator.models["x"].bytes -= 1
+    allocator.models["new"].bytes += 1  # with the byte that x has not, 30 MB are short in the zone
+    for name in "xwyf":
+        load(allocator, name, 0.0)
+    for name in "wyf":
+        allocator.request(name, 0.0, pin=False)
+    # x is worth 1 and a byte too small; y is worth 2, x and w 3
+    assert load(allocator, "new", 1.0).victims == ("y",)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.allocator.building import an_allocator, load, mb
+from tests.allocator.building import an_allocator, load, mb, resident
 from vramlab.allocator import IllegalTransition, Kind, State
 from vramlab.allocator.invariants import check
 from vramlab.allocator.states import TRANSITIONS
@@ -112,6 +112,55 @@ def test_claims_keep_their_turn_on_the_device_where_the_zones_have_room():
     assert allocator.unloaded("b") == ["large", "small"]
 
 
+def test_the_device_keeps_its_bytes_for_all_claims_that_come_before():
+    zones = {name: {"size_mb": 100} for name in ("flexible", "other", "third")}
+    models = of_sizes(a=80, x=80)
+    models |= {name: {"vram_size_mb": 10, "zone": "other"} for name in ("b", "y")}
+    models |= {name: {"vram_size_mb": 10, "zone": "third"} for name in ("c", "z")}
+    allocator = an_allocator(zones, models, total_mb=100)
+    for time_s, name in enumerate("abc"):
+        load(allocator, name, float(time_s))
+    for name, victim in (("x", "a"), ("y", "b"), ("z", "c")):
+        assert allocator.request(name, 3.0).victims == (victim,)
+    assert allocator.unloaded("c") == []
+    assert allocator.unloaded("b") == []  # 20 are free, and x and y want 90 before z
+    assert allocator.unloaded("a") == ["x", "y", "z"]
+    assert [allocator.models[name].claiming for name in "xyz"] == [False] * 3
+    check(allocator)
+
+
+def test_a_single_claim_waits_for_the_zones_bytes_where_the_device_has_room():
+    allocator = an_allocator(ONE, of_sizes(a=60, b=40, new=90), total_mb=500)
+    load(allocator, "b", 0.0)
+    load(allocator, "a", 1.0)
+    assert allocator.request("new", 2.0).victims == ("b", "a")
+    assert allocator.unloaded("b") == []  # 60 are held, and the zone has 100
+    check(allocator)
+    assert allocator.unloaded("a") == ["new"]
+
+
+def test_a_load_waits_for_the_devices_bytes_where_its_zone_has_room():
+    zones = {"flexible": {"size_mb": 100}, "other": {"size_mb": 100}}
+    models = of_sizes(new=60)
+    models["o"] = {"vram_size_mb": 60, "zone": "other"}
+    allocator = an_allocator(zones, models, total_mb=100)
+    load(allocator, "o", 0.0)
+    assert allocator.request("new", 1.0).victims == ("o",)
+    assert allocator.models["new"].claiming
+    check(allocator)
+
+
+@pytest.mark.parametrize(("size_mb", "total_mb"), [(100, 500), (500, 100), (100, 100)])
+def test_a_load_that_evicts_for_a_slot_alone_need_not_wait_for_the_bytes(size_mb, total_mb):
+    zones = {"flexible": {"size_mb": size_mb, "max_models": 2}}
+    allocator = an_allocator(zones, of_sizes(a=30, b=40, new=30), total_mb=total_mb)
+    load(allocator, "a", 0.0)
+    load(allocator, "b", 1.0)
+    assert allocator.request("new", 2.0).victims == ("a",)
+    assert not allocator.models["new"].claiming  # 70 are held, and there are 100: to the last byte
+    check(allocator)
+
+
 def test_free_bytes_that_a_claim_counts_on_are_not_taken_before_it():
     allocator = an_allocator(ONE, of_sizes(a=90, large=80, small=10, tiny=10))
     load(allocator, "a", 0.0)
@@ -190,6 +239,23 @@ def test_settle_ends_load_and_evictions_at_once():
     assert allocator.models["b"].state is State.RESIDENT
     assert allocator.models["a"].state is State.ABSENT
     check(allocator)
+
+
+def test_settling_one_of_two_claims_leaves_the_other():
+    zones = {"flexible": {"size_mb": 50}, "other": {"size_mb": 50}}
+    models = of_sizes(a=50, x=50)
+    models |= {name: {"vram_size_mb": 50, "zone": "other"} for name in ("b", "y")}
+    allocator = an_allocator(zones, models, total_mb=150)
+    load(allocator, "a", 0.0)
+    load(allocator, "b", 1.0)
+    allocator.request("x", 2.0)
+    decision = allocator.request("y", 3.0, pin=False)
+    assert decision.victims == ("b",)
+    allocator.settle(decision, 4.0)
+    check(allocator)
+    assert resident(allocator) == {"y"}
+    assert [model.name for model in allocator.claims] == ["x"]
+    assert allocator.unloaded("a") == ["x"]
 
 
 def in_state(state):

@@ -89,6 +89,12 @@ def test_relief_by_hand():
     assert victims(500) == "abcd"
     allocator.request("a", 10.0)
     assert victims(500) == "bcd"
+    allocator = an_allocator({"flexible": {"size_mb": 200}}, of_sizes(a=20, b=50, c=5, d=60))
+    for now_s, name in enumerate("abcd"):
+        load(allocator, name, float(now_s))
+    everybody = list(allocator.models.values())
+    # all make 135; without c still 130, and then without b 80
+    assert victims(80) == "ad"
 
 
 def test_unused_of_equal_size_the_longest_unused_first():
@@ -116,7 +122,22 @@ def test_holes_meet_on_both_sides():
     assert (ExtentMap(0).largest, ExtentMap(0).fragmentation) == (0, 0.0)
     assert extents.is_free([Extent(0, 1), Extent(99, 1)])
     assert not extents.is_free([Extent(99, 2)])
-    assert not extents.is_free([Extent(0, 1), Extent(100, 1)])
+    extents.place_at("d", [Extent(0, 6)])
+    assert extents.is_free([Extent(6, 3)])
+    assert not extents.is_free([Extent(5, 3)])  # a byte before the hole
+    assert not extents.is_free([Extent(6, 1), Extent(100, 1)])
+
+
+def test_the_largest_hole_without_some_by_hand():
+    extents = ExtentMap(10)
+    for name, place in {"a": (0, 1), "b": (5, 5)}.items():
+        extents.place_at(name, [Extent(*place)])
+    assert extents.largest_without([]) == 4  # [1, 5)
+    assert extents.largest_without("a") == 5
+    assert extents.largest_without("b") == 9
+    assert extents.largest_without("ab") == 10
+    extents.place_at("c", [Extent(1, 4)])
+    assert extents.largest_without([]) == 0
 
 
 def test_placing_that_fails_says_where_and_gives_back():
@@ -155,6 +176,6 @@ def test_candidates_stay_within_retention_to_the_moment():
 
     assert names(9.9) == []
     assert names(10.0) == ["a"]
-    assert names(1.0, pressure=True) == ["a"]
+    assert names(1.0, pressure=True) == names(0.0, pressure=True) == ["a"]
     assert names(1.0, pressure=True, over_busy=True) == ["a", "b"]
     assert names(1.0, over_busy=True) == ["b"]  # what is in use is not retained, it is in use

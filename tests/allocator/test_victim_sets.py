@@ -63,6 +63,13 @@ def test_exact_looks_on_after_a_good_set():
     assert cheapest_cover([1.0, 4.0, 3.0], [100, 200, 101], 150) == [0, 2]
 
 
+def test_exact_ties_at_nothing_and_in_the_last_digit():
+    # no bytes cost anything: 0 alone is found first, 1 and 2 free more
+    assert cheapest_cover([0.0, 0.0, 0.0], [60, 30, 40], 50) == [1, 2]
+    # 0.1 + 0.2 is a little more than 0.3
+    assert cheapest_cover([0.1, 0.2, 0.3], [10, 20, 30], 30) == [2]
+
+
 def test_exact_says_when_it_has_too_many_candidates():
     count = exact.CANDIDATES_LIMIT
     assert cheapest_cover([1.0] * count, [1] * count, 5) is not None
@@ -72,8 +79,19 @@ def test_exact_says_when_it_has_too_many_candidates():
 def test_exact_says_when_too_many_sets_stand_side_by_side(monkeypatch):
     scores, sizes = [1.0, 2.1, 4.3, 8.7, 16.9], [1, 2, 4, 8, 16]
     assert cheapest_cover(scores, sizes, 23) == [0, 1, 2, 4]
+    # kept are those that may still become a set that is enough, and cheaper than the best: never more than 4
+    monkeypatch.setattr(exact, "FRONTIER_LIMIT", 4)
+    assert cheapest_cover(scores, sizes, 23) == [0, 1, 2, 4]
     monkeypatch.setattr(exact, "FRONTIER_LIMIT", 3)
     assert cheapest_cover(scores, sizes, 23) is None
+
+
+def test_of_sets_of_one_score_the_one_that_frees_the_most_is_kept():
+    empty, less, more, dear = (
+        exact._Set(score, freed, member, None)
+        for member, (score, freed) in enumerate([(0.0, 0), (1.0, 10), (1.0, 20), (2.0, 20)])
+    )
+    assert exact._undominated([empty, less], [more, dear]) == [empty, more]
 
 
 def filled(sizes, uses, victims, needed_mb, **zone):
