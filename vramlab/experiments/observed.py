@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
 from vramlab.config.schema import Inventory, ModelSpec
@@ -11,7 +9,7 @@ from vramlab.config.units import bytes_to_mib
 from vramlab.engine.effects import Target
 from vramlab.engine.samples import Sample, samples_frame
 from vramlab.experiments.run_folder import RunFolder
-from vramlab.live.profiler import median_ms
+from vramlab.live.profiler import median_times
 
 _KEPT = ("device", "onnxruntime", "python", "system", "cpu_count", "backend")
 
@@ -64,17 +62,10 @@ def _effects(run: RunFolder) -> tuple[list[Sample], dict[str, int]]:
 def _corrected(
     name: str, spec: ModelSpec, samples: list[Sample], seen_bytes: int | None, notes: list[str]
 ) -> ModelSpec:
-    changes: dict[str, Any] = {
-        "load_time_ms": median_ms(samples, Target.GPU, "load"),
-        "inference_ms": median_ms(samples, Target.GPU, "infer"),
-        "cpu_load_time_ms": median_ms(samples, Target.CPU, "load"),
-        "cpu_inference_ms": median_ms(samples, Target.CPU, "infer"),
-    }
-    if changes["inference_ms"] is not None:
-        changes["inference_ms"] = round(changes["inference_ms"] / spec.performance_multiplier, 4)
+    changes = median_times(spec, samples)
     if seen_bytes is not None and seen_bytes > spec.footprint_bytes:
         seen_mb = round(bytes_to_mib(seen_bytes), 3)
         reserved_mb = bytes_to_mib(spec.footprint_bytes)
         changes["vram_size_mb"] = round(seen_mb - spec.workspace_mb, 3)
         notes.append(f"{name}: took {seen_mb:.1f} MB, {reserved_mb:.1f} MB were reserved")
-    return spec.model_copy(update={key: value for key, value in changes.items() if value is not None})
+    return spec.model_copy(update=changes)

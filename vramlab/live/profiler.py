@@ -372,20 +372,27 @@ class _Background:
 def measured(spec: ModelSpec, name: str, found: Measurements, keeps_ledger: bool) -> ModelSpec:
     """A spec with the medians of its model's samples, and its footprint where memory is real."""
     samples = [sample for sample in found.samples if sample.model == name and not sample.beside]
-    changes: dict[str, Any] = {
-        "load_time_ms": median_ms(samples, Target.GPU, "load"),
-        "inference_ms": median_ms(samples, Target.GPU, "infer"),
-        "cpu_load_time_ms": median_ms(samples, Target.CPU, "load"),
-        "cpu_inference_ms": median_ms(samples, Target.CPU, "infer"),
-    }
-    if changes["inference_ms"] is not None:
-        changes["inference_ms"] = round(changes["inference_ms"] / spec.performance_multiplier, 4)
+    changes = median_times(spec, samples)
     stages = [stage for stage in found.stages if (stage.model, stage.target) == (name, Target.GPU.value)]
     if stages and not keeps_ledger:
         true = footprint(stages)
         changes["vram_size_mb"] = round(bytes_to_mib(true.resident_bytes), 3)
         changes["workspace_mb"] = round(bytes_to_mib(true.workspace_bytes), 3)
-    return spec.model_copy(update={key: value for key, value in changes.items() if value is not None})
+    return spec.model_copy(update=changes)
+
+
+def median_times(spec: ModelSpec, samples: Sequence[Sample]) -> dict[str, float]:
+    """Times of an inventory, in ms, from a model's samples; what was not measured is left out."""
+    times = {
+        "load_time_ms": median_ms(samples, Target.GPU, "load"),
+        "inference_ms": median_ms(samples, Target.GPU, "infer"),
+        "cpu_load_time_ms": median_ms(samples, Target.CPU, "load"),
+        "cpu_inference_ms": median_ms(samples, Target.CPU, "infer"),
+    }
+    found = {key: value for key, value in times.items() if value is not None}
+    if "inference_ms" in found:
+        found["inference_ms"] = round(found["inference_ms"] / spec.performance_multiplier, 4)
+    return found
 
 
 def median_ms(samples: Sequence[Sample], target: Target, what: str) -> float | None:
