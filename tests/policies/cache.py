@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tests.allocator.building import an_allocator
 from vramlab.allocator import Kind
 from vramlab.allocator.invariants import check
+from vramlab.allocator.runs import Run, Stretch
 
 
 class Cache:
@@ -42,6 +45,24 @@ class Cache:
                 assert decision.kind is Kind.HIT, decision
             self.now_s += every_s
         return left
+
+    def hit(self, names: str, every_s: float = 1.0) -> Run:
+        """Hits of `names`, told to the policy as one run; the accounts of the models follow."""
+        models = list(self.allocator.models.values())
+        hits = [self.allocator.models[name] for name in names]
+        numbers = np.array([model.number for model in hits])
+        times_s = self.now_s + every_s * np.arange(len(names))
+        counts = [names[:i].count(name) + 1 for i, name in enumerate(names)]
+        uses_total = np.array([m.uses_total + count for m, count in zip(hits, counts, strict=True)])
+        uses_before = np.array([model.uses_total - model.uses for model in models])
+        next_use = np.array([names.find(name, i + 1) % 2**31 for i, name in enumerate(names)])
+        stretch = Stretch(len(models), numbers, times_s, uses_total, np.argsort(numbers, kind="stable"))
+        run = Run(models, numbers, times_s, uses_total, uses_before, next_use, len(names), stretch)
+        self.policy.used_together(run)
+        for i, model in enumerate(hits):
+            model.catch_up(int(uses_total[i]), float(times_s[i]))
+        self.now_s += every_s * len(names)
+        return run
 
     def order(self) -> str:
         """Who would leave, the first first."""

@@ -63,6 +63,7 @@ def test_weights_and_exact_sets_that_make_no_sense():
 def test_a_class_of_ones_own_gets_what_it_lacks():
     policy = make_policy(ScoringConfig(policy=f"{OWN}:Duck"))
     assert (policy.in_order, policy.merges_uses, policy.adds_up) == (False, False, True)
+    assert policy.takes_runs is False
     model = Cache("lru", 3).allocator.models["A"]
     assert policy.bid(model, 1.0) == policy.score(model, 1.0) == 0.0
     assert policy.rejected(model, 1.0) is None

@@ -71,6 +71,15 @@ def test_lru_k_remembers_through_evictions():
     assert forgetful.ask("ABCAXF") == "ABCA"  # A and X used once since loading: A first
 
 
+def test_lru_k_that_forgets_has_nothing_to_forget_of_a_model_that_was_never_used():
+    cache = Cache("lru_k", 2)
+    policy = cache.allocator.zones["flexible"].policy = LRUK(2, keeps_history=False)
+    cache.allocator.reserve("A", 0.0)
+    cache.allocator.loaded("A", 0.0)
+    assert cache.ask("BC") == "A"
+    assert [model.name for model in policy.ranked(9.0)] == ["B", "C"]
+
+
 def test_lru_k_of_one_is_lru():
     cache = Cache("lru_k", 3, k=1)
     assert cache.ask("ABCAD") == "B"
@@ -123,6 +132,25 @@ def test_s3_fifo_sends_the_used_round_again():
     assert cache.ask("D") == "A"
     assert cache.policy.score(cache.allocator.models["C"], 0.0) == 0.0  # its rounds are spent
     assert cache.ask("E") == "D"  # the small queue holds more than its tenth
+    assert [model.name for model in cache.policy._ghosts] == ["D"]  # A left the main queue
+
+
+def test_s3_fifo_who_comes_up_and_may_not_leave_has_spent_its_rounds():
+    cache = Cache("s3_fifo", 3)
+    cache.ask("AABBBCCC")
+    cache.allocator.request("A", cache.now_s)  # in use from now on
+    assert cache.ask("D") == "B"  # all have 2 uses, and A would be the first
+    assert cache.policy.score(cache.allocator.models["A"], 0.0) == 0.0
+    cache.allocator.released("A")
+    assert cache.ask("E") == "A"
+
+
+def test_s3_fifo_remembers_as_many_bytes_as_nine_tenths():
+    cache = Cache("s3_fifo", 10)
+    assert cache.ask("ABCDEFGHIJKLMNOPQRS") == "ABCDEFGHI"
+    assert [model.name for model in cache.policy._ghosts] == list("ABCDEFGHI")  # 9 of 10 MB, to the byte
+    assert cache.ask("T") == "J"
+    assert [model.name for model in cache.policy._ghosts] == list("BCDEFGHIJ")
 
 
 def test_decayed_forgets():
