@@ -194,10 +194,10 @@ def test_models_of_other_zones_make_no_slots_and_cost_none():
 
 
 def with_guests(guests, own, needed_mb):
-    """Victims for `needed_mb` more than is free, of a zone of ``name=(MB, uses)``, guests and its own."""
+    """Victims for `needed_mb` more than is free and a slot, of a zone of ``name=(MB, uses)``."""
     zones = {
         "high_priority": {"size_mb": 50, "eviction_policy": "reluctant_lru"},
-        "flexible": {"size_mb": 200, "borrowers": ["high"]},
+        "flexible": {"size_mb": 200, "borrowers": ["high"], "max_models": len([*guests, *own])},
     }
     models = {"h": {"vram_size_mb": 50, "priority": "high"}}  # fills the home of the guests
     models |= {name: {"vram_size_mb": size, "priority": "high"} for name, (size, _) in guests.items()}

@@ -261,8 +261,9 @@ def test_a_count_that_fades_lags_behind_a_run_by_all_uses_but_the_last():
     assert table.value[row] == pytest.approx(100 * (2**-0.4 + 1), rel=1e-6)
     assert table.value[row] < 100 * (2**-0.4 + 1)
     assert cache.order() == "BA"  # B 2^-0.5
-    cache.hit("BBB")  # at 6, 7 and 8 s: A is the lowest, and set right
-    assert cache.order() == "AB"
+    cache.hit("BBB")  # at 6, 7 and 8 s
+    assert table.value[table.row[models_of(cache)["B"]]] == pytest.approx(100 * (2**-0.7 + 1), rel=1e-6)
+    assert cache.order() == "AB"  # A is the lowest, and set right
     assert table.value[row] == pytest.approx(100 * (2**-0.4 + 2**-0.2 + 1))
     assert cache.policy.score(models_of(cache)["B"], 8.0) == pytest.approx(
         100 * (2**-0.7 + 2**-0.2 + 2**-0.1 + 1)
