@@ -18,7 +18,7 @@ def a_map(size, **placed):
 def test_an_empty_zone_is_one_hole():
     extents = ExtentMap(100)
     assert extents.holes == (Extent(0, 100),)
-    assert (extents.free, extents.largest, extents.fragmentation) == (100, 100, 0.0)
+    assert (extents.size, extents.free, extents.largest, extents.fragmentation) == (100, 100, 100, 0.0)
 
 
 def test_a_full_zone_is_not_fragmented():

@@ -237,6 +237,7 @@ def test_settle_ends_load_and_evictions_at_once():
     decision = allocator.request("b", 1.0, pin=False)
     allocator.settle(decision, 1.0)
     assert allocator.models["b"].state is State.RESIDENT
+    assert allocator.models["b"].claiming is False
     assert allocator.models["a"].state is State.ABSENT
     check(allocator)
 
