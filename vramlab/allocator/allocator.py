@@ -393,7 +393,7 @@ class Allocator:
         forced = not model.may_run_on_cpu
         if admission == "free_only" and not forced:
             return Decision(Kind.CPU, model.name, None, (), "loads only into free room")
-        requester = Requester(rank, now_s, False, False)
+        requester = Requester(rank, now_s)
         found = self._evict_for(model, requester)
         if found is None and forced:
             requester.pressure = True

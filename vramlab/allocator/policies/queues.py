@@ -56,12 +56,10 @@ class LRU(Policy):
 
     def removed(self, model: Model, evicted: bool) -> None:
         """Forget `model`."""
-        if self._clock:
-            self._noted[model.number] = 0
-            if model in self._later:
-                del self._later[model]
-                return
-        del self._order[model]
+        if self._clock and model in self._later:
+            del self._later[model]
+        else:
+            del self._order[model]
 
     def score(self, model: Model, now_s: float) -> float:
         """Time of last use, seconds."""
