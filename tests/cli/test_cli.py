@@ -237,7 +237,20 @@ def test_record_then_verify_and_a_journal_that_was_changed_is_found_out(vramlab,
     }  # fmt: skip
 
     journal = out / "journal.jsonl"
-    lines = journal.read_text().splitlines()
+    recorded = journal.read_text()
+    replayed = tmp_path / "replay"
+    for folder, status in ((out, 2), (replayed, 0), (replayed, 0)):
+        found = vramlab("replay", workload, "--models", models, "--config", POOL, "--out", folder)
+        assert found[0] == status
+        assert ("a recording" in found[2]) == (folder == out)
+    assert journal.read_text() == recorded
+    journal.write_text((replayed / "journal.jsonl").read_text())  # as if it had been allowed
+    status, _, err = vramlab("verify", out)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "40 requests that are not the 40 of journal.jsonl" in err
+    journal.write_text(recorded)
+
+    lines = recorded.splitlines()
     place = next(i for i, line in enumerate(lines) if '"what":"hit"' in line)
     lines[place] = lines[place].replace('"what":"hit"', '"what":"join"')
     journal.write_text("\n".join(lines) + "\n")

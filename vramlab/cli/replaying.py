@@ -44,7 +44,7 @@ from vramlab.engine.lockstep import lockstep
 from vramlab.experiments.comparison import DEFAULT_POLICIES, Comparison, compare
 from vramlab.experiments.inputs import resolve_inputs, resolve_settings
 from vramlab.experiments.replay import Mode, Replay, replay
-from vramlab.experiments.run_folder import write_replay
+from vramlab.experiments.run_folder import check_replay_folder, write_replay
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,6 +88,8 @@ def replay_command(
     """
     if map_file is not None and mode != "simulate":
         raise InputError("--memory-map", "", f"--mode {mode}", "--mode simulate, which knows of places")
+    if out is not None:
+        check_replay_folder(out)
     say_without_preloading(mode, config, models, changes(overrides, policy))
     keep_journal = (out is not None or map_file is not None) and mode == "simulate"
     result = replay(

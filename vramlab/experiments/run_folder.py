@@ -60,12 +60,17 @@ def read_run(path: Path | str) -> RunFolder:
     lines = read_journal(journal)
     trace = path / "trace.csv"
     killed = environment.get("ended") is False and not trace.exists()
+    arrived = journal_trace(lines, str(journal))
+    served = arrived if killed else read_trace(trace)
+    if served.sha256 != arrived.sha256:  # one of them was overwritten: all that is shown would be of two runs
+        found = f"{len(served):,} requests that are not the {len(arrived):,} of {journal.name}"
+        raise InputError(trace, "", found, "journal and trace of one recording")
     return RunFolder(
         path,
         load_config(path / "config.yaml"),
         load_inventory(path / "models.yaml"),
         lines,
-        journal_trace(lines, str(journal)) if killed else read_trace(trace),
+        served,
         environment,
         read_samples(samples) if samples.exists() else None,
     )
@@ -136,9 +141,28 @@ def requests_frame(records: Records) -> pd.DataFrame:
     )
 
 
+def check_replay_folder(folder: Path | str) -> None:
+    """Refuse the folder of a live run, whose journal a replay would overwrite; that of a replay is its own.
+
+    Raises
+    ------
+    InputError
+        If there is a recording.
+    """
+    if (Path(folder) / "environment.json").exists():
+        raise InputError(folder, "", "a recording of `vramlab record`", "another folder for the replay")
+
+
 def write_replay(result: Replay, folder: Path | str) -> None:
-    """Write a replay's records, figures and journal into `folder`."""
+    """Write a replay's records, figures and journal into `folder`.
+
+    Raises
+    ------
+    InputError
+        If there is a recording, or the folder cannot be written.
+    """
     folder = Path(folder)
+    check_replay_folder(folder)
     records = result.records
     frames = {
         "requests": requests_frame(records),
