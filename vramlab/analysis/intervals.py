@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vramlab.config.errors import InputError, nearest
+from vramlab.config.errors import InputError, check_choice, nearest
 from vramlab.config.schema import Inventory, VramConfig, zone_of
 from vramlab.traces.trace import Trace
 
@@ -161,8 +161,7 @@ def pose(
     counted_from : int
         Requests before this one cost nothing, whatever becomes of them.
     """
-    if admission not in ADMISSIONS:
-        raise InputError("bound", "admission", repr(admission), f"one of {', '.join(ADMISSIONS)}")
+    check_choice("bound", "admission", admission, ADMISSIONS)
     codes = trace.model_codes
     forced = admission == "forced"
     request = np.flatnonzero(fits[codes])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class InputError(ValueError):
@@ -25,6 +25,13 @@ class InputError(ValueError):
         self.source, self.key, self.found, self.expected = str(source), str(key), found, expected
         where = f"{self.source}: {self.key}" if self.key else self.source
         super().__init__(f"{where}: found {found}, expected {expected}")
+
+
+def check_choice(source: object, key: object, value: object, known: Sequence[str]) -> None:
+    """Refuse what is none of `known`, with the nearest of them; types alone stop nobody in a notebook."""
+    if value not in known:
+        expected = f"one of {', '.join(known)}{nearest(str(value), known)}"
+        raise InputError(source, key, repr(value), expected)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -21,7 +21,7 @@ from vramlab.experiments.inputs import resolve_faults, resolve_inputs
 from vramlab.experiments.intervals import warmup_of, with_intervals
 from vramlab.experiments.optimum import optimum_of
 from vramlab.experiments.parts import later_part
-from vramlab.experiments.replay import Mode, Replay, flat, replay
+from vramlab.experiments.replay import Mode, Replay, check_mode, flat, replay
 from vramlab.traces.trace import Trace
 
 DEFAULT_POLICIES = ("seed", "seed_fixed", "lru", "lfu", "fifo", "gdsf")
@@ -107,6 +107,7 @@ def compare(
     InputError
         For an unknown policy or no policy.
     """
+    check_mode(mode)
     if not policies:
         raise InputError("policies", "", "none", "at least one policy")
     faults = resolve_faults(config, overrides=overrides)

@@ -22,19 +22,19 @@ The standard error is that of the spread between parts or stretches.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
 
 from vramlab.allocator import make_allocator
 from vramlab.analysis.curves import lru_curve
-from vramlab.config.errors import InputError
+from vramlab.config.errors import InputError, check_choice
 from vramlab.config.loading import with_overrides
 from vramlab.config.schema import Inventory, OverheadConfig, Priority, VramConfig, ZoneConfig
 from vramlab.config.units import bytes_to_mib
 from vramlab.engine.records import Outcome
-from vramlab.experiments.executors import execute
+from vramlab.experiments.executors import check_jobs, execute
 from vramlab.simulation.decide import decide
 from vramlab.traces.trace import Trace, check_models
 
@@ -146,6 +146,11 @@ def curve(
     InputError
         For an unknown policy, a capacity of less than a byte, or a sample that would say nothing.
     """
+    # whatever the policy: LRU needs neither, and a wrong one would show with the next policy only
+    check_jobs(jobs)
+    check_choice("--sample-by", "", sample_by, get_args(Sampling))
+    if sample is not None and not 0 < sample < 1:
+        raise InputError("--sample", "", sample, "more than 0, less than 1")
     check_models(trace, inventory)
     capacities = list(capacities_bytes) or even_capacities(trace, inventory)
     for capacity in capacities:
@@ -211,7 +216,7 @@ def _ratio(values: Sequence[float], counts: Sequence[int]) -> tuple[float, float
 def _by_models(trace: Trace, inventory: Inventory, share: float, rng: np.random.Generator) -> list[_Sample]:
     """Parts of the models with their requests."""
     names = trace.model_names
-    parts = max(2, round(1 / _checked(share)))
+    parts = max(2, round(1 / share))
     least = len(names) // parts
     if least < _LEAST_MODELS:
         found = f"{share:g} of {len(names)} models"
@@ -232,7 +237,7 @@ def _by_time(trace: Trace, inventory: Inventory, share: float, rng: np.random.Ge
     """Stretches of the trace, one from each of equal parts of it, from a random place on."""
     requests, models = len(trace), len(trace.model_names)
     part = requests // _STRETCHES
-    length = int(part * _checked(share))
+    length = int(part * share)
     if length // 2 < 10 * models:
         found = f"{share:g} of {requests:,} requests"
         expected = f"stretches of at least {20 * models:,} requests for {models} models; leave --sample out"
@@ -248,12 +253,6 @@ def _by_time(trace: Trace, inventory: Inventory, share: float, rng: np.random.Ge
         unseen = (firsts & before)[warm_up:].mean()
         samples.append(_Sample(_part(trace, rows), 1.0, warm_up, float(unseen)))
     return samples
-
-
-def _checked(share: float) -> float:
-    if not 0 < share < 1:
-        raise InputError("--sample", "", share, "more than 0, less than 1")
-    return share
 
 
 def _part(trace: Trace, rows: np.ndarray) -> Trace:

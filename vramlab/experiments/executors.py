@@ -54,8 +54,7 @@ def execute(
     InputError
         For less than one job, and a cluster that cannot be had or runs another version of the code.
     """
-    if jobs is not None and jobs < 1:
-        raise InputError("--jobs", "", jobs, "at least 1")
+    check_jobs(jobs)
     if dask is not None:
         return on_dask(work, context, tasks, dask)
     if jobs is None:
@@ -64,6 +63,12 @@ def execute(
         jobs = cpu_count()
     jobs = min(jobs, len(tasks))
     return in_process(work, context, tasks) if jobs <= 1 else on_cores(work, context, tasks, jobs)
+
+
+def check_jobs(jobs: int | None) -> None:
+    """Refuse less than one job; also for those who may find that there is nothing to work off."""
+    if jobs is not None and jobs < 1:
+        raise InputError("--jobs", "", jobs, "at least 1")
 
 
 def attempt(work: Work, context: Any, task: Any) -> Ended:

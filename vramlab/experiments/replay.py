@@ -6,13 +6,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from vramlab import __version__
 from vramlab.analysis.metrics import metrics
+from vramlab.config.errors import check_choice
 from vramlab.config.faults import FaultPlan, check_faults
 from vramlab.config.loading import fingerprint
 from vramlab.config.schema import Inventory, VramConfig
@@ -95,6 +96,8 @@ def replay(
     InputError
         For bad input, with file, key, what was found and what was expected.
     """
+    check_mode(mode)
+    check_choice("service_times", "", service_times, get_args(Times))
     if profile is None and service_times != "spec":
         profile = profile_beside(config, models, overrides)
     if isinstance(profile, Path | str):
@@ -127,6 +130,11 @@ def replay(
         "version": __version__,
     }
     return Replay(records, figures, book)
+
+
+def check_mode(mode: object) -> None:
+    """Refuse a mode that there is none of, before a study begins: any other text would mean one of them."""
+    check_choice("mode", "", mode, get_args(Mode))
 
 
 def flat(figures: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from vramlab.experiments.executors import execute
 from vramlab.experiments.grids import Grid, Point, check, points, settled
 from vramlab.experiments.inputs import resolve_faults, resolve_inputs
 from vramlab.experiments.provenance import code_sha256, versions
-from vramlab.experiments.replay import Mode, flat, replay
+from vramlab.experiments.replay import Mode, check_mode, flat, replay
 from vramlab.experiments.results_store import ResultsStore, Row, frame
 from vramlab.experiments.shared_traces import SharedTrace, share
 from vramlab.traces.trace import Trace
@@ -124,6 +124,7 @@ def sweep(
         Before the first run: for bad files, an unknown key (with the nearest right one), a value that goes
         with no combination, and results that cannot be resumed.
     """
+    check_mode(mode)
     resolved = [resolve_inputs(one, config, models, overrides) for one in _several(trace)]
     loaded = [one for one, _, _ in resolved]
     _, settings, inventory = resolved[0]

@@ -37,7 +37,7 @@ from vramlab.experiments.inputs import resolve_faults, resolve_inputs
 from vramlab.experiments.optimum import cost_s, cpu_extra_of, optimum_of
 from vramlab.experiments.parts import boundary, later_part
 from vramlab.experiments.provenance import code_sha256
-from vramlab.experiments.replay import Mode, replay
+from vramlab.experiments.replay import Mode, check_mode, replay
 from vramlab.experiments.search_space import GROUPS, POLICIES, SearchSpace, default_space
 from vramlab.experiments.shared_traces import SharedTrace, share
 from vramlab.traces.trace import Trace
@@ -247,6 +247,7 @@ def tune(
         raise InputError(
             "tune", "", "no package optuna", "it installed (pip install 'vramlab[tune]')"
         ) from error
+    check_mode(mode)
     objectives = tuple(objectives)
     for name in objectives:
         if name not in OBJECTIVES:

@@ -15,12 +15,12 @@ name          how long effects take
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
-from vramlab.config.errors import InputError
+from vramlab.config.errors import InputError, check_choice
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.simulation.link import LinkTimes, fit_link
 from vramlab.simulation.machine import SharedMachine, measured_slowdowns
@@ -53,8 +53,9 @@ def choose_times(
     Raises
     ------
     InputError
-        If there is no profile where one is needed.
+        For an unknown name, and if there is no profile where one is needed.
     """
+    check_choice("service_times", "", name, get_args(Times))
     if name == "spec":
         return SpecTimes(config, inventory)
     if profile is None:
