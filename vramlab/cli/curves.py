@@ -23,6 +23,7 @@ from vramlab.cli.inputs import (
 )
 from vramlab.cli.output import log, mebibytes, percent, print_json, print_table, save_plot, seconds
 from vramlab.config.errors import InputError
+from vramlab.config.files import check_outputs
 from vramlab.experiments.curves import POINTS, curve
 from vramlab.experiments.inputs import resolve_inputs
 
@@ -62,6 +63,7 @@ def curve_command(
 
     Example: vramlab curve traces/synthetic_tight.csv.gz --policy gdsf --models config/model_config.yaml
     """
+    check_outputs([plot], [trace, config, models])
     chosen = _capacities(capacities)
     requests, settings, inventory = resolve_inputs(trace, config, models, changes(overrides))
     with tqdm(total=len(chosen) or POINTS, desc="curve", unit="run", disable=None, leave=False) as progress:

@@ -15,13 +15,19 @@ from vramlab.analysis.plots import latency_distribution
 from vramlab.cli.inputs import ConfigOption, JsonOption, ModelsOption, SeedOption, SetOption, changes
 from vramlab.cli.output import count, log, milliseconds, percent, print_json, print_table, save_plot
 from vramlab.config.errors import InputError
-from vramlab.config.files import replacing
+from vramlab.config.files import check_outputs, replacing
 from vramlab.config.loading import load_inventory, write_inventory
 from vramlab.config.schema import Inventory
 from vramlab.config.units import bytes_to_mib
 from vramlab.engine.effects import Target
 from vramlab.engine.samples import read_samples, samples_path, write_samples
-from vramlab.experiments.inputs import inventory_of_files, profile_beside, resolve_inputs, resolve_settings
+from vramlab.experiments.inputs import (
+    DEFAULT_INVENTORY,
+    inventory_of_files,
+    profile_beside,
+    resolve_inputs,
+    resolve_settings,
+)
 from vramlab.experiments.run_folder import read_run
 from vramlab.experiments.verification import Verification, verify
 from vramlab.simulation.choosing import Times
@@ -62,6 +68,7 @@ def stand_ins_command(
 
     Example: vramlab stand-ins --models config/model_config.yaml --out build/stand-ins
     """
+    check_outputs([], folders=[out])
     inventory = load_inventory(models)
     paths = _build(inventory, out, seed)
     if as_json:
@@ -123,6 +130,9 @@ def profile_command(
     from vramlab.live.profiler import profile
     from vramlab.live.stand_ins import with_stand_ins
 
+    known = DEFAULT_INVENTORY if models is None and not files else models
+    inputs = [*(files or []), known, config] if from_run is None else [from_run / "models.yaml"]
+    check_outputs([out, samples_path(out)], inputs)
     if from_run is not None:
         profiled, frame, notes = observed_profile(read_run(from_run))
         failures: list[str] = []
@@ -241,6 +251,7 @@ def record_command(
 
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         raise InputError("--out", "", f"{out}, which is not empty", "a new folder")
+    check_outputs([], folders=[out])
     trace, settings, inventory = resolve_inputs(workload, config, models, changes(overrides))
     inventory = with_stand_ins(inventory)
     beside = profile_beside(config, models, changes(overrides))
@@ -292,6 +303,7 @@ def verify_command(
 
     Exit status 1 if a decision differs. Example: vramlab verify results/run1
     """
+    check_outputs([plot])
     result = verify(run, seed, service_times)
     if plot is not None:
         save_plot(plot_latencies(result), plot)

@@ -13,6 +13,7 @@ from vramlab.analysis.timelines import memory_map
 from vramlab.cli.inputs import JsonOption
 from vramlab.cli.output import log, mebibytes, percent, print_json, print_table, save_plot
 from vramlab.config.errors import InputError
+from vramlab.config.files import check_outputs
 from vramlab.engine.lockstep import lockstep
 from vramlab.experiments.run_folder import read_run
 
@@ -36,6 +37,7 @@ def memory_command(
 
     Example: vramlab memory traces/recorded_tight --at 5 --plot map.png
     """
+    check_outputs([plot])
     folder = read_run(run)
     lines = [line for line in folder.journal if at is None or line.time_s <= at]
     if not lines:

@@ -40,6 +40,7 @@ from vramlab.cli.output import (
     seconds,
 )
 from vramlab.config.errors import InputError
+from vramlab.config.files import check_outputs
 from vramlab.engine.lockstep import lockstep
 from vramlab.experiments.comparison import DEFAULT_POLICIES, Comparison, compare
 from vramlab.experiments.inputs import resolve_inputs, resolve_settings
@@ -88,6 +89,7 @@ def replay_command(
     """
     if map_file is not None and mode != "simulate":
         raise InputError("--memory-map", "", f"--mode {mode}", "--mode simulate, which knows of places")
+    check_outputs([map_file], [trace, config, models], [out])
     if out is not None:
         check_replay_folder(out)
     say_without_preloading(mode, config, models, changes(overrides, policy))
@@ -133,6 +135,7 @@ def compare_command(
     Example: vramlab compare traces/synthetic_tight.csv.gz --config config/scenarios/tight.yaml
     --policies seed,seed_fixed,lru,gdsf
     """
+    check_outputs([plot], [trace, config, models])
     names = policy_names() if policies == "all" else names_in("--policies", policies)
     say_without_preloading(mode, config, models, changes(overrides))
     with tqdm(total=len(names) + 1, desc="compare", unit="run", disable=None, leave=False) as progress:

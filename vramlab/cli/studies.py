@@ -20,6 +20,7 @@ from vramlab.cli.inputs import (
 )
 from vramlab.cli.output import count, log, milliseconds, percent, print_json, print_table, seconds
 from vramlab.cli.replaying import ModeOption, say_without_preloading
+from vramlab.config.files import check_outputs
 from vramlab.experiments.grids import parse_grid
 from vramlab.experiments.results_store import journal_path, manifest_path
 from vramlab.experiments.search_space import GROUPS, POLICIES
@@ -75,6 +76,7 @@ def sweep_command(
     Example: vramlab sweep traces/synthetic_tight.csv.gz --config config/scenarios/tight.yaml
     --policies lru,gdsf --grid zones.flexible.size_mb=300,360,420 --out sweep.parquet
     """
+    check_outputs([out, manifest_path(out), journal_path(out)], [*traces, config, models])
     names = [] if policies is None else names_in("--policies", policies)
     axes = parse_grid(grid or [])
     say_without_preloading(mode, config, models, changes(overrides), axes)
@@ -183,6 +185,7 @@ def tune_command(
     Example: vramlab tune traces/synthetic_tight.csv.gz --config config/scenarios/tight.yaml --trials 40
     --out tuned.yaml
     """
+    check_outputs([out], [trace, config, models])
     groups, names = names_in("--over", over), names_in("--policies", policies)
     say_without_preloading(mode, config, models, changes(overrides))
     with tqdm(total=trials, desc="tune", unit="trial", disable=None, leave=False) as progress:

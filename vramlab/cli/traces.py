@@ -13,7 +13,7 @@ from vramlab.analysis.trace_plots import plot_description
 from vramlab.cli.inputs import ConfigOption, JsonOption, ModelsOption, SeedOption, TraceArgument
 from vramlab.cli.output import log, print_json, print_table, save_plot
 from vramlab.config.errors import InputError
-from vramlab.config.files import replacing
+from vramlab.config.files import check_outputs, replacing
 from vramlab.config.loading import load_inventory, write_inventory
 from vramlab.config.schema import Inventory
 from vramlab.experiments.inputs import resolve_inputs
@@ -59,6 +59,7 @@ def generate_command(
 
     Example: vramlab generate traces/synthetic_tight.yaml --out mine.parquet --seed 7
     """
+    check_outputs([out], [spec])
     trace = generate(load_spec(spec), seed)
     write_trace(trace, out)
     log.print(f"{len(trace):,} requests for {len(trace.model_names)} models written to {out}")
@@ -131,6 +132,7 @@ def import_command(
 
     Example: vramlab import csv calls.csv --columns time=when,model=endpoint --window 0:2d --out mine.parquet
     """
+    check_outputs([out, models_out], [source, models])
     importer = make_importer(kind)
     inventory = load_inventory(models) if models is not None else None
     start_s, end_s = _window(window)
@@ -248,6 +250,7 @@ def export_command(
     Example: vramlab export libcachesim-csv traces/synthetic_tight.csv.gz --out tight.csv
     --models config/model_config.yaml
     """
+    check_outputs([out], [trace, config, models])
     requests, _, inventory = resolve_inputs(trace, config, models)
     sizes = {name: spec.footprint_bytes for name, spec in inventory.items()}
     objects = write_libcachesim_csv(requests, out, sizes)
@@ -278,6 +281,7 @@ def describe_command(
 
     Example: vramlab describe traces/synthetic_tight.csv.gz --plot tight.png --spec like_tight.yaml
     """
+    check_outputs([plot, spec], [trace])
     requests = read_trace(trace)
     description = describe(requests)
     fitted = None if spec is None else fit(requests, seed)
