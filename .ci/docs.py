@@ -133,7 +133,7 @@ def _write_guides() -> None:
     for source in GUIDES.glob("*.md"):
         text = source.read_text(encoding="utf-8")
         body = str(pdoc.render_helpers.to_html(re.sub(r"\]\((\w+)\.md(#[\w-]+)?\)", r"](\1.html\2)", text)))
-        body = re.sub(r'href="\.\./(\w+\.ipynb)"', rf'href="{(ROOT / "notebooks").as_uri()}/\1"', body)
+        body = re.sub(r'href="\.\./(\w+\.ipynb)"', r'href="../../../notebooks/\1"', body)  # seen from OUT
         style = STYLE + pdoc.render_helpers.formatter.get_style_defs()
         page = PAGE.format(title=text.splitlines()[0].lstrip("# "), style=style, body=body)
         (folder / f"{source.stem}.html").write_text(page, encoding="utf-8")

@@ -62,6 +62,22 @@ def test_a_footprint_grows_when_the_model_has_left():
     assert allocator.device.held == mb(70)
 
 
+@pytest.mark.parametrize("policy", ["seed", "seed_fixed", "decayed", "hyperbolic"])
+def test_scores_go_by_the_footprint_that_has_grown(policy):
+    grown = an_allocator(ONE_ZONE, MODELS, scoring={"policy": policy})
+    large = an_allocator(ONE_ZONE, MODELS | {"a": {"vram_size_mb": 70}}, scoring={"policy": policy})
+    scores = []
+    for allocator in (grown, large):
+        load(allocator, "a", 0.0)
+        allocator.models["a"].zone.policy.score(allocator.models["a"], 1.0)
+        allocator.grow("a", mb(70))
+        allocator.unload("a", 2.0)
+        allocator.unloaded("a")
+        load(allocator, "a", 3.0)
+        scores.append(allocator.models["a"].zone.policy.score(allocator.models["a"], 4.0))
+    assert scores[0] == scores[1]
+
+
 def test_a_footprint_that_grows_during_a_load_that_fails_counts_from_the_next_on():
     allocator = an_allocator(ONE_ZONE, MODELS)
     allocator.request("a", 0.0)

@@ -231,6 +231,7 @@ def test_record_then_verify_and_a_journal_that_was_changed_is_found_out(vramlab,
     assert document["lockstep"]["differences"] == []
     assert document["lockstep"]["decisions"] >= 40
     assert document["fidelity"]["live"]["loads"] == figures["loads"]
+    assert "vramlab profile" in document["caveats"][0]  # nobody has measured these models
     assert set(document["fidelity"]["error"]) >= {
         "hit_rate_points", "latency_p50_relative", "latency_p95_relative", "latency_p99_relative",
         "cold_starts_relative",

@@ -546,6 +546,8 @@ class Allocator:
     def _apply_learned(self, model: Model) -> None:
         if model.state is ABSENT and model in self._learned:
             model.bytes = self._learned.pop(model)
+            for zone in self.zones.values():
+                zone.policy.grown(model)
 
     def _leave(self, model: Model, evicted: bool) -> None:
         zone = model.zone

@@ -340,6 +340,8 @@ def show_verification(result: Verification) -> None:
     ]
     header = ["", f"live ({result.live['backend']})", "simulated", "error"]
     print_table("live beside simulated", header, rows)
+    for caveat in result.caveats():
+        print(caveat)
 
 
 _FIDELITY = (

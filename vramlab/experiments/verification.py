@@ -13,6 +13,8 @@ from vramlab.experiments.replay import replay
 from vramlab.experiments.run_folder import RunFolder, read_run
 from vramlab.simulation.choosing import Times
 
+_BUSY_CORES = 0.2
+
 
 @dataclass(frozen=True, eq=False)
 class Verification:
@@ -28,6 +30,8 @@ class Verification:
         Figures of both, with the keys of ``vramlab replay --json``.
     live_records, simulated_records : Records
         Requests of both, in the same order.
+    times : str
+        Where the simulation had its service times from, see :mod:`vramlab.simulation.choosing`.
     """
 
     run: RunFolder
@@ -36,6 +40,23 @@ class Verification:
     simulated: dict[str, Any]
     live_records: Records
     simulated_records: Records
+    times: Times = "spec"
+
+    def caveats(self) -> list[str]:
+        """Why live and simulated times may differ though nothing is wrong, one sentence each."""
+        found = []
+        if self.times == "spec":
+            found.append(
+                "simulated times are the inventory's, not this machine's: `vramlab profile`, "
+                "then record with what it writes"
+            )
+        others, cores = self.run.environment.get("other_cores"), self.run.environment.get("cpu_count")
+        if others is not None and others > _BUSY_CORES:
+            found.append(
+                f"other programs kept {others:.1f} of {cores} cores busy while this was recorded: "
+                "live times are longer for that"
+            )
+        return found
 
     def errors(self) -> dict[str, float | None]:
         """How far the simulation is off: points for the hit rate, else relative to the live run."""
@@ -57,6 +78,7 @@ class Verification:
                 "differences": [str(difference) for difference in report.differences],
             },
             "fidelity": {"live": self.live, "simulated": self.simulated, "error": self.errors()},
+            "caveats": self.caveats(),
         }
 
 
@@ -84,7 +106,7 @@ def verify(folder: Path | str, seed: int = 0, service_times: Times | None = None
     live |= {"backend": run.environment.get("backend", "live"), "policy": run.config.scoring.policy}
     times = service_times or ("spec" if run.profile is None else "contended")
     free = replay(run.trace, run.config, run.inventory, seed=seed, service_times=times, profile=run.profile)
-    return Verification(run, report, live, free.figures, report.records, free.records)
+    return Verification(run, report, live, free.figures, report.records, free.records, times)
 
 
 def _relative(simulated: float | None, live: float | None) -> float | None:

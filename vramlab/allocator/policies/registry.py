@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from vramlab.allocator.models import Model
 from vramlab.allocator.policies.decayed import DecayedScore
 from vramlab.allocator.policies.greedy_dual import GreedyDual
 from vramlab.allocator.policies.lhd import LHD
 from vramlab.allocator.policies.lru_k import LRUK
+from vramlab.allocator.policies.own import watch
 from vramlab.allocator.policies.protocol import Policy
 from vramlab.allocator.policies.queues import FIFO, LFU, LRU, Random
 from vramlab.allocator.policies.s3_fifo import S3FIFO
@@ -112,27 +112,28 @@ def _own_policy(thing: Any, name: str, source: str) -> Policy:
     if not isinstance(thing, type):
         if not callable(thing):
             raise refuse(f"which is {type(thing).__name__}", "a function score(model, now_s), or a class")
-        return ScorePolicy(thing)
+        return ScorePolicy(thing, name)
     missing = [method for method in _METHODS if not callable(getattr(thing, method, None))]
     if missing:
         raise refuse(f"a class without {', '.join(missing)}", f"a class with {', '.join(_METHODS)}")
     policy: Policy = thing()
-    for name, default in (
+    watch(policy, name)
+    for switch, default in (
         ("in_order", False),
         ("merges_uses", False),
         ("takes_runs", False),
         ("adds_up", True),
-        ("bid", policy.score),
         ("rejected", _ignore),
+        ("grown", _ignore),
         ("used_together", partial(Policy.used_together, policy)),
     ):
-        if not hasattr(policy, name):
-            setattr(policy, name, default)
+        if not hasattr(policy, switch):
+            setattr(policy, switch, default)
     return policy
 
 
-def _ignore(model: Model, now_s: float) -> None:
-    """What a policy does that does not care who was rejected."""
+def _ignore(*told: Any) -> None:
+    """What a policy does that does not care."""
 
 
 _METHODS = ("admitted", "used", "removed", "score", "ranked")

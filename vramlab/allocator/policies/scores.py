@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vramlab.allocator.models import Model
+from vramlab.allocator.policies.own import Score, checked_score
 from vramlab.allocator.policies.protocol import Policy
 from vramlab.allocator.runs import Run, Whole
 from vramlab.allocator.scoring import Exponents, Numbers, aged, constant_factor
@@ -37,12 +38,14 @@ class ScorePolicy(Policy):
     ----------
     score : callable
         ``score(model, now_s) -> float``; the lowest leaves first, ties in the order of admission.
+    name : str
+        What messages call it.
     """
 
     merges_uses = True
 
-    def __init__(self, score: Callable[[Model, float], float]) -> None:
-        self._score = score
+    def __init__(self, score: Score, name: str = "score") -> None:
+        self._score = checked_score(name, score)
         self._tracked: dict[Model, None] = {}
 
     def admitted(self, model: Model, now_s: float) -> None:
@@ -57,7 +60,7 @@ class ScorePolicy(Policy):
         del self._tracked[model]
 
     def score(self, model: Model, now_s: float) -> float:
-        """What the function says."""
+        """What the function says; a :class:`.own.PolicyError` if that is no number."""
         return self._score(model, now_s)
 
     def ranked(self, now_s: float) -> Iterable[Model]:
@@ -228,6 +231,10 @@ class LogLinearScore(TableScore):
     def value(self, model: Model) -> float:
         """Priority, size, load cost, and the uses: all ever, plus one (``calculate_eviction_score``)."""
         return self._weighted(model, model.uses_total + 1.0)
+
+    def grown(self, model: Model) -> None:
+        """Its size is part of what was computed once."""
+        self._constants.pop(model, None)
 
     def _weighted(self, model: Model, uses: float) -> float:
         constant = self._constants.get(model)
