@@ -202,11 +202,11 @@ def bound_command(
             ("method", result.method),
         ]
         print_table(f"offline optimum of {trace}", ["", ""], rows)
-        print("For serving every request on the device: what the CPU or the result cache answers needs no load.")
+        print("For serving all on the device: what the CPU or the result cache answers needs no load.")
         asked = set(requests.model_names)
         large = [name for name in asked if inventory[name].footprint_bytes > capacity_bytes]
         if large:
-            print(f"{len(large)} of {len(asked)} models are larger than that: each request for them is a load.")
+            print(f"{len(large)} of {len(asked)} models are larger than that: each use of them is a load.")
 
 
 def bound_document(result: Bound) -> dict[str, Any]:
