@@ -38,6 +38,7 @@ def test_sweep_writes_a_tidy_table(vramlab, tmp_path):
         (["--policies", "lru,lru"], "'lru' twice"),
         (["--seeds", "a"], "whole numbers"),
         (["--jobs", "0"], "at least 1"),
+        (["--dask", "foo"], "the address of a Dask scheduler"),
     ],
 )
 def test_bad_input_of_sweep_is_one_line_and_status_2(vramlab, tmp_path, arguments, message):
@@ -45,7 +46,7 @@ def test_bad_input_of_sweep_is_one_line_and_status_2(vramlab, tmp_path, argument
     assert (status, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
-    assert not (tmp_path / "s.parquet").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_interrupted_sweep_says_how_to_go_on(vramlab, tmp_path, monkeypatch):

@@ -160,6 +160,24 @@ def test_an_unfinished_study_is_not_thrown_away_by_mistake(tmp_path):
         run(out=out)
 
 
+def test_a_finished_study_is_not_thrown_away_by_mistake(tmp_path):
+    out = tmp_path / "s.parquet"
+    run(out=out)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(InputError, match="the results of an earlier study, expected --resume"):
+        run(out=out)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert run(out=out, resume=True).manifest["resumed"] == 4  # which has no run to make
+
+
+def test_no_runs_are_no_study(tmp_path):
+    out = tmp_path / "s.parquet"
+    manifest_path(out).write_text("{}")
+    journal_path(out).touch()
+    assert len(run(out=out).table) == 4
+    assert not journal_path(out).exists()
+
+
 def test_results_of_other_code_are_not_mixed_in(tmp_path):
     out = tmp_path / "s.parquet"
     interrupted(out, 2)

@@ -3,7 +3,8 @@
 ``FILE.runs.jsonl`` grows by one line per ended run, each written and flushed at once: whatever ends the
 study, only the runs under way are lost, and a line that was cut short is not counted. At the end the rows
 become ``FILE`` (Parquet), in the order of the study, with ``FILE``'s name and ``.manifest.json`` beside it,
-and the lines go away. Resuming takes rows from either.
+and the lines go away. Resuming takes rows from either. Before the first run has ended nothing is written: a
+study that fails at once leaves nothing that would stand in the way of the next call.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vramlab.config.errors import InputError
-from vramlab.config.files import replacing
+from vramlab.config.files import check_outputs, replacing
 
 Row = dict[str, Any]
 
@@ -52,8 +53,8 @@ class ResultsStore:
     Raises
     ------
     InputError
-        If there are rows of an unfinished study and it is not to be resumed, or those that are there were
-        made by other code or from other inputs, or the place cannot be written.
+        If there are rows of an earlier study, finished or not, and it is not to be resumed, or those that are
+        there were made by other code or from other inputs, or the place cannot be written.
     """
 
     def __init__(self, path: Path, manifest: Mapping[str, Any], resume: bool) -> None:
@@ -61,35 +62,40 @@ class ResultsStore:
         self.manifest = dict(manifest)
         if path.suffix != ".parquet":
             raise InputError(path, "", f"suffix {path.suffix!r}", ".parquet")
+        check_outputs([path, manifest_path(path), journal_path(path)])
         self._journal = journal_path(path)
+        self._file: TextIO | None = None
         self.earlier: dict[str, Row] = {}
         if resume:
             self._check_same()
             self.earlier = {row["run_key"]: row for row in self._rows() if not row.get("error")}
-        elif self._journal.exists():
+        elif runs := _count(self._journal):
             raise InputError(
-                path, "", f"{_count(self._journal)} runs of an unfinished study",
-                f"--resume, or no {self._journal.name}",
-            )  # fmt: skip
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write_json(self.manifest, manifest_path(path))
-            # rewritten without a line that was cut short, and without runs that failed
-            with replacing(self._journal) as temporary:
-                temporary.write_text("".join(map(_line, self.earlier.values())), encoding="utf-8")
-            self._file = self._journal.open("a", encoding="utf-8")
-        except OSError as error:
-            raise InputError(path, "", error.strerror or error, "a path that can be written") from error
+                path, "", f"{runs} runs of an unfinished study", f"--resume, or no {self._journal.name}"
+            )
+        elif path.exists():
+            found = "the results of an earlier study"
+            raise InputError(path, "", found, "--resume to go on with them, or another file")
 
     def close(self) -> None:
         """Stop writing; what is there stays."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def add(self, row: Row) -> None:
         """Keep one row: when this returns, it is on the disk."""
+        if self._file is None:
+            self._file = self._begun()
         self._file.write(_line(row))
         self._file.flush()
         os.fsync(self._file.fileno())
+
+    def _begun(self) -> TextIO:
+        _write_json(self.manifest, manifest_path(self.path))
+        # rewritten without a line that was cut short, and without runs that failed
+        with replacing(self._journal) as temporary:
+            temporary.write_text("".join(map(_line, self.earlier.values())), encoding="utf-8")
+        return self._journal.open("a", encoding="utf-8")
 
     def finish(self, rows: Iterable[Row], **found: Any) -> pd.DataFrame:
         """Write the table, its rows in the order given, and the manifest with what was `found`."""
@@ -97,8 +103,8 @@ class ResultsStore:
         with replacing(self.path) as temporary:
             pq.write_table(pa.table(table), temporary, compression="zstd")
         _write_json(self.manifest | found, manifest_path(self.path))
-        self._file.close()
-        self._journal.unlink()
+        self.close()
+        self._journal.unlink(missing_ok=True)
         return pd.DataFrame(table)
 
     def _check_same(self) -> None:
@@ -158,6 +164,8 @@ def _line(row: Row) -> str:
 
 
 def _count(journal: Path) -> int:
+    if not journal.exists():
+        return 0
     with journal.open(encoding="utf-8") as lines:
         return sum(1 for _ in lines)
 
