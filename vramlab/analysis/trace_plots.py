@@ -12,6 +12,7 @@ from vramlab.traces.describe import Description
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 
@@ -34,56 +35,85 @@ def plot_description(description: Description, twin: Description | None = None) 
 
     figure = Figure(figsize=(10, 6.5), layout="constrained")
     axes = figure.subplots(2, 2)
+    unit, seconds = _unit(description)
     described = [(description, "-", "trace")]
     if twin is not None:
         described.append((twin, "--", "twin"))
     for one, line, label in described:
-        _over_time(axes[0, 0], one, line, label)
+        _over_time(axes[0, 0], one, line, label, seconds)
         _popularity(axes[0, 1], one, line, label)
         _reuse(axes[1, 0], one, line, label)
         _day(axes[1, 1], one, line, label)
-    _name(axes[0, 0], "Requests and models asked for, over time", "hours", "per part of the time")
-    _name(axes[0, 1], "Popularity", "rank of the model", "share of the requests")
-    _name(axes[1, 0], "Reuse: hit rate of an LRU", "models of one size that fit", "hit rate")
-    _name(axes[1, 1], "Cycle of the day", "hours since the first request, within the day", "rate over mean")
+    width = np.diff(description.working_set_s[:2]).sum() / seconds
+    _name(
+        axes[0, 0],
+        "Requests and models asked for, over time",
+        f"Time ({unit})",
+        f"In each {width:.2g} {unit}",
+    )
+    _name(axes[0, 1], "Popularity", "Rank of the model", "Requests (% of all)")
+    _name(axes[1, 0], "Reuse: hit rate of an LRU", "Models of one size that fit", "Hit rate (%)")
+    _name(
+        axes[1, 1], "Cycle of the day", "Time since the first request, within the day (h)", "Rate over mean"
+    )
     axes[0, 0].set_yscale("symlog")
     axes[0, 1].set_xscale("log")
     axes[0, 1].set_yscale("log")
-    axes[1, 0].set_ylim(0, 1)
+    axes[1, 0].set_ylim(0, 100)
     axes[1, 0].set_xscale("log")
+    for axis in (axes[0, 0].yaxis, axes[0, 1].xaxis, axes[0, 1].yaxis, axes[1, 0].xaxis):
+        _plain_numbers(axis)
     name = Path(description.source).name
     figure.suptitle(f"{name}: {description.requests:,} requests, {description.models:,} models")
     return figure
 
 
-def _over_time(axes: Axes, one: Description, line: str, label: str) -> None:
-    hours = (one.working_set_s - one.working_set_s[0]) / 3600
-    axes.step(
-        hours,
-        one.working_set_requests,
-        line,
-        color=style.PALETTE[0],
-        where="post",
-        label=f"requests, {label}",
+def _unit(description: Description) -> tuple[str, float]:
+    """A unit of time in which the trace is neither thousands long nor thousandths, and its seconds."""
+    length_s = float(np.ptp(description.working_set_s))
+    units = (("s", 1.0), ("min", 60.0), ("h", 3600.0), ("days", 86_400.0))
+    return next((unit for unit in reversed(units) if length_s >= 2 * unit[1]), units[0])
+
+
+def _plain_numbers(axis: Axis) -> None:
+    """1, 2, 5, 10 along a logarithmic axis, in place of powers."""
+    from matplotlib.ticker import LogLocator, NullFormatter, SymmetricalLogLocator
+
+    numbers = (1.0, 2.0, 5.0)
+    logarithmic = axis.get_scale() == "log"
+    axis.set_major_locator(
+        LogLocator(subs=numbers) if logarithmic else SymmetricalLogLocator(base=10, linthresh=2, subs=numbers)
     )
-    axes.step(hours, one.working_set, line, color=style.PALETTE[1], where="post", label=f"models, {label}")
+    axis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _over_time(axes: Axes, one: Description, line: str, label: str, seconds: float) -> None:
+    time = (one.working_set_s - one.working_set_s[0]) / seconds
+    asked = (("requests", one.working_set_requests), ("models", one.working_set))
+    for colour, (what, numbers) in zip(style.PALETTE, asked, strict=False):
+        axes.step(time, numbers, line, color=colour, where="post", label=f"{what}, {label}")
 
 
 def _popularity(axes: Axes, one: Description, line: str, label: str) -> None:
     shares = np.array(list(one.model_shares.values()))
     ranks = np.arange(1, len(shares) + 1)
-    axes.plot(ranks, shares, line, color=style.PALETTE[0], label=label)
+    axes.plot(ranks, 100 * shares, line, color=style.PALETTE[0], label=label)
     law = ranks.astype(float) ** -one.zipf_exponent
-    axes.plot(ranks, law / law.sum(), ":", color=style.QUIET, label=f"Zipf {one.zipf_exponent:.2f}, {label}")
+    axes.plot(
+        ranks, 100 * law / law.sum(), ":", color=style.QUIET, label=f"Zipf {one.zipf_exponent:.2f}, {label}"
+    )
 
 
 def _reuse(axes: Axes, one: Description, line: str, label: str) -> None:
-    axes.plot(np.arange(1, one.models + 1), one.lru_hit_rates, line, color=style.PALETTE[0], label=label)
+    rates = 100 * np.asarray(one.lru_hit_rates)
+    axes.plot(np.arange(1, one.models + 1), rates, line, color=style.PALETTE[0], label=label)
 
 
 def _day(axes: Axes, one: Description, line: str, label: str) -> None:
     if np.isnan(one.daily).all():
-        axes.text(0.5, 0.5, "under two days", ha="center", transform=axes.transAxes)
+        axes.text(0.5, 0.5, f"{label}: shorter than two days", ha="center", transform=axes.transAxes)
+        axes.set(xticks=[], yticks=[])
     else:
         axes.step(
             np.arange(len(one.daily)), one.daily, line, color=style.PALETTE[0], where="post", label=label
