@@ -215,6 +215,11 @@ def test_dimensions_from_texts():
         ({"policies": ("lrv",)}, "did you mean 'lru'"),
         ({"objectives": ("hitrate",)}, "did you mean 'hit_rate'"),
         ({"search": ("serving.gpu_stream=1..4",), "trials": 3, "policies": ("lru",)}, "gpu_streams"),
+        (
+            {"search": ("scoring.policy=lru,gdsf",)},
+            "scoring.policy: found the policy, expected it in --policies",
+        ),
+        ({"search": ("scoring.weights.size+scoring.weights.cost=0..1",)}, "each by itself"),
         ({"storage": "trials.txt"}, "--storage"),
         ({"trials": 0}, "--trials"),
     ],
@@ -222,6 +227,29 @@ def test_dimensions_from_texts():
 def test_bad_input_is_one_error_before_the_first_trial(options, message):
     with pytest.raises(InputError, match=message):
         tuned(**options)
+
+
+@pytest.mark.filterwarnings("error")  # of Optuna, where a first trial is told a value out of range
+def test_values_of_the_user_take_the_place_of_the_groups():
+    half_life = "scoring.half_life_s"
+    search = (f"{half_life}=5.0..50.0", "scoring.victims=exact,pruned", "scoring.weights.priority=0.5..0.6")
+    table = tuned(
+        search=search, policies=("decayed", "lru"), over=("policy", "half_life", "victims", "weights")
+    ).trials
+    table = table[table["number"] > 0]
+    assert set(table["state"]) <= {"complete", "pruned"}
+    decayed = table["scoring.policy"] == "decayed"
+    assert decayed.nunique() == 2
+    assert table.loc[decayed, half_life].between(5, 50).all()
+    assert table.loc[decayed, "scoring.weights.priority"].between(0.5, 0.6).all()
+    assert table.loc[~decayed, [half_life, "scoring.weights.priority"]].isna().all(axis=None)
+
+
+def test_sizes_are_shared_out_or_searched_but_not_both():
+    size = ("zones.flexible.size_mb=200..300",)
+    with pytest.raises(InputError, match="--over without zones"):
+        default_space(load_config(TIGHT), INVENTORY, search=size)
+    assert default_space(load_config(TIGHT), INVENTORY, over=("policy",), search=size).settings
 
 
 def test_the_space_draws_only_what_the_policy_has():

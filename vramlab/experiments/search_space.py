@@ -26,6 +26,9 @@ class Dimension(Protocol):
     def suggest(self, trial: optuna.Trial, key: str) -> Any:
         """A value for this trial."""
 
+    def contains(self, value: Any) -> bool:
+        """Whether a trial may take this value."""
+
 
 @dataclass(frozen=True)
 class Range:
@@ -41,6 +44,10 @@ class Range:
             return trial.suggest_int(key, self.low, self.high, log=self.log)
         return trial.suggest_float(key, self.low, self.high, log=self.log)
 
+    def contains(self, value: Any) -> bool:
+        """Whether a trial may take this value."""
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -51,6 +58,10 @@ class Choice:
     def suggest(self, trial: optuna.Trial, key: str) -> Any:
         """A value for this trial."""
         return trial.suggest_categorical(key, self.values)
+
+    def contains(self, value: Any) -> bool:
+        """Whether a trial may take this value."""
+        return value in self.values
 
 
 GROUPS = ("policy", "weights", "half_life", "victims", "zones", "retention", "thresholds")
@@ -63,6 +74,7 @@ _WEIGHTS = {
     "recency": Range(0.0, 2.0),
     "size": Range(-1.0, 2.0),
     "cost": Range(-2.0, 1.0),
+    "priority": Range(0.0, 2.0),
 }
 
 
@@ -81,7 +93,7 @@ class SearchSpace:
     shares : mapping of str to float
         Zones whose sizes are drawn, and the least size of each, MB; empty for none.
     settings : mapping of str to Dimension
-        Other settings by dotted key.
+        Other settings by dotted key; of one that a policy's settings have, the values that it may take.
     priorities : bool
         Whether there are models of several priorities, whose exponent matters.
     """
@@ -107,23 +119,33 @@ class SearchSpace:
         if self.weights:
             for name, dimension in _WEIGHTS.items():
                 key = f"scoring.weights.{name}"
-                drawn.append((key, dimension.suggest(trial, key) if scored else None))
-            if self.priorities:
-                key = "scoring.weights.priority"
-                drawn.append((key, trial.suggest_float(key, 0.0, 2.0) if scored else None))
+                if name != "priority" or self.priorities or key in self.settings:
+                    drawn.append((key, self._suggest(trial, key, dimension) if scored else None))
         if self.half_life:
             if policy == "decayed":
                 key = "scoring.half_life_s"
-                drawn.append((key, trial.suggest_float(key, 60.0, 14 * 86_400.0, log=True)))
+                drawn.append((key, self._suggest(trial, key, Range(60.0, 14 * 86_400.0, log=True))))
             if policy == "lru_k":
-                drawn.append(("scoring.k", trial.suggest_int("scoring.k", 2, 8)))
+                drawn.append(("scoring.k", self._suggest(trial, "scoring.k", Range(2, 8))))
         if self._has_victims(policy):
             key = "scoring.victims"
-            drawn.append((key, trial.suggest_categorical(key, ("pruned", "exact"))))
+            drawn.append((key, self._suggest(trial, key, Choice(("pruned", "exact")))))
         if self.shares:
             drawn += self._sizes(trial)
-        drawn += [(key, dimension.suggest(trial, key)) for key, dimension in self.settings.items()]
+        own = self.of_policies()
+        drawn += [
+            (key, dimension.suggest(trial, key)) for key, dimension in self.settings.items() if key not in own
+        ]
         return drawn
+
+    def of_policies(self) -> set[str]:
+        """Settings that are drawn only with the policies that have them."""
+        keys = {f"scoring.weights.{name}" for name in _WEIGHTS} if self.weights else set()
+        keys |= {"scoring.half_life_s", "scoring.k"} if self.half_life else set()
+        return keys | ({"scoring.victims"} if self.victims else set())
+
+    def _suggest(self, trial: optuna.Trial, key: str, dimension: Dimension) -> Any:
+        return self.settings.get(key, dimension).suggest(trial, key)
 
     def known(self, config: VramConfig) -> list[dict[str, Any]]:
         """What each policy has by itself, with all else as `config` has it: for the first trials."""
@@ -139,7 +161,14 @@ class SearchSpace:
                     # a set is worth the sum of what its models are worth as a whole, not per byte
                     whole = victims == "exact" and name == "size"
                     params[f"scoring.weights.{name}"] = 0.0 if whole else value
-                found.append(params | {"scoring.half_life_s": 21_600.0, "scoring.k": 2})
+                params |= {"scoring.half_life_s": 21_600.0, "scoring.k": 2}
+                found.append(
+                    {
+                        key: value
+                        for key, value in params.items()
+                        if key not in self.settings or self.settings[key].contains(value)
+                    }
+                )
                 if not self._has_victims(policy):
                     break
         return found
@@ -173,12 +202,14 @@ def default_space(
     policies : iterable of str
         Policies to choose from.
     search : iterable of str
-        Further settings: ``KEY=LOW..HIGH``, ``KEY=LOW..HIGH:log`` or ``KEY=V1,V2,...``.
+        Further settings, or other values of those of `over`: ``KEY=LOW..HIGH``, ``KEY=LOW..HIGH:log`` or
+        ``KEY=V1,V2,...``.
 
     Raises
     ------
     InputError
-        For an unknown group or policy, and for a text that is no range and no list.
+        For an unknown group or policy, a text that is no range and no list, and values for what a group draws
+        otherwise.
     """
     over, policies = tuple(over), tuple(policies)
     for name in over:
@@ -202,7 +233,7 @@ def default_space(
     if "zones" in over and len(config.zones) > 1:
         shares = {name: _least_mb(name, config, inventory) for name in config.zones}
     shared_mb = sum(zone.size_mb for zone in config.zones.values())
-    return SearchSpace(
+    space = SearchSpace(
         policies=policies if "policy" in over else (config.scoring.policy,),
         weights="weights" in over,
         half_life="half_life" in over,
@@ -212,6 +243,24 @@ def default_space(
         settings=settings,
         priorities=len({spec.priority for spec in inventory.values()}) > 1,
     )
+    _check_apart(space)
+    return space
+
+
+def _check_apart(space: SearchSpace) -> None:
+    """Refuse settings of the user's of which a group would draw another value for the same trial."""
+    sizes = {f"zones.{name}.size_mb" for name in space.shares}
+    for keys in space.settings:
+        for key in keys.split("+"):
+            if key == "scoring.policy":
+                raise InputError("--search", keys, "the policy", "it in --policies")
+            if key in sizes:
+                raise InputError(
+                    "--search", keys, "a size that --over zones shares out", "--over without zones"
+                )
+            if key in space.of_policies() and key != keys:
+                found = f"{key} with others, which --over draws by itself"
+                raise InputError("--search", keys, found, "each by itself, or an --over without it")
 
 
 def _thresholds(config: VramConfig) -> dict[str, Dimension]:
