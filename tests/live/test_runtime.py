@@ -365,3 +365,64 @@ def test_a_closed_runtime_says_so(models, inputs):
     runtime.close()
     with pytest.raises(RequestRefused, match="closing"):
         runtime.infer("a", inputs["a"])
+
+
+def test_a_policy_that_raises_has_failed_its_request_alone(tmp_path, models, inputs):
+    """`a` finds free room; `b` would have to evict it, and the policy raises."""
+    config = settings(3, "scoring.policy=tests.policies.own:divides")
+
+    async def main():
+        async with Run(tmp_path, config, models) as runtime:
+            await runtime.infer("a", inputs["a"])
+            with pytest.raises(RequestFailed, match=r"^b: policy .*:divides: score of a: found ZeroDivision"):
+                await runtime.infer("b", inputs["b"])
+            assert (await runtime.submit("secure", inputs["secure"])).outcome is Outcome.FAILED
+            with pytest.raises(InputError, match="score of a: found ZeroDivision"):
+                await runtime.load("b")
+            assert (await runtime.submit("a", inputs["a"])).outcome is Outcome.HIT
+            assert [model.score for model in runtime.status().models] == [None] * 3
+
+    asyncio.run(main())
+
+
+def test_a_policy_that_raises_for_one_who_waits_leaves_the_one_who_runs_alone(
+    tmp_path, models, inputs, monkeypatch
+):
+    """`secure` waits for `a`, whose end has it decided anew."""
+    config = settings(3, "scoring.policy=tests.policies.own:divides_at_rest")
+
+    async def main():
+        async with Run(tmp_path, config, models) as runtime:
+            await runtime.infer("a", inputs["a"])
+            session = runtime.driver.sessions["a", Target.GPU]
+            go_on, run = threading.Event(), session.run
+            monkeypatch.setattr(session, "run", lambda given: go_on.wait(5) and run(given))
+            running = asyncio.create_task(runtime.submit("a", inputs["a"]))
+            await asyncio.sleep(0)
+            waiting = asyncio.create_task(runtime.submit("secure", inputs["secure"]))
+            await asyncio.sleep(0)
+            assert runtime.engine.line_length == 1
+            go_on.set()
+            assert (await running).outcome is Outcome.HIT
+            answer = await waiting
+            assert answer.outcome is Outcome.FAILED
+            assert "ZeroDivisionError" in answer.why
+
+    asyncio.run(main())
+
+
+def test_the_monitor_outlives_a_policy_that_raises(tmp_path, models, inputs):
+    config = settings(
+        3, "scoring.policy=tests.policies.own:divides", "optimization.monitoring_interval=0.05",
+        "optimization.pressure_available_mb=1000",
+    )  # fmt: skip
+
+    async def main():
+        async with Run(tmp_path, config, models) as runtime:
+            await runtime.infer("a", inputs["a"])
+            await asyncio.sleep(0.5)
+            assert (await runtime.submit("a", inputs["a"])).outcome is Outcome.HIT
+
+    asyncio.run(main())
+    begun = [line for line in read_journal(tmp_path / "journal.jsonl") if line.event == "begin"]
+    assert sum(line.task == "monitor" for line in begun) > 2

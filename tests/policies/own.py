@@ -55,3 +55,34 @@ class Duck:
 
     def ranked(self, now_s):
         return self.queue.ranked(now_s)
+
+
+def not_a_number(model, now_s):
+    return float("nan")
+
+
+def a_text(model, now_s):
+    return "dear"
+
+
+def divides(model, now_s):
+    return 1 / 0
+
+
+def divides_at_rest(model, now_s):
+    return 1 / model.pins
+
+
+class Forgets(Duck):
+    """Raises at the first victim."""
+
+    def removed(self, model, evicted):
+        raise KeyError("gone")
+
+
+class LazilyWrong(Duck):
+    """Raises when its order is looked at, and not when it is asked for."""
+
+    def ranked(self, now_s):
+        yield from ()
+        raise RuntimeError("no order")

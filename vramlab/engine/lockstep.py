@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vramlab.allocator.placement import Block
+from vramlab.allocator.policies.own import PolicyError
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.effects import Failure, MemoryReading, Story
 from vramlab.engine.gates import Gate
@@ -85,6 +86,13 @@ class _Lockstep(Interpreter):
         self._go_on(task, story.send, None)
 
     def finished(self, task: Task, value: Any) -> None:
+        del self.tasks[task.name]
+
+    def crashed(self, task: Task, error: Exception) -> None:
+        """What a user's policy did live it does here; all else is a bug."""
+        if not isinstance(error, PolicyError):
+            raise error
+        self.engine.policy_failed(task.name, self.now_s, error)
         del self.tasks[task.name]
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from vramlab.allocator import Allocator, Decision, Kind, make_allocator
 from vramlab.allocator.placement import PlacedAllocator
+from vramlab.allocator.policies.own import PolicyError
 from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.config.units import ms_to_s
 from vramlab.engine import commands, defragmentation, monitor, preloading, shortage
@@ -226,6 +227,8 @@ class Engine:
         except Cancelled as cancelled:
             self.line.leave(entry, cancelled.now_s)
             raise
+        if isinstance(decision, PolicyError):
+            raise decision
         if decision is TIMED_OUT:
             self.line.leave(entry, now_s)
             kind = Kind.CPU if self.allocator.models[name].may_run_on_cpu else Kind.REFUSE
@@ -297,6 +300,13 @@ class Engine:
     def cancelled(self, task: int | str, now_s: float) -> Answer | None:
         """A story has ended because nobody wanted it any more: a request's answer, if it was one."""
         return self.answer(task, now_s, Outcome.CANCELLED, None) if isinstance(task, int) else None
+
+    def policy_failed(self, task: int | str, now_s: float, error: PolicyError) -> Answer | None:
+        """A story has ended because a user's policy failed it: a request's answer, if it was one.
+
+        For drivers that go on then. A request that is being decided holds nothing yet.
+        """
+        return self.answer(task, now_s, FAILED, None, str(error)) if isinstance(task, int) else None
 
     def note_decision(self, task: int | str, now_s: float, decision: Decision) -> None:
         """Write down what was decided for a request, or for one of the engine's own stories."""

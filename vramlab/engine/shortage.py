@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vramlab.allocator.policies.own import PolicyError
 from vramlab.config.units import bytes_to_mib
 from vramlab.engine.effects import Cancelled, EffectFailed, Infer, ReadMemory, Story, Target
 from vramlab.engine.records import Outcome
@@ -51,7 +52,12 @@ def run(
     name = request.model
     now_s, available = yield from read_available(failure.now_s)
     needed = _learn_from_run(engine, number, name, now_s, available)
-    for victim in engine.allocator.relieve(needed, now_s):
+    try:
+        victims = engine.allocator.relieve(needed, now_s)
+    except PolicyError:
+        engine.withdraw(name, now_s)
+        raise
+    for victim in victims:
         engine.note(now_s, number, "unload", victim, engine.allocator.models[victim].bytes, WHY)
         now_s = yield from engine.loading.unload(victim, now_s, WHY)
     if engine.allocator.models[name].may_run_on_cpu:

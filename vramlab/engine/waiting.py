@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 
 from vramlab.allocator import Allocator, Decision, Kind, State
+from vramlab.allocator.policies.own import PolicyError
 from vramlab.config.schema import Priority
 from vramlab.engine.gates import Gate, Ready
 
@@ -106,7 +107,12 @@ class Line:
 
     def _settled(self, entry: Waiting, now_s: float) -> bool:
         ask = self._allocator.ask_again if entry.asked else self._allocator.request
-        decision = ask(entry.model, now_s, entry.priority)
+        try:
+            decision = ask(entry.model, now_s, entry.priority)
+        except PolicyError as error:
+            # that of the request that waits, and not of the one whose end has brought us here
+            entry.gate.open(error)
+            return True
         entry.asked = True
         if decision.kind is Kind.WAIT:
             return False

@@ -26,6 +26,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Protocol
 
+from vramlab.allocator.policies.own import PolicyError
 from vramlab.engine.effects import (
     Failure,
     Infer,
@@ -41,7 +42,7 @@ from vramlab.engine.gates import Gate
 from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import Journal
 from vramlab.engine.requests import Request
-from vramlab.engine.serving import Answer, Engine
+from vramlab.engine.serving import ENDLESS, Answer, Engine
 from vramlab.live.errors import SessionError
 
 _LOG = logging.getLogger(__name__)
@@ -310,9 +311,26 @@ class LiveDriver(Interpreter):
         self._tell(task, value, None)
 
     def crashed(self, task: Any, error: Exception) -> None:
-        """Give a bug to whoever awaits the story, and to the log."""
+        """Give a bug to whoever awaits the story, and to the log.
+
+        What a user's policy does wrong is no bug of ours: the request has failed, and the run goes on. So
+        does the monitor, which begins anew.
+        """
         _LOG.error("task %s crashed", task.name, exc_info=error)
-        self._tell(task, None, error)
+        if not isinstance(error, PolicyError):
+            self._tell(task, None, error)
+            return
+        answer = self.engine.policy_failed(task.name, self.now_s, error)
+        endless = task.name in ENDLESS
+        # of an endless story nobody asks what became of it
+        self._tell(task, answer, None if answer is not None or endless else error)
+        if endless and not self._closing:
+            pause_s = self.engine.config.optimization.monitoring_interval
+            self._call_later(pause_s, self._begin_anew, task.name)
+
+    def _begin_anew(self, name: str) -> None:
+        if not self._closing:
+            self.run_story(name)
 
     def _tell(self, task: LiveTask, value: Any, error: Exception | None) -> None:
         self.tasks.pop(task.name, None)

@@ -164,7 +164,8 @@ class LiveRuntime:
         Raises
         ------
         RequestRefused, RequestFailed
-            If it was not served, with the reason.
+            If it was not served, with the reason. A policy of one's own that raises, or whose score is no
+            number, while a request is decided has failed that request alone; the log has the traceback.
         """
         answer = await self.submit(model, inputs, requester=requester, priority=priority, input_key=input_key)
         return outputs_of(model, answer)

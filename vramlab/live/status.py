@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vramlab.allocator.models import Model
+from vramlab.allocator.policies.own import PolicyError
 from vramlab.engine.effects import MemoryReading
 from vramlab.engine.preloading import Preloading
 from vramlab.engine.records import Outcome
@@ -119,6 +120,14 @@ def status_of(
     )
 
 
+def _score(model: Model, now_s: float) -> float | None:
+    """None where a user's policy fails: whoever looks on is not the one to suffer from it."""
+    try:
+        return float(model.zone.policy.score(model, now_s))
+    except PolicyError:
+        return None
+
+
 def _model_status(model: Model, now_s: float, preloading: Preloading | None) -> ModelStatus:
     there = model.state.value in ("loading", "resident", "in use")
     used = math.isfinite(model.last_used_s)
@@ -128,7 +137,7 @@ def _model_status(model: Model, now_s: float, preloading: Preloading | None) -> 
         priority=model.priority.value,
         zone=None if model.state.value == "absent" else model.zone.name,
         footprint_bytes=model.bytes,
-        score=float(model.zone.policy.score(model, now_s)) if there else None,
+        score=_score(model, now_s) if there else None,
         last_used_s_ago=now_s - model.last_used_s if used else None,
         uses=model.uses_total,
         requests_under_way=model.pins,

@@ -27,6 +27,8 @@ def checked_score(policy: str, score: Score, what: str = "score") -> Score:
     def checked(model: Model, now_s: float) -> float:
         try:
             value = score(model, now_s)
+        except PolicyError:  # said already, by a method that this one called
+            raise
         except Exception as error:
             raise _raised(policy, f"{what} of {model.name}", error, "a number") from error
         if not isinstance(value, Real) or value != value:
@@ -49,6 +51,8 @@ def _watched_order(policy: str, ranked: Callable[[float], Iterable[Model]]) -> C
     def watched(now_s: float) -> Iterator[Model]:
         try:
             yield from ranked(now_s)
+        except PolicyError:
+            raise
         except Exception as error:
             raise _raised(policy, "ranked", error, "the tracked models in an order") from error
 
@@ -59,6 +63,8 @@ def _watched(policy: str, method: str, call: Callable[[Model, Any], Any]) -> Cal
     def watched(model: Model, argument: Any) -> Any:
         try:
             return call(model, argument)
+        except PolicyError:
+            raise
         except Exception as error:
             raise _raised(policy, f"{method} with {model.name}", error, "no exception") from error
 
@@ -67,8 +73,6 @@ def _watched(policy: str, method: str, call: Callable[[Model, Any], Any]) -> Cal
 
 def _raised(policy: str, key: str, error: Exception, expected: str) -> PolicyError:
     """With the line that raised: on the command line there is no traceback to look at."""
-    if isinstance(error, PolicyError):  # said already, by a method that this one called
-        return error
     place = extract_tb(error.__traceback__)[-1]
     found = f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
     return PolicyError(f"policy {policy}", key, found, expected)
