@@ -174,3 +174,17 @@ def test_a_sweep_of_which_nothing_is_left_ends_with_status_1(
     status, _, err = vramlab(*command, "--out", tmp_path / "s.parquet")
     assert status == expected
     assert ("all 2 runs failed" if expected else "1 of 2 runs failed") in err.replace("\n", " ")
+
+
+@pytest.mark.parametrize("command", [["replay"], ["compare", "--policies", "lru"], ["tune", "--trials", "2"]])
+def test_decide_mode_shows_no_latency_as_if_it_had_measured_one(vramlab, tmp_path, command):
+    if command[0] == "tune":
+        pytest.importorskip("optuna")
+        command = [*command, "--out", tmp_path / "tuned.yaml"]
+    name, *options = command
+    shown = {}
+    for mode in ("simulate", "decide"):
+        status, shown[mode], _ = vramlab(name, TRACE, "--config", POOL, "--mode", mode, *options)
+        assert status == 0
+    assert " ms" in shown["simulate"]
+    assert " ms" not in shown["decide"]

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from vramlab.config.html import Cell, html_table
+from vramlab.config.html import _TONES, Cell, html_table
 from vramlab.config.loading import load_config
 from vramlab.config.schema import ModelSpec
 from vramlab.experiments.comparison import compare
@@ -85,3 +85,10 @@ def test_a_configuration(run):
     text = run[1]._repr_html_()
     assert Table(text).rows[1][:4] == ["<pool>", "10 MB", "any number", "aggressive_lru"]
     assert "810 MB card, 10 MB for models" in text
+
+
+def test_decide_mode_has_no_latencies_to_show(run):
+    for result in (replay(*run, mode="decide"), compare(*run, ["lru"], mode="decide")):
+        header, row = Table(result._repr_html_()).rows[:2]
+        assert [row[header.index(name)] for name in ("p50", "p95", "p99")] == ["–"] * 3
+        assert f"{_TONES['strong']}\">–" not in result._repr_html_()

@@ -135,6 +135,11 @@ def milliseconds(value_s: float | None) -> str:
     return f"{1000 * value_s:,.1f} ms" if value_s < 10 else f"{value_s:,.1f} s"
 
 
+def latency(value_s: float | None, mode: str) -> str:
+    """A latency of a replay, for people; in decide mode nothing takes time, so 0 would be no measurement."""
+    return "-" if mode == "decide" else milliseconds(value_s)
+
+
 def seconds(value_s: float | None) -> str:
     """A long duration, for people."""
     return "-" if value_s is None else f"{value_s:,.1f} s"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -29,6 +30,7 @@ from vramlab.cli.inputs import (
 )
 from vramlab.cli.output import (
     count,
+    latency,
     log,
     mebibytes,
     milliseconds,
@@ -234,7 +236,7 @@ def _show_replay(result: Replay, title: str) -> None:
         ("hit rate", percent(figures["hit_rate"])),
         ("loads / preloads / evictions", _movements(figures)),
         ("load cost", seconds(figures["load_cost_s"])),
-        ("latency mean", milliseconds(figures["latency_mean_s"])),
+        ("latency mean", latency(figures["latency_mean_s"], figures["mode"])),
         ("latency p50 / p95 / p99", _percentiles(figures)),
         ("VRAM held mean / peak", _held(figures)),
         ("replayed at", f"{figures['requests_per_s']:,.0f} requests/s"),
@@ -279,7 +281,7 @@ def _movements(figures: dict[str, Any]) -> str:
 
 
 def _percentiles(figures: dict[str, Any]) -> str:
-    return " / ".join(milliseconds(figures[f"latency_{p}_s"]) for p in ("p50", "p95", "p99"))
+    return " / ".join(latency(figures[f"latency_{p}_s"], figures["mode"]) for p in ("p50", "p95", "p99"))
 
 
 def _held(figures: dict[str, Any]) -> str:
@@ -293,6 +295,7 @@ def plot_load_costs(result: Comparison, title: str) -> Axes:
 
 def show_comparison(result: Comparison, title: str) -> None:
     """Print the table of a comparison, the offline optimum as last row; empty columns are left out."""
+    in_time = partial(latency, mode=result.rows[0]["mode"])
     columns: list[tuple[str, str, Callable[[Any], str]]] = [
         ("hit rate", "hit_rate", percent),
         ("cold starts", "cold_starts", count),
@@ -303,9 +306,9 @@ def show_comparison(result: Comparison, title: str) -> None:
         ("load cost", "load_cost_s", seconds),
         ("with CPU answers", "cost_s", seconds),
         ("gap closed", "gap_closed", lambda value: "-" if value is None else f"{value:.2f}"),
-        ("p50", "latency_p50_s", milliseconds),
-        ("p95", "latency_p95_s", milliseconds),
-        ("p99", "latency_p99_s", milliseconds),
+        ("p50", "latency_p50_s", in_time),
+        ("p95", "latency_p95_s", in_time),
+        ("p99", "latency_p99_s", in_time),
     ]
     shown = [
         column

@@ -18,7 +18,7 @@ from vramlab.cli.inputs import (
     changes,
     names_in,
 )
-from vramlab.cli.output import count, log, milliseconds, percent, print_json, print_table, seconds
+from vramlab.cli.output import count, latency, log, percent, print_json, print_table, seconds
 from vramlab.cli.replaying import ModeOption, say_without_preloading
 from vramlab.config.files import check_outputs
 from vramlab.experiments.grids import parse_grid
@@ -127,7 +127,7 @@ def show_sweep(result: Sweep) -> None:
             *(_short(row[key]) for key in keys),
             percent(row["hit_rate"]),
             seconds(row["load_cost_s"]),
-            milliseconds(row["latency_p95_s"]),
+            latency(row["latency_p95_s"], row["mode"]),
         ]
         for row in best.to_dict("records")
     ]
@@ -235,8 +235,8 @@ def show_tuning(result: Tuning) -> None:
             "-" if part["gap_closed"] is None else f"{part['gap_closed']:.2f}",
             percent(part["hit_rate"]),
             percent(part["before"]["hit_rate"]),
-            milliseconds(part["latency_p95_s"]),
-            milliseconds(part["before"]["latency_p95_s"]),
+            latency(part["latency_p95_s"], part["mode"]),
+            latency(part["before"]["latency_p95_s"], part["mode"]),
         ]
         for title, part in (("tuned on", result.train), ("judged on", result.validation))
     ]

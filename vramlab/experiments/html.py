@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vramlab.config.html import Cell, html_table
 from vramlab.config.units import bytes_to_mib
 
 _OUTCOMES = ("hits", "cold_starts", "waits", "fallbacks", "cache_hits", "refused", "failed", "cancelled")
+_NOTHING = "–"
 
 
 def replay_html(figures: Mapping[str, Any]) -> str:
     """Figures of one replay: rates and latencies for all and for each zone, outcomes below."""
+    latency = _latency_in(figures)
     parts = [("all", figures), *figures.get("zones", {}).items()]
     rows: list[list[str | Cell]] = [
         [
@@ -22,7 +24,7 @@ def replay_html(figures: Mapping[str, Any]) -> str:
             _share(part["cold_start_rate"]),
             f"{part['evictions']:,}",
             _seconds(part["load_cost_s"]),
-            *(_latency(part[f"latency_p{rank}_s"]) for rank in (50, 95, 99)),
+            *(latency(part[f"latency_p{rank}_s"]) for rank in (50, 95, 99)),
             f"{bytes_to_mib(part['vram_used_mean_bytes']):,.0f} MB",
         ]
         for name, part in parts
@@ -38,14 +40,15 @@ def comparison_html(
     rows: Sequence[Mapping[str, Any]], optimum_s: float, counts: str = "load_cost_s", warmup: int = 0
 ) -> str:
     """One row per policy, the best of each column in bold, and the bound below."""
+    latency = _latency_in(rows[0])
     columns = [
         ("hit rate", "hit_rate", _share, max),
         ("cold starts", "cold_start_rate", _share, min),
         ("load cost", "load_cost_s", _seconds, min),
         ("gap closed", "gap_closed", _share, max),
-        ("p50", "latency_p50_s", _latency, min),
-        ("p95", "latency_p95_s", _latency, min),
-        ("p99", "latency_p99_s", _latency, min),
+        ("p50", "latency_p50_s", latency, min),
+        ("p95", "latency_p95_s", latency, min),
+        ("p99", "latency_p99_s", latency, min),
     ]
     best = {}
     for _, key, text, better in columns:
@@ -56,7 +59,7 @@ def comparison_html(
         cells: list[str | Cell] = [str(row["policy"])]
         for _, key, text, _ in columns:
             shown = text(row.get(key))
-            cells.append(Cell(shown, "strong" if shown == best[key] else ""))
+            cells.append(Cell(shown, "strong" if shown == best[key] != _NOTHING else ""))
         table.append(cells)
     what = "load cost" if counts == "load_cost_s" else counts
     notes = [f"offline optimum: {what} {_seconds(optimum_s)}"]
@@ -65,14 +68,19 @@ def comparison_html(
 
 
 def _share(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.2f} %"
+    return _NOTHING if value is None else f"{100 * value:.2f} %"
 
 
 def _seconds(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.1f} s"
+    return _NOTHING if value is None else f"{value:,.1f} s"
+
+
+def _latency_in(figures: Mapping[str, Any]) -> Callable[[float | None], str]:
+    """How latencies are shown: in decide mode not, as nothing takes time there."""
+    return (lambda value: _NOTHING) if figures.get("mode") == "decide" else _latency
 
 
 def _latency(value: float | None) -> str:
     if value is None:
-        return "–"
+        return _NOTHING
     return f"{1000 * value:,.1f} ms" if value < 10 else f"{value:,.1f} s"
