@@ -1,13 +1,20 @@
 """``monitor`` and ``journal-trace``."""
 
+import gzip
 import json
 import logging
+import os
+import shutil
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import yaml
 
 from vramlab.live.logs import JsonLines
+
+RECORDED = Path(__file__).parents[2] / "traces" / "recorded_tight"
 
 
 @pytest.fixture
@@ -62,6 +69,53 @@ def test_a_recording_is_watched_by_its_folder(vramlab, inputs, tmp_path):
     assert [model["uses"] for model in json.loads(shown)["models"]] in ([2, 0], [3, 0])
     status, _, refused = vramlab("monitor", run / "journal.jsonl")
     assert (status, "--config and --models" in refused) == (2, True)
+
+
+def test_monitor_and_memory_show_the_same_last_moment(vramlab):
+    _, watched, _ = vramlab("monitor", RECORDED, "--json")
+    status = json.loads(watched)
+    _, shown, _ = vramlab("memory", RECORDED, "--json")
+    there = {extent["model"] for extent in json.loads(shown)["extents"] if extent["model"]}
+    assert there == {model["name"] for model in status["models"] if model["state"] != "absent"} != set()
+    assert (status["ended"], status["silent_s"]) == (True, 0.0)
+    assert json.loads(shown)["time_s"] <= status["time_s"]
+    text = vramlab("monitor", RECORDED, "--at", "1e9")[1]
+    assert f"{status['time_s']:.1f} s  ended" in text
+    assert "ended" not in vramlab("monitor", RECORDED, "--at", "5")[1]
+    for wrong in ("inf", "nan", "-1"):
+        code, _, refused = vramlab("monitor", RECORDED, "--at", wrong)
+        assert (code, refused.startswith(f"vramlab: --at: found {float(wrong)}, ")) == (2, True)
+
+
+def test_a_run_that_was_killed_is_said_to_be_silent(vramlab, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(RECORDED, run)
+    packed = run / "journal.jsonl.gz"
+    (run / "journal.jsonl").write_bytes(gzip.decompress(packed.read_bytes())[:5000])
+    packed.unlink()
+    os.utime(run / "journal.jsonl", (0, time.time() - 3600))
+    status, text, _ = vramlab("monitor", run, "--once")
+    assert (status, " s  no journal line for 3,60" in text) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "why"),
+    [
+        ("--workload", "w.csv", "which is played elsewhere"),
+        ("--device", "cuda", "which is played elsewhere"),
+        ("--speed", "2", "which is played elsewhere"),
+        ("--metrics-port", "0", "which is played elsewhere"),
+        ("--log", "log.jsonl", "which is played elsewhere"),
+        ("--config", "c.yaml", "whose folder says it"),
+        ("--models", "m.yaml", "whose folder says it"),
+        ("--set", "total_memory_mb=5", "whose folder says it"),
+    ],
+)
+def test_what_means_nothing_for_a_run_elsewhere_is_refused(vramlab, option, value, why):
+    status, _, refused = vramlab("monitor", RECORDED, option, value)
+    assert (status, refused.count("\n")) == (2, 1)
+    assert refused.startswith(f"vramlab: {option}: found ")
+    assert refused.endswith(f"{why}\n")
 
 
 def test_the_live_view_ends_with_the_workload(vramlab, inputs):

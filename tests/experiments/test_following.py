@@ -3,6 +3,8 @@
 import dataclasses
 import gzip
 import json
+import os
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from vramlab.config.errors import InputError
 from vramlab.config.loading import load_config, write_config, write_inventory
 from vramlab.config.schema import ModelSpec, ZoneConfig
+from vramlab.engine.journal import read_journal
 from vramlab.experiments.following import Following, follow_run
 from vramlab.live.blocking import BlockingRuntime
 from vramlab.live.sessions import make_inputs
@@ -115,3 +118,39 @@ def test_a_folder_names_its_device(tmp_path, inventory):
     (tmp_path / "journal.jsonl.gz").write_bytes(packed[:-9])
     with pytest.raises(InputError, match="a journal that can be read"):
         follow_run(tmp_path)
+
+
+def test_no_moment_beyond_the_journal(tmp_path, inventory):
+    journal = tmp_path / "journal.jsonl"
+    with BlockingRuntime(CONFIG, inventory, "cpu-emulated", journal) as runtime:
+        asked(runtime, inventory, ["a.onnx"])
+        during_s = runtime.status().time_s
+    end = Following(journal, CONFIG, inventory)
+    last_s = end.status().time_s
+    assert during_s <= last_s <= read_journal(journal)[-1].time_s
+    assert (end.ended, end.silent, end.silent_s) == (True, False, 0.0)
+    late = Following(journal, CONFIG, inventory, until_s=1e9)
+    assert (late.status().time_s, late.ended) == (last_s, True)
+    early = Following(journal, CONFIG, inventory, until_s=during_s)
+    assert (early.status().time_s, early.closed, early.ended) == (during_s, True, False)
+    for wrong in (float("inf"), float("nan"), -1.0):
+        with pytest.raises(InputError, match=f"^--at: found {wrong}, expected seconds since the start"):
+            Following(journal, CONFIG, inventory, until_s=wrong)
+
+
+def test_the_clock_of_a_killed_run_stands_still(tmp_path, inventory):
+    whole, killed = tmp_path / "whole.jsonl", tmp_path / "killed.jsonl"
+    with BlockingRuntime(CONFIG, inventory, "cpu-emulated", whole) as runtime:
+        asked(runtime, inventory, ["a.onnx"])
+    lines = [line for line in whole.read_text().splitlines(keepends=True) if '"stop"' not in line]
+    killed.write_text("".join(lines[:10]))
+    last_s = read_journal(killed)[-1].time_s
+    following = Following(killed, CONFIG, inventory)
+    assert last_s <= following.status().time_s <= last_s + 5
+    assert not following.silent
+    os.utime(killed, (0, time.time() - 60))
+    assert following.status().time_s == last_s + 10
+    assert (following.silent, following.ended, following.closed) == (True, False, False)
+    assert following.silent_s == pytest.approx(60, abs=5)
+    assert Following(killed, CONFIG, inventory, until_s=last_s + 3).status().time_s == last_s + 3
+    assert Following(killed, CONFIG, inventory, until_s=1e9).status().time_s == last_s + 10

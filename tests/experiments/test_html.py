@@ -91,4 +91,4 @@ def test_decide_mode_has_no_latencies_to_show(run):
     for result in (replay(*run, mode="decide"), compare(*run, ["lru"], mode="decide")):
         header, row = Table(result._repr_html_()).rows[:2]
         assert [row[header.index(name)] for name in ("p50", "p95", "p99")] == ["–"] * 3
-        assert f"{_TONES['strong']}\">–" not in result._repr_html_()
+        assert f'{_TONES["strong"]}">–' not in result._repr_html_()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from vramlab.cli.output import log, mebibytes, percent, print_json, print_table,
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs
 from vramlab.engine.lockstep import lockstep
+from vramlab.experiments.following import is_stop
 from vramlab.experiments.run_folder import read_run
 
 
@@ -26,7 +28,10 @@ def register(app: typer.Typer) -> None:
 def memory_command(
     run: Annotated[Path, typer.Argument(help="Folder that `vramlab record` wrote.")],
     at: Annotated[
-        float | None, typer.Option("--at", help="Seconds since the start of the run; its end without it.")
+        float | None,
+        typer.Option(
+            "--at", help="Seconds since the start of the run; without it, before it gave everything back."
+        ),
     ] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Picture of the memory map to write.")] = None,
     as_json: JsonOption = False,
@@ -39,7 +44,8 @@ def memory_command(
     """
     check_outputs([plot])
     folder = read_run(run)
-    lines = [line for line in folder.journal if at is None or line.time_s <= at]
+    lines = list(takewhile(lambda line: not is_stop(line), folder.journal))  # as `monitor` does
+    lines = [line for line in lines if at is None or line.time_s <= at]
     if not lines:
         raise InputError("--at", "", at, f"a time of the run, which begins at {folder.journal[0].time_s} s")
     report = lockstep(lines, folder.config, folder.inventory)

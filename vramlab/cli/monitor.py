@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -59,7 +60,11 @@ def monitor_command(
     device: DeviceOption = "auto",
     speed: Annotated[float, typer.Option("--speed", help="Times faster than the trace.")] = 1.0,
     at: Annotated[
-        float | None, typer.Option("--at", min=0.0, help="Show RUN as it stood so many seconds in, and exit.")
+        float | None,
+        typer.Option(
+            "--at",
+            help="Show RUN as it stood so many seconds in, or before it gave everything back, and exit.",
+        ),
     ] = None,
     interval: Annotated[float, typer.Option("--interval", min=0.05, help="Seconds between two looks.")] = 0.5,
     once: Annotated[
@@ -78,11 +83,18 @@ def monitor_command(
     """Watch a device: its memory, zones, and models with state, score, last use and counts. Ctrl+C ends it.
 
     With RUN, that of another process, or of a run that has ended, by its journal alone; one that lies in no
-    recording's folder needs --config and --models. Without RUN a workload is played here, and models
-    without a file get stand-ins.
+    recording's folder needs --config and --models. What has ended is shown as it stood before it gave
+    everything back, as `vramlab memory` does. Without RUN a workload is played here, and models without a
+    file get stand-ins.
     Examples: vramlab monitor runs/one; vramlab monitor --workload traces/live_workload.csv
     """
     if run is not None:
+        _check_watching(
+            run,
+            {"--workload": workload, "--metrics-port": metrics_port, "--log": log_file}
+            | {"--device": None if device == "auto" else device, "--speed": None if speed == 1 else speed},
+            {"--config": config, "--models": models, "--set": overrides},
+        )
         following = _follow(run, config, models, changes(overrides), at)
         _show(following, None if once or as_json or at is not None else interval, as_json)
         return
@@ -114,6 +126,15 @@ def monitor_command(
         _print(status)
 
 
+def _check_watching(run: Path, of_playing: Mapping[str, object], of_settings: Mapping[str, object]) -> None:
+    """Refuse options that would mean nothing for a run elsewhere."""
+    meaningless = [*of_playing.items(), *(of_settings.items() if run.is_dir() else ())]
+    for option, value in meaningless:
+        if value is not None:
+            why = "whose folder says it" if option in of_settings else "which is played elsewhere"
+            raise InputError(option, "", value, f"nothing beside the run {run}, {why}")
+
+
 def _follow(
     run: Path, config: Path | None, models: Path | None, overrides: list[str], at: float | None
 ) -> Following:
@@ -131,22 +152,30 @@ def _show(following: Following, interval_s: float | None, as_json: bool) -> None
     """Show a run elsewhere, once or until it ends."""
     status = following.status()
     if as_json:
-        print_json(status.document())
+        print_json(status.document() | {"ended": following.ended, "silent_s": following.silent_s})
     elif interval_s is None or following.closed:
-        _print(status)
+        _print(status, _said_of(following))
     else:
         with (
             suppress(KeyboardInterrupt),
-            Live(view(status, out.width), console=out, auto_refresh=False) as live,
+            Live(view(status, out.width, _said_of(following)), console=out, auto_refresh=False) as live,
         ):
             while not following.closed:
                 time.sleep(interval_s)
-                live.update(view(following.status(), out.width), refresh=True)
+                status = following.status()
+                live.update(view(status, out.width, _said_of(following)), refresh=True)
 
 
-def _print(status: Status) -> None:
+def _said_of(following: Following) -> str:
+    """What there is to say of a run elsewhere beside how it stands."""
+    if following.ended:
+        return "ended"
+    return f"no journal line for {following.silent_s:,.0f} s" if following.silent else ""
+
+
+def _print(status: Status, said: str = "") -> None:
     console = out if out.is_terminal else Console(file=out.file, highlight=False, width=120)
-    console.print(view(status, console.width))
+    console.print(view(status, console.width, said))
 
 
 async def _watch(
@@ -185,8 +214,8 @@ async def _watch(
         return runtime.status()
 
 
-def view(status: Status, width: int = 120) -> Group:
-    """A status for a terminal of so many characters."""
+def view(status: Status, width: int = 120, said: str = "") -> Group:
+    """A status for a terminal of so many characters; `said` of the run stands beside its time."""
     bar = _BAR if width >= _NARROW else _BAR // 2
     total = status.memory_total_bytes
     heading = Text.assemble(
@@ -199,7 +228,7 @@ def view(status: Status, width: int = 120) -> Group:
     )
     ended = "  ".join(f"{name.replace('_', ' ')} {count(n)}" for name, n in status.outcomes.items() if n)
     counts = Text(
-        f"{status.time_s:,.1f} s  {ended or 'no requests yet'}\n"
+        f"{status.time_s:,.1f} s  {said and said + '  '}{ended or 'no requests yet'}\n"
         f"loads {count(status.loads)}  failed {count(status.failed_loads)}  "
         f"evictions {count(status.evictions)}  under way {status.under_way}  "
         f"waiting: GPU {status.waiting_for_gpu}, CPU {status.waiting_for_cpu}, "

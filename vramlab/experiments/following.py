@@ -6,6 +6,7 @@ file knows all that the runtime knows: zones, states, scores, queues. Nothing is
 
 from __future__ import annotations
 
+import math
 import time
 from itertools import takewhile
 from pathlib import Path
@@ -19,6 +20,9 @@ from vramlab.engine.lockstep import Follower
 from vramlab.engine.totals import RunningTotals
 from vramlab.experiments.run_folder import journal_of, read_environment
 from vramlab.live.status import Status, status_of
+
+QUIET_S = 10.0
+"""So long a run writes nothing at most, as its monitor loop reads the memory every few seconds."""
 
 
 class Following:
@@ -38,7 +42,14 @@ class Following:
     Attributes
     ----------
     closed : bool
+        Whether there is no more to come: the run has ended, or `until_s` is reached.
+    ended : bool
         Whether the run has ended; the status is then the last before it gave everything back.
+
+    Raises
+    ------
+    InputError
+        If `until_s` is no time.
     """
 
     def __init__(
@@ -49,15 +60,34 @@ class Following:
         device: str = "recorded",
         until_s: float | None = None,
     ) -> None:
+        if until_s is not None and not 0 <= until_s < math.inf:
+            raise InputError("--at", "", until_s, "seconds since the start of the run")
         self._path, self._device, self._until_s = Path(journal), device, until_s
         self._tail = JournalTail(journal)
         self._follower = Follower(config, inventory, RunningTotals(list(config.zones)))
         self._total_bytes, self._others_bytes = config.total_bytes, config.overhead.taken_bytes
-        self._last_s, self._read_at_s = 0.0, time.monotonic()
-        self.closed = False
+        self._last_s = 0.0
+        self.closed = self.ended = False
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last line of a journal that has not ended, by the clock of its file."""
+        if self.ended:
+            return 0.0
+        try:
+            return max(0.0, time.time() - self._path.stat().st_mtime)
+        except FileNotFoundError:  # moved or packed since
+            return 0.0
+
+    @property
+    def silent(self) -> bool:
+        """Whether the run seems to have been killed: its monitor loop alone writes more often."""
+        return not self.closed and self.silent_s > QUIET_S
 
     def status(self) -> Status:
-        """Device memory, zones, models and counts by now, or at `until_s`.
+        """Device memory, zones, models and counts by now, or at `until_s`, but not beyond the journal.
+
+        The time goes on for a while after the last line, and then stands still: the run may have been killed.
 
         Raises
         ------
@@ -67,10 +97,9 @@ class Following:
         self._read()
         engine = self._follower.engine
         now_s = self._last_s
-        if self._until_s is not None:
-            now_s = max(now_s, self._until_s)
-        elif not self.closed:
-            now_s += time.monotonic() - self._read_at_s
+        if not self.closed:
+            now_s += min(self.silent_s, QUIET_S)
+            now_s = now_s if self._until_s is None else min(now_s, self._until_s)
         taken_bytes = self._others_bytes + engine.allocator.device.held
         memory = MemoryReading(self._total_bytes, taken_bytes)
         return status_of(engine, now_s, self._device, memory, self._follower.under_way)
@@ -84,9 +113,7 @@ class Following:
             return
         lines = self._tail.read()
         until_s = float("inf") if self._until_s is None else self._until_s
-        coming = list(takewhile(lambda line: line.time_s <= until_s and not _is_stop(line), lines))
-        if len(coming) < len(lines):
-            self.closed = True
+        coming = list(takewhile(lambda line: line.time_s <= until_s and not is_stop(line), lines))
         for line in coming:
             self._follower.follow([line])
             if line.what == "readmemory" and line.event == "end" and line.detail:
@@ -98,10 +125,15 @@ class Following:
             expected = "a journal of a run with these settings"
             raise InputError(self._path, f"line {difference.line}", difference.journal, expected)
         if coming:
-            self._last_s, self._read_at_s = coming[-1].time_s, time.monotonic()
+            self._last_s = coming[-1].time_s
+        if len(coming) < len(lines):
+            beyond = lines[len(coming)]
+            self.closed, self.ended = True, beyond.time_s <= until_s
+            self._last_s = min(beyond.time_s, until_s)
 
 
-def _is_stop(line: Line) -> bool:
+def is_stop(line: Line) -> bool:
+    """Whether from here on a run gives back what it has."""
     return line.event == "begin" and line.task == "stop"
 
 
