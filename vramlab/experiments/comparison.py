@@ -24,7 +24,7 @@ from vramlab.experiments.parts import later_part
 from vramlab.experiments.replay import Mode, Replay, check_mode, flat, replay
 from vramlab.traces.trace import Trace
 
-DEFAULT_POLICIES = ("seed", "seed_fixed", "lru", "lfu", "fifo", "gdsf")
+DEFAULT_POLICIES = ("seed", "seed_fixed", "decayed", "lru", "lfu", "fifo", "gdsf")
 
 
 @dataclass(frozen=True, eq=False)
