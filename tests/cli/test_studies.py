@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from tests.cli.test_cli import MODELS, POOL, REPLAY_KEYS, TRACE, json_of
+from vramlab.experiments import comparison, tuning
 from vramlab.experiments import sweep as sweeping
 
 
@@ -89,6 +90,34 @@ def test_tune_writes_a_configuration_that_replay_takes(vramlab, tmp_path):
     assert figures["load_cost_s"] == pytest.approx(sum(part["load_cost_s"] for part in parts))
     for key, value in document["best"].items():
         assert f"{key}: {value}" in out.read_text()
+
+
+def test_an_interrupted_tuning_says_what_is_kept(vramlab, tmp_path, monkeypatch):
+    optuna = pytest.importorskip("optuna")
+    storage = tmp_path / "trials.journal"
+    command = ["tune", TRACE, "--config", POOL, "--mode", "decide", "--out", tmp_path / "t.yaml"]
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tuning, "replay", interrupted)
+    for more, lines in ((["--storage", storage], 1), ([], 0)):
+        status, out, err = vramlab(*command, *more)
+        assert (status, out) == (130, "")
+        *said, last = err.splitlines()
+        assert last == "vramlab: interrupted"
+        assert (
+            said == [f"the trials so far are kept in {storage}; the same command goes on with them"][:lines]
+        )
+    assert optuna.logging.get_verbosity() > optuna.logging.WARNING  # its warning has a traceback
+
+
+def test_an_interrupted_comparison_says_so(vramlab, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(comparison, "replay", interrupted)
+    assert vramlab("compare", TRACE, "--config", POOL) == (130, "", "vramlab: interrupted\n")
 
 
 @pytest.mark.parametrize(

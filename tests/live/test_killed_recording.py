@@ -1,4 +1,4 @@
-"""``vramlab record`` killed in the middle: what it leaves is a run that can be verified."""
+"""``vramlab record`` killed or interrupted midway: what it leaves is a run that can be verified."""
 
 import json
 import signal
@@ -10,13 +10,22 @@ from pathlib import Path
 import pytest
 import yaml
 
+from vramlab.cli.live import answered
+from vramlab.engine.journal import Line
 from vramlab.experiments.verification import verify
 
-COMMAND = "import sys; from vramlab.cli.app import run; sys.exit(run(sys.argv[1:]))"
+# Ctrl+C is ignored by what a shell script has started in the background, as these tests may be
+COMMAND = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from vramlab.cli.app import run
+sys.exit(run(sys.argv[1:]))
+"""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no kill -9")
-def test_a_killed_recording_verifies(tmp_path):
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGINT"])
+def test_a_killed_or_interrupted_recording_verifies(tmp_path, how):
     spec = {"priority": "medium", "vram_size_mb": 2, "load_time_ms": 10}
     models, workload, run = tmp_path / "models.yaml", tmp_path / "workload.csv", tmp_path / "run"
     models.write_text(yaml.safe_dump({"models": {"group": {"a.onnx": spec, "b.onnx": spec}}}))
@@ -39,9 +48,8 @@ def test_a_killed_recording_verifies(tmp_path):
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < until_s
         time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stderr.close()
+    process.send_signal(getattr(signal, how))
+    _, err = process.communicate()
 
     assert not (run / "trace.csv").exists()
     environment = json.loads((run / "environment.json").read_text())
@@ -50,7 +58,11 @@ def test_a_killed_recording_verifies(tmp_path):
     found = verify(run)
     assert found.lockstep.decisions > 50
     assert not found.lockstep.differences
-    assert found.live["requests"] == found.simulated["requests"] == len(found.run.trace)
+    requests = found.live["requests"]
+    assert requests == found.simulated["requests"] == len(found.run.trace)
+    if how == "SIGINT":
+        assert process.returncode == 130
+        assert err == f"{requests:,} requests are in {run}: vramlab verify {run}\nvramlab: interrupted\n"
 
     shown = subprocess.run(
         [sys.executable, "-c", COMMAND, "verify", run],
@@ -58,3 +70,9 @@ def test_a_killed_recording_verifies(tmp_path):
     ).stdout  # fmt: skip
     assert "the recording was cut off" in shown
     assert "are equal" in shown
+
+
+def test_a_recording_cut_off_with_nothing_under_way_has_no_request_without_an_answer():
+    come, done = Line(0.0, "arrival", 0, "m"), Line(1.0, "done", 0)
+    assert answered([come, done]) == "all 1 requests that had come are answered"
+    assert answered([come, come, done]) == "1 of 2 requests have no answer"

@@ -1,6 +1,6 @@
 """The ``vramlab`` command: its groups of commands, and one clear line for every bad input.
 
-Exit status: 0 done; 1 the run found a failure that it was asked to look for; 2 bad input.
+Exit status: 0 done; 1 the run found a failure that it was asked to look for; 2 bad input; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ app = typer.Typer(
 # What typer raises for a wrong option or argument. Newer versions of typer bring their own copy of click, so
 # the class is not to be had by click's name.
 _UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
+_INTERRUPTED = 130
 
 replaying.register(app)
 studies.register(app)
@@ -68,7 +69,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except _UsageError as error:
         return _refuse(error.format_message())
     except (typer.Abort, KeyboardInterrupt):
-        return _refuse("interrupted", 130)
+        status = _INTERRUPTED
+    if status == _INTERRUPTED:  # newer versions of typer make a status of it and say nothing
+        return _refuse("interrupted", _INTERRUPTED)
     return status if isinstance(status, int) else 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,7 @@ from vramlab.config.loading import load_inventory, write_inventory
 from vramlab.config.schema import Inventory
 from vramlab.config.units import bytes_to_mib
 from vramlab.engine.effects import Target
+from vramlab.engine.journal import Line, read_journal
 from vramlab.engine.samples import read_samples, samples_path, write_samples
 from vramlab.experiments.inputs import (
     DEFAULT_INVENTORY,
@@ -257,7 +259,14 @@ def record_command(
     beside = profile_beside(config, models, changes(overrides))
     measurements = None if beside is None else read_samples(beside)
     with tqdm(total=len(trace), desc="record", unit="request", disable=None, leave=False) as bar:
-        figures = record_run(trace, settings, inventory, out, device, speed, seed, bar.update, measurements)
+        try:
+            figures = record_run(
+                trace, settings, inventory, out, device, speed, seed, bar.update, measurements
+            )
+        except KeyboardInterrupt:
+            bar.close()
+            _say_what_is_kept(out)
+            raise
     log.print(f"written to {out}; next: vramlab verify {out}")
     if as_json:
         print_json(figures)
@@ -269,6 +278,16 @@ def record_command(
         *((f"latency {p}", milliseconds(figures[f"latency_{p}_s"])) for p in ("p50", "p95", "p99")),
     ]
     print_table(f"live run of {workload}", ["", ""], rows)
+
+
+def _say_what_is_kept(run: Path) -> None:
+    """Say on standard error what an interrupted recording has left; nothing where it had not begun."""
+    journal = run / "journal.jsonl"
+    if not journal.exists():
+        return
+    requests = sum(line.event == "arrival" for line in read_journal(journal))
+    if requests:
+        log.print(f"{count(requests)} requests are in {run}: vramlab verify {run}")
 
 
 _COUNTS = (
@@ -331,9 +350,7 @@ def show_verification(result: Verification) -> None:
     else:
         print(f"lock-step: all {report.decisions:,} decisions and {report.lines:,} journal lines are equal")
     if result.run.environment.get("ended") is False:
-        events = Counter(line.event for line in result.run.journal)
-        without = events["arrival"] - events["done"]
-        print(f"the recording was cut off: {without} of {events['arrival']:,} requests have no answer")
+        print(f"the recording was cut off: {answered(result.run.journal)}")
     rows = [
         (label, show(result.live[key]), show(result.simulated[key]), _error(result, key))
         for label, key, show in _FIDELITY
@@ -342,6 +359,15 @@ def show_verification(result: Verification) -> None:
     print_table("live beside simulated", header, rows)
     for caveat in result.caveats():
         print(caveat)
+
+
+def answered(journal: Iterable[Line]) -> str:
+    """How many of the requests of a journal that was cut off have an answer, in words."""
+    events = Counter(line.event for line in journal)
+    without = events["arrival"] - events["done"]
+    if not without:
+        return f"all {events['arrival']:,} requests that had come are answered"
+    return f"{without:,} of {events['arrival']:,} requests have no answer"
 
 
 _FIDELITY = (

@@ -189,11 +189,17 @@ def tune_command(
     groups, names = names_in("--over", over), names_in("--policies", policies)
     say_without_preloading(mode, config, models, changes(overrides))
     with tqdm(total=trials, desc="tune", unit="trial", disable=None, leave=False) as progress:
-        result = tune(
-            trace, config, models, trials, objectives or ["cost_s"], validate_from, groups, names,
-            search or (), mode, seed, jobs, storage, changes(overrides), out,
-            progress.update,
-        )  # fmt: skip
+        try:
+            result = tune(
+                trace, config, models, trials, objectives or ["cost_s"], validate_from, groups, names,
+                search or (), mode, seed, jobs, storage, changes(overrides), out,
+                progress.update,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            if storage is not None:
+                progress.close()
+                log.print(f"the trials so far are kept in {storage}; the same command goes on with them")
+            raise
     log.print(f"written to {out}")
     if as_json:
         print_json(result.document())

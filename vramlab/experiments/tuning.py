@@ -92,7 +92,8 @@ class Task:
         """The study, opened once per process."""
         import optuna
 
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        # its warnings show trials that failed or were interrupted with a traceback; the table has their states
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
         return optuna.create_study(
             storage=open_storage(self.storage),
             study_name=self.name,
