@@ -336,6 +336,13 @@ def test_a_profile_without_any_model_writes_nothing(vramlab, two_files, tmp_path
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert "bad.onnx: found bytes of another format" in err
     assert not list(tmp_path.glob("out*"))
+    (tmp_path / "empty.onnx").touch()
+    status, out, err = vramlab(*PROFILE, "empty.onnx")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "no model that could be measured (empty.onnx" in err
+    status, out, err = vramlab(*PROFILE[:-1], "out.txt", "a.onnx")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "out.txt: found suffix '.txt'" in err
     status, _, err = vramlab(*PROFILE, "a.onnx", tmp_path / "a.onnx")
     assert (status, err.count("\n")) == (2, 1)
     assert "different names" in err

@@ -123,7 +123,9 @@ def test_an_interrupted_comparison_says_so(vramlab, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--objective", "hitrate"], "expected one of cost_s, "),
         (["--objective", "hitrate"], "did you mean 'hit_rate'?"),
+        (["--out", "t.txt"], "t.txt: found suffix '.txt', expected .yaml or .yml"),
         (["--policies", "lru,"], "a name is empty"),
         (["--over", "policy,policy"], "'policy' twice"),
     ],

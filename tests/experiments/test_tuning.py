@@ -199,6 +199,20 @@ def test_the_boundary_is_a_fraction_or_a_time_and_tears_no_moment_apart():
             boundary(trace, wrong)
 
 
+def test_a_trace_that_is_too_short_says_so():
+    def of(*times_s):
+        return Trace.from_frame(pd.DataFrame({"time_s": times_s, "model": list("abab")[: len(times_s)]}))
+
+    for trace, found in (
+        (of(0.0), "found 0.5 of 1 requests, expected two parts"),
+        (of(1.0, 1.0, 1.0), "at one moment"),
+        (of(0.0, 5.0, 9.0), "found 2 requests before the boundary"),
+        (of(0.0, 0.0, 5.0, 9.0), "found 2 requests before the boundary"),
+    ):
+        with pytest.raises(InputError, match=found):
+            tune(trace, POOL, {name: next(iter(INVENTORY.values())) for name in "ab"}, trials=1)
+
+
 def test_dimensions_from_texts():
     assert parse_dimension("a.b=1..5") == ("a.b", Range(1, 5))
     assert parse_dimension("a=0.1..10:log") == ("a", Range(0.1, 10, True))

@@ -16,7 +16,7 @@ from vramlab.analysis.plots import latency_distribution
 from vramlab.cli.inputs import ConfigOption, JsonOption, ModelsOption, SeedOption, SetOption, changes
 from vramlab.cli.output import count, log, milliseconds, percent, print_json, print_table, save_plot
 from vramlab.config.errors import InputError
-from vramlab.config.files import check_outputs, replacing
+from vramlab.config.files import check_outputs, check_suffix, replacing
 from vramlab.config.loading import load_inventory, write_inventory
 from vramlab.config.schema import Inventory
 from vramlab.config.units import bytes_to_mib
@@ -132,6 +132,7 @@ def profile_command(
     from vramlab.live.profiler import profile
     from vramlab.live.stand_ins import with_stand_ins
 
+    check_suffix(out, (".yaml", ".yml"))
     known = DEFAULT_INVENTORY if models is None and not files else models
     inputs = [*(files or []), known, config] if from_run is None else [from_run / "models.yaml"]
     check_outputs([out, samples_path(out)], inputs)

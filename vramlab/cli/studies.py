@@ -20,7 +20,7 @@ from vramlab.cli.inputs import (
 )
 from vramlab.cli.output import count, latency, log, percent, print_json, print_table, seconds
 from vramlab.cli.replaying import ModeOption, say_without_preloading
-from vramlab.config.files import check_outputs
+from vramlab.config.files import check_outputs, check_suffix
 from vramlab.experiments.grids import parse_grid
 from vramlab.experiments.results_store import journal_path, manifest_path
 from vramlab.experiments.search_space import GROUPS, POLICIES
@@ -185,6 +185,7 @@ def tune_command(
     Example: vramlab tune traces/synthetic_tight.csv.gz --config config/scenarios/tight.yaml --trials 40
     --out tuned.yaml
     """
+    check_suffix(out, (".yaml", ".yml"))
     check_outputs([out], [trace, config, models])
     groups, names = names_in("--over", over), names_in("--policies", policies)
     say_without_preloading(mode, config, models, changes(overrides))

@@ -132,7 +132,7 @@ def inventory_of_files(files: Sequence[Path]) -> Inventory:
     return {
         file.name: ModelSpec(
             priority=Priority.MEDIUM,
-            vram_size_mb=math.ceil(file.stat().st_size / MIB),
+            vram_size_mb=max(1, math.ceil(file.stat().st_size / MIB)),  # an empty file is refused as a model
             load_time_ms=0,
             path=str(file.resolve()),
         )

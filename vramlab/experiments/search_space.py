@@ -214,10 +214,10 @@ def default_space(
     over, policies = tuple(over), tuple(policies)
     for name in over:
         if name not in GROUPS:
-            raise InputError("--over", "", repr(name), f"of {', '.join(GROUPS)}{nearest(name, GROUPS)}")
+            raise InputError("--over", "", repr(name), f"one of {', '.join(GROUPS)}{nearest(name, GROUPS)}")
     for name in policies:
         if name not in policy_names() and ":" not in name:
-            expected = f"of {', '.join(policy_names())}{nearest(name, policy_names())}"
+            expected = f"one of {', '.join(policy_names())}{nearest(name, policy_names())}"
             raise InputError("--policies", "", repr(name), expected)
     settings: dict[str, Dimension] = {}
     if "retention" in over:

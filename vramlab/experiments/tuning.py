@@ -252,7 +252,7 @@ def tune(
     objectives = tuple(objectives)
     for name in objectives:
         if name not in OBJECTIVES:
-            expected = f"of {', '.join(OBJECTIVES)}{nearest(name, OBJECTIVES)}"
+            expected = f"one of {', '.join(OBJECTIVES)}{nearest(name, OBJECTIVES)}"
             raise InputError("--objective", "", repr(name), expected)
     if trials < 1 or not objectives:
         raise InputError("--trials", "", trials, "at least 1, for at least one objective")
@@ -260,7 +260,11 @@ def tune(
     whole, base, inventory = resolve_inputs(trace, config, models, overrides)
     first = boundary(whole, validate_from)
     train = whole.head(first)
-    kept_from = boundary(train, 1 - _CHOOSING)
+    try:
+        kept_from = boundary(train, 1 - _CHOOSING)
+    except InputError:  # of a fraction that nobody gave
+        found = f"{len(train)} requests before the boundary (--validate-from)"
+        raise InputError(whole.source, "", found, "more: a quarter of them is kept from the trials") from None
     seen = train.head(kept_from)
     space = default_space(base, inventory, over, policies, search)
     what = [
