@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vramlab.config.schema import ModelSpec, VramConfig
     from vramlab.experiments.comparison import compare
     from vramlab.experiments.following import follow_run
+    from vramlab.experiments.preload_curve import preload_curve
     from vramlab.experiments.replay import replay
     from vramlab.experiments.replay import replay as simulate
     from vramlab.experiments.sweep import sweep
@@ -35,6 +36,7 @@ _HOMES = {
     "load_config": ("vramlab.config.loading", "load_config"),
     "load_inventory": ("vramlab.config.loading", "load_inventory"),
     "load_trace": ("vramlab.traces.files", "read_trace"),
+    "preload_curve": ("vramlab.experiments.preload_curve", "preload_curve"),
     "replay": ("vramlab.experiments.replay", "replay"),
     "simulate": ("vramlab.experiments.replay", "replay"),
     "sweep": ("vramlab.experiments.sweep", "sweep"),
@@ -52,6 +54,7 @@ __all__ = [
     "load_config",
     "load_inventory",
     "load_trace",
+    "preload_curve",
     "replay",
     "simulate",
     "sweep",

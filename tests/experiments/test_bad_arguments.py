@@ -2,15 +2,19 @@
 
 import pytest
 
+import vramlab
 from tests.experiments.studying import POOL, ROOT
 from vramlab.config.errors import InputError
 from vramlab.config.loading import load_inventory
+from vramlab.config.schema import VramConfig
 from vramlab.experiments.comparison import compare
 from vramlab.experiments.curves import curve
 from vramlab.experiments.inputs import resolve_settings
+from vramlab.experiments.preload_curve import preload_curve
 from vramlab.experiments.replay import replay
 from vramlab.experiments.sweep import sweep
 from vramlab.experiments.tuning import tune
+from vramlab.live.stand_ins import with_stand_ins
 from vramlab.traces.files import read_trace
 
 TRACE = read_trace(ROOT / "traces" / "synthetic_tight.csv.gz").head(200)
@@ -45,3 +49,53 @@ def test_a_curve_checks_its_arguments_whatever_the_policy(policy, wrong, message
     with pytest.raises(InputError) as caught:
         curve(TRACE, *resolve_settings(POOL, INVENTORY), policy, **wrong)
     assert str(caught.value).startswith(message)
+
+
+def test_one_policy_by_itself_is_one_and_not_its_letters():
+    assert [row["policy"] for row in compare(TRACE, POOL, INVENTORY, "lru", "decide").rows] == ["lru"]
+    table = sweep(TRACE, POOL, INVENTORY, policies="lru", mode="decide", jobs=1).table
+    assert table["policy"].tolist() == ["lru"]
+    with pytest.raises(InputError, match=r"--objective: found 'hit_rat', .*'hit_rate'"):
+        tune(TRACE, POOL, INVENTORY, objectives="hit_rat")
+
+
+@pytest.mark.parametrize("study", [replay, compare, sweep, tune, preload_curve])
+def test_changes_are_a_list(study):
+    with pytest.raises(InputError) as caught:
+        study(TRACE, POOL, INVENTORY, overrides="total_memory_mb=1200")
+    message = "--set: found 'total_memory_mb=1200', expected a list of KEY=VALUE texts"
+    assert str(caught.value) == message
+    with pytest.raises(InputError) as caught:
+        study(TRACE, resolve_settings(POOL, INVENTORY)[0], INVENTORY, overrides="total_memory_mb=1200")
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("trace", [5, None, 1.5])
+def test_what_is_no_trace_is_refused(trace):
+    for call in (vramlab.load_trace, vramlab.simulate, vramlab.compare):
+        with pytest.raises(InputError, match=f"^trace: found {trace}, expected a path of a trace file, or"):
+            call(trace)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "1", None])
+def test_a_seed_is_a_whole_number(seed):
+    for study in (replay, compare, tune):
+        with pytest.raises(InputError, match=r"^seed: found .*, expected a whole number from 0 on"):
+            study(TRACE, POOL, INVENTORY, seed=seed)
+    with pytest.raises(InputError, match=r"^seed: found "):
+        sweep(TRACE, POOL, INVENTORY, seeds=[0, seed])
+
+
+@pytest.mark.parametrize("port", [99999, -1, "80"])
+def test_a_port_that_there_is_none_of_leaves_no_journal_behind(tmp_path, port):
+    inventory = with_stand_ins({"a.onnx": INVENTORY["genderage.onnx"]}, tmp_path / "models")
+    journal = tmp_path / "journal.jsonl"
+    with pytest.raises(InputError, match=r"^metrics: port: found .*, expected a port from 0 to 65535"):
+        vramlab.LiveRuntime(VramConfig(), inventory, "cpu-emulated", journal, metrics_port=port)
+    assert not journal.exists()
+
+
+@pytest.mark.parametrize("empty", ["predictors", "thresholds"])
+def test_a_preload_curve_of_nothing_is_refused(empty):
+    with pytest.raises(InputError, match=f"^preload_curve: {empty}: found none, expected at least one"):
+        vramlab.preload_curve(TRACE, POOL, INVENTORY, **{empty: []})

@@ -145,6 +145,8 @@ def with_overrides(config: VramConfig, overrides: Iterable[str]) -> VramConfig:
 
 def _config_from(section: object, source: str, overrides: Iterable[str]) -> VramConfig:
     config = validated(VramConfig, section, source, "vram_management")
+    if isinstance(overrides, str):  # a text is an iterable of texts too: its letters
+        raise InputError("--set", "", repr(overrides), "a list of KEY=VALUE texts")
     overrides = list(overrides)
     if overrides:
         data = config.model_dump(mode="json")

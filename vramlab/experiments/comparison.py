@@ -17,7 +17,7 @@ from vramlab.config.errors import InputError
 from vramlab.config.loading import with_overrides
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.experiments.html import comparison_html
-from vramlab.experiments.inputs import resolve_faults, resolve_inputs
+from vramlab.experiments.inputs import check_seed, names_of, resolve_faults, resolve_inputs
 from vramlab.experiments.intervals import warmup_of, with_intervals
 from vramlab.experiments.optimum import optimum_of
 from vramlab.experiments.parts import later_part
@@ -108,6 +108,8 @@ def compare(
         For an unknown policy or no policy.
     """
     check_mode(mode)
+    check_seed(seed)
+    policies = names_of(policies)
     if not policies:
         raise InputError("policies", "", "none", "at least one policy")
     faults = resolve_faults(config, overrides=overrides)

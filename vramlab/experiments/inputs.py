@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from pathlib import Path
 
 from vramlab.config.errors import InputError
@@ -16,6 +17,17 @@ from vramlab.traces.files import read_trace
 from vramlab.traces.trace import Trace, check_models
 
 DEFAULT_INVENTORY = Path("config/model_config.yaml")
+
+
+def names_of(names: Iterable[str]) -> list[str]:
+    """Several names, or one by itself: Python would take that for its letters."""
+    return [names] if isinstance(names, str) else list(names)
+
+
+def check_seed(seed: object) -> None:
+    """Refuse what no generator can be seeded with."""
+    if not isinstance(seed, Integral) or int(seed) < 0:
+        raise InputError("seed", "", repr(seed), "a whole number from 0 on")
 
 
 def resolve_trace(trace: Trace | Path | str) -> Trace:

@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 
 from vramlab.analysis.preloading import preload_gain
+from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, VramConfig
-from vramlab.experiments.inputs import resolve_inputs
+from vramlab.experiments.inputs import names_of, resolve_inputs
 from vramlab.experiments.replay import replay
 from vramlab.simulation.choosing import Times
 from vramlab.traces.trace import Trace
@@ -45,7 +46,16 @@ def preload_curve(
         The first row is the run without preloading (``predictor`` "none"); then one per predictor and
         threshold, with the columns of :func:`~vramlab.analysis.preloading.preload_gain`, ``hit_rate``,
         ``cold_starts``, ``load_cost_s`` and the latencies.
+
+    Raises
+    ------
+    InputError
+        For bad input, and for no predictor or no threshold.
     """
+    predictors = names_of(predictors)
+    for name, values in (("predictors", predictors), ("thresholds", thresholds)):
+        if not len(values):  # or the table would be that of the run without preloading, and nobody would ask
+            raise InputError("preload_curve", name, "none", "at least one")
     trace, settings, inventory = resolve_inputs(trace, config, models, overrides)
 
     def run(*changes: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from vramlab.engine.journal import Journal
 from vramlab.engine.records import Records
 from vramlab.engine.samples import read_samples
 from vramlab.experiments.html import replay_html
-from vramlab.experiments.inputs import profile_beside, resolve_faults, resolve_inputs
+from vramlab.experiments.inputs import check_seed, profile_beside, resolve_faults, resolve_inputs
 from vramlab.simulation.choosing import Times, choose_times
 from vramlab.simulation.decide import decide
 from vramlab.simulation.driver import simulate
@@ -97,6 +97,7 @@ def replay(
         For bad input, with file, key, what was found and what was expected.
     """
     check_mode(mode)
+    check_seed(seed)
     check_choice("service_times", "", service_times, get_args(Times))
     if profile is None and service_times != "spec":
         profile = profile_beside(config, models, overrides)

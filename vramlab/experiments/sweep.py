@@ -20,7 +20,7 @@ from vramlab.config.loading import fingerprint
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.experiments.executors import execute
 from vramlab.experiments.grids import Grid, Point, check, points, settled
-from vramlab.experiments.inputs import resolve_faults, resolve_inputs
+from vramlab.experiments.inputs import check_seed, names_of, resolve_faults, resolve_inputs
 from vramlab.experiments.provenance import code_sha256, versions
 from vramlab.experiments.replay import Mode, check_mode, flat, replay
 from vramlab.experiments.results_store import ResultsStore, Row, frame
@@ -125,6 +125,9 @@ def sweep(
         with no combination, and results that cannot be resumed.
     """
     check_mode(mode)
+    for seed in seeds:
+        check_seed(seed)
+    policies = names_of(policies)
     resolved = [resolve_inputs(one, config, models, overrides) for one in _several(trace)]
     loaded = [one for one, _, _ in resolved]
     _, settings, inventory = resolved[0]

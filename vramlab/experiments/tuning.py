@@ -33,7 +33,7 @@ from vramlab.config.loading import fingerprint, with_overrides, write_config
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.experiments.executors import execute
 from vramlab.experiments.grids import override_texts, settled
-from vramlab.experiments.inputs import resolve_faults, resolve_inputs
+from vramlab.experiments.inputs import check_seed, names_of, resolve_faults, resolve_inputs
 from vramlab.experiments.optimum import cost_s, cpu_extra_of, optimum_of
 from vramlab.experiments.parts import boundary, later_part
 from vramlab.experiments.provenance import code_sha256
@@ -249,7 +249,9 @@ def tune(
             "tune", "", "no package optuna", "it installed (pip install 'vramlab[tune]')"
         ) from error
     check_mode(mode)
-    objectives = tuple(objectives)
+    check_seed(seed)
+    objectives = tuple(names_of(objectives))
+    over, policies, search = names_of(over), names_of(policies), names_of(search)
     for name in objectives:
         if name not in OBJECTIVES:
             expected = f"one of {', '.join(OBJECTIVES)}{nearest(name, OBJECTIVES)}"

@@ -18,6 +18,7 @@ from vramlab.engine.totals import RunningTotals
 if TYPE_CHECKING:
     from vramlab.live.runtime import LiveRuntime
 
+_LAST_PORT = 65_535
 LOOPBACK = "127.0.0.1"
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _STATES = ("absent", "loading", "resident", "in use", "evicting")
@@ -37,10 +38,12 @@ class MetricsServer:
     Raises
     ------
     InputError
-        If ``prometheus_client`` is not installed.
+        If ``prometheus_client`` is not installed, or there is no such port.
     """
 
     def __init__(self, runtime: LiveRuntime, port: int) -> None:
+        if not isinstance(port, int) or not 0 <= port <= _LAST_PORT:
+            raise InputError("metrics", "port", repr(port), f"a port from 0 to {_LAST_PORT}")
         try:
             import prometheus_client  # an extra: most people never scrape
         except ImportError as error:

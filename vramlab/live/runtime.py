@@ -86,12 +86,12 @@ class LiveRuntime:
         self.recorder = (Recorder if keep_records else RunningTotals)(list(config.zones))
         self.engine = Engine(config, inventory, self.recorder)
         self.engine.on_notice = _log_notice
-        # last, so that what is refused leaves no file behind
-        self.journal: Journal | None = None if journal is None else JournalFile(journal)
-        self.engine.journal = self.journal
         self._driver: LiveDriver | None = None
         self._commands = itertools.count(1)
         self.metrics = None if metrics_port is None else MetricsServer(self, metrics_port)
+        # last, so that what is refused leaves no file behind
+        self.journal: Journal | None = None if journal is None else JournalFile(journal)
+        self.engine.journal = self.journal
 
     async def __aenter__(self) -> LiveRuntime:
         self._driver = LiveDriver(self.engine, self.backend, self.journal)

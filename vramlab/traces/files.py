@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import itertools
+import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,8 @@ def _parquet_bytes(trace: Trace, path: Path | str) -> bytes:
 
 
 def _format_of(path: Path | str) -> str:
+    if not isinstance(path, str | os.PathLike):
+        raise InputError("trace", "", repr(path)[:60], "a path of a trace file, or a Trace")
     name = Path(path).name.lower().removesuffix(".gz")
     for suffix in (".csv", ".parquet"):
         if name.endswith(suffix):
