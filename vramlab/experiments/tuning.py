@@ -92,7 +92,7 @@ class Task:
         """The study, opened once per process."""
         import optuna
 
-        # its warnings show trials that failed or were interrupted with a traceback; the table has their states
+        # its warnings show trials that failed or were interrupted with a traceback; the table has states
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         return optuna.create_study(
             storage=open_storage(self.storage),
