@@ -356,3 +356,22 @@ def test_help_of_every_command_has_an_example(vramlab):
         status, text, _ = vramlab(command, "--help")
         assert status == 0
         assert "Example: vramlab" in text
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--mode", "decid", "'decid' is not one of 'simulate', 'decide' (did you mean 'decide'?)"),
+        ("--service-times", "medain", "'contended' (did you mean 'median'?)"),
+        ("--mode", "xyz", "'xyz' is not one of 'simulate', 'decide'"),
+        ("--seed", "-1", "0"),
+        ("--seed", "x", ""),
+    ],
+)
+def test_a_wrong_value_is_refused_without_the_words_of_a_library(vramlab, option, value, message):
+    status, out, err = vramlab("replay", TRACE, option, value)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"vramlab: Invalid value for '{option}'")
+    assert message in err
+    assert "Value error" not in err
+    assert "Input should" not in err

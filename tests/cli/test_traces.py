@@ -263,7 +263,7 @@ BAD_INPUT = [
     (["export", "libcachesim-csv", "no.csv", *OUT, "--models", MODELS], ["no.csv", "no such file"]),
     (["describe", "no.csv"], ["no.csv", "no such file"]),
     (["describe", LIVE, "--plot", "trace.xyz"], ["trace.xyz", "'.xyz'", ".png"]),
-    (["generate", MODELS, *OUT], [str(MODELS), "streams", "found nothing"]),
+    (["generate", MODELS, *OUT], [str(MODELS), "models", "an unknown key"]),
 ]  # fmt: skip
 
 

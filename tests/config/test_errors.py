@@ -82,7 +82,7 @@ def error_of(call, *args):
             "vram_management: {zones: {flexible: {max_models: 2.5}}}",
             "vram_management.zones.flexible.max_models",
             "2.5",
-            "integer",
+            "whole number",
         ),
         (
             "vram_management: {zones: {flexible: {eviction_policy: lru}}}",
@@ -97,9 +97,9 @@ def error_of(call, *args):
             "'critical', 'high', 'medium' or 'low'",
         ),
         ("vram_management: {zones: {mine: {}}}", "vram_management.zones.mine.size_mb", "nothing", "required"),
-        ("vram_management: {zones: {}}", "vram_management.zones", "a mapping", "at least 1"),
-        ("vram_management: {zones: [1]}", "vram_management.zones", "a list", "dictionary"),
-        ("vram_management: {fallback: 3}", "vram_management.fallback", "3", "FallbackConfig"),
+        ("vram_management: {zones: {}}", "vram_management.zones", "an empty mapping", "at least 1"),
+        ("vram_management: {zones: [1]}", "vram_management.zones", "a list", "a mapping"),
+        ("vram_management: {fallback: 3}", "vram_management.fallback", "3", "a mapping"),
         ("vram_management: 3", "vram_management", "3", "a mapping"),
         ("scenario: 3", "scenario", "3", "a mapping"),
         ("scenario: {titel: x}", "scenario.titel", "an unknown key", "(did you mean 'title'?)"),
@@ -178,7 +178,7 @@ GOOD = "priority: high, vram_size_mb: 1, load_time_ms: 1"
             "required",
         ),
         ("models: {g: {m: {GOOD, batch_size: 0}}}", "models.g.m.batch_size", "0", "greater than or equal"),
-        ("models: {g: {m: {GOOD, cpu_fallback: }}}", "models.g.m.cpu_fallback", "nothing", "string"),
+        ("models: {g: {m: {GOOD, cpu_fallback: }}}", "models.g.m.cpu_fallback", "nothing", "a text"),
         (
             "models: {g: {m: {priority: top, vram_size_mb: 1, load_time_ms: 1}}}",
             "models.g.m.priority",
@@ -191,10 +191,10 @@ GOOD = "priority: high, vram_size_mb: 1, load_time_ms: 1"
             "-9",
             "greater than 0",
         ),
-        ("models: {g: {m: 3}}", "models.g.m", "3", "ModelSpec"),
+        ("models: {g: {m: 3}}", "models.g.m", "3", "a mapping"),
         ("models: {g: 3}", "models.g", "3", "a mapping of model names"),
         ("models: {g: {}}", "models", "only empty groups", "at least one model"),
-        ("models: {}", "models", "a mapping", "groups"),
+        ("models: {}", "models", "an empty mapping", "groups"),
         ("model: {}", "model", "an unknown key", "(did you mean 'models'?)"),
         ("models: {g: {m: {GOOD}}, h: {m: {GOOD}}}", "models.h.m", "a second time", "one group"),
         ("models:\n  g:\n    m: {GOOD}\n    m: {GOOD}\n", "line 4", "'m' a second time", "valid YAML"),
@@ -302,7 +302,7 @@ def test_a_configuration_and_an_inventory_that_do_not_fit(
         ("total_memory_mb=abc", "total_memory_mb", "'abc' (text)", "number"),
         ("total_memory_mb=[1", "total_memory_mb", "'[1'", "a YAML value"),
         ("zones.flexible.size_mb=-1", "zones.flexible.size_mb", "-1", "greater than 0"),
-        ("zones=3", "zones", "3", "dictionary"),
+        ("zones=3", "zones", "3", "a mapping"),
     ],
 )
 def test_a_bad_override(override, key, found, expected):
@@ -386,3 +386,55 @@ def test_a_base_that_is_missing_or_wrong_is_named_itself(tmp_path):
     error = error_of(load_scenario, path)
     assert error.source == str((tmp_path / "base.yaml").resolve())
     assert error.key == "vram_management.admission"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "priority: hgih, vram_size_mb: 2",
+            "priority: found 'hgih' (text), expected 'critical', 'high', 'medium' or 'low' "
+            "(did you mean 'high'?)",
+        ),
+        (
+            "priority: low, vram_sizemb: 2",
+            "vram_sizemb: found an unknown key, expected a known key (did you mean 'vram_size_mb'?) "
+            "(and 1 more error)",
+        ),
+        ("priority: low, vram_size_mb: much", "vram_size_mb: found 'much' (text), expected a number"),
+        (
+            "priority: low, vram_size_mb: 2, batch_size: 1.5",
+            "batch_size: found 1.5, expected a whole number",
+        ),
+        (
+            "priority: low, vram_size_mb: 2, always_loaded: 3",
+            "always_loaded: found 3, expected true or false",
+        ),
+        ("priority: low, vram_size_mb: 2, zone: [a]", "zone: found a list, expected a text"),
+    ],
+)
+def test_a_models_error_in_the_words_of_the_file(tmp_path, text, message):
+    path = write(tmp_path, f"models: {{g: {{m: {{{text}, load_time_ms: 3}}}}}}")
+    assert str(error_of(load_inventory, path)) == f"{path}: models.g.m.{message}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("zones: {}", "zones: found an empty mapping, expected at least 1 in it"),
+        ("zones: [a]", "zones: found a list, expected a mapping"),
+        ("zones: {a: 5}", "zones.a: found 5, expected a mapping"),
+        (
+            "zones: {a: {size_mb: 5, borrowers: low}}",
+            "zones.a.borrowers: found 'low' (text), expected a list",
+        ),
+        (
+            "placement: pagd",
+            "placement: found 'pagd' (text), expected 'paged' or 'contiguous' (did you mean 'paged'?)",
+        ),
+        ("placement: 5", "placement: found 5, expected 'paged' or 'contiguous'"),
+    ],
+)
+def test_a_settings_error_in_the_words_of_the_file(tmp_path, text, message):
+    path = write(tmp_path, f"vram_management: {{{text}}}")
+    assert str(error_of(load_config, path)) == f"{path}: vram_management.{message}"

@@ -5,6 +5,7 @@ Exit status: 0 done; 1 the run found a failure that it was asked to look for; 2 
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 
@@ -12,7 +13,7 @@ import typer
 
 from vramlab import __version__
 from vramlab.cli import curves, demo, fidelity, journals, live, memory, monitor, replaying, studies, traces
-from vramlab.config.errors import InputError
+from vramlab.config.errors import InputError, nearest
 
 app = typer.Typer(
     name="vramlab",
@@ -67,12 +68,30 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         return _refuse(str(error))
     except _UsageError as error:
-        return _refuse(error.format_message())
+        return _refuse(_plain(error.format_message()))
     except (typer.Abort, KeyboardInterrupt):
         status = _INTERRUPTED
     if status == _INTERRUPTED:  # newer versions of typer make a status of it and say nothing
         return _refuse("interrupted", _INTERRUPTED)
     return status if isinstance(status, int) else 0
+
+
+def _plain(message: str) -> str:
+    """A message of typer with a near name, and without the words of pydantic that it lets through."""
+    for theirs, ours in _WORDS.items():
+        message = message.replace(theirs, ours)
+    choice = re.search(r"'([^']*)' is not one of (.*)", message)
+    if choice is None:
+        return message
+    return message.rstrip(".") + nearest(choice[1], re.findall("'([^']*)'", choice[2]))
+
+
+_WORDS = {
+    "Value error, ": "",
+    "Input should be a valid integer, unable to parse string as an integer": "expected a whole number",
+    "Input should be a valid number, unable to parse string as a number": "expected a number",
+    "Input should be ": "expected ",
+}
 
 
 def _refuse(message: str, status: int = 2) -> int:

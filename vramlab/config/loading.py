@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from vramlab.config.errors import InputError, nearest
 from vramlab.config.faults import FaultPlan
@@ -266,7 +268,8 @@ def validated(model: type[_Model], data: object, source: str, prefix: str) -> _M
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        problem = error.errors()[0]
+        # an unknown key first: a required one that is missing is often the same, misspelt
+        problem = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         path = [str(part) for part in problem["loc"] if part != "[key]"]
         key = ".".join([prefix, *path] if prefix else path)
         more = len(error.errors()) - 1
@@ -277,8 +280,34 @@ def validated(model: type[_Model], data: object, source: str, prefix: str) -> _M
             raise InputError(source, key, "an unknown key", expected + suffix) from None
         if problem["type"] == "missing":
             raise InputError(source, key, "nothing", "a value, the key is required" + suffix) from None
-        expected = problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-        raise InputError(source, key, _describe(problem["input"]), expected + suffix) from None
+        raise InputError(source, key, _describe(problem["input"]), in_words(problem) + suffix) from None
+
+
+def in_words(problem: ErrorDetails) -> str:
+    """What pydantic expected, as the files call it, with the nearest of the words that may stand there."""
+    context = problem.get("ctx", {})
+    match problem["type"]:
+        case "enum" | "literal_error":
+            known = re.findall("'([^']*)'", context["expected"])
+            return f"{context['expected']}{nearest(str(problem['input']), known)}"
+        case "too_short":
+            return f"at least {context['min_length']} in it"
+        case kind if kind in _KINDS:
+            return _KINDS[kind]
+    return problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+
+
+_KINDS = {
+    "model_type": "a mapping",
+    "dict_type": "a mapping",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+}
 
 
 def _known_keys(model: type[BaseModel], data: object, path: list[str]) -> list[str]:
@@ -300,9 +329,9 @@ def _describe(value: object) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, dict):
-        return "a mapping"
+        return "a mapping" if value else "an empty mapping"
     if isinstance(value, list | tuple):
-        return "a list"
+        return "a list" if value else "an empty list"
     kind = {str: "text", bool: "a switch"}.get(type(value))
     return f"{value!r} ({kind})" if kind else repr(value)
 
