@@ -123,3 +123,18 @@ def test_figure_of_a_trace_and_its_twin(tmp_path):
     figure.savefig(tmp_path / "t.png")
     assert (tmp_path / "t.png").stat().st_size > 10_000
     assert [text.get_text() for text in figure.axes[2].get_legend().get_texts()] == ["trace", "twin"]
+
+
+@pytest.mark.parametrize("times_s", [[0.0], [3.0, 3.0], [0.0, 1.0], [0.0, 1.0, 60.0]])
+def test_a_short_trace_in_words(times_s):
+    frame = pd.DataFrame({"time_s": times_s, "model": ["a"] * len(times_s)})
+    table = describe(Trace.from_frame(frame)).table()
+    rows = dict(zip(table["what"], table["value"], strict=True))
+    assert (
+        rows["duration"] == {0.0: "0 seconds", 1.0: "1 second", 60.0: "60 seconds"}[times_s[-1] - times_s[0]]
+    )
+    assert "nan" not in table.to_string()
+    assert "per 1 second" not in table.to_string()
+    if times_s[-1] == times_s[0]:
+        assert rows["mean rate"] == "all at once"
+        assert not any("0 seconds" in what for what in rows)

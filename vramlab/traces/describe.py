@@ -78,18 +78,23 @@ class Description:
     def table(self) -> pd.DataFrame:
         """Rows for people: what, and its value as text."""
         shares = list(self.model_shares.values())
+        lasts, part_s = self.duration_s > 0, self.duration_s / _WINDOWS
         rows = {
             "requests": f"{self.requests:,}",
             "models": f"{self.models:,}",
             "requesters": f"{self.requesters:,}" if self.requesters else "not given",
             "duration": _duration_text(self.duration_s),
-            "mean rate": f"{self.rate_per_s:.4g} per second",
-            f"rate in the busiest {_duration_text(self.duration_s / _WINDOWS)}": (
-                f"{self.peak_rate_per_s:.4g} per second"
+            "mean rate": f"{self.rate_per_s:.4g} per second" if lasts else "all at once",
+            **(
+                {f"rate in the busiest {_duration_text(part_s)}": f"{self.peak_rate_per_s:.4g} per second"}
+                if lasts
+                else {}
             ),
-            "burstiness (CV of times between requests)": f"{self.burstiness:.3g}",
+            "burstiness (CV of times between requests)": (
+                "-" if np.isnan(self.burstiness) else f"{self.burstiness:.3g}"
+            ),
             **{
-                f"variance over mean of counts per {_duration_text(window)}": f"{value:.3g}"
+                f"variance over mean of counts per {_per(window)}": f"{value:.3g}"
                 for window, value in self.dispersion.items()
             },
             "Zipf exponent of popularity": f"{self.zipf_exponent:.2f}",
@@ -101,8 +106,14 @@ class Description:
                 for count in (1, 2, 4, 8, 16, 32, 64)
                 if count <= self.models
             },
-            f"models per {_duration_text(self.duration_s / _WINDOWS)}, mean and most": (
-                f"{self.working_set.mean():.1f}, {self.working_set.max()}"
+            **(
+                {
+                    f"models per {_per(part_s)}, mean and most": (
+                        f"{self.working_set.mean():.1f}, {self.working_set.max()}"
+                    )
+                }
+                if lasts
+                else {}
             ),
             "busiest hour of the day over the mean": (
                 "under two days" if np.isnan(self.daily).all() else f"{self.daily.max():.2f}"
@@ -212,7 +223,12 @@ def _duration_text(seconds: float) -> str:
     for unit, length_s in (("days", DAY_S), ("hours", 3_600.0), ("minutes", 60.0)):
         if seconds >= 2 * length_s:
             return f"{seconds / length_s:.3g} {unit}"
-    return f"{seconds:.3g} seconds" if seconds != 1 else "second"
+    return f"{seconds:.3g} second{'' if seconds == 1 else 's'}"
+
+
+def _per(seconds: float) -> str:
+    """A length of time, after "per"."""
+    return _duration_text(seconds).removeprefix("1 ")
 
 
 def _plain(value: Any) -> Any:
