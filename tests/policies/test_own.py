@@ -1,6 +1,7 @@
 """A user's policy that fails says so in one line: which policy, which model, what was found."""
 
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -8,11 +9,13 @@ import pytest
 from tests.policies.cache import Cache
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.allocator.policies.scores import ScorePolicy
+from vramlab.cli.app import run
 from vramlab.config.schema import ModelSpec, VramConfig, ZoneConfig
 from vramlab.experiments.comparison import compare
 from vramlab.experiments.replay import replay
 from vramlab.traces.trace import Trace
 
+ROOT = Path(__file__).parents[2]
 OWN = "tests.policies.own"
 MODELS = {
     name: ModelSpec(priority="medium", vram_size_mb=3, load_time_ms=10, zone="flexible") for name in "ABC"
@@ -51,3 +54,25 @@ def test_a_comparison_too(name):
 def test_a_number_is_a_number(score):
     model = Cache("lru", 3).allocator.models["A"]
     assert ScorePolicy(lambda model, now_s: score).score(model, 0.0) == score
+
+
+def test_a_study_ends_with_it_too(tmp_path, capsys):
+    pytest.importorskip("optuna")
+    trace = str(ROOT / "traces" / "live_workload.csv")
+    common = [trace, "--models", str(ROOT / "config" / "model_config.yaml")]
+    common += ["--config", str(ROOT / "config" / "scenarios" / "tight.yaml")]
+    tune = [
+        "tune",
+        *common,
+        "--policies",
+        f"{OWN}:divides",
+        "--trials",
+        "3",
+        "--out",
+        str(tmp_path / "t.yaml"),
+    ]
+    for command in (["curve", *common, "--policy", f"{OWN}:divides"], tune):
+        assert run(command) == 2
+        said = capsys.readouterr().err
+        assert f"policy {OWN}:divides: score of " in said
+        assert "Traceback" not in said

@@ -171,7 +171,7 @@ def curve(
     rows = {}
     for ended in execute(_point, _Study(samples, config, inventory), capacities, jobs):
         if ended.error:
-            raise RuntimeError(f"at {ended.task} bytes: {ended.error}")
+            raise InputError("curve", f"at {ended.task} bytes", ended.error, "a run that succeeds")
         rows[ended.task] = ended.result
         if done is not None:
             done()

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
+from vramlab.allocator.policies.own import PolicyError
 from vramlab.analysis.metrics import metrics
 from vramlab.config.errors import InputError, nearest
 from vramlab.config.faults import FaultPlan
@@ -291,7 +292,7 @@ def tune(
                 task.study.enqueue_trial(known)
         for ended in execute(run_trial, task, range(there, there + trials), jobs):
             if ended.error:
-                raise RuntimeError(f"trial {ended.task}: {ended.error}")
+                raise InputError("tune", f"trial {ended.task}", ended.error, "a run that succeeds")
             if done is not None:
                 done()
         finished = task.study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
@@ -323,7 +324,15 @@ def run_trial(task: Task, number: int) -> None:
             seed=task.seed * 1_000_003 + number, n_startup_trials=_AT_RANDOM, multivariate=True, group=True,
             constant_liar=True,
         )  # fmt: skip
-    study.optimize(lambda trial: _objective(task, trial), n_trials=1, catch=(InputError,))
+    study.optimize(lambda trial: _unless_it_fails(task, trial), n_trials=1, catch=(InputError,))
+
+
+def _unless_it_fails(task: Task, trial: optuna.Trial) -> Any:
+    """A user's policy that fails ends the study: settings that cannot be are one failed trial, it is not."""
+    try:
+        return _objective(task, trial)
+    except PolicyError as error:
+        raise RuntimeError(str(error)) from error
 
 
 def _objective(task: Task, trial: optuna.Trial) -> Any:
