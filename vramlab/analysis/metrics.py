@@ -165,7 +165,8 @@ def _memory(records: Records, zone: int | None) -> dict[str, Any]:
     held = np.array([row.held_bytes for row in records.usage], dtype=np.int64)
     bytes_held = held.sum(axis=1) if zone is None else held[:, zone]
     start_s = records.arrival_s[0]
-    end_s = max(float(np.nanmax(records.finish_s)), float(times[-1]))
+    finish_s = records.finish_s[~np.isnan(records.finish_s)]  # none, where a run was followed no further
+    end_s = max(float(finish_s.max(initial=-np.inf)), float(times[-1]))
     times = np.clip(times, start_s, None)
     spans = np.diff(times, append=end_s)
     whole = end_s - start_s
