@@ -35,7 +35,7 @@ def plot_description(description: Description, twin: Description | None = None) 
 
     figure = Figure(figsize=(10, 6.5), layout="constrained")
     axes = figure.subplots(2, 2)
-    unit, seconds = _unit(description)
+    seconds, unit = style.time_unit(float(np.ptp(description.working_set_s)))
     described = [(description, "-", "trace")]
     if twin is not None:
         described.append((twin, "--", "twin"))
@@ -66,13 +66,6 @@ def plot_description(description: Description, twin: Description | None = None) 
     name = Path(description.source).name
     figure.suptitle(f"{name}: {description.requests:,} requests, {description.models:,} models")
     return figure
-
-
-def _unit(description: Description) -> tuple[str, float]:
-    """A unit of time in which the trace is neither thousands long nor thousandths, and its seconds."""
-    length_s = float(np.ptp(description.working_set_s))
-    units = (("s", 1.0), ("min", 60.0), ("h", 3600.0), ("days", 86_400.0))
-    return next((unit for unit in reversed(units) if length_s >= 2 * unit[1]), units[0])
 
 
 def _plain_numbers(axis: Axis) -> None:

@@ -11,7 +11,7 @@ from vramlab.cli.inputs import JsonOption
 from vramlab.cli.output import print_json
 from vramlab.config.files import check_outputs
 from vramlab.engine.journal import read_journal
-from vramlab.experiments.run_folder import journal_trace
+from vramlab.experiments.run_folder import journal_of, journal_trace
 from vramlab.traces.files import write_trace
 
 
@@ -30,8 +30,7 @@ def journal_trace_command(
     Example: vramlab journal-trace results/run1 --out served.csv
     """
     if journal.is_dir():
-        packed = journal / "journal.jsonl.gz"
-        journal = packed if packed.exists() else journal / "journal.jsonl"
+        journal = journal_of(journal)
     check_outputs([out], [journal])
     trace = journal_trace(read_journal(journal), str(journal))
     write_trace(trace, out)

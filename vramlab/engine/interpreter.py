@@ -131,7 +131,7 @@ class Interpreter:
         """As :meth:`request`, but the task is still to be started."""
         journal = self.journal
         if journal is not None:
-            if request.inputs is None:
+            if request.inputs is None:  # all of a simulation, whose hits would show a call more
                 journal.put((now_s, number, request, None))
             else:
                 journal.arrival(now_s, number, request)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vramlab.allocator.policies import PRESETS, policy_names
-from vramlab.config.errors import InputError, nearest
+from vramlab.config.errors import InputError, check_choice
 from vramlab.config.loading import with_overrides
 from vramlab.config.schema import Inventory, VramConfig, zone_of
 from vramlab.experiments.grids import override_texts, parse_grid
@@ -213,12 +213,10 @@ def default_space(
     """
     over, policies = tuple(over), tuple(policies)
     for name in over:
-        if name not in GROUPS:
-            raise InputError("--over", "", repr(name), f"one of {', '.join(GROUPS)}{nearest(name, GROUPS)}")
+        check_choice("--over", "", name, GROUPS)
     for name in policies:
-        if name not in policy_names() and ":" not in name:
-            expected = f"one of {', '.join(policy_names())}{nearest(name, policy_names())}"
-            raise InputError("--policies", "", repr(name), expected)
+        if ":" not in name:
+            check_choice("--policies", "", name, policy_names())
     settings: dict[str, Dimension] = {}
     if "retention" in over:
         for name, zone in config.zones.items():

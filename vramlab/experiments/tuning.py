@@ -28,7 +28,7 @@ import pandas as pd
 
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.analysis.metrics import metrics
-from vramlab.config.errors import InputError, nearest
+from vramlab.config.errors import InputError, check_choice
 from vramlab.config.faults import FaultPlan
 from vramlab.config.loading import fingerprint, with_overrides, write_config
 from vramlab.config.schema import Inventory, VramConfig
@@ -254,9 +254,7 @@ def tune(
     objectives = tuple(names_of(objectives))
     over, policies, search = names_of(over), names_of(policies), names_of(search)
     for name in objectives:
-        if name not in OBJECTIVES:
-            expected = f"one of {', '.join(OBJECTIVES)}{nearest(name, OBJECTIVES)}"
-            raise InputError("--objective", "", repr(name), expected)
+        check_choice("--objective", "", name, list(OBJECTIVES))
     if trials < 1 or not objectives:
         raise InputError("--trials", "", trials, "at least 1, for at least one objective")
     faults = resolve_faults(config, overrides=overrides)

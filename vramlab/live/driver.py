@@ -281,10 +281,9 @@ class LiveDriver(Interpreter):
             session = self.sessions[effect.model, effect.target]
             if task.caller is not None:
                 task.caller.tell((effect, session))
-            elif effect.target is _GPU:
-                self._gpu_runs.put((task, effect, session.run, task.inputs))
             else:
-                self._cpu.put((task, effect, session.run, task.inputs))
+                runs = self._gpu_runs if effect.target is _GPU else self._cpu
+                runs.put((task, effect, session.run, task.inputs))
         elif kind is Load:
             self._jobs_for(effect).put((task, effect, self._backend.open, *effect[:3]))
             if effect.timeout_s is not None:
