@@ -6,6 +6,7 @@ Each run leaves a journal, which must lead the engine to the same decisions, and
 import asyncio
 import shutil
 import threading
+import time
 import urllib.request
 
 import numpy as np
@@ -385,11 +386,79 @@ def test_a_policy_that_raises_has_failed_its_request_alone(tmp_path, models, inp
     asyncio.run(main())
 
 
+def test_only_a_lone_run_known_to_be_short_is_done_on_the_event_loop(tmp_path, models, inputs, monkeypatch):
+    """A worker's thread costs more than such a run; any other would keep the loop from its timers."""
+    rng = np.random.default_rng(1)
+    pair = make_inputs(models["a"].path, 2, rng)
+    config = settings(6, "serving.inline_run_ms=200", "serving.gpu_streams=2")
+
+    async def main():
+        async with Run(tmp_path, config, models) as runtime:
+
+            async def on_the_loop(given):
+                """Whether the run of one request for `a` is done there."""
+                session = runtime.driver.sessions["a", Target.GPU]
+                run, threads = type(session).run, []
+
+                def noting(given):
+                    threads.append(threading.get_ident())
+                    return run(session, given)
+
+                monkeypatch.setattr(session, "run", noting)
+                await runtime.infer("a", given)
+                return threads == [threading.get_ident()]
+
+            await runtime.infer("a", inputs["a"])
+            assert await on_the_loop(inputs["a"])
+            assert not await on_the_loop(pair)  # of two items none was seen
+            assert await on_the_loop(pair)
+            assert await on_the_loop(inputs["a"])
+
+            await runtime.load("b")
+            session, go_on = runtime.driver.sessions["b", Target.GPU], threading.Event()
+            b_runs = session.run
+            monkeypatch.setattr(session, "run", lambda given: go_on.wait(5) and b_runs(given))
+            other = asyncio.create_task(runtime.infer("b", inputs["b"]))
+            await asyncio.sleep(0)
+            assert not await on_the_loop(inputs["a"])  # the other waits for nobody
+            go_on.set()
+            await other
+
+            assert await on_the_loop(inputs["a"])
+            await runtime.unload("a")
+            await runtime.load("a")
+            assert not await on_the_loop(inputs["a"])  # a new session's first runs may be slow
+            session = runtime.driver.sessions["a", Target.GPU]
+            a_runs = session.run
+            monkeypatch.setattr(session, "run", lambda given: time.sleep(0.25) or a_runs(given))
+            await runtime.infer("a", inputs["a"])
+            assert not await on_the_loop(inputs["a"])  # the last was long
+
+    asyncio.run(main())
+
+
+def test_no_run_is_done_on_the_event_loop_where_that_is_switched_off(tmp_path, models, inputs, monkeypatch):
+    async def main():
+        async with Run(tmp_path, settings(3, "serving.inline_run_ms=0"), models) as runtime:
+            await runtime.infer("a", inputs["a"])
+            session, threads = runtime.driver.sessions["a", Target.GPU], []
+            run = session.run
+            monkeypatch.setattr(
+                session, "run", lambda given: threads.append(threading.get_ident()) or run(given)
+            )
+            for _ in range(3):
+                await runtime.infer("a", inputs["a"])
+            assert len(threads) == 3
+            assert threading.get_ident() not in threads
+
+    asyncio.run(main())
+
+
 def test_a_policy_that_raises_for_one_who_waits_leaves_the_one_who_runs_alone(
     tmp_path, models, inputs, monkeypatch
 ):
     """`secure` waits for `a`, whose end has it decided anew."""
-    config = settings(3, "scoring.policy=tests.policies.own:divides_at_rest")
+    config = settings(3, "scoring.policy=tests.policies.own:divides_at_rest", "serving.inline_run_ms=0")
 
     async def main():
         async with Run(tmp_path, config, models) as runtime:

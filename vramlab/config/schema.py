@@ -230,7 +230,9 @@ class ServingConfig(Section):
     ``queue`` is the order of that waiting (:mod:`vramlab.engine.waiting`): ``fifo``, or ``affinity``, where
     requests for models that are there may overtake the same request ``max_skips`` times. ``warm_up``: a load
     ends with a first run, which is slower than the later ones. A load that takes longer than
-    ``load_timeout_ms`` has failed.
+    ``load_timeout_ms`` has failed. ``inline_run_ms`` is for the live asynchronous runtime: the run of a lone
+    request that is known to take no longer is done on the event loop's own thread, since a worker thread
+    would cost it more than that; 0 leaves every run to the workers.
     """
 
     gpu_streams: Count = 1
@@ -243,6 +245,7 @@ class ServingConfig(Section):
     queue: Literal["fifo", "affinity"] = "fifo"
     max_skips: Count = 3
     warm_up: bool = True
+    inline_run_ms: NonNegative = 1
 
 
 class VramConfig(Section):

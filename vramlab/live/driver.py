@@ -11,7 +11,10 @@ Rules:
    memory, which the C library keeps by thread (models that are loaded by ever other threads take up to three
    times the memory, and load more slowly for it).
 3. A run is done by a worker, or by its caller's own thread where that blocks anyway
-   (:meth:`LiveDriver.serve`), which saves two changes of thread.
+   (:meth:`LiveDriver.serve`), which saves two changes of thread. On the event loop's thread it is done where
+   it is shorter than these would be worth: no other request is under way, and the session's runs of so many
+   items were seen to take no longer than ``serving.inline_run_ms``. So the loop stands still for no longer
+   than that, but for a run that unexpectedly takes longer than those before it.
 4. An effect ends once. A load past its time limit has failed; what a worker has to say later is dropped, and
    the session closed.
 """
@@ -157,7 +160,10 @@ class LiveDriver(Interpreter):
         self._closing = False
         self._idle = asyncio.Event()
         self._threads: list[tuple[threading.Thread, _Jobs]] = []
+        self._endless = len(engine.endless_stories())
         serving = engine.config.serving
+        self._inline_run_s = serving.inline_run_ms / 1000
+        self._short_runs: dict[tuple[str, Target], int] = {}  # most items that are run in that time
         self._gpu_runs = self._workers(serving.gpu_streams)
         self._loads = self._workers(serving.load_channels)
         self._cpu = self._workers(serving.cpu_workers)
@@ -281,6 +287,8 @@ class LiveDriver(Interpreter):
             session = self.sessions[effect.model, effect.target]
             if task.caller is not None:
                 task.caller.tell((effect, session))
+            elif self._is_worth_no_thread(effect):
+                self._loop.call_soon(self._carry_out, task, effect, session.run, task.inputs)
             else:
                 runs = self._gpu_runs if effect.target is _GPU else self._cpu
                 runs.put((task, effect, session.run, task.inputs))
@@ -300,6 +308,13 @@ class LiveDriver(Interpreter):
                 self._others.put(job)
         else:
             raise TypeError(f"not an effect: {effect!r}")
+
+    def _is_worth_no_thread(self, effect: Infer) -> bool:
+        return (
+            effect.items <= self._short_runs.get(effect[:2], 0)
+            and len(self.tasks) <= self._endless + 1
+            and threading.get_ident() == self._loop_thread
+        )
 
     def set_timer(self, task: Task, gate: Gate, timeout_s: float) -> None:
         """Let the loop call :meth:`time_out`."""
@@ -381,7 +396,12 @@ class LiveDriver(Interpreter):
         """Do what an effect asks for, and report it."""
         value, failure = None, None
         try:
-            value = job(*arguments)
+            if task.caller is not None or type(effect) is not Infer:
+                value = job(*arguments)
+            else:
+                begin_s = time.perf_counter()
+                value = job(*arguments)
+                self._note_run(effect, time.perf_counter() - begin_s)
         except SessionError as error:
             failure = (Failure(_FAILURES[error.kind]), str(error))
         except Exception as error:  # whatever a session raises is the outcome of its effect
@@ -390,6 +410,16 @@ class LiveDriver(Interpreter):
             self._report(task, effect, None, (Failure.RAISED, "interrupted"))
             raise
         self._report(task, effect, value, failure)
+
+    def _note_run(self, effect: Infer, took_s: float) -> None:
+        """Learn which runs are short; of a session just loaded none is known."""
+        key, items = effect[:2], effect.items
+        known = self._short_runs.get(key, 0)
+        if took_s <= self._inline_run_s:
+            if items > known:
+                self._short_runs[key] = items
+        elif items <= known:
+            self._short_runs.pop(key, None)
 
     def _report(self, task: LiveTask, effect: Any, value: Any, failure: tuple[Failure, str] | None) -> None:
         """An effect has ended."""
@@ -405,6 +435,7 @@ class LiveDriver(Interpreter):
                 else:
                     if type(effect) is Load:
                         self.sessions[effect.model, effect.target] = value
+                        self._short_runs.pop((effect.model, effect.target), None)
                         value = getattr(value, "taken_bytes", None)
                     self.resume(task, now_s, value)
         if late is not None:

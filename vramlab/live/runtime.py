@@ -143,6 +143,9 @@ class LiveRuntime:
     ) -> list[npt.NDArray[Any]]:
         """Run a model, wherever it can be run.
 
+        A worker thread does so, and the event loop goes on meanwhile; but a lone run that is known to be
+        very short (``serving.inline_run_ms``) is done on the loop itself, which is faster.
+
         Parameters
         ----------
         model : str
@@ -268,11 +271,12 @@ class LiveRuntime:
 
 def outputs_of(model: str, answer: Answer) -> list[npt.NDArray[Any]]:
     """The outputs of an answer, or the exception that it stands for."""
+    outputs = answer.outputs
+    if outputs is not None:
+        return list(outputs)
     if answer.outcome is Outcome.REFUSED:
         raise RequestRefused(f"{model}: {answer.why}")
-    if answer.outcome is Outcome.FAILED or answer.outcome is Outcome.CANCELLED:
-        raise RequestFailed(f"{model}: {answer.why or 'cancelled'}")
-    return list(answer.outputs)
+    raise RequestFailed(f"{model}: {answer.why or 'cancelled'}")
 
 
 def _unknown(model: str, inventory: Inventory) -> InputError:
