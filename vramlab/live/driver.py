@@ -396,11 +396,9 @@ class LiveDriver(Interpreter):
         """Do what an effect asks for, and report it."""
         value, failure = None, None
         try:
-            if task.caller is not None or type(effect) is not Infer:
-                value = job(*arguments)
-            else:
-                begin_s = time.perf_counter()
-                value = job(*arguments)
+            begin_s = time.perf_counter()
+            value = job(*arguments)
+            if type(effect) is Infer and task.caller is None:
                 self._note_run(effect, time.perf_counter() - begin_s)
         except SessionError as error:
             failure = (Failure(_FAILURES[error.kind]), str(error))
