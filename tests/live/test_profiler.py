@@ -84,7 +84,7 @@ def test_profile_of_stand_ins_on_the_emulated_device(tmp_path):
     alone = frame[(frame.beside == "") & (frame.what == "infer") & (frame.model == names[1])]
     assert sorted(alone["items"].unique()) == [1, 2, 3]
     assert sorted(alone[alone["items"] == 1].pause_s.unique()) == list(PAUSES_S)
-    assert set(frame.what) == {"cold load", "load", "first infer", "infer", "unload"}
+    assert set(frame.what) == {"cold load", "load", "first infer", "infer", "bare infer", "unload"}
     assert set(frame.beside) == {"", "infer on gpu", "load on gpu", "infer on cpu"}
     assert frame.attrs["cpu_count"] >= 1
     memory = found.memory().set_index(["model", "target", "stage"]).device_bytes

@@ -37,8 +37,8 @@ def fidelity_command(
 ) -> None:
     """Profile, record each workload live, simulate it, and show how far the simulation is off.
 
-    Takes a minute per workload and one for the profile, and wants a machine with nothing else to do. Exit
-    status 1 if an error is larger than what we call true. Example: vramlab fidelity
+    Takes two minutes per workload and one for the first profile, and wants a machine with nothing else to do.
+    Exit status 1 if an error is larger than what we call true. Example: vramlab fidelity
     """
     from vramlab.experiments.fidelity import fidelity, write_fidelity  # load ONNX Runtime
 
@@ -64,7 +64,10 @@ def show_fidelity(found: Fidelity) -> None:
         missed = found.missed(name)
         others = verification.run.environment.get("other_cores")
         beside = "" if others is None else f", other processes on {others:.2f} cores"
-        title = f"{name}: {count(live['requests'])} requests, {count(live['evictions'])} evictions{beside}"
+        title = (
+            f"{name}: {count(live['requests'])} requests, {count(live['evictions'])} evictions{beside}; "
+            f"runs took {_relative(found.drifts[name])} after it"
+        )
         rows = [
             (
                 label,

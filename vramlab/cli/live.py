@@ -240,6 +240,10 @@ def record_command(
     overrides: SetOption = None,
     device: DeviceOption = "auto",
     speed: Annotated[float, typer.Option("--speed", help="Times faster than the trace.")] = 1.0,
+    rehearse_s: Annotated[
+        float,
+        typer.Option("--rehearse", help="Seconds of the trace to play before, unrecorded: a warm process."),
+    ] = 0.0,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -262,7 +266,7 @@ def record_command(
     with tqdm(total=len(trace), desc="record", unit="request", disable=None, leave=False) as bar:
         try:
             figures = record_run(
-                trace, settings, inventory, out, device, speed, seed, bar.update, measurements
+                trace, settings, inventory, out, device, speed, seed, bar.update, measurements, rehearse_s
             )
         except KeyboardInterrupt:
             bar.close()

@@ -6,7 +6,8 @@ column       meaning
 ``model``    in the inventory
 ``target``   ``gpu`` or ``cpu``
 ``what``     ``load`` (as it is served, with the first run if that is the setting), ``cold load`` (the file
-             not in the system's cache), ``infer``, ``first infer`` (after a load without one), ``unload``
+             not in the system's cache), ``infer``, ``bare infer`` (the same runs, without the changes of
+             threads), ``first infer`` (after a load without one), ``unload``
 ``items``    along the batch axis
 ``seconds``  it took
 ``pause_s``  how long the model had not run before an ``infer``

@@ -1,5 +1,8 @@
 """How true is the simulator here? Profile, record workloads that nothing was fitted to, simulate, compare.
 
+Each recording is simulated from the profiles right before and right after it: a machine's speed drifts by the
+minute (clocks, a host's other guests), and how much it did is told beside the errors.
+
 A folder holds the inputs (``config.yaml``, ``models.yaml``, ``workloads/*.yaml``) and gets the results:
 ``fidelity.csv`` (one row per workload), ``fidelity.json`` (all figures, with the environment of each run) and
 one picture per workload. The recorded runs stay in a folder of their own, as they are large.
@@ -16,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from vramlab.config.errors import InputError
-from vramlab.config.loading import load_config, load_inventory, write_inventory
+from vramlab.config.loading import load_config, load_inventory
 from vramlab.engine.samples import samples_path, write_samples
 from vramlab.experiments.recording import record_run
 from vramlab.experiments.replay import flat
@@ -35,23 +38,28 @@ TOLERANCES = {
 }
 """The largest errors with which we call the simulator true."""
 
+REHEARSE_S = 15.0
+"""Seconds of each workload that are played before its recording, so that the process has memory at hand."""
+
 Announce = Callable[[str], object]
 
 
 @dataclass(frozen=True, eq=False)
 class Fidelity:
-    """One verification per workload, by its name."""
+    """One verification per workload, by its name, and how much slower the machine was after its recording."""
 
     verifications: dict[str, Verification]
+    drifts: dict[str, float]
 
     def frame(self) -> pd.DataFrame:
-        """One row per workload: live, simulated, errors, and how busy other processes were."""
+        """One row per workload: live, simulated, errors, the machine's drift, and how busy others kept it."""
         rows = []
         for name, found in self.verifications.items():
             row: dict[str, Any] = {"workload": name, "lockstep_differences": len(found.lockstep.differences)}
             for side, figures in (("live", found.live), ("simulated", found.simulated)):
                 row |= {f"{key}_{side}": figures[key] for key in _SHOWN}
             row |= {key: found.errors()[key] for key in TOLERANCES}
+            row["drift_relative"] = self.drifts[name]
             row["other_cores"] = found.run.environment.get("other_cores")
             row["within"] = not self.missed(name)
             rows.append(row)
@@ -76,6 +84,7 @@ class Fidelity:
                 "live": flat(found.live),
                 "simulated": flat(found.simulated),
                 "error": found.errors(),
+                "drift_relative": self.drifts[name],
                 "missed": self.missed(name),
             }
             for name, found in self.verifications.items()
@@ -120,14 +129,34 @@ def fidelity(
     shutil.rmtree(runs, ignore_errors=True)
     announce(f"profile of {len(inventory)} models")
     profiled, found = profile(config, inventory, device)
-    write_inventory(profiled, runs / "models.yaml", comment="Measured for `vramlab fidelity`.")
-    write_samples(found.frame(), samples_path(runs / "models.yaml"))
-    verifications = {}
+    before = found.frame()
+    verifications, drifts = {}, {}
     for name, trace in traces.items():
-        announce(f"{name}: {len(trace):,} requests in {trace.duration_s:.0f} s")
-        record_run(trace, config, profiled, runs / name, device, seed=seed, profile=found.frame())
-        verifications[name] = verify(runs / name, seed)
-    return Fidelity(verifications)
+        announce(f"{name}: {len(trace):,} requests in {trace.duration_s:.0f} s, and another profile")
+        run = runs / name
+        record_run(trace, config, profiled, run, device, seed=seed, profile=before, rehearse_s=REHEARSE_S)
+        profiled, found = profile(config, inventory, device)
+        after = found.frame()
+        write_samples(pd.concat([before, after], ignore_index=True), samples_path(run / "models.yaml"))
+        verifications[name], drifts[name] = verify(run, seed), drift(before, after)
+        before = after
+    return Fidelity(verifications, drifts)
+
+
+def drift(before: pd.DataFrame, after: pd.DataFrame) -> float:
+    """How much longer runs take than some time before, relative: the median over models, targets and items.
+
+    Parameters
+    ----------
+    before, after : DataFrame
+        Measurements of one machine, as :func:`vramlab.engine.samples.read_samples` gives them.
+    """
+
+    def medians_s(frame: pd.DataFrame) -> pd.Series:
+        runs = frame[(frame.what == "infer") & (frame.beside == "")]
+        return runs.groupby(["model", "target", "items", "pause_s"]).seconds.median()
+
+    return float((medians_s(after) / medians_s(before)).median()) - 1
 
 
 def write_fidelity(found: Fidelity, folder: Path) -> None:

@@ -31,6 +31,7 @@ def record_run(
     seed: int = 0,
     done: Callable[[], object] | None = None,
     profile: pd.DataFrame | None = None,
+    rehearse_s: float = 0.0,
 ) -> dict[str, Any]:
     """Play a trace against live sessions and fill the folder `out` (see :mod:`.run_folder`).
 
@@ -63,7 +64,9 @@ def record_run(
         note(environment, ended=False, other_cores=None)
 
     others = OtherProcesses()
-    records, environment = record(trace, config, inventory, journal, device, speed, seed, done, opened)
+    records, environment = record(
+        trace, config, inventory, journal, device, speed, seed, done, opened, rehearse_s
+    )
     busy = others.cores()
     served = journal_trace(read_journal(journal), str(journal))
     write_trace(served, out / "trace.csv")

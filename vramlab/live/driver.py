@@ -30,6 +30,7 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 from vramlab.allocator.policies.own import PolicyError
+from vramlab.config.units import ms_to_s
 from vramlab.engine.effects import (
     Failure,
     Infer,
@@ -46,6 +47,7 @@ from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import Journal
 from vramlab.engine.requests import Request
 from vramlab.engine.serving import ENDLESS, Answer, Engine
+from vramlab.engine.short_runs import ShortRuns
 from vramlab.live.errors import SessionError
 
 _LOG = logging.getLogger(__name__)
@@ -162,8 +164,7 @@ class LiveDriver(Interpreter):
         self._threads: list[tuple[threading.Thread, _Jobs]] = []
         self._endless = len(engine.endless_stories())
         serving = engine.config.serving
-        self._inline_run_s = serving.inline_run_ms / 1000
-        self._short_runs: dict[tuple[str, Target], int] = {}  # most items that are run in that time
+        self._short_runs = ShortRuns(ms_to_s(serving.inline_run_ms))
         self._gpu_runs = self._workers(serving.gpu_streams)
         self._loads = self._workers(serving.load_channels)
         self._cpu = self._workers(serving.cpu_workers)
@@ -311,7 +312,7 @@ class LiveDriver(Interpreter):
 
     def _is_worth_no_thread(self, effect: Infer) -> bool:
         return (
-            effect.items <= self._short_runs.get(effect[:2], 0)
+            effect in self._short_runs
             and len(self.tasks) <= self._endless + 1
             and threading.get_ident() == self._loop_thread
         )
@@ -399,7 +400,7 @@ class LiveDriver(Interpreter):
             begin_s = time.perf_counter()
             value = job(*arguments)
             if type(effect) is Infer and task.caller is None:
-                self._note_run(effect, time.perf_counter() - begin_s)
+                self._short_runs.note(effect, time.perf_counter() - begin_s)
         except SessionError as error:
             failure = (Failure(_FAILURES[error.kind]), str(error))
         except Exception as error:  # whatever a session raises is the outcome of its effect
@@ -408,16 +409,6 @@ class LiveDriver(Interpreter):
             self._report(task, effect, None, (Failure.RAISED, "interrupted"))
             raise
         self._report(task, effect, value, failure)
-
-    def _note_run(self, effect: Infer, took_s: float) -> None:
-        """Learn which runs are short; of a session just loaded none is known."""
-        key, items = effect[:2], effect.items
-        known = self._short_runs.get(key, 0)
-        if took_s <= self._inline_run_s:
-            if items > known:
-                self._short_runs[key] = items
-        elif items <= known:
-            self._short_runs.pop(key, None)
 
     def _report(self, task: LiveTask, effect: Any, value: Any, failure: tuple[Failure, str] | None) -> None:
         """An effect has ended."""
@@ -433,7 +424,7 @@ class LiveDriver(Interpreter):
                 else:
                     if type(effect) is Load:
                         self.sessions[effect.model, effect.target] = value
-                        self._short_runs.pop((effect.model, effect.target), None)
+                        self._short_runs.forget(effect.model, effect.target)
                         value = getattr(value, "taken_bytes", None)
                     self.resume(task, now_s, value)
         if late is not None:

@@ -230,20 +230,31 @@ async def _measure(
         taken_s += seconds
         number += 1
     try:
-        for pause_s in PAUSES_S * runs:
-            note("infer", 1, await _run(hop, session, inputs[1], pause_s), pause_s)
-        for items in [items for items in inputs if items > 1] * ((runs + 1) // 2):
-            note("infer", items, await _run(hop, session, inputs[items], PAUSES_S[-1]), PAUSES_S[-1])
+        several = [items for items in inputs if items > 1] * ((runs + 1) // 2)
+        for items, pause_s in [(1, pause_s) for pause_s in PAUSES_S * runs] + [
+            (n, PAUSES_S[-1]) for n in several
+        ]:
+            seconds, bare_s = await _run(hop, session, inputs[items], pause_s)
+            note("infer", items, seconds, pause_s)
+            note("bare infer", items, bare_s, pause_s)
     finally:
         await asyncio.sleep(PAUSES_S[-1])
         _, seconds = await hop(session.close)
     note("unload", 1, seconds)
 
 
-async def _run(hop: _Hop, session: Session, inputs: Any, pause_s: float) -> float:
+async def _run(hop: _Hop, session: Session, inputs: Any, pause_s: float) -> tuple[float, float]:
+    """Seconds of a run after a pause, with the changes of threads and without them."""
+
+    def run() -> float:
+        begin = time.perf_counter()
+        session.run(inputs)
+        return time.perf_counter() - begin
+
     if pause_s:
         await asyncio.sleep(pause_s)
-    return (await hop(lambda: session.run(inputs)))[1]
+    bare_s, seconds = await hop(run)
+    return seconds, bare_s
 
 
 def _batches(session: Session, spec: ModelSpec) -> list[int]:

@@ -70,14 +70,16 @@ async def _answered(runtime: LiveRuntime, model: str, inputs: Inputs, more: dict
     await runtime.submit(model, inputs, **more)
 
 
-def check_playable(trace: Trace, inventory: Inventory, speed: float) -> None:
+def check_playable(trace: Trace, inventory: Inventory, speed: float, rehearse_s: float = 0.0) -> None:
     """Refuse what :func:`play` could not play to its end.
 
     Raises
     ------
     InputError
-        For a speed that is none, a model that the inventory lacks, or one whose file is no model.
+        For a speed or duration that is none, a model that the inventory lacks, or a file that is no model.
     """
+    if not 0 <= rehearse_s < math.inf:
+        raise InputError("--rehearse", "", rehearse_s, "a finite number of seconds, 0 or more")
     if not 0 < speed < math.inf:
         raise InputError("--speed", "", speed, "a finite number of more than 0")
     check_models(trace, inventory)
@@ -113,6 +115,7 @@ def record(
     seed: int = 0,
     done: Callable[[], object] | None = None,
     opened: Callable[[dict[str, Any]], object] | None = None,
+    rehearse_s: float = 0.0,
 ) -> tuple[Records, dict[str, Any]]:
     """Play a trace against live sessions.
 
@@ -131,7 +134,11 @@ def record(
     done : callable, optional
         Called after each answer.
     opened : callable, optional
-        Told the environment before the first model is loaded.
+        Told the environment before the first model of the recording is loaded.
+    rehearse_s : float
+        So many seconds of the trace are played before, by a runtime of their own that nothing is kept of. A
+        process that has not served yet is slower: memory that it never had comes from the system, on a
+        virtual machine even from its host, and makes loads several times as long.
 
     Returns
     -------
@@ -144,13 +151,18 @@ def record(
     ------
     InputError
         Before any file is made: for a model that the inventory lacks or whose file is none, a device that is
-        not to be had, or a speed that is none.
+        not to be had, or a speed or a duration that is none.
     """
-    check_playable(trace, inventory, speed)
+    check_playable(trace, inventory, speed, rehearse_s)
+    rehearsed = int(np.searchsorted(trace.times_s - trace.times_s[0], rehearse_s))
 
     async def run() -> tuple[Records, dict[str, Any]]:
+        if rehearsed:
+            async with LiveRuntime(config, inventory, device) as rehearsal:
+                beginning = Trace.from_frame(trace.frame.iloc[:rehearsed], "the rehearsal")
+                await play(beginning, rehearsal, np.random.default_rng(seed), speed)
         runtime = LiveRuntime(config, inventory, device, journal)
-        environment = runtime.backend.describe() | {"speed": speed, "seed": seed}
+        environment = runtime.backend.describe() | {"speed": speed, "seed": seed, "rehearsed_s": rehearse_s}
         if opened is not None:
             opened(environment)
         async with runtime:

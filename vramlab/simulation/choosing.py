@@ -22,6 +22,7 @@ import pandas as pd
 
 from vramlab.config.errors import InputError, check_choice
 from vramlab.config.schema import Inventory, VramConfig
+from vramlab.config.units import ms_to_s
 from vramlab.simulation.link import LinkTimes, fit_link
 from vramlab.simulation.machine import SharedMachine, measured_slowdowns
 from vramlab.simulation.profile_times import ProfileTimes
@@ -69,4 +70,9 @@ def choose_times(
     times_drawn = ProfileTimes(profile, config, inventory, rng)
     if name == "sampled":
         return times_drawn
-    return SharedMachine(times_drawn, profile.attrs.get("cpu_count"), measured_slowdowns(profile))
+    return SharedMachine(
+        times_drawn,
+        profile.attrs.get("cpu_count"),
+        measured_slowdowns(profile),
+        inline_run_s=ms_to_s(config.serving.inline_run_ms),
+    )

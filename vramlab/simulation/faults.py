@@ -104,8 +104,8 @@ class _FaultyMachine(_FaultyTimes):
 
     _times: Any
 
-    def begin(self, effect: Any, now_s: float) -> float:
-        work_s: float = self._times.begin(effect, now_s)
+    def begin(self, effect: Any, now_s: float, lone: bool = False) -> float:
+        work_s: float = self._times.begin(effect, now_s, lone)
         if type(effect) is Load:
             return self._loading_s(work_s, effect.target)
         return self._running_s(work_s, effect.target) if type(effect) is Infer else work_s

@@ -9,6 +9,9 @@ ends (processor sharing). Speed is a product of two things:
   link, one GPU for two streams). The profile measures it pair by pair; slow-downs by several neighbours
   multiply.
 
+A lone run that is known to be short saves its changes of threads, as it does live
+(:mod:`vramlab.engine.short_runs`).
+
 :class:`~vramlab.simulation.shared.SharedDriver` does the rescheduling; constant times need none of this and
 take the short way of :class:`~vramlab.simulation.driver.SimulatedDriver`.
 """
@@ -21,6 +24,7 @@ from typing import Any, Protocol, cast
 import pandas as pd
 
 from vramlab.engine.effects import Infer, Load, Target, describe_effect
+from vramlab.engine.short_runs import ShortRuns
 from vramlab.simulation.profile_times import ProfileTimes
 from vramlab.simulation.service_times import ServiceTimes
 
@@ -33,8 +37,11 @@ _LOAD = "load on gpu"
 class Machine(ServiceTimes, Protocol):
     """Service times with effects that change each other's speed."""
 
-    def begin(self, effect: Any, now_s: float) -> float:
-        """Work of an effect that begins now: the seconds that it would take alone."""
+    def begin(self, effect: Any, now_s: float, lone: bool = False) -> float:
+        """Work of an effect that begins now: the seconds that it would take alone.
+
+        `lone`: for the only request that is under way.
+        """
 
     def end(self, effect: Any, now_s: float) -> None:
         """An effect has ended."""
@@ -57,6 +64,9 @@ class SharedMachine:
         By pairs of kinds, as the journal calls them: ``("infer on gpu", "load on gpu"): 1.2``.
     one_link : bool
         Whether all GPU loads under way share the bandwidth of one link evenly.
+    inline_run_s : float
+        The longest that a lone run may take to be done without changes of threads (where the profile has
+        such times).
     """
 
     def __init__(
@@ -65,13 +75,15 @@ class SharedMachine:
         cores: float | None = None,
         slowdowns: Slowdowns | None = None,
         one_link: bool = False,
+        inline_run_s: float = 0.0,
     ) -> None:
         self._times = times
         self._cores = cores
         self._slowdowns = dict(slowdowns or {})
         self._one_link = one_link
-        self._run_s = times.run_s if isinstance(times, ProfileTimes) else None
+        self._run_times_s = times.run_times_s if isinstance(times, ProfileTimes) else None
         self._first_load_s = times.first_load_s if isinstance(times, ProfileTimes) else None
+        self._short_runs = ShortRuns(inline_run_s)
         self._last_s: dict[tuple[str, Target], float] = {}  # when a session ran last
         self._speeds: dict[tuple[str, ...], list[float]] = {}
         self._kinds: dict[Any, str] = {}
@@ -88,15 +100,20 @@ class SharedMachine:
         """Alone."""
         return self._times.infer_s(model, target, items)
 
-    def begin(self, effect: Any, now_s: float) -> float:
+    def begin(self, effect: Any, now_s: float, lone: bool = False) -> float:
         """Work of an effect that begins now."""
         kind = type(effect)
         if kind is Infer:
-            if self._run_s is None:
+            if self._run_times_s is None:
                 return self._times.infer_s(effect.model, effect.target, effect.items)
             last_s = self._last_s.get((effect.model, effect.target))
             pause_s = None if last_s is None else now_s - last_s
-            return self._run_s(effect.model, effect.target, effect.items, pause_s)
+            run_s, bare_s = self._run_times_s(effect.model, effect.target, effect.items, pause_s)
+            if bare_s is None:
+                return run_s
+            inline = lone and effect in self._short_runs
+            self._short_runs.note(effect, bare_s)
+            return bare_s if inline else run_s
         if kind is Load:
             first = (effect.model, effect.target) not in self._last_s
             if first and self._first_load_s is not None:
@@ -106,8 +123,11 @@ class SharedMachine:
 
     def end(self, effect: Any, now_s: float) -> None:
         """Remember when a session ran last; a load ends with its session having run, or about to."""
-        if type(effect) in (Infer, Load):
+        kind = type(effect)
+        if kind is Infer or kind is Load:
             self._last_s[effect.model, effect.target] = now_s
+        if kind is Load:
+            self._short_runs.forget(effect.model, effect.target)
 
     def speeds(self, running: Sequence[Any]) -> list[float]:
         """Work per second, by the kinds of what runs."""

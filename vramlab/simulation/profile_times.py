@@ -61,6 +61,28 @@ def _curve(rows: pd.DataFrame, axis: str) -> Curve:
     return Curve([float(point) for point in groups], list(groups.values()))
 
 
+class _Runs:
+    """Times of one session's runs, by pause and by number of items."""
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        self._by_pause = _curve(rows[rows["items"] == rows["items"].min()], "pause_s")
+        longest = rows.groupby("items").pause_s.transform("max")
+        self._by_items = _curve(rows[rows.pause_s == longest], "items")
+
+    def at(self, items: int, pause_s: float | None, quantile: float) -> float:
+        """The quantile of runs after a pause, None: after the longest; in seconds."""
+        by_items, by_pause = self._by_items, self._by_pause
+        most = by_items.points[-1]
+        whole, rest = divmod(items, most)
+        time_s = whole * by_items.at(most, quantile) if whole else 0.0
+        if rest:
+            time_s += by_items.at(rest, quantile)
+        if pause_s is None or pause_s >= by_pause.points[-1]:
+            return time_s
+        paused_s = by_pause.at(pause_s, quantile)
+        return max(time_s - by_pause.at(by_pause.points[-1], quantile) + paused_s, paused_s)
+
+
 class ProfileTimes:
     """Times from measurements; what was not measured is as the inventory says.
 
@@ -84,8 +106,8 @@ class ProfileTimes:
         self._rng = rng
         self._drawn: list[float] = []
         self._spec = SpecTimes(config, inventory)
-        self._by_pause: dict[tuple[str, Target], Curve] = {}
-        self._by_items: dict[tuple[str, Target], Curve] = {}
+        self._runs: dict[tuple[str, Target], _Runs] = {}
+        self._bare_runs: dict[tuple[str, Target], _Runs] = {}
         self._loads: dict[tuple[str, Target], Samples] = {}
         self._cold_loads: dict[tuple[str, Target], Samples] = {}
         self._unloads: dict[str, Samples] = {}
@@ -99,10 +121,9 @@ class ProfileTimes:
             elif what == "unload" and key[1] is Target.GPU:
                 self._unloads[key[0]] = np.sort(rows.seconds.to_numpy())
             elif what == "infer":
-                single = rows[rows["items"] == rows["items"].min()]
-                self._by_pause[key] = _curve(single, "pause_s")
-                longest = rows.groupby("items").pause_s.transform("max")
-                self._by_items[key] = _curve(rows[rows.pause_s == longest], "items")
+                self._runs[key] = _Runs(rows)
+            elif what == "bare infer":
+                self._bare_runs[key] = _Runs(rows)
 
     def _next(self) -> float:
         """A quantile: the median's, or the next draw."""
@@ -133,16 +154,15 @@ class ProfileTimes:
 
     def run_s(self, model: str, target: Target, items: int, pause_s: float | None) -> float:
         """A measured run, `pause_s` after the last one of this session; None if it is the first."""
-        by_items = self._by_items.get((model, target))
-        if by_items is None:
-            return self._spec.infer_s(model, target, items)
-        by_pause, quantile = self._by_pause[model, target], self._next()
-        most = by_items.points[-1]
-        whole, rest = divmod(items, most)
-        time_s = whole * by_items.at(most, quantile) if whole else 0.0
-        if rest:
-            time_s += by_items.at(rest, quantile)
-        if pause_s is None or pause_s >= by_pause.points[-1]:
-            return time_s
-        saved_s = by_pause.at(by_pause.points[-1], quantile) - by_pause.at(pause_s, quantile)
-        return max(time_s - saved_s, by_pause.at(pause_s, quantile))
+        return self.run_times_s(model, target, items, pause_s)[0]
+
+    def run_times_s(
+        self, model: str, target: Target, items: int, pause_s: float | None
+    ) -> tuple[float, float | None]:
+        """As :meth:`run_s`, and the same without the changes of threads; None if that was not measured."""
+        runs = self._runs.get((model, target))
+        if runs is None:
+            return self._spec.infer_s(model, target, items), None
+        quantile, bare = self._next(), self._bare_runs.get((model, target))
+        whole_s = runs.at(items, pause_s, quantile)
+        return whole_s, None if bare is None else bare.at(items, pause_s, quantile)

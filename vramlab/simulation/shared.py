@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vramlab.engine.effects import Infer, Load, Unload
+from vramlab.engine.effects import Infer, Load, Story, Unload
 from vramlab.engine.journal import Journal
 from vramlab.engine.serving import Engine
 from vramlab.simulation.driver import SimulatedDriver
@@ -65,8 +65,23 @@ class SharedDriver(SimulatedDriver):
         self._reckoned_s = 0.0  # when the work left was true
         self._planned: _End | None = None
         self._first = 0  # place of the task that is done first
+        self._under_way = -len(engine.endless_stories())  # requests, and stories that end
         self._on_end = (self._end,)
         self._on_limit = (self._limit,)
+
+    def start(self, task: Any, now_s: float) -> None:
+        """Begin a task."""
+        self._under_way += 1
+        super().start(task, now_s)
+
+    def spawn(self, name: str, story: Story) -> None:
+        """Start a story of the engine's own."""
+        self._under_way += 1
+        super().spawn(name, story)
+
+    def finished(self, task: Any, value: Any) -> None:
+        """A task has ended."""
+        self._under_way -= 1
 
     def perform(self, task: Any, effect: Any) -> None:
         """Begin the work of `effect`."""
@@ -75,7 +90,7 @@ class SharedDriver(SimulatedDriver):
             return
         self._reckon(self.now_s)
         self._running.append(task)
-        self._left_s.append(self._machine.begin(effect, self.now_s))
+        self._left_s.append(self._machine.begin(effect, self.now_s, self._under_way <= 1))
         self._plan()
         if type(effect) is Load and effect.timeout_s is not None:
             self.env.schedule_at(_Limit(task, self._on_limit), self.now_s + effect.timeout_s)

@@ -1,0 +1,40 @@
+"""Which runs are so short that a change of threads would cost more than the run itself.
+
+The asynchronous runtime does a lone one of them on the event loop's thread (``serving.inline_run_ms``). The
+simulator goes by the same rule, as such a run takes so much less time.
+"""
+
+from __future__ import annotations
+
+from vramlab.engine.effects import Infer, Target
+
+
+class ShortRuns:
+    """What has been seen of each session's runs since it was loaded.
+
+    Parameters
+    ----------
+    most_s : float
+        What counts as short; 0: nothing does.
+    """
+
+    def __init__(self, most_s: float) -> None:
+        self._most_s = most_s
+        self._items: dict[tuple[str, Target], int] = {}  # the most that were run in that time
+
+    def __contains__(self, run: Infer) -> bool:
+        """Whether a run of as many items or more was short, and none of as few or fewer long since."""
+        return run.items <= self._items.get(run[:2], 0)
+
+    def note(self, run: Infer, took_s: float) -> None:
+        """`run` took so long, changes of threads not counted."""
+        session, known = run[:2], self._items.get(run[:2], 0)
+        if took_s <= self._most_s:
+            if run.items > known:
+                self._items[session] = run.items
+        elif run.items <= known:
+            del self._items[session]
+
+    def forget(self, model: str, target: Target) -> None:
+        """The session has been made anew, and nothing is known of its runs."""
+        self._items.pop((model, target), None)
