@@ -101,12 +101,13 @@ def test_fidelity_fits_and_says_which_error_is_too_large(capsys):
         )
         for name, found in (("steady", dict.fromkeys(errors, 0.0)), ("bursty", errors))
     }  # fmt: skip
-    show_fidelity(Fidelity(runs))
+    show_fidelity(Fidelity(runs, {"steady": -0.01, "bursty": 0.123}))
     text = capsys.readouterr().out
     tables, _, last = text.partition("too large: ")
     assert max(map(len, tables.splitlines())) <= 80
     assert last == "bursty latency_p50_relative, bursty latency_p95_relative\n"
     assert tables.count("too large") == 2
     assert "bursty: 12,743 requests, 1,017 evictions, other processes on 0.25 cores" in tables
-    show_fidelity(Fidelity({"steady": runs["steady"]}))
+    assert "runs took +12.3 % after it" in " ".join(tables.split())
+    show_fidelity(Fidelity({"steady": runs["steady"]}, {"steady": 0.0}))
     assert "all errors are within" in capsys.readouterr().out

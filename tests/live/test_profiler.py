@@ -86,6 +86,8 @@ def test_profile_of_stand_ins_on_the_emulated_device(tmp_path):
     assert sorted(alone[alone["items"] == 1].pause_s.unique()) == list(PAUSES_S)
     assert set(frame.what) == {"cold load", "load", "first infer", "infer", "bare infer", "unload"}
     assert set(frame.beside) == {"", "infer on gpu", "load on gpu", "infer on cpu"}
+    runs = frame[(frame.beside == "") & (frame.model == names[0])]
+    assert (runs.what == "infer").sum() == (runs.what == "bare infer").sum()
     assert frame.attrs["cpu_count"] >= 1
     memory = found.memory().set_index(["model", "target", "stage"]).device_bytes
     assert memory[names[0], "gpu", "loaded"] == profiled[names[0]].footprint_bytes - 2 * MIB

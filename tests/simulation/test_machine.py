@@ -4,11 +4,12 @@ import pandas as pd
 import pytest
 
 from tests.simulation.workloads import plain_cache
-from vramlab.config.schema import ModelSpec
+from vramlab.config.schema import ModelSpec, VramConfig
 from vramlab.engine.effects import Infer, Load, Target
 from vramlab.engine.samples import Sample, samples_frame
 from vramlab.simulation.driver import simulate
 from vramlab.simulation.machine import SharedMachine, measured_slowdowns
+from vramlab.simulation.profile_times import ProfileTimes
 from vramlab.traces.trace import Trace
 
 RUN, LOAD = Infer("a", Target.GPU, 1), Load("b", Target.GPU)
@@ -61,11 +62,22 @@ def test_three_runs_on_one_core():
 
 
 def test_three_runs_on_two_cores():
-    # a and b have 1 s of work, c has 2 s; each gets two thirds of a core. a and b are done at 1.5, when c
-    # has 1 s left and a core to itself: 2.5.
+    # a, b and c have 1, 1 and 2 s of work. a has a core; b has one until c comes at once and shares it (ties
+    # go to the upper core where nothing is drawn): half speed. a is done at 1.0, when b has half left and c
+    # 1.5 s; c, the last that came, moves to the idle core. b is done at 1.5, c at 2.5.
     rows = [(0.0, "a", 1), (0.0, "b", 1), (0.0, "c", 2)]
     machine = SharedMachine(Constant(), cores=2)
-    assert finish_s(rows, machine, "serving.gpu_streams=3") == pytest.approx([1.5, 1.5, 2.5])
+    assert finish_s(rows, machine, "serving.gpu_streams=3") == pytest.approx([1.0, 1.5, 2.5])
+
+
+def test_four_runs_on_two_cores():
+    # Two each, at half speed: c (1 s) beside b (3 s), then d (3 s) beside a (1 s). a and c are done at 2.0,
+    # when b and d have 2 s left and a core each.
+    rows = [(0.0, "a", 1), (0.0, "b", 3), (0.0, "c", 1), (0.0, "d", 3)]
+    machine = SharedMachine(Constant(), cores=2)
+    inventory = models("a", "b", "c", "d")
+    finished = finish_s(rows, machine, "serving.gpu_streams=4", inventory=inventory)
+    assert finished == pytest.approx([2.0, 4.0, 2.0, 4.0])
 
 
 def test_with_cores_enough_and_no_neighbours_it_is_the_constant_path():
@@ -84,13 +96,43 @@ def test_two_loads_share_one_link_and_a_third_takes_its_part():
     assert finished == pytest.approx([2.5, 2.5, 3.0])
 
 
+class Short(ProfileTimes):
+    """Runs of 2 s of which half is changes of threads; loads of 1 s."""
+
+    def __init__(self):
+        samples = [Sample("a", "gpu", "load", 1, 1.0)]
+        samples += [Sample("a", "gpu", "infer", 1, 2.0), Sample("a", "gpu", "bare infer", 1, 1.0)]
+        super().__init__(samples_frame(samples, {}), VramConfig(), models("a", "b", always_loaded=False))
+
+
+@pytest.mark.parametrize(
+    ("inline_run_s", "expected"),
+    [
+        # a is loaded by 1 and runs until 3: now it is known to be short. Alone at 5: no change of threads.
+        # Three at 10: the first is alone when it begins, the second is not, and the third is again.
+        (1.0, [3.0, 6.0, 11.0, 13.0, 14.0]),
+        (0.5, [3.0, 7.0, 12.0, 14.0, 16.0]),  # not short
+        (0.0, [3.0, 7.0, 12.0, 14.0, 16.0]),
+    ],
+)
+def test_a_lone_run_known_to_be_short_saves_its_changes_of_threads(inline_run_s, expected):
+    inventory = models("a", always_loaded=False)
+    rows = [(0.0, "a", 1), (5.0, "a", 1), *[(10.0, "a", 1)] * 3]
+    machine = SharedMachine(Short(), inline_run_s=inline_run_s)
+    assert finish_s(rows, machine, inventory=inventory) == pytest.approx(expected)
+
+
 def test_speeds_multiply():
     slowdowns = {("infer on gpu", "load on gpu"): 2.0}
     machine = SharedMachine(Constant(), cores=2, slowdowns=slowdowns)
-    assert machine.speeds([RUN]) == [1.0]
-    assert machine.speeds([RUN, LOAD]) == [0.5, 1.0]
-    assert machine.speeds([LOAD, RUN]) == [1.0, 0.5]
-    assert machine.speeds([RUN, LOAD, LOAD]) == pytest.approx([2 / 3 / 4, 2 / 3, 2 / 3])
+    machine.begin(RUN, 0.0)
+    assert machine.speeds() == [1.0]
+    machine.begin(LOAD, 0.0)
+    assert machine.speeds() == [0.5, 1.0]
+    machine.begin(LOAD, 0.0)  # beside the other on its core
+    assert machine.speeds() == [0.25, 0.5, 0.5]
+    machine.end(0, 1.0)  # and one of them moves
+    assert machine.speeds() == [1.0, 1.0]
 
 
 def test_slowdowns_are_medians_beside_over_alone_and_never_below_one():

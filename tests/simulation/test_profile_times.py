@@ -79,9 +79,11 @@ def test_a_machine_knows_how_long_a_model_paused():
     machine = SharedMachine(times())
     run = Infer("m", GPU, 1)
     assert machine.begin(run, 0.0) == 4.0  # the first
-    machine.end(run, 4.0)
+    machine.end(0, 4.0)
     assert machine.begin(run, 4.005) == pytest.approx(2.5)
-    machine.end(Load("m", GPU), 7.0)  # a fresh session has just had its first run
+    machine.end(0, 6.5)
+    machine.begin(Load("m", GPU), 6.5)
+    machine.end(0, 7.0)  # a fresh session has just had its first run
     assert machine.begin(run, 7.0) == 2.0
 
 
@@ -90,7 +92,7 @@ def test_the_first_session_on_the_cpu_is_a_cold_load_and_on_the_gpu_a_load_like_
     frame = samples_frame([*samples(), *loads], {})
     machine = SharedMachine(ProfileTimes(frame, VramConfig(), INVENTORY))
     assert machine.begin(Load("m", CPU), 0.0) == 0.8
-    machine.end(Load("m", CPU), 0.8)
+    machine.end(0, 0.8)
     assert machine.begin(Load("m", CPU), 5.0) == 0.5
     assert machine.begin(Load("m", GPU), 5.0) == 0.2
 

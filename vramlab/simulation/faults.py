@@ -110,11 +110,11 @@ class _FaultyMachine(_FaultyTimes):
             return self._loading_s(work_s, effect.target)
         return self._running_s(work_s, effect.target) if type(effect) is Infer else work_s
 
-    def end(self, effect: Any, now_s: float) -> None:
-        self._times.end(effect, now_s)
+    def end(self, place: int, now_s: float) -> None:
+        self._times.end(place, now_s)
 
-    def speeds(self, running: Any) -> Any:
-        return self._times.speeds(running)
+    def speeds(self) -> Any:
+        return self._times.speeds()
 
 
 class _LoadFailing:

@@ -4,7 +4,11 @@ Effects under way share the machine: each has an amount of work (its time when a
 speed that depends on what else runs at the moment, so that its end moves whenever another effect begins or
 ends (processor sharing). Speed is a product of two things:
 
-- *Cores.* Every effect keeps one processor core busy; with more effects than cores they share them evenly.
+- *Cores.* Every effect keeps one processor core busy. It begins on a core with the fewest others and shares
+  it evenly with them; one that shares is moved to the first core that becomes idle. So three on two cores do
+  not run at two thirds each: two of them run at half speed, for as long as all three last. That is how
+  systems with a queue per core schedule, and what was measured (on two cores, beside two runs that never
+  pause: a load takes 2.0 times as long, a run 1.85 times).
 - *Neighbours.* One effect beside another may be slower although each has its core (memory bandwidth, a shared
   link, one GPU for two streams). The profile measures it pair by pair; slow-downs by several neighbours
   multiply.
@@ -18,7 +22,7 @@ take the short way of :class:`~vramlab.simulation.driver.SimulatedDriver`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
 import pandas as pd
@@ -38,16 +42,20 @@ class Machine(ServiceTimes, Protocol):
     """Service times with effects that change each other's speed."""
 
     def begin(self, effect: Any, now_s: float, lone: bool = False) -> float:
-        """Work of an effect that begins now: the seconds that it would take alone.
+        """Work of an effect that begins now, as the last of those that run: the seconds it would take alone.
 
         `lone`: for the only request that is under way.
         """
 
-    def end(self, effect: Any, now_s: float) -> None:
-        """An effect has ended."""
+    def end(self, place: int, now_s: float) -> None:
+        """The effect at that place of those that run has ended; those behind it move up."""
 
-    def speeds(self, running: Sequence[Any]) -> list[float]:
-        """Work that each running effect gets done per second."""
+    def speeds(self) -> list[float]:
+        """Work that each running effect gets done per second, in their order."""
+
+
+def _median() -> float:
+    return 0.5
 
 
 class SharedMachine:
@@ -72,20 +80,23 @@ class SharedMachine:
     def __init__(
         self,
         times: ServiceTimes,
-        cores: float | None = None,
+        cores: int | None = None,
         slowdowns: Slowdowns | None = None,
         one_link: bool = False,
         inline_run_s: float = 0.0,
     ) -> None:
         self._times = times
-        self._cores = cores
+        self._running: list[Any] = []
+        self._core: list[int] = []  # of each that runs
+        self._on_core = [0] * (cores or 0)  # how many run there
         self._slowdowns = dict(slowdowns or {})
         self._one_link = one_link
         self._run_times_s = times.run_times_s if isinstance(times, ProfileTimes) else None
         self._first_load_s = times.first_load_s if isinstance(times, ProfileTimes) else None
+        self._quantile = times.quantile if isinstance(times, ProfileTimes) else _median
         self._short_runs = ShortRuns(inline_run_s)
         self._last_s: dict[tuple[str, Target], float] = {}  # when a session ran last
-        self._speeds: dict[tuple[str, ...], list[float]] = {}
+        self._speeds: dict[tuple[tuple[str, ...], tuple[int, ...]], list[float]] = {}
         self._kinds: dict[Any, str] = {}
 
     def load_s(self, model: str, target: Target) -> float:
@@ -102,6 +113,29 @@ class SharedMachine:
 
     def begin(self, effect: Any, now_s: float, lone: bool = False) -> float:
         """Work of an effect that begins now."""
+        self._running.append(effect)
+        if self._on_core:
+            self._put_on_a_core()
+        return self._work_s(effect, now_s, lone)
+
+    def _put_on_a_core(self) -> None:
+        fewest = min(self._on_core)
+        cores = [core for core, running in enumerate(self._on_core) if running == fewest]
+        core = cores[int(self._quantile() * len(cores)) if fewest else 0]
+        self._core.append(core)
+        self._on_core[core] += 1
+
+    def _take_off_its_core(self, place: int) -> None:
+        core = self._core.pop(place)
+        self._on_core[core] -= 1
+        most = max(self._on_core)
+        if self._on_core[core] == 0 and most > 1:
+            moved = max(place for place, other in enumerate(self._core) if self._on_core[other] == most)
+            self._on_core[self._core[moved]] -= 1
+            self._core[moved] = core
+            self._on_core[core] = 1
+
+    def _work_s(self, effect: Any, now_s: float, lone: bool) -> float:
         kind = type(effect)
         if kind is Infer:
             if self._run_times_s is None:
@@ -121,20 +155,24 @@ class SharedMachine:
             return self._times.load_s(effect.model, effect.target)
         return self._times.unload_s(effect.model)
 
-    def end(self, effect: Any, now_s: float) -> None:
+    def end(self, place: int, now_s: float) -> None:
         """Remember when a session ran last; a load ends with its session having run, or about to."""
+        effect = self._running.pop(place)
+        if self._on_core:
+            self._take_off_its_core(place)
         kind = type(effect)
         if kind is Infer or kind is Load:
             self._last_s[effect.model, effect.target] = now_s
         if kind is Load:
             self._short_runs.forget(effect.model, effect.target)
 
-    def speeds(self, running: Sequence[Any]) -> list[float]:
-        """Work per second, by the kinds of what runs."""
-        kinds = tuple([self._kind(effect) for effect in running])
-        speeds = self._speeds.get(kinds)
+    def speeds(self) -> list[float]:
+        """Work per second, by the kinds of what runs and by who shares a core."""
+        kinds = tuple([self._kind(effect) for effect in self._running])
+        sharing = tuple([self._on_core[core] for core in self._core])
+        speeds = self._speeds.get((kinds, sharing))
         if speeds is None:
-            speeds = self._speeds[kinds] = self._speeds_of(kinds)
+            speeds = self._speeds[kinds, sharing] = self._speeds_of(kinds, sharing or (1,) * len(kinds))
         return speeds
 
     def _kind(self, effect: Any) -> str:
@@ -143,15 +181,14 @@ class SharedMachine:
             kind = self._kinds[effect] = describe_effect(effect)[0]
         return kind
 
-    def _speeds_of(self, kinds: tuple[str, ...]) -> list[float]:
-        share = 1.0 if self._cores is None else min(1.0, self._cores / len(kinds))
+    def _speeds_of(self, kinds: tuple[str, ...], sharing: tuple[int, ...]) -> list[float]:
         speeds = []
-        for place, kind in enumerate(kinds):
+        for place, (kind, on_core) in enumerate(zip(kinds, sharing, strict=True)):
             slowdown = kinds.count(_LOAD) if self._one_link and kind == _LOAD else 1.0
             for other, beside in enumerate(kinds):
                 if other != place:
                     slowdown *= self._slowdowns.get((kind, beside), 1.0)
-            speeds.append(share / slowdown)
+            speeds.append(1 / (on_core * slowdown))
         return speeds
 
 

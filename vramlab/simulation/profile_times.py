@@ -125,8 +125,8 @@ class ProfileTimes:
             elif what == "bare infer":
                 self._bare_runs[key] = _Runs(rows)
 
-    def _next(self) -> float:
-        """A quantile: the median's, or the next draw."""
+    def quantile(self) -> float:
+        """The median's, or the next draw."""
         if self._rng is None:
             return 0.5
         if not self._drawn:
@@ -136,17 +136,17 @@ class ProfileTimes:
     def load_s(self, model: str, target: Target) -> float:
         """A measured load, with the first run if that was the setting."""
         samples = self._loads.get((model, target))
-        return self._spec.load_s(model, target) if samples is None else _quantile(samples, self._next())
+        return self._spec.load_s(model, target) if samples is None else _quantile(samples, self.quantile())
 
     def first_load_s(self, model: str, target: Target) -> float:
         """A model's first load: on the CPU a measured cold one."""
         cold = self._cold_loads.get((model, target)) if target is Target.CPU else None
-        return self.load_s(model, target) if cold is None else _quantile(cold, self._next())
+        return self.load_s(model, target) if cold is None else _quantile(cold, self.quantile())
 
     def unload_s(self, model: str) -> float:
         """A measured unload."""
         samples = self._unloads.get(model)
-        return self._spec.unload_s(model) if samples is None else _quantile(samples, self._next())
+        return self._spec.unload_s(model) if samples is None else _quantile(samples, self.quantile())
 
     def infer_s(self, model: str, target: Target, items: int) -> float:
         """A measured run after the longest pause."""
@@ -163,6 +163,6 @@ class ProfileTimes:
         runs = self._runs.get((model, target))
         if runs is None:
             return self._spec.infer_s(model, target, items), None
-        quantile, bare = self._next(), self._bare_runs.get((model, target))
+        quantile, bare = self.quantile(), self._bare_runs.get((model, target))
         whole_s = runs.at(items, pause_s, quantile)
         return whole_s, None if bare is None else bare.at(items, pause_s, quantile)

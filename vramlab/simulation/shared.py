@@ -111,7 +111,7 @@ class SharedDriver(SimulatedDriver):
         if not self._running:
             self._speeds = []
             return
-        self._speeds = self._machine.speeds([task.effect for task in self._running])
+        self._speeds = self._machine.speeds()
         waits_s = [left_s / speed for left_s, speed in zip(self._left_s, self._speeds, strict=True)]
         wait_s = min(waits_s)
         self._first = waits_s.index(wait_s)
@@ -134,6 +134,6 @@ class SharedDriver(SimulatedDriver):
         self._reckon(now_s)
         task = self._running.pop(place)
         del self._left_s[place]
-        self._machine.end(task.effect, now_s)
+        self._machine.end(place, now_s)
         self._plan()
         return task
