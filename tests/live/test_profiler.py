@@ -84,10 +84,10 @@ def test_profile_of_stand_ins_on_the_emulated_device(tmp_path):
     alone = frame[(frame.beside == "") & (frame.what == "infer") & (frame.model == names[1])]
     assert sorted(alone["items"].unique()) == [1, 2, 3]
     assert sorted(alone[alone["items"] == 1].pause_s.unique()) == list(PAUSES_S)
-    assert set(frame.what) == {"cold load", "load", "first infer", "infer", "bare infer", "unload"}
+    kinds = {"infer", "bare infer", "infer after another", "bare infer after another"}
+    assert set(frame.what) == {"cold load", "load", "first infer", "unload", *kinds}
     assert set(frame.beside) == {"", "infer on gpu", "load on gpu", "infer on cpu"}
-    runs = frame[(frame.beside == "") & (frame.model == names[0])]
-    assert (runs.what == "infer").sum() == (runs.what == "bare infer").sum()
+    assert (frame[frame.what.isin(kinds)].groupby(["model", "what"]).size() > 0).unstack().all(axis=None)
     assert frame.attrs["cpu_count"] >= 1
     memory = found.memory().set_index(["model", "target", "stage"]).device_bytes
     assert memory[names[0], "gpu", "loaded"] == profiled[names[0]].footprint_bytes - 2 * MIB

@@ -63,6 +63,31 @@ def test_pauses_are_interpolated_and_the_first_run_is_a_cold_one():
     assert times().run_s("m", GPU, 4, 0.0) == pytest.approx(10.0 - 2.0)
 
 
+def test_after_another_models_run_the_machine_is_awake():
+    another = [Sample("m", "gpu", "infer after another", 1, s, 0.0) for s in (3.0, 3.0, 3.0)]
+    bare = [Sample("m", "gpu", "bare infer", 1, s, 0.02) for s in (1.0, 1.0)]
+    bare += [Sample("m", "gpu", "bare infer after another", 1, 0.5, 0.0)]
+    frame = samples_frame([*samples(), *another, *bare], {})
+    known = ProfileTimes(frame, VramConfig(), INVENTORY)
+    assert known.run_times_s("m", GPU, 1, 1.0) == (4.0, 1.0)
+    assert known.run_times_s("m", GPU, 1, 1.0, 1.0) == (4.0, 1.0)  # nothing has run
+    assert known.run_times_s("m", GPU, 1, 1.0, 0.0) == (3.0, 0.5)
+    assert known.run_times_s("m", GPU, 1, 1.0, 0.005) == pytest.approx((3.25, 0.625))  # on the way to 0.02
+    assert known.run_times_s("m", GPU, 1, 0.005, 0.0) == pytest.approx((2.5, 0.5))  # itself a moment ago
+    assert known.run_times_s("m", GPU, 1, 0.0, 0.0) == (2.0, 1.0)  # the last was its own
+    assert known.run_times_s("m", GPU, 4, 1.0, 0.0) == pytest.approx((10.0 - 1.0, 4 * 1.0 - 0.5))
+
+
+def test_a_machine_knows_when_any_model_ran_last():
+    another = [Sample("m", "gpu", "infer after another", 1, 3.0, 0.0)]
+    machine = SharedMachine(ProfileTimes(samples_frame([*samples(), *another], {}), VramConfig(), INVENTORY))
+    assert machine.begin(Infer("m", GPU, 1), 0.0) == 4.0
+    machine.begin(Infer("other", GPU, 1), 0.0)
+    machine.end(0, 4.0)
+    machine.end(0, 9.0)
+    assert machine.begin(Infer("m", GPU, 1), 9.0) == 3.0
+
+
 def test_draws_are_seeded_and_take_each_sample_equally_often():
     def drawn(seed):
         chosen = times(np.random.default_rng(seed))

@@ -6,11 +6,12 @@ column       meaning
 ``model``    in the inventory
 ``target``   ``gpu`` or ``cpu``
 ``what``     ``load`` (as it is served, with the first run if that is the setting), ``cold load`` (the file
-             not in the system's cache), ``infer``, ``bare infer`` (the same runs, without the changes of
-             threads), ``first infer`` (after a load without one), ``unload``
+             not in the system's cache), ``infer`` (from the event loop to its end in a worker's thread),
+             ``bare infer`` (the same runs, in that thread alone), both also ``... after another`` (while it
+             paused, another model ran), ``first infer`` (after a load without one), ``unload``
 ``items``    along the batch axis
 ``seconds``  it took
-``pause_s``  how long the model had not run before an ``infer``
+``pause_s``  how long the model had not run before an ``infer``; after another: how long none had
 ``beside``   what ran all the while on another thread: ``infer on gpu``, ``load on gpu``...; empty: nothing
 ============ ===========================================================================================
 

@@ -27,7 +27,7 @@ class ShortRuns:
         return run.items <= self._items.get(run[:2], 0)
 
     def note(self, run: Infer, took_s: float) -> None:
-        """`run` took so long, changes of threads not counted."""
+        """`run` took so long, a change of threads not counted."""
         session, known = run[:2], self._items.get(run[:2], 0)
         if took_s <= self._most_s:
             if run.items > known:

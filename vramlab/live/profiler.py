@@ -1,10 +1,10 @@
 """The profiler: what each model takes to load and to run here, measured as it will be served.
 
-Every effect hops to a worker thread and back as the live driver's do. A model that has not run for some
+Every effect hops to a worker thread, where the live driver's end too. A model that has not run for some
 milliseconds runs slower than one in a tight loop (caches, clocks), by half and more for small ones: so runs
-are measured after pauses of several lengths, and the inventory gets the time after the longest, which is
-what a request of mixed traffic meets. What effects do to each other is measured on two models of middling
-size, pair by pair. Memory is in :mod:`vramlab.live.footprints`.
+are measured after pauses of several lengths, and the inventory gets the time after the longest. Where another
+model has run meanwhile, only the caches are cold: that is measured too. What effects do to each other is
+measured on two models of middling size, pair by pair. Memory is in :mod:`vramlab.live.footprints`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from queue import SimpleQueue
@@ -131,6 +131,8 @@ def profile(
     backend = OnnxBackend(config, inventory, device)
     found = Measurements(machine=backend.describe())
 
+    pair = _middling(config, inventory, inventory)
+
     async def measure() -> None:
         hop = _Hop()
         try:
@@ -138,7 +140,8 @@ def profile(
                 flags = found.flags[name] = []
                 for target in Target:
                     try:
-                        await _measure(hop, backend, name, spec, target, loads, runs, found)
+                        other = next((one for one in pair if one != name), None)
+                        await _measure(hop, backend, name, spec, target, other, loads, runs, found)
                     except (SessionError, InputError) as error:
                         found.fail(name, target, error)
                 flags += _slow_first_runs(name, found.samples)
@@ -157,7 +160,7 @@ def profile(
 
 
 class _Hop:
-    """A worker thread that does what it is handed, timed from the event loop and back to it."""
+    """A worker thread that does what it is handed, timed from the event loop to the end of the work."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -170,18 +173,18 @@ class _Hop:
         future: asyncio.Future[Any] = self._loop.create_future()
         begin = time.perf_counter()
         self._jobs.put((job, future))
-        value = await future
-        return value, time.perf_counter() - begin
+        value, end = await future
+        return value, end - begin
 
     def _work(self) -> None:
         while (work := self._jobs.get()) is not None:
             job, future = work
             try:
-                value = job()
+                outcome = job(), time.perf_counter()
             except BaseException as error:
                 self._loop.call_soon_threadsafe(future.set_exception, error)
             else:
-                self._loop.call_soon_threadsafe(future.set_result, value)
+                self._loop.call_soon_threadsafe(future.set_result, outcome)
 
     def close(self) -> None:
         self._jobs.put(None)
@@ -194,6 +197,7 @@ async def _measure(
     name: str,
     spec: ModelSpec,
     target: Target,
+    other: str | None,
     loads: int,
     runs: int,
     found: Measurements,
@@ -237,14 +241,42 @@ async def _measure(
             seconds, bare_s = await _run(hop, session, inputs[items], pause_s)
             note("infer", items, seconds, pause_s)
             note("bare infer", items, bare_s, pause_s)
+        if other is not None:
+            found.samples += await _after_another(hop, backend, name, target, session, inputs[1], other, runs)
     finally:
         await asyncio.sleep(PAUSES_S[-1])
         _, seconds = await hop(session.close)
     note("unload", 1, seconds)
 
 
+async def _after_another(
+    hop: _Hop,
+    backend: OnnxBackend,
+    name: str,
+    target: Target,
+    session: Session,
+    inputs: Any,
+    other: str,
+    runs: int,
+) -> list[Sample]:
+    """Time runs each of which follows on a run of another model; none where that finds no room."""
+    try:
+        another, _ = await hop(lambda: backend.open(other, target))
+    except SessionError:  # its own measurement says what is wrong with it
+        return []
+    samples = []
+    with closing(another):
+        others = make_inputs(another, 1, np.random.default_rng(0))
+        for pause_s in PAUSES_S[:-1] * runs:
+            await hop(lambda: another.run(others))
+            seconds, bare_s = await _run(hop, session, inputs, pause_s)
+            samples.append(Sample(name, target.value, "infer after another", 1, seconds, pause_s))
+            samples.append(Sample(name, target.value, "bare infer after another", 1, bare_s, pause_s))
+    return samples
+
+
 async def _run(hop: _Hop, session: Session, inputs: Any, pause_s: float) -> tuple[float, float]:
-    """Seconds of a run after a pause, with the changes of threads and without them."""
+    """Seconds of a run after a pause, with a change of threads and without it."""
 
     def run() -> float:
         begin = time.perf_counter()
@@ -270,6 +302,15 @@ def _forget(path: str) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
+def _middling(config: VramConfig, inventory: Inventory, names: Iterable[str]) -> list[str]:
+    """Two models of middling size, of those that fit several times; none if there are no two."""
+    ordered = sorted(names, key=lambda name: inventory[name].footprint_bytes)
+    # A session stays loaded while the same model is loaded anew beside it, twice over in the worst case.
+    fitting = [n for n in ordered if 4 * inventory[n].footprint_bytes <= config.budget_bytes]
+    middle = (len(fitting) - 1) // 2
+    return fitting[middle : middle + 2] if len(fitting) > 1 else []
+
+
 # -- what effects do to each other -----------------------------------------------------------------------
 
 
@@ -282,14 +323,10 @@ async def _neighbours(
     runs: int,
 ) -> list[Sample]:
     """Time two models of middling size, one beside the other, in every pair of kinds."""
-    loadable = [name for name in inventory if name not in found.failed]
-    ordered = sorted(loadable, key=lambda name: inventory[name].footprint_bytes)
-    # A session stays loaded while the same model is loaded anew beside it, twice over in the worst case.
-    fitting = [n for n in ordered if 4 * inventory[n].footprint_bytes <= config.budget_bytes]
-    if len(fitting) < 2:
+    pair = _middling(config, inventory, [name for name in inventory if name not in found.failed])
+    if not pair:
         return []
-    middle = (len(fitting) - 1) // 2
-    measured, neighbour = fitting[middle], fitting[middle + 1]
+    measured, neighbour = pair
     samples: list[Sample] = []
     jobs = await asyncio.to_thread(_jobs_of, backend, measured)
     others = await asyncio.to_thread(_jobs_of, backend, neighbour)

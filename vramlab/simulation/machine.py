@@ -13,7 +13,7 @@ ends (processor sharing). Speed is a product of two things:
   link, one GPU for two streams). The profile measures it pair by pair; slow-downs by several neighbours
   multiply.
 
-A lone run that is known to be short saves its changes of threads, as it does live
+A lone run that is known to be short saves its change of threads, as it does live
 (:mod:`vramlab.engine.short_runs`).
 
 :class:`~vramlab.simulation.shared.SharedDriver` does the rescheduling; constant times need none of this and
@@ -73,7 +73,7 @@ class SharedMachine:
     one_link : bool
         Whether all GPU loads under way share the bandwidth of one link evenly.
     inline_run_s : float
-        The longest that a lone run may take to be done without changes of threads (where the profile has
+        The longest that a lone run may take to be done without a change of threads (where the profile has
         such times).
     """
 
@@ -96,6 +96,7 @@ class SharedMachine:
         self._quantile = times.quantile if isinstance(times, ProfileTimes) else _median
         self._short_runs = ShortRuns(inline_run_s)
         self._last_s: dict[tuple[str, Target], float] = {}  # when a session ran last
+        self._last_of_all_s: float | None = None
         self._speeds: dict[tuple[tuple[str, ...], tuple[int, ...]], list[float]] = {}
         self._kinds: dict[Any, str] = {}
 
@@ -142,7 +143,8 @@ class SharedMachine:
                 return self._times.infer_s(effect.model, effect.target, effect.items)
             last_s = self._last_s.get((effect.model, effect.target))
             pause_s = None if last_s is None else now_s - last_s
-            run_s, bare_s = self._run_times_s(effect.model, effect.target, effect.items, pause_s)
+            idle_s = None if self._last_of_all_s is None else now_s - self._last_of_all_s
+            run_s, bare_s = self._run_times_s(effect.model, effect.target, effect.items, pause_s, idle_s)
             if bare_s is None:
                 return run_s
             inline = lone and effect in self._short_runs
@@ -162,7 +164,7 @@ class SharedMachine:
             self._take_off_its_core(place)
         kind = type(effect)
         if kind is Infer or kind is Load:
-            self._last_s[effect.model, effect.target] = now_s
+            self._last_s[effect.model, effect.target] = self._last_of_all_s = now_s
         if kind is Load:
             self._short_runs.forget(effect.model, effect.target)
 

@@ -2,9 +2,10 @@
 
 A run takes longer the longer its model has not run (caches and clocks cool down within some tens of
 milliseconds), so the profile has runs after pauses of several lengths; between them times are interpolated in
-a straight line, and beyond the longest they stay. The first run after a load counts as one after the longest
-pause. Between measured batch sizes, times are interpolated too; more items than the largest measured batch
-run in chunks, as a session does it.
+a straight line, and beyond the longest they stay. Where another model has run meanwhile the machine is awake:
+the profile has such runs too, by the time since then. The first run after a load counts as one after the
+longest pause. Between measured batch sizes, times are interpolated too; more items than the largest measured
+batch run in chunks, as a session does it.
 
 The first session that a model gets on the CPU takes as long as a cold load: it is an addition to what the
 process holds, while loads on the device follow on unloads, whose memory they find ready.
@@ -62,25 +63,35 @@ def _curve(rows: pd.DataFrame, axis: str) -> Curve:
 
 
 class _Runs:
-    """Times of one session's runs, by pause and by number of items."""
+    """Times of one session's runs, by pause and by number of items; `after_another`: those, by pause."""
 
-    def __init__(self, rows: pd.DataFrame) -> None:
-        self._by_pause = _curve(rows[rows["items"] == rows["items"].min()], "pause_s")
+    def __init__(self, rows: pd.DataFrame, after_another: pd.DataFrame | None) -> None:
+        single = rows[rows["items"] == rows["items"].min()]
+        self._by_pause = _curve(single, "pause_s")
         longest = rows.groupby("items").pause_s.transform("max")
         self._by_items = _curve(rows[rows.pause_s == longest], "items")
+        self._by_idleness: Curve | None = None
+        if after_another is not None:  # after the longest pause it is as if there had been none
+            long_since = single[single.pause_s == single.pause_s.max()]
+            self._by_idleness = _curve(pd.concat([after_another, long_since]), "pause_s")
 
-    def at(self, items: int, pause_s: float | None, quantile: float) -> float:
-        """The quantile of runs after a pause, None: after the longest; in seconds."""
+    def at(self, items: int, pause_s: float | None, idle_s: float | None, quantile: float) -> float:
+        """The quantile of runs in seconds, when the session has not run for `pause_s` and none for `idle_s`.
+
+        None: not for long.
+        """
         by_items, by_pause = self._by_items, self._by_pause
         most = by_items.points[-1]
         whole, rest = divmod(items, most)
         time_s = whole * by_items.at(most, quantile) if whole else 0.0
         if rest:
             time_s += by_items.at(rest, quantile)
-        if pause_s is None or pause_s >= by_pause.points[-1]:
-            return time_s
+        longest_s = by_pause.points[-1]
+        pause_s = longest_s if pause_s is None else min(pause_s, longest_s)
         paused_s = by_pause.at(pause_s, quantile)
-        return max(time_s - by_pause.at(by_pause.points[-1], quantile) + paused_s, paused_s)
+        if self._by_idleness is not None and idle_s is not None and idle_s < pause_s:
+            paused_s = min(paused_s, self._by_idleness.at(idle_s, quantile))
+        return max(time_s - by_pause.at(longest_s, quantile) + paused_s, paused_s)
 
 
 class ProfileTimes:
@@ -111,19 +122,21 @@ class ProfileTimes:
         self._loads: dict[tuple[str, Target], Samples] = {}
         self._cold_loads: dict[tuple[str, Target], Samples] = {}
         self._unloads: dict[str, Samples] = {}
-        alone = frame[frame.beside == ""]
-        for (model, target, what), rows in alone.groupby(["model", "target", "what"]):
-            key = (str(model), Target(target))
+        groups = frame[frame.beside == ""].groupby(["model", "target", "what"])
+        tables = {cast(tuple[str, str, str], group): rows for group, rows in groups}
+        for (model, target, what), rows in tables.items():
+            key = (model, Target(target))
+            after_another = tables.get((model, target, f"{what} after another"))
             if what == "load":
                 self._loads[key] = np.sort(rows.seconds.to_numpy())
             elif what == "cold load":
                 self._cold_loads[key] = np.sort(rows.seconds.to_numpy())
             elif what == "unload" and key[1] is Target.GPU:
-                self._unloads[key[0]] = np.sort(rows.seconds.to_numpy())
+                self._unloads[model] = np.sort(rows.seconds.to_numpy())
             elif what == "infer":
-                self._runs[key] = _Runs(rows)
+                self._runs[key] = _Runs(rows, after_another)
             elif what == "bare infer":
-                self._bare_runs[key] = _Runs(rows)
+                self._bare_runs[key] = _Runs(rows, after_another)
 
     def quantile(self) -> float:
         """The median's, or the next draw."""
@@ -157,12 +170,15 @@ class ProfileTimes:
         return self.run_times_s(model, target, items, pause_s)[0]
 
     def run_times_s(
-        self, model: str, target: Target, items: int, pause_s: float | None
+        self, model: str, target: Target, items: int, pause_s: float | None, idle_s: float | None = None
     ) -> tuple[float, float | None]:
-        """As :meth:`run_s`, and the same without the changes of threads; None if that was not measured."""
+        """As :meth:`run_s`, `idle_s` after any session's last run; and the same without a change of threads.
+
+        The second is None if that was not measured.
+        """
         runs = self._runs.get((model, target))
         if runs is None:
             return self._spec.infer_s(model, target, items), None
         quantile, bare = self.quantile(), self._bare_runs.get((model, target))
-        whole_s = runs.at(items, pause_s, quantile)
-        return whole_s, None if bare is None else bare.at(items, pause_s, quantile)
+        whole_s = runs.at(items, pause_s, idle_s, quantile)
+        return whole_s, None if bare is None else bare.at(items, pause_s, idle_s, quantile)
