@@ -18,7 +18,7 @@ from vramlab.config.loading import load_config
 from vramlab.config.schema import ModelSpec
 from vramlab.engine.effects import Target
 from vramlab.live.blocking import BlockingRuntime
-from vramlab.live.profiler import _Hop
+from vramlab.live.interplay import Hop
 from vramlab.live.sessions import make_inputs
 from vramlab.live.stand_ins import with_stand_ins
 
@@ -85,7 +85,7 @@ def test_a_hit_of_the_asynchronous_runtime(benchmark, served):
 
     async def alternate():
         bare_s, live_s, hop_s = [], [], []
-        hop = _Hop()
+        hop = Hop()
         for _ in range(REQUESTS):
             begin = time.perf_counter()
             session.run(None, inputs)

@@ -8,7 +8,8 @@ from vramlab.config.units import MIB
 from vramlab.engine.effects import Target
 from vramlab.engine.samples import Sample
 from vramlab.live.footprints import Footprint, Stage, footprint, memory_flags
-from vramlab.live.profiler import PAUSES_S, Measurements, measured, median_ms, profile
+from vramlab.live.interplay import PAUSES_S
+from vramlab.live.profiler import Measurements, measured, median_ms, profile
 from vramlab.live.stand_ins import with_stand_ins
 
 
@@ -84,8 +85,11 @@ def test_profile_of_stand_ins_on_the_emulated_device(tmp_path):
     alone = frame[(frame.beside == "") & (frame.what == "infer") & (frame.model == names[1])]
     assert sorted(alone["items"].unique()) == [1, 2, 3]
     assert sorted(alone[alone["items"] == 1].pause_s.unique()) == list(PAUSES_S)
-    kinds = {"infer", "bare infer", "infer after another", "bare infer after another"}
-    assert set(frame.what) == {"cold load", "load", "first infer", "unload", *kinds}
+    kinds = {"infer", "bare infer", "bare infer after another"}
+    serving = frame[frame.what.str.startswith("serving")]
+    assert set(frame.what) == {"cold load", "load", "first infer", "unload", *kinds, *serving.what}
+    assert serving.groupby("what").pause_s.unique().map(sorted).tolist() == [list(PAUSES_S)] * 2
+    assert serving.seconds.between(0, 0.1).all()
     assert set(frame.beside) == {"", "infer on gpu", "load on gpu", "infer on cpu"}
     assert (frame[frame.what.isin(kinds)].groupby(["model", "what"]).size() > 0).unstack().all(axis=None)
     assert frame.attrs["cpu_count"] >= 1

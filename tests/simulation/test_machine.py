@@ -97,11 +97,15 @@ def test_two_loads_share_one_link_and_a_third_takes_its_part():
 
 
 class Short(ProfileTimes):
-    """Runs of 2 s of which half is changes of threads; loads of 1 s."""
+    """Runs of 1 s; a worker's thread adds 1 s to them, and the event loop nothing. Loads of 1 s."""
 
     def __init__(self):
         samples = [Sample("a", "gpu", "load", 1, 1.0)]
-        samples += [Sample("a", "gpu", "infer", 1, 2.0), Sample("a", "gpu", "bare infer", 1, 1.0)]
+        samples += [
+            Sample("a", "gpu", "bare infer", 1, 1.0),
+            Sample("a", "gpu", "serving by a worker", 1, 1.0),
+        ]
+        samples += [Sample("a", "gpu", "serving on the loop", 1, 0.0)]
         super().__init__(samples_frame(samples, {}), VramConfig(), models("a", "b", always_loaded=False))
 
 

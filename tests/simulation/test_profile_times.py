@@ -32,6 +32,21 @@ def samples():
     ]
 
 
+def served_samples():
+    """Bare runs as long as those of :func:`samples`, half a second or 0.3 s of worker, 0.2 s of the loop."""
+    bare = [one._replace(what="bare infer") for one in samples() if one.what == "infer" and not one.beside]
+    return [
+        *samples(),
+        *bare,
+        Sample("m", "gpu", "bare infer after another", 1, 3.0, 0.0),
+        *(
+            Sample("m", "gpu", "serving by a worker", 1, s, p)
+            for s, p in ((0.3, 0.0), (0.5, 0.02), (0.5, 0.02))
+        ),
+        *(Sample("m", "gpu", "serving on the loop", 1, 0.2, p) for p in (0.0, 0.02)),
+    ]
+
+
 def times(rng=None):
     return ProfileTimes(samples_frame(samples(), {}), VramConfig(), INVENTORY, rng)
 
@@ -64,28 +79,37 @@ def test_pauses_are_interpolated_and_the_first_run_is_a_cold_one():
 
 
 def test_after_another_models_run_the_machine_is_awake():
-    another = [Sample("m", "gpu", "infer after another", 1, s, 0.0) for s in (3.0, 3.0, 3.0)]
-    bare = [Sample("m", "gpu", "bare infer", 1, s, 0.02) for s in (1.0, 1.0)]
-    bare += [Sample("m", "gpu", "bare infer after another", 1, 0.5, 0.0)]
-    frame = samples_frame([*samples(), *another, *bare], {})
-    known = ProfileTimes(frame, VramConfig(), INVENTORY)
-    assert known.run_times_s("m", GPU, 1, 1.0) == (4.0, 1.0)
-    assert known.run_times_s("m", GPU, 1, 1.0, 1.0) == (4.0, 1.0)  # nothing has run
-    assert known.run_times_s("m", GPU, 1, 1.0, 0.0) == (3.0, 0.5)
-    assert known.run_times_s("m", GPU, 1, 1.0, 0.005) == pytest.approx((3.25, 0.625))  # on the way to 0.02
-    assert known.run_times_s("m", GPU, 1, 0.005, 0.0) == pytest.approx((2.5, 0.5))  # itself a moment ago
-    assert known.run_times_s("m", GPU, 1, 0.0, 0.0) == (2.0, 1.0)  # the last was its own
-    assert known.run_times_s("m", GPU, 4, 1.0, 0.0) == pytest.approx((10.0 - 1.0, 4 * 1.0 - 0.5))
+    known = ProfileTimes(samples_frame(served_samples(), {}), VramConfig(), INVENTORY)
+
+    def bare_s(items, pause_s, idle_s):
+        return known.served_s("m", GPU, items, pause_s, idle_s).bare_s
+
+    assert bare_s(1, None, None) == 4.0
+    assert bare_s(1, 1.0, 1.0) == 4.0  # nothing has run
+    assert bare_s(1, 1.0, 0.0) == 3.0
+    assert bare_s(1, 1.0, 0.005) == pytest.approx(3.25)  # on the way to 0.02
+    assert bare_s(1, 0.005, 0.0) == pytest.approx(2.5)  # itself a moment ago
+    assert bare_s(1, 0.0, 0.0) == 2.0  # the last was its own
+    assert bare_s(4, 1.0, 0.0) == pytest.approx(10.0 - 1.0)
+
+
+def test_what_serving_adds_depends_on_the_thread_and_on_how_long_nothing_has_run():
+    known = ProfileTimes(samples_frame(served_samples(), {}), VramConfig(), INVENTORY)
+    assert known.served_s("m", GPU, 1, 1.0, None) == (4.0, 4.5, 4.2)
+    assert known.served_s("m", GPU, 1, 1.0, 9.0) == (4.0, 4.5, 4.2)
+    assert known.served_s("m", GPU, 1, 0.0, 0.0) == pytest.approx((2.0, 2.3, 2.2))
+    assert known.served_s("m", CPU, 1, 0.0, 0.0) is None
+    assert known.served_s("other", GPU, 1, 0.0, 0.0) is None
+    assert times().served_s("m", GPU, 1, 0.0, 0.0) is None  # profiles of before have no such samples
 
 
 def test_a_machine_knows_when_any_model_ran_last():
-    another = [Sample("m", "gpu", "infer after another", 1, 3.0, 0.0)]
-    machine = SharedMachine(ProfileTimes(samples_frame([*samples(), *another], {}), VramConfig(), INVENTORY))
-    assert machine.begin(Infer("m", GPU, 1), 0.0) == 4.0
+    machine = SharedMachine(ProfileTimes(samples_frame(served_samples(), {}), VramConfig(), INVENTORY))
+    assert machine.begin(Infer("m", GPU, 1), 0.0) == 4.5
     machine.begin(Infer("other", GPU, 1), 0.0)
     machine.end(0, 4.0)
     machine.end(0, 9.0)
-    assert machine.begin(Infer("m", GPU, 1), 9.0) == 3.0
+    assert machine.begin(Infer("m", GPU, 1), 9.0) == 3.3
 
 
 def test_draws_are_seeded_and_take_each_sample_equally_often():

@@ -7,8 +7,9 @@ column       meaning
 ``target``   ``gpu`` or ``cpu``
 ``what``     ``load`` (as it is served, with the first run if that is the setting), ``cold load`` (the file
              not in the system's cache), ``infer`` (from the event loop to its end in a worker's thread),
-             ``bare infer`` (the same runs, in that thread alone), both also ``... after another`` (while it
-             paused, another model ran), ``first infer`` (after a load without one), ``unload``
+             ``bare infer`` (the same runs, in that thread alone), ``bare infer after another`` (while it
+             paused, another model ran), ``first infer`` (after a load without one), ``unload``; ``serving
+             on the loop`` and ``serving by a worker`` (what that adds to a bare run)
 ``items``    along the batch axis
 ``seconds``  it took
 ``pause_s``  how long the model had not run before an ``infer``; after another: how long none had
@@ -28,6 +29,8 @@ import pandas as pd
 
 from vramlab.config.errors import InputError
 from vramlab.config.files import replacing
+
+ON_THE_LOOP, BY_A_WORKER = "serving on the loop", "serving by a worker"
 
 
 class Sample(NamedTuple):

@@ -11,12 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -30,17 +27,14 @@ from vramlab.engine.samples import Sample, samples_frame
 from vramlab.live.backend import OnnxBackend
 from vramlab.live.errors import SessionError
 from vramlab.live.footprints import Stage, footprint, measure_memory, memory_flags
+from vramlab.live.interplay import PAUSES_S, Hop, middling, neighbours, serving_overheads, timed_run
 from vramlab.live.loops import run_to_end
 from vramlab.live.sessions import Session, make_inputs, make_session
-
-PAUSES_S = (0.0, 0.003, 0.01, 0.03)
-"""How long a model has not run before a measured run; beyond the last, nothing more changes."""
 
 _MOST_LOADS, _LOADS_S = 10, 1.0  # few loads say little of how long the longest take: more while cheap
 _MS = 1000.0
 _LEAST_MS = 0.001
 _SLOW_FIRST_RUN = 3.0
-_GPU_AND_CPU = (("infer", Target.GPU), ("load", Target.GPU), ("infer", Target.CPU))
 
 
 @dataclass
@@ -131,23 +125,31 @@ def profile(
     backend = OnnxBackend(config, inventory, device)
     found = Measurements(machine=backend.describe())
 
-    pair = _middling(config, inventory, inventory)
+    others = middling(config, inventory, inventory)
 
     async def measure() -> None:
-        hop = _Hop()
+        hop = Hop()
         try:
             for name, spec in inventory.items():
                 flags = found.flags[name] = []
                 for target in Target:
                     try:
-                        other = next((one for one in pair if one != name), None)
-                        await _measure(hop, backend, name, spec, target, other, loads, runs, found)
+                        another = next((one for one in others if one != name), None)
+                        await _measure(hop, backend, name, spec, target, another, loads, runs, found)
                     except (SessionError, InputError) as error:
                         found.fail(name, target, error)
                 flags += _slow_first_runs(name, found.samples)
                 if done is not None:
                     done()
-            found.samples += await _neighbours(hop, backend, config, inventory, found, runs)
+            pair = middling(config, inventory, [name for name in inventory if name not in found.failed])
+            if pair:
+                one, other = pair
+                try:
+                    found.samples += await neighbours(hop, backend, one, other, runs)
+                    spec = inventory[one]
+                    found.samples += await serving_overheads(config, one, spec, device, runs)
+                except SessionError as error:
+                    found.flags[one].append(f"not measured beside {other}: {error}")
             if done is not None:
                 done()
         finally:
@@ -159,40 +161,8 @@ def profile(
     }, found
 
 
-class _Hop:
-    """A worker thread that does what it is handed, timed from the event loop to the end of the work."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._jobs: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
-
-    async def __call__(self, job: Callable[[], Any]) -> tuple[Any, float]:
-        """Value and duration of `job` in seconds."""
-        future: asyncio.Future[Any] = self._loop.create_future()
-        begin = time.perf_counter()
-        self._jobs.put((job, future))
-        value, end = await future
-        return value, end - begin
-
-    def _work(self) -> None:
-        while (work := self._jobs.get()) is not None:
-            job, future = work
-            try:
-                outcome = job(), time.perf_counter()
-            except BaseException as error:
-                self._loop.call_soon_threadsafe(future.set_exception, error)
-            else:
-                self._loop.call_soon_threadsafe(future.set_result, outcome)
-
-    def close(self) -> None:
-        self._jobs.put(None)
-        self._thread.join()
-
-
 async def _measure(
-    hop: _Hop,
+    hop: Hop,
     backend: OnnxBackend,
     name: str,
     spec: ModelSpec,
@@ -238,7 +208,7 @@ async def _measure(
         for items, pause_s in [(1, pause_s) for pause_s in PAUSES_S * runs] + [
             (n, PAUSES_S[-1]) for n in several
         ]:
-            seconds, bare_s = await _run(hop, session, inputs[items], pause_s)
+            seconds, bare_s = await timed_run(hop, session, inputs[items], pause_s)
             note("infer", items, seconds, pause_s)
             note("bare infer", items, bare_s, pause_s)
         if other is not None:
@@ -250,7 +220,7 @@ async def _measure(
 
 
 async def _after_another(
-    hop: _Hop,
+    hop: Hop,
     backend: OnnxBackend,
     name: str,
     target: Target,
@@ -269,24 +239,9 @@ async def _after_another(
         others = make_inputs(another, 1, np.random.default_rng(0))
         for pause_s in PAUSES_S[:-1] * runs:
             await hop(lambda: another.run(others))
-            seconds, bare_s = await _run(hop, session, inputs, pause_s)
-            samples.append(Sample(name, target.value, "infer after another", 1, seconds, pause_s))
+            _, bare_s = await timed_run(hop, session, inputs, pause_s)
             samples.append(Sample(name, target.value, "bare infer after another", 1, bare_s, pause_s))
     return samples
-
-
-async def _run(hop: _Hop, session: Session, inputs: Any, pause_s: float) -> tuple[float, float]:
-    """Seconds of a run after a pause, with a change of threads and without it."""
-
-    def run() -> float:
-        begin = time.perf_counter()
-        session.run(inputs)
-        return time.perf_counter() - begin
-
-    if pause_s:
-        await asyncio.sleep(pause_s)
-    bare_s, seconds = await hop(run)
-    return seconds, bare_s
 
 
 def _batches(session: Session, spec: ModelSpec) -> list[int]:
@@ -300,118 +255,6 @@ def _forget(path: str) -> None:
     if hasattr(os, "posix_fadvise"):
         with suppress(OSError), open(path, "rb") as file:  # the load says better what is wrong with it
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def _middling(config: VramConfig, inventory: Inventory, names: Iterable[str]) -> list[str]:
-    """Two models of middling size, of those that fit several times; none if there are no two."""
-    ordered = sorted(names, key=lambda name: inventory[name].footprint_bytes)
-    # A session stays loaded while the same model is loaded anew beside it, twice over in the worst case.
-    fitting = [n for n in ordered if 4 * inventory[n].footprint_bytes <= config.budget_bytes]
-    middle = (len(fitting) - 1) // 2
-    return fitting[middle : middle + 2] if len(fitting) > 1 else []
-
-
-# -- what effects do to each other -----------------------------------------------------------------------
-
-
-async def _neighbours(
-    hop: _Hop,
-    backend: OnnxBackend,
-    config: VramConfig,
-    inventory: Inventory,
-    found: Measurements,
-    runs: int,
-) -> list[Sample]:
-    """Time two models of middling size, one beside the other, in every pair of kinds."""
-    pair = _middling(config, inventory, [name for name in inventory if name not in found.failed])
-    if not pair:
-        return []
-    measured, neighbour = pair
-    samples: list[Sample] = []
-    jobs = await asyncio.to_thread(_jobs_of, backend, measured)
-    others = await asyncio.to_thread(_jobs_of, backend, neighbour)
-    pause_s = PAUSES_S[-1]
-    try:
-        for _ in range((runs + 1) // 2):
-            for what, target in _GPU_AND_CPU:
-                for beside in (None, *_GPU_AND_CPU):
-                    background = None if beside is None else _Background(others.work[beside])
-                    await asyncio.sleep(pause_s)
-                    try:
-                        _, seconds = await hop(jobs.work[what, target])
-                    finally:
-                        if background is not None:
-                            await asyncio.to_thread(background.stop)
-                    label = "" if beside is None else f"{beside[0]} on {beside[1].value}"
-                    paused_s = pause_s if what == "infer" else 0.0
-                    samples.append(Sample(measured, target.value, what, 1, seconds, paused_s, label))
-                    if what == "load":
-                        jobs.drop()
-    except SessionError as error:
-        found.flags[measured].append(f"not measured beside {neighbour}: {error}")
-    finally:
-        jobs.close()
-        others.close()
-    return samples
-
-
-@dataclass
-class _Jobs:
-    """What one model can be made to do, over and over."""
-
-    sessions: list[Session]
-    opened: list[Session]
-    work: dict[tuple[str, Target], Callable[[], object]]
-
-    def drop(self) -> None:
-        while self.opened:
-            self.opened.pop().close()
-
-    def close(self) -> None:
-        self.drop()
-        for session in self.sessions:
-            session.close()
-
-
-def _jobs_of(backend: OnnxBackend, name: str) -> _Jobs:
-    on_gpu, on_cpu = backend.open(name, Target.GPU), backend.open(name, Target.CPU)
-    inputs = make_inputs(on_gpu, 1, np.random.default_rng(0))
-    jobs = _Jobs([on_gpu, on_cpu], [], {})
-
-    def load() -> None:
-        jobs.drop()
-        jobs.opened.append(backend.open(name, Target.GPU))
-
-    jobs.work = {
-        ("infer", Target.GPU): lambda: on_gpu.run(inputs),
-        ("infer", Target.CPU): lambda: on_cpu.run(inputs),
-        ("load", Target.GPU): load,
-    }
-    return jobs
-
-
-class _Background:
-    """Does the same over and over on a thread of its own."""
-
-    def __init__(self, job: Callable[[], object]) -> None:
-        self._job = job
-        self._ended = threading.Event()
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
-
-    def _work(self) -> None:
-        try:
-            while not self._ended.is_set():
-                self._job()
-        except SessionError as error:
-            self._error = error
-
-    def stop(self) -> None:
-        self._ended.set()
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
 
 
 # -- from measurements to an inventory -------------------------------------------------------------------

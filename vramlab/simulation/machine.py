@@ -91,8 +91,7 @@ class SharedMachine:
         self._on_core = [0] * (cores or 0)  # how many run there
         self._slowdowns = dict(slowdowns or {})
         self._one_link = one_link
-        self._run_times_s = times.run_times_s if isinstance(times, ProfileTimes) else None
-        self._first_load_s = times.first_load_s if isinstance(times, ProfileTimes) else None
+        self._profile = times if isinstance(times, ProfileTimes) else None
         self._quantile = times.quantile if isinstance(times, ProfileTimes) else _median
         self._short_runs = ShortRuns(inline_run_s)
         self._last_s: dict[tuple[str, Target], float] = {}  # when a session ran last
@@ -139,21 +138,21 @@ class SharedMachine:
     def _work_s(self, effect: Any, now_s: float, lone: bool) -> float:
         kind = type(effect)
         if kind is Infer:
-            if self._run_times_s is None:
+            if self._profile is None:
                 return self._times.infer_s(effect.model, effect.target, effect.items)
             last_s = self._last_s.get((effect.model, effect.target))
             pause_s = None if last_s is None else now_s - last_s
             idle_s = None if self._last_of_all_s is None else now_s - self._last_of_all_s
-            run_s, bare_s = self._run_times_s(effect.model, effect.target, effect.items, pause_s, idle_s)
-            if bare_s is None:
-                return run_s
-            inline = lone and effect in self._short_runs
-            self._short_runs.note(effect, bare_s)
-            return bare_s if inline else run_s
+            served = self._profile.served_s(effect.model, effect.target, effect.items, pause_s, idle_s)
+            if served is None:
+                return self._profile.run_s(effect.model, effect.target, effect.items, pause_s)
+            on_loop = lone and effect in self._short_runs
+            self._short_runs.note(effect, served.bare_s)
+            return served.on_loop_s if on_loop else served.by_worker_s
         if kind is Load:
             first = (effect.model, effect.target) not in self._last_s
-            if first and self._first_load_s is not None:
-                return self._first_load_s(effect.model, effect.target)
+            if first and self._profile is not None:
+                return self._profile.first_load_s(effect.model, effect.target)
             return self._times.load_s(effect.model, effect.target)
         return self._times.unload_s(effect.model)
 

@@ -3,7 +3,8 @@
 A run takes longer the longer its model has not run (caches and clocks cool down within some tens of
 milliseconds), so the profile has runs after pauses of several lengths; between them times are interpolated in
 a straight line, and beyond the longest they stay. Where another model has run meanwhile the machine is awake:
-the profile has such runs too, by the time since then. The first run after a load counts as one after the
+the profile has such runs too, by the time since then. What serving adds to a run depends on that as well, and
+on which thread does it. The first run after a load counts as one after the
 longest pause. Between measured batch sizes, times are interpolated too; more items than the largest measured
 batch run in chunks, as a session does it.
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ import pandas as pd
 
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.effects import Target
+from vramlab.engine.samples import BY_A_WORKER, ON_THE_LOOP
 from vramlab.simulation.service_times import SpecTimes
 
 Samples = npt.NDArray[np.float64]
@@ -65,7 +67,7 @@ def _curve(rows: pd.DataFrame, axis: str) -> Curve:
 class _Runs:
     """Times of one session's runs, by pause and by number of items; `after_another`: those, by pause."""
 
-    def __init__(self, rows: pd.DataFrame, after_another: pd.DataFrame | None) -> None:
+    def __init__(self, rows: pd.DataFrame, after_another: pd.DataFrame | None = None) -> None:
         single = rows[rows["items"] == rows["items"].min()]
         self._by_pause = _curve(single, "pause_s")
         longest = rows.groupby("items").pause_s.transform("max")
@@ -94,6 +96,14 @@ class _Runs:
         return max(time_s - by_pause.at(longest_s, quantile) + paused_s, paused_s)
 
 
+class ServedRun(NamedTuple):
+    """Seconds of a run: alone, from a request's arrival by a worker's thread, and so on the event loop."""
+
+    bare_s: float
+    by_worker_s: float
+    on_loop_s: float
+
+
 class ProfileTimes:
     """Times from measurements; what was not measured is as the inventory says.
 
@@ -119,6 +129,7 @@ class ProfileTimes:
         self._spec = SpecTimes(config, inventory)
         self._runs: dict[tuple[str, Target], _Runs] = {}
         self._bare_runs: dict[tuple[str, Target], _Runs] = {}
+        self._serving: dict[str, Curve] = {}
         self._loads: dict[tuple[str, Target], Samples] = {}
         self._cold_loads: dict[tuple[str, Target], Samples] = {}
         self._unloads: dict[str, Samples] = {}
@@ -126,17 +137,18 @@ class ProfileTimes:
         tables = {cast(tuple[str, str, str], group): rows for group, rows in groups}
         for (model, target, what), rows in tables.items():
             key = (model, Target(target))
-            after_another = tables.get((model, target, f"{what} after another"))
-            if what == "load":
+            if what in (ON_THE_LOOP, BY_A_WORKER):
+                self._serving[what] = _curve(rows, "pause_s")
+            elif what == "load":
                 self._loads[key] = np.sort(rows.seconds.to_numpy())
             elif what == "cold load":
                 self._cold_loads[key] = np.sort(rows.seconds.to_numpy())
             elif what == "unload" and key[1] is Target.GPU:
                 self._unloads[model] = np.sort(rows.seconds.to_numpy())
             elif what == "infer":
-                self._runs[key] = _Runs(rows, after_another)
+                self._runs[key] = _Runs(rows)
             elif what == "bare infer":
-                self._bare_runs[key] = _Runs(rows, after_another)
+                self._bare_runs[key] = _Runs(rows, tables.get((model, target, "bare infer after another")))
 
     def quantile(self) -> float:
         """The median's, or the next draw."""
@@ -167,18 +179,21 @@ class ProfileTimes:
 
     def run_s(self, model: str, target: Target, items: int, pause_s: float | None) -> float:
         """A measured run, `pause_s` after the last one of this session; None if it is the first."""
-        return self.run_times_s(model, target, items, pause_s)[0]
-
-    def run_times_s(
-        self, model: str, target: Target, items: int, pause_s: float | None, idle_s: float | None = None
-    ) -> tuple[float, float | None]:
-        """As :meth:`run_s`, `idle_s` after any session's last run; and the same without a change of threads.
-
-        The second is None if that was not measured.
-        """
         runs = self._runs.get((model, target))
         if runs is None:
-            return self._spec.infer_s(model, target, items), None
-        quantile, bare = self.quantile(), self._bare_runs.get((model, target))
-        whole_s = runs.at(items, pause_s, idle_s, quantile)
-        return whole_s, None if bare is None else bare.at(items, pause_s, idle_s, quantile)
+            return self._spec.infer_s(model, target, items)
+        return runs.at(items, pause_s, None, self.quantile())
+
+    def served_s(
+        self, model: str, target: Target, items: int, pause_s: float | None, idle_s: float | None
+    ) -> ServedRun | None:
+        """A measured run as it is served, `idle_s` after any session's last; None if that is not known."""
+        bare = self._bare_runs.get((model, target))
+        if bare is None or len(self._serving) < 2:
+            return None
+        bare_s = bare.at(items, pause_s, idle_s, self.quantile())
+        by_worker_s, on_loop_s = (
+            curve.at(curve.points[-1] if idle_s is None else idle_s, 0.5)
+            for curve in (self._serving[BY_A_WORKER], self._serving[ON_THE_LOOP])
+        )
+        return ServedRun(bare_s, bare_s + by_worker_s, bare_s + on_loop_s)

@@ -1,0 +1,220 @@
+"""What effects and serving add to times: one beside another, the change of threads, the driver's own work.
+
+Measured by the profiler on one or two models of middling size, and taken to be the same for all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+
+from vramlab.config.schema import Inventory, ModelSpec, VramConfig
+from vramlab.engine.effects import Target
+from vramlab.engine.samples import BY_A_WORKER, ON_THE_LOOP, Sample
+from vramlab.live.backend import OnnxBackend
+from vramlab.live.driver import LiveSession
+from vramlab.live.errors import SessionError
+from vramlab.live.runtime import LiveRuntime
+from vramlab.live.sessions import Session, make_inputs
+
+PAUSES_S = (0.0, 0.003, 0.01, 0.03)
+"""How long a model has not run before a measured run; beyond the last, nothing more changes."""
+
+_GPU_AND_CPU = (("infer", Target.GPU), ("load", Target.GPU), ("infer", Target.CPU))
+_ALWAYS_MS = 1e9
+
+
+class Hop:
+    """A worker thread that does what it is handed, timed from the event loop to the end of the work."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._jobs: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    async def __call__(self, job: Callable[[], Any]) -> tuple[Any, float]:
+        """Value and duration of `job` in seconds."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        begin = time.perf_counter()
+        self._jobs.put((job, future))
+        value, end = await future
+        return value, end - begin
+
+    def _work(self) -> None:
+        while (work := self._jobs.get()) is not None:
+            job, future = work
+            try:
+                outcome = job(), time.perf_counter()
+            except BaseException as error:
+                self._loop.call_soon_threadsafe(future.set_exception, error)
+            else:
+                self._loop.call_soon_threadsafe(future.set_result, outcome)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._jobs.put(None)
+        self._thread.join()
+
+
+async def timed_run(hop: Hop, session: Session, inputs: Any, pause_s: float) -> tuple[float, float]:
+    """Seconds of a run after a pause, with a change of threads and without it."""
+
+    def run() -> float:
+        begin = time.perf_counter()
+        session.run(inputs)
+        return time.perf_counter() - begin
+
+    if pause_s:
+        await asyncio.sleep(pause_s)
+    bare_s, seconds = await hop(run)
+    return seconds, bare_s
+
+
+def middling(config: VramConfig, inventory: Inventory, names: Iterable[str]) -> list[str]:
+    """Two models of middling size, of those that fit several times; none if there are no two."""
+    ordered = sorted(names, key=lambda name: inventory[name].footprint_bytes)
+    # A session stays loaded while the same model is loaded anew beside it, twice over in the worst case.
+    fitting = [n for n in ordered if 4 * inventory[n].footprint_bytes <= config.budget_bytes]
+    middle = (len(fitting) - 1) // 2
+    return fitting[middle : middle + 2] if len(fitting) > 1 else []
+
+
+async def serving_overheads(
+    config: VramConfig, name: str, spec: ModelSpec, device: str, runs: int
+) -> list[Sample]:
+    """Time what serving adds to a bare run, by how long nothing has run; none where the GPU cannot be had.
+
+    From a request's arrival to the end of its run in the journal, less the run itself.
+    """
+    samples = []
+    for label, inline_run_ms in ((ON_THE_LOOP, _ALWAYS_MS), (BY_A_WORKER, 0.0)):
+        settings = VramConfig(serving=config.serving.model_copy(update={"inline_run_ms": inline_run_ms}))
+        async with LiveRuntime(settings, {name: spec}, device) as runtime:
+            await runtime.submit(name, inputs := make_inputs(str(spec.path), 1, np.random.default_rng(0)))
+            sessions, key = runtime.driver.sessions, (name, Target.GPU)
+            if key not in sessions:
+                return []
+            sessions[key] = timed = _Timed(sessions[key])
+            pauses_s, bare_s = PAUSES_S * runs, []
+            for pause_s in (0.0, *pauses_s):  # of the first it is not known yet that it is short
+                await asyncio.sleep(pause_s)
+                await runtime.submit(name, inputs)
+                bare_s.append(timed.took_s)
+            served_s = runtime.records().latency_s[1:]
+        rows = list(zip(pauses_s, served_s[1:], bare_s[1:], strict=True))
+        samples += [Sample(name, "gpu", label, 1, max(0.0, float(s - b)), pause) for pause, s, b in rows]
+    return samples
+
+
+class _Timed:
+    """A session that knows how long its last run took."""
+
+    def __init__(self, session: LiveSession) -> None:
+        self._session = session
+        self.took_s = 0.0
+
+    def run(self, inputs: Any) -> Any:
+        begin = time.perf_counter()
+        outputs = self._session.run(inputs)
+        self.took_s = time.perf_counter() - begin
+        return outputs
+
+    def close(self) -> None:
+        self._session.close()
+
+
+async def neighbours(
+    hop: Hop, backend: OnnxBackend, measured: str, neighbour: str, runs: int
+) -> list[Sample]:
+    """Time two models, one beside the other, in every pair of kinds; raises a :class:`SessionError`."""
+    samples: list[Sample] = []
+    jobs = await asyncio.to_thread(_jobs_of, backend, measured)
+    others = await asyncio.to_thread(_jobs_of, backend, neighbour)
+    pause_s = PAUSES_S[-1]
+    try:
+        for _ in range((runs + 1) // 2):
+            for what, target in _GPU_AND_CPU:
+                for beside in (None, *_GPU_AND_CPU):
+                    background = None if beside is None else _Background(others.work[beside])
+                    await asyncio.sleep(pause_s)
+                    try:
+                        _, seconds = await hop(jobs.work[what, target])
+                    finally:
+                        if background is not None:
+                            await asyncio.to_thread(background.stop)
+                    label = "" if beside is None else f"{beside[0]} on {beside[1].value}"
+                    paused_s = pause_s if what == "infer" else 0.0
+                    samples.append(Sample(measured, target.value, what, 1, seconds, paused_s, label))
+                    if what == "load":
+                        jobs.drop()
+    finally:
+        jobs.close()
+        others.close()
+    return samples
+
+
+@dataclass
+class _Jobs:
+    """What one model can be made to do, over and over."""
+
+    sessions: list[Session]
+    opened: list[Session]
+    work: dict[tuple[str, Target], Callable[[], object]]
+
+    def drop(self) -> None:
+        while self.opened:
+            self.opened.pop().close()
+
+    def close(self) -> None:
+        self.drop()
+        for session in self.sessions:
+            session.close()
+
+
+def _jobs_of(backend: OnnxBackend, name: str) -> _Jobs:
+    on_gpu, on_cpu = backend.open(name, Target.GPU), backend.open(name, Target.CPU)
+    inputs = make_inputs(on_gpu, 1, np.random.default_rng(0))
+    jobs = _Jobs([on_gpu, on_cpu], [], {})
+
+    def load() -> None:
+        jobs.drop()
+        jobs.opened.append(backend.open(name, Target.GPU))
+
+    jobs.work = {
+        ("infer", Target.GPU): lambda: on_gpu.run(inputs),
+        ("infer", Target.CPU): lambda: on_cpu.run(inputs),
+        ("load", Target.GPU): load,
+    }
+    return jobs
+
+
+class _Background:
+    """Does the same over and over on a thread of its own."""
+
+    def __init__(self, job: Callable[[], object]) -> None:
+        self._job = job
+        self._ended = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            while not self._ended.is_set():
+                self._job()
+        except SessionError as error:
+            self._error = error
+
+    def stop(self) -> None:
+        self._ended.set()
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
