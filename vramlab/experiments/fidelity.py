@@ -25,6 +25,7 @@ from vramlab.experiments.recording import record_run
 from vramlab.experiments.replay import flat
 from vramlab.experiments.run_folder import write_json
 from vramlab.experiments.verification import Verification, verify
+from vramlab.live.devices import keep_freed_memory
 from vramlab.live.profiler import profile
 from vramlab.live.stand_ins import with_stand_ins
 from vramlab.traces.generate import generate
@@ -127,6 +128,7 @@ def fidelity(
     inventory = with_stand_ins(load_inventory(folder / "models.yaml"))
     traces = {spec.stem: generate(load_spec(spec)) for spec in specs}
     shutil.rmtree(runs, ignore_errors=True)
+    keep_freed_memory()  # in the first profile as in the others, which follow on a rehearsal
     announce(f"profile of {len(inventory)} models")
     profiled, found = profile(config, inventory, device)
     before = found.frame()

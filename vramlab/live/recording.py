@@ -13,6 +13,7 @@ import numpy as np
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.records import Records
+from vramlab.live.devices import keep_freed_memory
 from vramlab.live.loops import run_to_end
 from vramlab.live.runtime import Inputs, LiveRuntime
 from vramlab.live.sessions import make_inputs
@@ -138,7 +139,8 @@ def record(
     rehearse_s : float
         So many seconds of the trace are played before, by a runtime of their own that nothing is kept of. A
         process that has not served yet is slower: memory that it never had comes from the system, on a
-        virtual machine even from its host, and makes loads several times as long.
+        virtual machine even from its host, and makes loads several times as long. The process keeps what it
+        frees from then on (:func:`vramlab.live.devices.keep_freed_memory`).
 
     Returns
     -------
@@ -158,6 +160,7 @@ def record(
 
     async def run() -> tuple[Records, dict[str, Any]]:
         if rehearsed:
+            keep_freed_memory()
             async with LiveRuntime(config, inventory, device) as rehearsal:
                 beginning = Trace.from_frame(trace.frame.iloc[:rehearsed], "the rehearsal")
                 await play(beginning, rehearsal, np.random.default_rng(seed), speed)

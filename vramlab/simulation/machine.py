@@ -5,10 +5,11 @@ speed that depends on what else runs at the moment, so that its end moves whenev
 ends (processor sharing). Speed is a product of two things:
 
 - *Cores.* Every effect keeps one processor core busy. It begins on a core with the fewest others and shares
-  it evenly with them; one that shares is moved to the first core that becomes idle. So three on two cores do
-  not run at two thirds each: two of them run at half speed, for as long as all three last. That is how
-  systems with a queue per core schedule, and what was measured (on two cores, beside two runs that never
-  pause: a load takes 2.0 times as long, a run 1.85 times).
+  it evenly with them; one that shares is moved to the first idle core. (No core is idle whose next effect was
+  waiting already: that is the same thread's.) So three on two cores do not run at two thirds each: two of
+  them run at half speed, for as long as all three last. That is how systems with a queue per core schedule,
+  and what was measured (on two cores, beside two runs that never pause: a load takes 2.0 times as long, a
+  run 1.85 times).
 - *Neighbours.* One effect beside another may be slower although each has its core (memory bandwidth, a shared
   link, one GPU for two streams). The profile measures it pair by pair; slow-downs by several neighbours
   multiply.
@@ -125,15 +126,13 @@ class SharedMachine:
         self._core.append(core)
         self._on_core[core] += 1
 
-    def _take_off_its_core(self, place: int) -> None:
-        core = self._core.pop(place)
-        self._on_core[core] -= 1
-        most = max(self._on_core)
-        if self._on_core[core] == 0 and most > 1:
-            moved = max(place for place, other in enumerate(self._core) if self._on_core[other] == most)
+    def _use_idle_cores(self) -> None:
+        while (most := max(self._on_core)) > 1 and 0 in self._on_core:
+            moved = max(place for place, core in enumerate(self._core) if self._on_core[core] == most)
+            idle = self._on_core.index(0)
             self._on_core[self._core[moved]] -= 1
-            self._core[moved] = core
-            self._on_core[core] = 1
+            self._core[moved] = idle
+            self._on_core[idle] = 1
 
     def _work_s(self, effect: Any, now_s: float, lone: bool) -> float:
         kind = type(effect)
@@ -160,7 +159,7 @@ class SharedMachine:
         """Remember when a session ran last; a load ends with its session having run, or about to."""
         effect = self._running.pop(place)
         if self._on_core:
-            self._take_off_its_core(place)
+            self._on_core[self._core.pop(place)] -= 1
         kind = type(effect)
         if kind is Infer or kind is Load:
             self._last_s[effect.model, effect.target] = self._last_of_all_s = now_s
@@ -168,7 +167,9 @@ class SharedMachine:
             self._short_runs.forget(effect.model, effect.target)
 
     def speeds(self) -> list[float]:
-        """Work per second, by the kinds of what runs and by who shares a core."""
+        """Work per second, by the kinds of what runs and by who shares a core; no core is idle meanwhile."""
+        if self._on_core:
+            self._use_idle_cores()
         kinds = tuple([self._kind(effect) for effect in self._running])
         sharing = tuple([self._on_core[core] for core in self._core])
         speeds = self._speeds.get((kinds, sharing))

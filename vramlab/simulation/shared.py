@@ -123,17 +123,18 @@ class SharedDriver(SimulatedDriver):
             return
         task = self._take_out(self._first)
         self.resume(task, self.env.now, None)
+        self._plan()
 
     def _limit(self, limit: _Limit) -> None:
         if limit.matters and limit.task in self._running:
             self._overdue(self._take_out(self._running.index(limit.task)))
+            self._plan()
 
     def _take_out(self, place: int) -> Any:
-        """The task at a place of those that run; it runs no longer."""
+        """The task at a place of those that run; it runs no longer, and what begins now may take its core."""
         now_s = self.env.now
         self._reckon(now_s)
         task = self._running.pop(place)
         del self._left_s[place]
         self._machine.end(place, now_s)
-        self._plan()
         return task
