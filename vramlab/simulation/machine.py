@@ -96,7 +96,7 @@ class SharedMachine:
         self._quantile = times.quantile if isinstance(times, ProfileTimes) else _median
         self._short_runs = ShortRuns(inline_run_s)
         self._last_s: dict[tuple[str, Target], float] = {}  # when a session ran last
-        self._last_of_all_s: float | None = None
+        self._last_run_s: dict[Target, float] = {}  # of any session
         self._speeds: dict[tuple[tuple[str, ...], tuple[int, ...]], list[float]] = {}
         self._kinds: dict[Any, str] = {}
 
@@ -141,7 +141,8 @@ class SharedMachine:
                 return self._times.infer_s(effect.model, effect.target, effect.items)
             last_s = self._last_s.get((effect.model, effect.target))
             pause_s = None if last_s is None else now_s - last_s
-            idle_s = None if self._last_of_all_s is None else now_s - self._last_of_all_s
+            other_s = self._last_run_s.get(effect.target)
+            idle_s = None if other_s is None else now_s - other_s
             served = self._profile.served_s(effect.model, effect.target, effect.items, pause_s, idle_s)
             if served is None:
                 return self._profile.run_s(effect.model, effect.target, effect.items, pause_s)
@@ -162,7 +163,9 @@ class SharedMachine:
             self._on_core[self._core.pop(place)] -= 1
         kind = type(effect)
         if kind is Infer or kind is Load:
-            self._last_s[effect.model, effect.target] = self._last_of_all_s = now_s
+            self._last_s[effect.model, effect.target] = now_s
+        if kind is Infer:
+            self._last_run_s[effect.target] = now_s
         if kind is Load:
             self._short_runs.forget(effect.model, effect.target)
 
