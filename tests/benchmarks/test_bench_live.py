@@ -93,8 +93,9 @@ def test_a_hit_of_the_asynchronous_runtime(benchmark, served):
             await runtime.infer(NAME, inputs)
             live_s.append(time.perf_counter() - middle)
             bare_s.append(middle - begin)
-            _, seconds = await hop(lambda: session.run(None, inputs))
-            hop_s.append(seconds)
+            begin = time.perf_counter()
+            await hop(lambda: session.run(None, inputs))
+            hop_s.append(time.perf_counter() - begin)
         hop.close()
         return bare_s, live_s, hop_s
 

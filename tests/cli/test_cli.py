@@ -216,8 +216,6 @@ def test_record_then_verify_and_a_journal_that_was_changed_is_found_out(vramlab,
             "--device",
             "cpu-emulated",
             "--json",
-            "--rehearse",
-            "0.5",
             "--set",
             "zones.flexible.size_mb=5",
             "--set",
@@ -225,9 +223,8 @@ def test_record_then_verify_and_a_journal_that_was_changed_is_found_out(vramlab,
         )
     )
     assert figures["backend"] == "cpu-emulated"
-    assert figures["requests"] == 40  # and nothing of the rehearsal
+    assert figures["requests"] == 40
     assert figures["evictions"] > 0
-    assert json.loads((out / "environment.json").read_text())["rehearsed_s"] == 0.5
     assert vramlab("record", "--workload", workload, "--out", out, "--models", models)[0] == 2  # not empty
 
     document = json_of(vramlab("verify", out, "--json"))
@@ -280,8 +277,6 @@ def test_a_model_that_the_inventory_lacks_is_said_with_the_inventorys_file(vraml
         (["--speed", "0"], ["--speed", "0.0", "more than 0"]),
         (["--speed", "nan"], ["--speed", "nan"]),
         (["--speed", "inf"], ["--speed", "inf"]),
-        (["--rehearse", "-1"], ["--rehearse", "-1.0", "0 or more"]),
-        (["--rehearse", "nan"], ["--rehearse", "nan"]),
         (["--device", "gpu"], ["device", "'gpu'", "cpu-emulated"]),
         (["--set", "scoring.policy=lur"], ["scoring.policy", "'lru'?"]),
         (["--workload", "other.csv"], ["other.csv", "row 1", "'c.onnx'", "models.yaml"]),

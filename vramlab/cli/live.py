@@ -240,10 +240,6 @@ def record_command(
     overrides: SetOption = None,
     device: DeviceOption = "auto",
     speed: Annotated[float, typer.Option("--speed", help="Times faster than the trace.")] = 1.0,
-    rehearse_s: Annotated[
-        float,
-        typer.Option("--rehearse", help="Seconds of the trace to play before, unrecorded: a warm process."),
-    ] = 0.0,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -266,7 +262,7 @@ def record_command(
     with tqdm(total=len(trace), desc="record", unit="request", disable=None, leave=False) as bar:
         try:
             figures = record_run(
-                trace, settings, inventory, out, device, speed, seed, bar.update, measurements, rehearse_s
+                trace, settings, inventory, out, device, speed, seed, bar.update, measurements
             )
         except KeyboardInterrupt:
             bar.close()
@@ -320,6 +316,9 @@ def verify_command(
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Picture of both latency distributions to write.")
     ] = None,
+    warm_up_s: Annotated[
+        float, typer.Option("--warm-up", help="Seconds in the beginning to leave out of the figures.")
+    ] = 0.0,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -328,7 +327,7 @@ def verify_command(
     Exit status 1 if a decision differs. Example: vramlab verify results/run1
     """
     check_outputs([plot])
-    result = verify(run, seed, service_times)
+    result = verify(run, seed, service_times, warm_up_s)
     if plot is not None:
         save_plot(plot_latencies(result), plot)
         log.print(f"written to {plot}")

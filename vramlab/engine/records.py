@@ -7,7 +7,7 @@ are per request, in the order of arrival.
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from math import nan
 from typing import Any, NamedTuple
@@ -127,6 +127,25 @@ class Records:
         """From arrival to answer, seconds; NaN where there was none. Shape (requests,)."""
         answered = ~np.isin(self.outcomes, (Outcome.REFUSED, Outcome.FAILED, Outcome.CANCELLED))
         return np.where(answered, self.finish_s - self.arrival_s, np.nan)
+
+    def since(self, time_s: float) -> Records:
+        """The requests that came at `time_s` or later, and what was done from then on; `faults` are all."""
+        kept = self.arrival_s >= time_s
+        numbers = np.cumsum(kept) - 1
+        held = [use for use in self.usage if use.time_s < time_s][-1:]
+        return replace(
+            self,
+            model_codes=self.model_codes[kept],
+            arrival_s=self.arrival_s[kept],
+            outcomes=self.outcomes[kept],
+            finish_s=self.finish_s[kept],
+            loads=[load for load in self.loads if load.start_s >= time_s],
+            evictions=[eviction for eviction in self.evictions if eviction.time_s >= time_s],
+            usage=[use._replace(time_s=time_s) for use in held]
+            + [use for use in self.usage if use.time_s >= time_s],
+            lost=[loss._replace(number=int(numbers[loss.number])) for loss in self.lost if kept[loss.number]],
+            preloads=[preload for preload in self.preloads if preload.time_s >= time_s],
+        )
 
 
 class Totals(NamedTuple):

@@ -25,7 +25,6 @@ from vramlab.experiments.recording import record_run
 from vramlab.experiments.replay import flat
 from vramlab.experiments.run_folder import write_json
 from vramlab.experiments.verification import Verification, verify
-from vramlab.live.devices import keep_freed_memory
 from vramlab.live.profiler import profile
 from vramlab.live.stand_ins import with_stand_ins
 from vramlab.traces.generate import generate
@@ -39,8 +38,8 @@ TOLERANCES = {
 }
 """The largest errors with which we call the simulator true."""
 
-REHEARSE_S = 15.0
-"""Seconds of each workload that are played before its recording, so that the process has memory at hand."""
+WARM_UP_S = 15.0
+"""Seconds of each run that are left out of its figures: the process has its memory still to come."""
 
 Announce = Callable[[str], object]
 
@@ -128,7 +127,6 @@ def fidelity(
     inventory = with_stand_ins(load_inventory(folder / "models.yaml"))
     traces = {spec.stem: generate(load_spec(spec)) for spec in specs}
     shutil.rmtree(runs, ignore_errors=True)
-    keep_freed_memory()  # in the first profile as in the others, which follow on a rehearsal
     announce(f"profile of {len(inventory)} models")
     profiled, found = profile(config, inventory, device)
     before = found.frame()
@@ -136,11 +134,11 @@ def fidelity(
     for name, trace in traces.items():
         announce(f"{name}: {len(trace):,} requests in {trace.duration_s:.0f} s, and another profile")
         run = runs / name
-        record_run(trace, config, profiled, run, device, seed=seed, profile=before, rehearse_s=REHEARSE_S)
+        record_run(trace, config, profiled, run, device, seed=seed, profile=before)
         profiled, found = profile(config, inventory, device)
         after = found.frame()
         write_samples(pd.concat([before, after], ignore_index=True), samples_path(run / "models.yaml"))
-        verifications[name], drifts[name] = verify(run, seed), drift(before, after)
+        verifications[name], drifts[name] = verify(run, seed, warm_up_s=WARM_UP_S), drift(before, after)
         before = after
     return Fidelity(verifications, drifts)
 

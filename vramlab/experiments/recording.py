@@ -31,7 +31,6 @@ def record_run(
     seed: int = 0,
     done: Callable[[], object] | None = None,
     profile: pd.DataFrame | None = None,
-    rehearse_s: float = 0.0,
 ) -> dict[str, Any]:
     """Play a trace against live sessions and fill the folder `out` (see :mod:`.run_folder`).
 
@@ -64,9 +63,7 @@ def record_run(
         note(environment, ended=False, other_cores=None)
 
     others = OtherProcesses()
-    records, environment = record(
-        trace, config, inventory, journal, device, speed, seed, done, opened, rehearse_s
-    )
+    records, environment = record(trace, config, inventory, journal, device, speed, seed, done, opened)
     busy = others.cores()
     served = journal_trace(read_journal(journal), str(journal))
     write_trace(served, out / "trace.csv")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vramlab.analysis.metrics import metrics
+from vramlab.config.errors import InputError
 from vramlab.engine.lockstep import LockstepReport, lockstep
 from vramlab.engine.records import Records
 from vramlab.experiments.replay import replay
@@ -82,7 +83,9 @@ class Verification:
         }
 
 
-def verify(folder: Path | str, seed: int = 0, service_times: Times | None = None) -> Verification:
+def verify(
+    folder: Path | str, seed: int = 0, service_times: Times | None = None, warm_up_s: float = 0.0
+) -> Verification:
     """Hold a recorded run against the engine and against the simulator.
 
     Parameters
@@ -94,19 +97,33 @@ def verify(folder: Path | str, seed: int = 0, service_times: Times | None = None
     service_times : str, optional
         See :mod:`vramlab.simulation.choosing`. By default ``contended`` where the run has the profile of its
         models, else ``spec``.
+    warm_up_s : float
+        Seconds from the first request on that are simulated, but left out of the figures of both: a process
+        that has not served yet has its memory still to come from the system, on a virtual machine even from
+        its host, which makes loads several times as long and is nothing that a profile could know.
 
     Raises
     ------
     InputError
-        If the folder is no recording.
+        If the folder is no recording, or ends before it is warm.
     """
     run = read_run(folder)
     report = lockstep(run.journal, run.config, run.inventory)
-    live = metrics(report.records, run.config, run.inventory)
+    if not 0 <= warm_up_s <= run.trace.duration_s:
+        expected = f"seconds of the run, which took {run.trace.duration_s:.6g}"
+        raise InputError(folder, "--warm-up", warm_up_s, expected)
+    recorded = _warm(report.records, warm_up_s)
+    live = metrics(recorded, run.config, run.inventory)
     live |= {"backend": run.environment.get("backend", "live"), "policy": run.config.scoring.policy}
     times = service_times or ("spec" if run.profile is None else "contended")
     free = replay(run.trace, run.config, run.inventory, seed=seed, service_times=times, profile=run.profile)
-    return Verification(run, report, live, free.figures, report.records, free.records, times)
+    records = _warm(free.records, warm_up_s)
+    simulated = free.figures | metrics(records, run.config, run.inventory)
+    return Verification(run, report, live, simulated, recorded, records, times)
+
+
+def _warm(records: Records, warm_up_s: float) -> Records:
+    return records.since(records.arrival_s[0] + warm_up_s) if warm_up_s else records
 
 
 def _relative(simulated: float | None, live: float | None) -> float | None:

@@ -13,7 +13,6 @@ import os
 import platform
 import sys
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -224,31 +223,10 @@ def resident_bytes() -> int | None:
 
 def trim_heap() -> None:
     """Hand freed heap memory back to the system; does nothing where the C library is not glibc."""
-    trim = _of_glibc("malloc_trim")
-    if trim is not None:
-        trim(0)
-
-
-def keep_freed_memory() -> None:
-    """Let this process keep what it frees of its heap; does nothing where the C library is not glibc.
-
-    By default much of it goes back to the system when sessions are closed, and has to be fetched anew for the
-    next ones: on a virtual machine this can take longer than the load itself.
-    """
-    set_option = _of_glibc("mallopt")
-    if set_option is not None:
-        # Setting one switches off that the library adapts the other: large blocks would always be fetched.
-        set_option(_M_MMAP_THRESHOLD, _MOST_MMAP_THRESHOLD)
-        set_option(_M_TRIM_THRESHOLD, _NEVER)
-
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
-_MOST_MMAP_THRESHOLD, _NEVER = 32 * 2**20, 2**31 - 1
-
-
-def _of_glibc(name: str) -> Callable[..., Any] | None:
     if sys.platform != "linux":
-        return None
+        return
     import ctypes
 
-    return getattr(ctypes.CDLL(None), name, None)  # musl has none
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
+    if trim is not None:
+        trim(0)

@@ -13,7 +13,6 @@ import numpy as np
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.records import Records
-from vramlab.live.devices import keep_freed_memory
 from vramlab.live.loops import run_to_end
 from vramlab.live.runtime import Inputs, LiveRuntime
 from vramlab.live.sessions import make_inputs
@@ -71,16 +70,14 @@ async def _answered(runtime: LiveRuntime, model: str, inputs: Inputs, more: dict
     await runtime.submit(model, inputs, **more)
 
 
-def check_playable(trace: Trace, inventory: Inventory, speed: float, rehearse_s: float = 0.0) -> None:
+def check_playable(trace: Trace, inventory: Inventory, speed: float) -> None:
     """Refuse what :func:`play` could not play to its end.
 
     Raises
     ------
     InputError
-        For a speed or duration that is none, a model that the inventory lacks, or a file that is no model.
+        For a speed that is none, a model that the inventory lacks, or one whose file is no model.
     """
-    if not 0 <= rehearse_s < math.inf:
-        raise InputError("--rehearse", "", rehearse_s, "a finite number of seconds, 0 or more")
     if not 0 < speed < math.inf:
         raise InputError("--speed", "", speed, "a finite number of more than 0")
     check_models(trace, inventory)
@@ -116,7 +113,6 @@ def record(
     seed: int = 0,
     done: Callable[[], object] | None = None,
     opened: Callable[[dict[str, Any]], object] | None = None,
-    rehearse_s: float = 0.0,
 ) -> tuple[Records, dict[str, Any]]:
     """Play a trace against live sessions.
 
@@ -135,12 +131,7 @@ def record(
     done : callable, optional
         Called after each answer.
     opened : callable, optional
-        Told the environment before the first model of the recording is loaded.
-    rehearse_s : float
-        So many seconds of the trace are played before, by a runtime of their own that nothing is kept of. A
-        process that has not served yet is slower: memory that it never had comes from the system, on a
-        virtual machine even from its host, and makes loads several times as long. The process keeps what it
-        frees from then on (:func:`vramlab.live.devices.keep_freed_memory`).
+        Told the environment before the first model is loaded.
 
     Returns
     -------
@@ -153,19 +144,13 @@ def record(
     ------
     InputError
         Before any file is made: for a model that the inventory lacks or whose file is none, a device that is
-        not to be had, or a speed or a duration that is none.
+        not to be had, or a speed that is none.
     """
-    check_playable(trace, inventory, speed, rehearse_s)
-    rehearsed = int(np.searchsorted(trace.times_s - trace.times_s[0], rehearse_s))
+    check_playable(trace, inventory, speed)
 
     async def run() -> tuple[Records, dict[str, Any]]:
-        if rehearsed:
-            keep_freed_memory()
-            async with LiveRuntime(config, inventory, device) as rehearsal:
-                beginning = Trace.from_frame(trace.frame.iloc[:rehearsed], "the rehearsal")
-                await play(beginning, rehearsal, np.random.default_rng(seed), speed)
         runtime = LiveRuntime(config, inventory, device, journal)
-        environment = runtime.backend.describe() | {"speed": speed, "seed": seed, "rehearsed_s": rehearse_s}
+        environment = runtime.backend.describe() | {"speed": speed, "seed": seed}
         if opened is not None:
             opened(environment)
         async with runtime:
