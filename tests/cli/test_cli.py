@@ -237,6 +237,17 @@ def test_record_then_verify_and_a_journal_that_was_changed_is_found_out(vramlab,
         "cold_starts_relative",
     }  # fmt: skip
 
+    later = json_of(vramlab("verify", out, "--json", "--warm-up", "0.4"))
+    assert later["lockstep"] == document["lockstep"]
+    for side in ("live", "simulated"):
+        assert later["fidelity"][side]["requests"] == 20
+        assert later["fidelity"][side]["loads"] < document["fidelity"][side]["loads"]
+    for seconds in ("-1", "9", "nan"):
+        status, _, err = vramlab("verify", out, "--warm-up", seconds)
+        assert (status, err.count("\n")) == (2, 1)
+        assert "--warm-up" in err
+        assert "0.78" in err
+
     journal = out / "journal.jsonl"
     recorded = journal.read_text()
     replayed = tmp_path / "replay"

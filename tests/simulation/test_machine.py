@@ -62,9 +62,9 @@ def test_three_runs_on_one_core():
 
 
 def test_three_runs_on_two_cores():
-    # a, b and c have 1, 1 and 2 s of work. a has a core; b has one until c comes at once and shares it (ties
-    # go to the upper core where nothing is drawn): half speed. a is done at 1.0, when b has half left and c
-    # 1.5 s; c, the last that came, moves to the idle core. b is done at 1.5, c at 2.5.
+    # a, b and c have 1, 1 and 2 s of work. a has a core; b has one until c comes at once and shares it, as b
+    # has begun later than a: half speed. a is done at 1.0, when b has half left and c 1.5 s; c, the last that
+    # came, moves to the idle core. b is done at 1.5, c at 2.5.
     rows = [(0.0, "a", 1), (0.0, "b", 1), (0.0, "c", 2)]
     machine = SharedMachine(Constant(), cores=2)
     assert finish_s(rows, machine, "serving.gpu_streams=3") == pytest.approx([1.0, 1.5, 2.5])

@@ -4,10 +4,11 @@ Effects under way share the machine: each has an amount of work (its time when a
 speed that depends on what else runs at the moment, so that its end moves whenever another effect begins or
 ends (processor sharing). Speed is a product of two things:
 
-- *Cores.* Every effect keeps one processor core busy. It begins on a core with the fewest others and shares
-  it evenly with them; one that shares is moved to the first idle core. (No core is idle whose next effect was
-  waiting already: that is the same thread's.) So three on two cores do not run at two thirds each: two of
-  them run at half speed, for as long as all three last. That is how systems with a queue per core schedule,
+- *Cores.* Every effect keeps one processor core busy. It begins on a core with the fewest others, of several
+  such cores on that where one has begun last (systems choose by the recent load), and shares it evenly with
+  them; one that shares is moved to the first idle core. (No core is idle whose next effect was waiting
+  already: that is the same thread's.) So three on two cores do not run at two thirds each: two of them run at
+  half speed, for as long as all three last. That is how systems with a queue per core schedule,
   and what was measured (on two cores, beside two runs that never pause: a load takes 2.0 times as long, a
   run 1.85 times).
 - *Neighbours.* One effect beside another may be slower although each has its core (memory bandwidth, a shared
@@ -55,10 +56,6 @@ class Machine(ServiceTimes, Protocol):
         """Work that each running effect gets done per second, in their order."""
 
 
-def _median() -> float:
-    return 0.5
-
-
 class SharedMachine:
     """Work from service times, speed by cores and neighbours.
 
@@ -93,7 +90,6 @@ class SharedMachine:
         self._slowdowns = dict(slowdowns or {})
         self._one_link = one_link
         self._profile = times if isinstance(times, ProfileTimes) else None
-        self._quantile = times.quantile if isinstance(times, ProfileTimes) else _median
         self._short_runs = ShortRuns(inline_run_s)
         self._last_s: dict[tuple[str, Target], float] = {}  # when a session ran last
         self._last_run_s: dict[Target, float] = {}  # of any session
@@ -121,8 +117,10 @@ class SharedMachine:
 
     def _put_on_a_core(self) -> None:
         fewest = min(self._on_core)
-        cores = [core for core, running in enumerate(self._on_core) if running == fewest]
-        core = cores[int(self._quantile() * len(cores)) if fewest else 0]
+        if fewest == 0:
+            core = self._on_core.index(0)
+        else:
+            core = next(c for c in reversed(self._core) if self._on_core[c] == fewest)
         self._core.append(core)
         self._on_core[core] += 1
 

@@ -1,0 +1,48 @@
+"""The later part of a run's records: requests by arrival, everything else by its own time."""
+
+import numpy as np
+
+from vramlab.engine.records import (
+    EvictionRecord,
+    LoadRecord,
+    LossRecord,
+    Outcome,
+    PreloadRecord,
+    Records,
+    UsageRecord,
+)
+
+
+def test_records_since_a_moment():
+    loads = [LoadRecord(t, t + 1, name, "z", 5) for t, name in ((0.0, "a"), (2.0, "b"))]
+    evictions = [EvictionRecord(t, "a", "z", 5) for t in (1.9, 2.0)]
+    usage = [UsageRecord(t, (size,)) for t, size in ((0.0, 1), (1.0, 2), (3.0, 3))]
+    lost = [LossRecord(1, Outcome.REFUSED, "no room"), LossRecord(3, Outcome.FAILED, "corrupt")]
+    preloads = [PreloadRecord(t, "a", "z", 5, 0.5) for t in (1.0, 4.0)]
+    whole = Records(
+        ["a", "b"],
+        np.array([0, 1, 1, 0], np.int32),
+        np.array([0.0, 1.0, 2.0, 3.0]),
+        np.array([0, 4, 0, 6], np.uint8),
+        np.array([0.5, 1.0, 2.5, 3.0]),
+        ["z"],
+        loads,
+        evictions,
+        usage,
+        lost,
+        {"delayed": 1},
+        preloads,
+    )
+    later = whole.since(2.0)
+    assert len(later) == 2
+    assert later.model_codes.tolist() == [1, 0]
+    assert later.arrival_s.tolist() == [2.0, 3.0]
+    assert later.outcomes.tolist() == [0, 6]
+    assert later.finish_s.tolist() == [2.5, 3.0]
+    assert later.loads == loads[1:]
+    assert later.evictions == evictions[1:]
+    assert later.usage == [UsageRecord(2.0, (2,)), UsageRecord(3.0, (3,))]  # what was held when it began
+    assert later.lost == [LossRecord(1, Outcome.FAILED, "corrupt")]
+    assert later.preloads == preloads[1:]
+    assert later.faults == {"delayed": 1}
+    assert len(whole) == 4
