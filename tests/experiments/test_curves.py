@@ -12,10 +12,11 @@ from tests.simulation.workloads import models
 from vramlab.analysis.curves import lru, lru_curve
 from vramlab.cli.app import run
 from vramlab.config.errors import InputError
+from vramlab.config.plain import plain_memory, plain_models
 from vramlab.config.schema import ModelSpec, VramConfig
 from vramlab.config.units import MIB
 from vramlab.engine.records import Outcome
-from vramlab.experiments.curves import curve, even_capacities, plain_memory, plain_models
+from vramlab.experiments.curves import curve, even_capacities
 from vramlab.simulation.decide import decide
 from vramlab.traces.reuse import reuse_bytes
 from vramlab.traces.synthetic import zipf_trace

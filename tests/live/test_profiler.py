@@ -67,6 +67,18 @@ def test_median_of_larger_batches_is_per_item():
     assert median_ms(samples, Target.GPU, "infer") is None
 
 
+def test_models_of_a_zone_of_ones_own_are_profiled_whole(tmp_path):
+    """Critical ones that are reserved there, as are all that could be measured beside each other."""
+    spec = ModelSpec(priority="critical", vram_size_mb=1.3, load_time_ms=1, workspace_mb=1, zone="hot")
+    names = ["a.onnx", "b.onnx"]
+    inventory = with_stand_ins(dict.fromkeys(names, spec), tmp_path)
+    config = load_config(None, ["zones={hot: {size_mb: 100, reserved_models: [a.onnx, b.onnx]}}"])
+    _, found = profile(config, inventory, "cpu-emulated", loads=1, runs=1)
+    assert not found.failed
+    measured_what = set(found.frame().what)
+    assert {"serving on the loop", "serving by a worker", "bare infer after another"} <= measured_what
+
+
 def test_profile_of_stand_ins_on_the_emulated_device(tmp_path):
     spec = ModelSpec(priority="medium", vram_size_mb=1.3, load_time_ms=1, workspace_mb=2, batch_size=3)
     names = ["genderage.onnx", "AntiSpoofing_a.onnx"]

@@ -31,8 +31,8 @@ from vramlab.allocator import make_allocator
 from vramlab.analysis.curves import lru_curve
 from vramlab.config.errors import InputError, check_choice
 from vramlab.config.loading import with_overrides
-from vramlab.config.schema import Inventory, OverheadConfig, Priority, VramConfig, ZoneConfig
-from vramlab.config.units import bytes_to_mib
+from vramlab.config.plain import plain_memory, plain_models
+from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.records import Outcome
 from vramlab.experiments.executors import check_jobs, execute
 from vramlab.simulation.decide import decide
@@ -71,31 +71,6 @@ def even_capacities(trace: Trace, inventory: Inventory, points: int = POINTS) ->
     check_models(trace, inventory)
     total = sum(inventory[name].footprint_bytes for name in trace.model_names)
     return sorted({max(1, total * step // points) for step in range(1, points + 1)})
-
-
-def plain_memory(config: VramConfig, capacity_bytes: int) -> VramConfig:
-    """`config` with one zone of that size and nothing beside it; scoring and admission stay as they are."""
-    size_mb = bytes_to_mib(capacity_bytes)
-    return config.model_copy(
-        update={
-            "total_memory_mb": size_mb,
-            "overhead": OverheadConfig(cuda_context_mb=0, framework_mb=0, buffer_mb=0),
-            "zones": {"flexible": ZoneConfig(size_mb=size_mb)},
-            "fallback": config.fallback.model_copy(update={"cpu_fallback_enabled": False}),
-            "admission_by_priority": config.admission_by_priority.model_copy(update={"low": None}),
-        }
-    )
-
-
-def plain_models(inventory: Inventory) -> Inventory:
-    """The same models, of which none has a right to stay."""
-    free = {"always_loaded": False, "zone": None}
-    return {
-        name: spec.model_copy(
-            update=free | ({"priority": Priority.HIGH} if spec.priority is Priority.CRITICAL else {})
-        )
-        for name, spec in inventory.items()
-    }
 
 
 def curve(

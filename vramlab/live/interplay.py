@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from vramlab.config.plain import plain_memory, plain_models
 from vramlab.config.schema import Inventory, ModelSpec, VramConfig
 from vramlab.engine.effects import Target
 from vramlab.engine.samples import BY_A_WORKER, ON_THE_LOOP, Sample
@@ -92,12 +93,15 @@ async def serving_overheads(
 ) -> list[Sample]:
     """Time what serving adds to a bare run, by how long nothing has run; none where the GPU cannot be had.
 
-    From a request's arrival to the end of its run in the journal, less the run itself.
+    From a request's arrival to the end of its run in the journal, less the run itself. Zones and rights play
+    no part in that, and the model is served without them.
     """
+    plain, inventory = plain_memory(config, config.budget_bytes), plain_models({name: spec})
     samples = []
     for label, inline_run_ms in ((ON_THE_LOOP, _ALWAYS_MS), (BY_A_WORKER, 0.0)):
-        settings = VramConfig(serving=config.serving.model_copy(update={"inline_run_ms": inline_run_ms}))
-        async with LiveRuntime(settings, {name: spec}, device) as runtime:
+        serving = config.serving.model_copy(update={"inline_run_ms": inline_run_ms})
+        settings = plain.model_copy(update={"serving": serving})
+        async with LiveRuntime(settings, inventory, device) as runtime:
             await runtime.submit(name, inputs := make_inputs(str(spec.path), 1, np.random.default_rng(0)))
             sessions, key = runtime.driver.sessions, (name, Target.GPU)
             if key not in sessions:
