@@ -144,7 +144,7 @@ def fidelity(
 
 
 def drift(before: pd.DataFrame, after: pd.DataFrame) -> float:
-    """How much longer runs take than some time before, relative: the median over models, targets and items.
+    """How much longer runs take than some time before, relative: the median over what was timed.
 
     Parameters
     ----------

@@ -108,17 +108,18 @@ def verify(
         If the folder is no recording, or ends before it is warm.
     """
     run = read_run(folder)
-    report = lockstep(run.journal, run.config, run.inventory)
     if not 0 <= warm_up_s <= run.trace.duration_s:
         expected = f"seconds of the run, which took {run.trace.duration_s:.6g}"
         raise InputError(folder, "--warm-up", warm_up_s, expected)
+    report = lockstep(run.journal, run.config, run.inventory)
     recorded = _warm(report.records, warm_up_s)
     live = metrics(recorded, run.config, run.inventory)
     live |= {"backend": run.environment.get("backend", "live"), "policy": run.config.scoring.policy}
     times = service_times or ("spec" if run.profile is None else "contended")
     free = replay(run.trace, run.config, run.inventory, seed=seed, service_times=times, profile=run.profile)
-    records = _warm(free.records, warm_up_s)
-    simulated = free.figures | metrics(records, run.config, run.inventory)
+    records, simulated = _warm(free.records, warm_up_s), free.figures
+    if warm_up_s:
+        simulated = simulated | metrics(records, run.config, run.inventory)
     return Verification(run, report, live, simulated, recorded, records, times)
 
 

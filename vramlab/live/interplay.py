@@ -65,18 +65,30 @@ class Hop:
         self._thread.join()
 
 
+class _Timed:
+    """A session that knows how long its last run took."""
+
+    def __init__(self, session: LiveSession) -> None:
+        self._session = session
+        self.took_s = 0.0
+
+    def run(self, inputs: Any) -> Any:
+        begin = time.perf_counter()
+        outputs = self._session.run(inputs)
+        self.took_s = time.perf_counter() - begin
+        return outputs
+
+    def close(self) -> None:
+        self._session.close()
+
+
 async def timed_run(hop: Hop, session: Session, inputs: Any, pause_s: float) -> tuple[float, float]:
     """Seconds of a run after a pause, with a change of threads and without it."""
-
-    def run() -> float:
-        begin = time.perf_counter()
-        session.run(inputs)
-        return time.perf_counter() - begin
-
+    timed = _Timed(session)
     if pause_s:
         await asyncio.sleep(pause_s)
-    bare_s, seconds = await hop(run)
-    return seconds, bare_s
+    _, seconds = await hop(lambda: timed.run(inputs))
+    return seconds, timed.took_s
 
 
 def middling(config: VramConfig, inventory: Inventory, names: Iterable[str]) -> list[str]:
@@ -116,23 +128,6 @@ async def serving_overheads(
         rows = list(zip(pauses_s, served_s[1:], bare_s[1:], strict=True))
         samples += [Sample(name, "gpu", label, 1, max(0.0, float(s - b)), pause) for pause, s, b in rows]
     return samples
-
-
-class _Timed:
-    """A session that knows how long its last run took."""
-
-    def __init__(self, session: LiveSession) -> None:
-        self._session = session
-        self.took_s = 0.0
-
-    def run(self, inputs: Any) -> Any:
-        begin = time.perf_counter()
-        outputs = self._session.run(inputs)
-        self.took_s = time.perf_counter() - begin
-        return outputs
-
-    def close(self) -> None:
-        self._session.close()
 
 
 async def neighbours(

@@ -125,7 +125,6 @@ def profile(
     """
     backend = OnnxBackend(config, inventory, device)
     found = Measurements(machine=backend.describe())
-
     others = middling(config, inventory, inventory)
 
     async def measure() -> None:
@@ -205,15 +204,16 @@ async def _measure(
         taken_s += seconds
         number += 1
     try:
-        several = [items for items in inputs if items > 1] * ((runs + 1) // 2)
-        for items, pause_s in [(1, pause_s) for pause_s in PAUSES_S * runs] + [
-            (n, PAUSES_S[-1]) for n in several
-        ]:
+        singles = [(1, pause_s) for pause_s in PAUSES_S * runs]
+        several = [(items, PAUSES_S[-1]) for items in inputs if items > 1] * ((runs + 1) // 2)
+        for items, pause_s in singles + several:
             seconds, bare_s = await timed_run(hop, session, inputs[items], pause_s)
             note("infer", items, seconds, pause_s)
             note("bare infer", items, bare_s, pause_s)
         if other is not None:
-            found.samples += await _after_another(hop, backend, name, target, session, inputs[1], other, runs)
+            timed = await _after_another(hop, backend, target, session, inputs[1], other, runs)
+            for pause_s, bare_s in timed:
+                note("bare infer after another", 1, bare_s, pause_s)
     finally:
         await asyncio.sleep(PAUSES_S[-1])
         _, seconds = await hop(session.close)
@@ -223,19 +223,18 @@ async def _measure(
 async def _after_another(
     hop: Hop,
     backend: OnnxBackend,
-    name: str,
     target: Target,
     session: Session,
     inputs: Any,
     other: str,
     runs: int,
-) -> list[Sample]:
-    """Time runs before which another model ran for the longest pause; none where that finds no room."""
+) -> list[tuple[float, float]]:
+    """Pauses and times of runs, in seconds, before which another model ran; none if it finds no room."""
     try:
         another, _ = await hop(lambda: backend.open(other, target))
     except SessionError:  # its own measurement says what is wrong with it
         return []
-    samples = []
+    timed = []
     with closing(another):
         others = make_inputs(another, 1, np.random.default_rng(0))
 
@@ -247,8 +246,8 @@ async def _after_another(
         for pause_s in PAUSES_S[:-1] * ((runs + 1) // 2):
             await hop(run_for_long)
             _, bare_s = await timed_run(hop, session, inputs, pause_s)
-            samples.append(Sample(name, target.value, "bare infer after another", 1, bare_s, pause_s))
-    return samples
+            timed.append((pause_s, bare_s))
+    return timed
 
 
 def _batches(session: Session, spec: ModelSpec) -> list[int]:

@@ -4,9 +4,9 @@ A run takes longer the longer its model has not run (caches and clocks cool down
 milliseconds), so the profile has runs after pauses of several lengths; between them times are interpolated in
 a straight line, and beyond the longest they stay. Where another model has run meanwhile the machine is awake:
 the profile has such runs too, by the time since then. What serving adds to a run depends on that as well, and
-on which thread does it. The first run after a load counts as one after the
-longest pause. Between measured batch sizes, times are interpolated too; more items than the largest measured
-batch run in chunks, as a session does it.
+on which thread does it. The first run after a load counts as one after the longest pause. Between measured
+batch sizes, times are interpolated too; more items than the largest measured batch run in chunks, as a
+session does it.
 
 The first session that a model gets on the CPU takes as long as a cold load: it is an addition to what the
 process holds, while loads on the device follow on unloads, whose memory they find ready.
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from math import inf
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -77,11 +78,8 @@ class _Runs:
             long_since = single[single.pause_s == single.pause_s.max()]
             self._by_idleness = _curve(pd.concat([after_another, long_since]), "pause_s")
 
-    def at(self, items: int, pause_s: float | None, idle_s: float | None, quantile: float) -> float:
-        """The quantile of runs in seconds, when the session has not run for `pause_s` and none for `idle_s`.
-
-        None: not for long.
-        """
+    def at(self, items: int, pause_s: float, idle_s: float, quantile: float) -> float:
+        """The quantile of runs, in seconds, `pause_s` after the session's last one and `idle_s` after any."""
         by_items, by_pause = self._by_items, self._by_pause
         most = by_items.points[-1]
         whole, rest = divmod(items, most)
@@ -89,9 +87,9 @@ class _Runs:
         if rest:
             time_s += by_items.at(rest, quantile)
         longest_s = by_pause.points[-1]
-        pause_s = longest_s if pause_s is None else min(pause_s, longest_s)
+        pause_s = min(pause_s, longest_s)
         paused_s = by_pause.at(pause_s, quantile)
-        if self._by_idleness is not None and idle_s is not None and idle_s < pause_s:
+        if self._by_idleness is not None and idle_s < pause_s:
             paused_s = min(paused_s, self._by_idleness.at(idle_s, quantile))
         return max(time_s - by_pause.at(longest_s, quantile) + paused_s, paused_s)
 
@@ -150,8 +148,8 @@ class ProfileTimes:
             elif what == "bare infer":
                 self._bare_runs[key] = _Runs(rows, tables.get((model, target, "bare infer after another")))
 
-    def quantile(self) -> float:
-        """The median's, or the next draw."""
+    def _next(self) -> float:
+        """A quantile: the median's, or the next draw."""
         if self._rng is None:
             return 0.5
         if not self._drawn:
@@ -161,17 +159,17 @@ class ProfileTimes:
     def load_s(self, model: str, target: Target) -> float:
         """A measured load, with the first run if that was the setting."""
         samples = self._loads.get((model, target))
-        return self._spec.load_s(model, target) if samples is None else _quantile(samples, self.quantile())
+        return self._spec.load_s(model, target) if samples is None else _quantile(samples, self._next())
 
     def first_load_s(self, model: str, target: Target) -> float:
         """A model's first load: on the CPU a measured cold one."""
         cold = self._cold_loads.get((model, target)) if target is Target.CPU else None
-        return self.load_s(model, target) if cold is None else _quantile(cold, self.quantile())
+        return self.load_s(model, target) if cold is None else _quantile(cold, self._next())
 
     def unload_s(self, model: str) -> float:
         """A measured unload."""
         samples = self._unloads.get(model)
-        return self._spec.unload_s(model) if samples is None else _quantile(samples, self.quantile())
+        return self._spec.unload_s(model) if samples is None else _quantile(samples, self._next())
 
     def infer_s(self, model: str, target: Target, items: int) -> float:
         """A measured run after the longest pause."""
@@ -182,18 +180,21 @@ class ProfileTimes:
         runs = self._runs.get((model, target))
         if runs is None:
             return self._spec.infer_s(model, target, items)
-        return runs.at(items, pause_s, None, self.quantile())
+        return runs.at(items, _seconds(pause_s), inf, self._next())
 
     def served_s(
         self, model: str, target: Target, items: int, pause_s: float | None, idle_s: float | None
     ) -> ServedRun | None:
-        """A measured run as it is served, `idle_s` after any session's last; None if that is not known."""
+        """A run as it is served, also `idle_s` after any session's last; None if that was not measured."""
         bare = self._bare_runs.get((model, target))
         if bare is None or len(self._serving) < 2:
             return None
-        bare_s = bare.at(items, pause_s, idle_s, self.quantile())
-        by_worker_s, on_loop_s = (
-            curve.at(curve.points[-1] if idle_s is None else idle_s, 0.5)
-            for curve in (self._serving[BY_A_WORKER], self._serving[ON_THE_LOOP])
-        )
+        silence_s = _seconds(idle_s)
+        bare_s = bare.at(items, _seconds(pause_s), silence_s, self._next())
+        by_worker_s, on_loop_s = (self._serving[by].at(silence_s, 0.5) for by in (BY_A_WORKER, ON_THE_LOOP))
         return ServedRun(bare_s, bare_s + by_worker_s, bare_s + on_loop_s)
+
+
+def _seconds(since: float | None) -> float:
+    """Of a time since something that perhaps never was."""
+    return inf if since is None else since
