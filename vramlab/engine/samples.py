@@ -9,7 +9,8 @@ column       meaning
              not in the system's cache), ``infer`` (from the event loop to its end in a worker's thread),
              ``bare infer`` (the same runs, in that thread alone), ``bare infer after another`` (while it
              paused, another model ran), ``first infer`` (after a load without one), ``unload``; ``serving
-             on the loop`` and ``serving by a worker`` (what that adds to a bare run)
+             on the loop``, ``serving by a worker`` and ``serving from a queue`` (what that adds to a bare
+             run; the last, to one that another run's end lets begin)
 ``items``    along the batch axis
 ``seconds``  it took
 ``pause_s``  how long the model had not run before an ``infer``; after another: how long none had
@@ -30,7 +31,7 @@ import pandas as pd
 from vramlab.config.errors import InputError
 from vramlab.config.files import replacing
 
-ON_THE_LOOP, BY_A_WORKER = "serving on the loop", "serving by a worker"
+ON_THE_LOOP, BY_A_WORKER, QUEUED = "serving on the loop", "serving by a worker", "serving from a queue"
 
 
 class Sample(NamedTuple):

@@ -9,6 +9,7 @@ import numpy as np
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.effects import MemoryReading, Target
+from vramlab.live.cores import Cores, shared_out
 from vramlab.live.devices import choose_device, describe
 from vramlab.live.sessions import Session, make_inputs, make_session
 
@@ -39,6 +40,7 @@ class OnnxBackend:
         self.device = choose_device(
             device, budget_bytes=config.budget_bytes, overhead_bytes=config.overhead_bytes
         )
+        self.cores = shared_out(config.serving.gpu_streams) if self.device.keeps_ledger else Cores()
         self._inventory = inventory
         self._buffer_bytes = config.overhead_bytes - config.overhead.taken_bytes
         self._warm_up = config.serving.warm_up
@@ -70,4 +72,5 @@ class OnnxBackend:
 
     def describe(self) -> dict[str, Any]:
         """Device, versions and cores, in plain values."""
-        return describe(self.device) | {"backend": self.device.label}
+        cores = len(self.cores.device or ())
+        return describe(self.device) | {"backend": self.device.label, "device_cores": cores}

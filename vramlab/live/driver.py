@@ -48,6 +48,7 @@ from vramlab.engine.journal import Journal
 from vramlab.engine.requests import Request
 from vramlab.engine.serving import ENDLESS, Answer, Engine
 from vramlab.engine.short_runs import ShortRuns
+from vramlab.live.cores import Cores, keep_to
 from vramlab.live.errors import SessionError
 
 _LOG = logging.getLogger(__name__)
@@ -72,6 +73,9 @@ class LiveSession(Protocol):
 
 class Backend(Protocol):
     """Where sessions come from. All methods are called from worker threads and may block."""
+
+    cores: Cores
+    """On which cores the device's runs are done, and on which all else."""
 
     def open(self, model: str, target: Target, size_bytes: int | None = None) -> LiveSession:
         """Make a session, for which `size_bytes` are reserved; raises :class:`.errors.SessionError`."""
@@ -165,10 +169,11 @@ class LiveDriver(Interpreter):
         self._endless = len(engine.endless_stories())
         serving = engine.config.serving
         self._short_runs = ShortRuns(ms_to_s(serving.inline_run_ms))
-        self._gpu_runs = self._workers(serving.gpu_streams)
-        self._loads = self._workers(serving.load_channels)
-        self._cpu = self._workers(serving.cpu_workers)
-        self._others = self._workers(_OTHER_THREADS)
+        cores = backend.cores
+        self._gpu_runs = self._workers(serving.gpu_streams, cores.device)
+        self._loads = self._workers(serving.load_channels, cores.host)
+        self._cpu = self._workers(serving.cpu_workers, cores.host)
+        self._others = self._workers(_OTHER_THREADS, cores.host)
 
     def clock(self) -> float:
         """Seconds since the driver began."""
@@ -375,20 +380,21 @@ class LiveDriver(Interpreter):
     def _jobs_for(self, load: Load) -> _Jobs:
         return self._loads if load.target is _GPU else self._cpu
 
-    def _workers(self, count: int) -> _Jobs:
+    def _workers(self, count: int, cores: frozenset[int] | None) -> _Jobs:
         jobs: _Jobs = SimpleQueue()
         for _ in range(count):
-            self._add_thread(jobs)
+            self._add_thread(jobs, cores)
         return jobs
 
-    def _add_thread(self, jobs: _Jobs) -> None:
+    def _add_thread(self, jobs: _Jobs, cores: frozenset[int] | None) -> None:
         name = f"vramlab-{len(self._threads)}"
-        thread = threading.Thread(target=self._work, args=(jobs,), name=name, daemon=True)
+        thread = threading.Thread(target=self._work, args=(jobs, cores), name=name, daemon=True)
         self._threads.append((thread, jobs))
         thread.start()
 
-    def _work(self, jobs: _Jobs) -> None:
+    def _work(self, jobs: _Jobs, cores: frozenset[int] | None) -> None:
         """One worker thread. (An executor's futures would cost a hit some twenty microseconds more.)"""
+        keep_to(cores)
         while (work := jobs.get()) is not None:
             self._carry_out(*work)
             del work  # or inputs and outputs would stay until the next job comes
@@ -437,7 +443,7 @@ class LiveDriver(Interpreter):
             if task.pending is not effect:
                 return
             task.pending = None
-            self._add_thread(self._jobs_for(effect))  # for the one that hangs
+            self._add_thread(self._jobs_for(effect), self._backend.cores.host)  # for the one that hangs
             took = f"loading {effect.model} took longer than {effect.timeout_s:g} s"
             self.fail(task, self.clock(), Failure.TIMED_OUT, took)
 

@@ -18,8 +18,9 @@ import numpy as np
 from vramlab.config.plain import plain_memory, plain_models
 from vramlab.config.schema import Inventory, ModelSpec, VramConfig
 from vramlab.engine.effects import Target
-from vramlab.engine.samples import BY_A_WORKER, ON_THE_LOOP, Sample
+from vramlab.engine.samples import BY_A_WORKER, ON_THE_LOOP, QUEUED, Sample
 from vramlab.live.backend import OnnxBackend
+from vramlab.live.cores import Cores, keep_to
 from vramlab.live.driver import LiveSession
 from vramlab.live.errors import SessionError
 from vramlab.live.runtime import LiveRuntime
@@ -35,8 +36,9 @@ _ALWAYS_MS = 1e9
 class Hop:
     """A worker thread that does what it is handed, timed from the event loop to the end of the work."""
 
-    def __init__(self) -> None:
+    def __init__(self, cores: frozenset[int] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
+        self.cores = cores
         self._jobs: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -50,6 +52,7 @@ class Hop:
         return value, end - begin
 
     def _work(self) -> None:
+        keep_to(self.cores)
         while (work := self._jobs.get()) is not None:
             job, future = work
             try:
@@ -82,6 +85,27 @@ class _Timed:
         self._session.close()
 
 
+class Hops:
+    """A worker thread for the device's runs and one for all else, each on its cores."""
+
+    def __init__(self, cores: Cores) -> None:
+        self.cores = cores
+        self._device, self.host = Hop(cores.device), Hop(cores.host)
+
+    def runs_on(self, target: Target) -> Hop:
+        """The thread of runs."""
+        return self._device if target is Target.GPU else self.host
+
+    def of(self, what: str, target: Target) -> Hop:
+        """The thread of an effect."""
+        return self.runs_on(target) if what == "infer" else self.host
+
+    def close(self) -> None:
+        """End the threads."""
+        self._device.close()
+        self.host.close()
+
+
 async def timed_run(hop: Hop, session: Session, inputs: Any, pause_s: float) -> tuple[float, float]:
     """Seconds of a run after a pause, with a change of threads and without it."""
     timed = _Timed(session)
@@ -105,33 +129,45 @@ async def serving_overheads(
 ) -> list[Sample]:
     """Time what serving adds to a bare run, by how long nothing has run; none where the GPU cannot be had.
 
-    From a request's arrival to the end of its run in the journal, less the run itself. Zones and rights play
-    no part in that, and the model is served without them.
+    From a request's arrival, or the end of the run before it in the queue, to the end of its run in the
+    journal, less the run itself. Zones and rights play no part in that, and the model is served without them.
     """
     plain, inventory = plain_memory(config, config.budget_bytes), plain_models({name: spec})
-    samples = []
+    inputs = make_inputs(str(spec.path), 1, np.random.default_rng(0))
+    pauses_s, samples = PAUSES_S * runs, []
+
+    def note(label: str, pause_s: float, served_s: float, bare_s: float) -> None:
+        samples.append(Sample(name, "gpu", label, 1, max(0.0, served_s - bare_s), pause_s))
+
     for label, inline_run_ms in ((ON_THE_LOOP, _ALWAYS_MS), (BY_A_WORKER, 0.0)):
-        serving = config.serving.model_copy(update={"inline_run_ms": inline_run_ms})
+        changes = {"inline_run_ms": inline_run_ms, "gpu_streams": 1}
+        serving = config.serving.model_copy(update=changes)
         settings = plain.model_copy(update={"serving": serving})
         async with LiveRuntime(settings, inventory, device) as runtime:
-            await runtime.submit(name, inputs := make_inputs(str(spec.path), 1, np.random.default_rng(0)))
+            await runtime.submit(name, inputs)
             sessions, key = runtime.driver.sessions, (name, Target.GPU)
             if key not in sessions:
                 return []
             sessions[key] = timed = _Timed(sessions[key])
-            pauses_s, bare_s = PAUSES_S * runs, []
-            for pause_s in (0.0, *pauses_s):  # of the first it is not known yet that it is short
+            await runtime.submit(name, inputs)  # of the first it is not known yet that it is short
+            bare_s = []
+            for pause_s in pauses_s:
                 await asyncio.sleep(pause_s)
                 await runtime.submit(name, inputs)
                 bare_s.append(timed.took_s)
-            served_s = runtime.records().latency_s[1:]
-        rows = list(zip(pauses_s, served_s[1:], bare_s[1:], strict=True))
-        samples += [Sample(name, "gpu", label, 1, max(0.0, float(s - b)), pause) for pause, s, b in rows]
+            latencies_s = runtime.records().latency_s[2:].tolist()
+            for pause_s, served_s, run_s in zip(pauses_s, latencies_s, bare_s, strict=True):
+                note(label, pause_s, served_s, run_s)
+            for _ in range(2 * runs if label == BY_A_WORKER else 0):
+                await asyncio.sleep(PAUSES_S[-1])
+                await asyncio.gather(runtime.submit(name, inputs), runtime.submit(name, inputs))
+                first_s, second_s = runtime.records().finish_s[-2:].tolist()
+                note(QUEUED, 0.0, second_s - first_s, timed.took_s)
     return samples
 
 
 async def neighbours(
-    hop: Hop, backend: OnnxBackend, measured: str, neighbour: str, runs: int
+    hops: Hops, backend: OnnxBackend, measured: str, neighbour: str, runs: int
 ) -> list[Sample]:
     """Time two models, one beside the other, in every pair of kinds; raises a :class:`SessionError`."""
     samples: list[Sample] = []
@@ -142,10 +178,13 @@ async def neighbours(
         for _ in range((runs + 1) // 2):
             for what, target in _GPU_AND_CPU:
                 for beside in (None, *_GPU_AND_CPU):
-                    background = None if beside is None else _Background(others.work[beside])
+                    background = None
+                    if beside is not None:
+                        cores = hops.of(*beside).cores
+                        background = _Background(others.work[beside], cores)
                     await asyncio.sleep(pause_s)
                     try:
-                        _, seconds = await hop(jobs.work[what, target])
+                        _, seconds = await hops.of(what, target)(jobs.work[what, target])
                     finally:
                         if background is not None:
                             await asyncio.to_thread(background.stop)
@@ -198,14 +237,16 @@ def _jobs_of(backend: OnnxBackend, name: str) -> _Jobs:
 class _Background:
     """Does the same over and over on a thread of its own."""
 
-    def __init__(self, job: Callable[[], object]) -> None:
+    def __init__(self, job: Callable[[], object], cores: frozenset[int] | None) -> None:
         self._job = job
+        self._cores = cores
         self._ended = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
     def _work(self) -> None:
+        keep_to(self._cores)
         try:
             while not self._ended.is_set():
                 self._job()

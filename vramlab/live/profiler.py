@@ -13,7 +13,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +28,7 @@ from vramlab.engine.samples import Sample, samples_frame
 from vramlab.live.backend import OnnxBackend
 from vramlab.live.errors import SessionError
 from vramlab.live.footprints import Stage, footprint, measure_memory, memory_flags
-from vramlab.live.interplay import PAUSES_S, Hop, middling, neighbours, serving_overheads, timed_run
+from vramlab.live.interplay import PAUSES_S, Hop, Hops, middling, neighbours, serving_overheads, timed_run
 from vramlab.live.loops import run_to_end
 from vramlab.live.sessions import Session, make_inputs, make_session
 
@@ -128,14 +128,14 @@ def profile(
     others = middling(config, inventory, inventory)
 
     async def measure() -> None:
-        hop = Hop()
+        hops = Hops(backend.cores)
         try:
             for name, spec in inventory.items():
                 flags = found.flags[name] = []
                 for target in Target:
                     try:
                         another = next((one for one in others if one != name), None)
-                        await _measure(hop, backend, name, spec, target, another, loads, runs, found)
+                        await _measure(hops, backend, name, spec, target, another, loads, runs, found)
                     except (SessionError, InputError) as error:
                         found.fail(name, target, error)
                 flags += _slow_first_runs(name, found.samples)
@@ -145,7 +145,7 @@ def profile(
             if pair:
                 one, other = pair
                 try:
-                    found.samples += await neighbours(hop, backend, one, other, runs)
+                    found.samples += await neighbours(hops, backend, one, other, runs)
                     spec = inventory[one]
                     found.samples += await serving_overheads(config, one, spec, device, runs)
                 except SessionError as error:
@@ -153,7 +153,7 @@ def profile(
             if done is not None:
                 done()
         finally:
-            hop.close()
+            hops.close()
 
     run_to_end(measure())
     return {
@@ -162,7 +162,7 @@ def profile(
 
 
 async def _measure(
-    hop: Hop,
+    hops: Hops,
     backend: OnnxBackend,
     name: str,
     spec: ModelSpec,
@@ -178,6 +178,7 @@ async def _measure(
     def note(what: str, items: int, seconds: float, pause_s: float = 0.0) -> None:
         found.samples.append(Sample(name, target.value, what, items, seconds, pause_s))
 
+    hop, run_hop = hops.host, hops.runs_on(target)
     _forget(str(spec.path))
     session, seconds = await hop(lambda: backend.open(name, target))
     note("cold load", 1, seconds)
@@ -190,63 +191,64 @@ async def _measure(
         inputs = {
             items: make_inputs(session, items, np.random.default_rng(0)) for items in _batches(session, spec)
         }
-        _, seconds = await hop(lambda: session.run(inputs[1]))
+        _, seconds = await run_hop(lambda: session.run(inputs[1]))
         note("first infer", 1, seconds)
-    taken_s, number = 0.0, 0
-    while number < loads or (number < _MOST_LOADS and taken_s < _LOADS_S):
-        await asyncio.sleep(PAUSES_S[-1])
-        if number:
+    async with AsyncExitStack() as stack:
+        # As it is served: loaded into memory that another has left, below what others hold. (Else the memory
+        # of a first load is still to come from the system, and goes back to it with each unload.)
+        session, _ = await hop(lambda: backend.open(name, target))
+        stack.callback(lambda: session.close())
+        another = await _another(hop, backend, other, target)
+        if another is not None:
+            stack.push_async_callback(hop, another.close)
+        taken_s, number = 0.0, 0
+        while number < loads or (number < _MOST_LOADS and taken_s < _LOADS_S):
+            await asyncio.sleep(PAUSES_S[-1])
             _, seconds = await hop(session.close)
             note("unload", 1, seconds)
             await asyncio.sleep(PAUSES_S[-1])
-        session, seconds = await hop(lambda: backend.open(name, target))
-        note("load", 1, seconds)
-        taken_s += seconds
-        number += 1
-    try:
+            session, seconds = await hop(lambda: backend.open(name, target))
+            note("load", 1, seconds)
+            taken_s += seconds
+            number += 1
         singles = [(1, pause_s) for pause_s in PAUSES_S * runs]
         several = [(items, PAUSES_S[-1]) for items in inputs if items > 1] * ((runs + 1) // 2)
         for items, pause_s in singles + several:
-            seconds, bare_s = await timed_run(hop, session, inputs[items], pause_s)
+            seconds, bare_s = await timed_run(run_hop, session, inputs[items], pause_s)
             note("infer", items, seconds, pause_s)
             note("bare infer", items, bare_s, pause_s)
-        if other is not None:
-            timed = await _after_another(hop, backend, target, session, inputs[1], other, runs)
-            for pause_s, bare_s in timed:
+        if another is not None:
+            for pause_s, bare_s in await _after_another(run_hop, session, inputs[1], another, runs):
                 note("bare infer after another", 1, bare_s, pause_s)
-    finally:
-        await asyncio.sleep(PAUSES_S[-1])
-        _, seconds = await hop(session.close)
-    note("unload", 1, seconds)
+
+
+async def _another(hop: Hop, backend: OnnxBackend, other: str | None, target: Target) -> Session | None:
+    """A session of the model `other`; none if there is none, or it finds no room."""
+    if other is None:
+        return None
+    try:
+        session, _ = await hop(lambda: backend.open(other, target))
+    except SessionError:  # its own measurement says what is wrong with it
+        return None
+    return session  # type: ignore[no-any-return]
 
 
 async def _after_another(
-    hop: Hop,
-    backend: OnnxBackend,
-    target: Target,
-    session: Session,
-    inputs: Any,
-    other: str,
-    runs: int,
+    hop: Hop, session: Session, inputs: Any, another: Session, runs: int
 ) -> list[tuple[float, float]]:
-    """Pauses and times of runs, in seconds, before which another model ran; none if it finds no room."""
-    try:
-        another, _ = await hop(lambda: backend.open(other, target))
-    except SessionError:  # its own measurement says what is wrong with it
-        return []
+    """Pauses and times of runs, in seconds, before which another model ran."""
+    others = make_inputs(another, 1, np.random.default_rng(0))
+
+    def run_for_long() -> None:  # as much as it takes to drive the model's weights out of the caches
+        until_s = time.perf_counter() + PAUSES_S[-1]
+        while time.perf_counter() < until_s:
+            another.run(others)
+
     timed = []
-    with closing(another):
-        others = make_inputs(another, 1, np.random.default_rng(0))
-
-        def run_for_long() -> None:  # as much as it takes to drive the model's weights out of the caches
-            until_s = time.perf_counter() + PAUSES_S[-1]
-            while time.perf_counter() < until_s:
-                another.run(others)
-
-        for pause_s in PAUSES_S[:-1] * ((runs + 1) // 2):
-            await hop(run_for_long)
-            _, bare_s = await timed_run(hop, session, inputs, pause_s)
-            timed.append((pause_s, bare_s))
+    for pause_s in PAUSES_S[:-1] * ((runs + 1) // 2):
+        await hop(run_for_long)
+        _, bare_s = await timed_run(hop, session, inputs, pause_s)
+        timed.append((pause_s, bare_s))
     return timed
 
 

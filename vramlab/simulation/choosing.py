@@ -73,6 +73,7 @@ def choose_times(
     return SharedMachine(
         times_drawn,
         profile.attrs.get("cpu_count"),
+        profile.attrs.get("device_cores", 0),
         measured_slowdowns(profile),
         inline_run_s=ms_to_s(config.serving.inline_run_ms),
     )

@@ -4,19 +4,21 @@ Effects under way share the machine: each has an amount of work (its time when a
 speed that depends on what else runs at the moment, so that its end moves whenever another effect begins or
 ends (processor sharing). Speed is a product of two things:
 
-- *Cores.* Every effect keeps one processor core busy. It begins on a core with the fewest others, of several
-  such cores on that where one has begun last (systems choose by the recent load), and shares it evenly with
-  them; one that shares is moved to the first idle core. (No core is idle whose next effect was waiting
-  already: that is the same thread's.) So three on two cores do not run at two thirds each: two of them run at
-  half speed, for as long as all three last. That is how systems with a queue per core schedule,
-  and what was measured (on two cores, beside two runs that never pause: a load takes 2.0 times as long, a
-  run 1.85 times).
+- *Cores.* Every effect keeps one processor core busy: runs on the device one of the device's, if it has any
+  for itself (:mod:`vramlab.live.cores`), all else one of the host's. It begins on a core with the fewest
+  others, of several such cores on that where one has begun last (systems choose by the recent load), and
+  shares it evenly with them; one that shares is moved to the first idle core. (No core is idle whose next
+  effect was waiting already: that is the same thread's.) So three on two cores do not run at two thirds each:
+  two of them run at half speed, for as long as all three last. That is how systems with a queue per core
+  schedule, and what was measured (on two cores, beside two runs that never pause: a load takes 2.0 times as
+  long, a run 1.85 times).
 - *Neighbours.* One effect beside another may be slower although each has its core (memory bandwidth, a shared
   link, one GPU for two streams). The profile measures it pair by pair; slow-downs by several neighbours
   multiply.
 
 A lone run that is known to be short saves its change of threads, as it does live
-(:mod:`vramlab.engine.short_runs`).
+(:mod:`vramlab.engine.short_runs`); one that has waited in a queue pays for the report of the end that lets it
+begin.
 
 :class:`~vramlab.simulation.shared.SharedDriver` does the rescheduling; constant times need none of this and
 take the short way of :class:`~vramlab.simulation.driver.SimulatedDriver`.
@@ -25,6 +27,7 @@ take the short way of :class:`~vramlab.simulation.driver.SimulatedDriver`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any, Protocol, cast
 
 import pandas as pd
@@ -37,17 +40,25 @@ from vramlab.simulation.service_times import ServiceTimes
 Slowdowns = Mapping[tuple[str, str], float]
 """By what factor the first slows down while the second runs beside it; what is absent does not."""
 
-_LOAD = "load on gpu"
+_LOAD, _DEVICE_RUN = "load on gpu", "infer on gpu"
+
+
+class Start(Enum):
+    """How an effect begins, which decides the thread that does it and what that costs."""
+
+    ALONE = 1
+    """For the only request that is under way, right as it came."""
+    BESIDE = 2
+    """As its request came, or by the clock; others are under way."""
+    QUEUED = 3
+    """When another effect had ended, by the thread that has to report that end."""
 
 
 class Machine(ServiceTimes, Protocol):
     """Service times with effects that change each other's speed."""
 
-    def begin(self, effect: Any, now_s: float, lone: bool = False) -> float:
-        """Work of an effect that begins now, as the last of those that run: the seconds it would take alone.
-
-        `lone`: for the only request that is under way.
-        """
+    def begin(self, effect: Any, now_s: float, start: Start = Start.BESIDE) -> float:
+        """Work of an effect that begins now, as the last of those that run: seconds, if it had no company."""
 
     def end(self, place: int, now_s: float) -> None:
         """The effect at that place of those that run has ended; those behind it move up."""
@@ -66,6 +77,8 @@ class SharedMachine:
         and loads whether they are its first.
     cores : int, optional
         Processor cores that the effects share; None where they need none (all work is the device's).
+    device_cores : int
+        How many of them only runs on the device have, which then have no others.
     slowdowns : mapping, optional
         By pairs of kinds, as the journal calls them: ``("infer on gpu", "load on gpu"): 1.2``.
     one_link : bool
@@ -79,6 +92,7 @@ class SharedMachine:
         self,
         times: ServiceTimes,
         cores: int | None = None,
+        device_cores: int = 0,
         slowdowns: Slowdowns | None = None,
         one_link: bool = False,
         inline_run_s: float = 0.0,
@@ -87,6 +101,8 @@ class SharedMachine:
         self._running: list[Any] = []
         self._core: list[int] = []  # of each that runs
         self._on_core = [0] * (cores or 0)  # how many run there
+        self._host_cores = range(len(self._on_core) - device_cores)
+        self._device_cores = range(len(self._host_cores), len(self._on_core)) or self._host_cores
         self._slowdowns = dict(slowdowns or {})
         self._one_link = one_link
         self._profile = times if isinstance(times, ProfileTimes) else None
@@ -108,31 +124,37 @@ class SharedMachine:
         """Alone."""
         return self._times.infer_s(model, target, items)
 
-    def begin(self, effect: Any, now_s: float, lone: bool = False) -> float:
+    def begin(self, effect: Any, now_s: float, start: Start = Start.BESIDE) -> float:
         """Work of an effect that begins now."""
         self._running.append(effect)
         if self._on_core:
-            self._put_on_a_core()
-        return self._work_s(effect, now_s, lone)
+            on_device = type(effect) is Infer and effect.target is Target.GPU
+            self._put_on_one_of(self._device_cores if on_device else self._host_cores)
+        return self._work_s(effect, now_s, start)
 
-    def _put_on_a_core(self) -> None:
-        fewest = min(self._on_core)
+    def _put_on_one_of(self, cores: range) -> None:
+        fewest = min([self._on_core[core] for core in cores])
+        candidates = [core for core in cores if self._on_core[core] == fewest]
         if fewest == 0:
-            core = self._on_core.index(0)
+            core = candidates[0]
         else:
-            core = next(c for c in reversed(self._core) if self._on_core[c] == fewest)
+            core = next(core for core in reversed(self._core) if core in candidates)
         self._core.append(core)
         self._on_core[core] += 1
 
-    def _use_idle_cores(self) -> None:
-        while (most := max(self._on_core)) > 1 and 0 in self._on_core:
-            moved = max(place for place, core in enumerate(self._core) if self._on_core[core] == most)
-            idle = self._on_core.index(0)
+    def _use_idle_ones_of(self, cores: range) -> None:
+        while True:
+            most = max([self._on_core[core] for core in cores])
+            idle = next((core for core in cores if self._on_core[core] == 0), None)
+            if most < 2 or idle is None:
+                return
+            crowded = [core for core in cores if self._on_core[core] == most]
+            moved = max(place for place, core in enumerate(self._core) if core in crowded)
             self._on_core[self._core[moved]] -= 1
             self._core[moved] = idle
             self._on_core[idle] = 1
 
-    def _work_s(self, effect: Any, now_s: float, lone: bool) -> float:
+    def _work_s(self, effect: Any, now_s: float, start: Start) -> float:
         kind = type(effect)
         if kind is Infer:
             if self._profile is None:
@@ -144,9 +166,11 @@ class SharedMachine:
             served = self._profile.served_s(effect.model, effect.target, effect.items, pause_s, idle_s)
             if served is None:
                 return self._profile.run_s(effect.model, effect.target, effect.items, pause_s)
-            on_loop = lone and effect in self._short_runs
+            on_loop = start is Start.ALONE and effect in self._short_runs
             self._short_runs.note(effect, served.bare_s)
-            return served.on_loop_s if on_loop else served.by_worker_s
+            if on_loop:
+                return served.on_loop_s
+            return served.queued_s if start is Start.QUEUED else served.by_worker_s
         if kind is Load:
             first = (effect.model, effect.target) not in self._last_s
             if first and self._profile is not None:
@@ -170,7 +194,9 @@ class SharedMachine:
     def speeds(self) -> list[float]:
         """Work per second, by the kinds of what runs and by who shares a core; no core is idle meanwhile."""
         if self._on_core:
-            self._use_idle_cores()
+            self._use_idle_ones_of(self._host_cores)
+            if self._device_cores is not self._host_cores:
+                self._use_idle_ones_of(self._device_cores)
         kinds = tuple([self._kind(effect) for effect in self._running])
         sharing = tuple([self._on_core[core] for core in self._core])
         speeds = self._speeds.get((kinds, sharing))
@@ -198,7 +224,8 @@ class SharedMachine:
 def measured_slowdowns(frame: pd.DataFrame) -> Slowdowns:
     """What a profile says of neighbours: the median time beside them over the median time alone, at least 1.
 
-    Both medians are of the same model, items and pause.
+    Both medians are of the same model, items and pause. Where the two had to share a core, that alone makes
+    the time twice as long, and is not the neighbour's doing.
     """
     alike = ["model", "target", "what", "items", "pause_s"]
     medians_s = frame.groupby([*alike, "beside"]).seconds.median()
@@ -207,5 +234,15 @@ def measured_slowdowns(frame: pd.DataFrame) -> Slowdowns:
         model, target, what, items, pause_s, beside = cast(tuple[Any, ...], key)
         alone_s = medians_s.get((model, target, what, items, pause_s, ""))
         if beside and alone_s:
-            factors.setdefault((f"{what} on {target}", str(beside)), []).append(seconds / alone_s)
+            pair = f"{what} on {target}", str(beside)
+            factors.setdefault(pair, []).append(seconds / alone_s / _on_one_core(pair, frame))
     return {pair: max(1.0, float(pd.Series(ratios).median())) for pair, ratios in factors.items()}
+
+
+def _on_one_core(pair: tuple[str, str], frame: pd.DataFrame) -> int:
+    """How many of a pair are on each core of those that they have."""
+    cores, device_cores = frame.attrs.get("cpu_count") or 0, frame.attrs.get("device_cores", 0)
+    on_device = [device_cores > 0 and kind == _DEVICE_RUN for kind in pair]
+    if on_device[0] != on_device[1]:
+        return 1
+    return 2 if (device_cores if on_device[0] else cores - device_cores) == 1 else 1

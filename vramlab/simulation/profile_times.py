@@ -25,7 +25,7 @@ import pandas as pd
 
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.effects import Target
-from vramlab.engine.samples import BY_A_WORKER, ON_THE_LOOP
+from vramlab.engine.samples import BY_A_WORKER, ON_THE_LOOP, QUEUED
 from vramlab.simulation.service_times import SpecTimes
 
 Samples = npt.NDArray[np.float64]
@@ -95,11 +95,12 @@ class _Runs:
 
 
 class ServedRun(NamedTuple):
-    """Seconds of a run: alone, from a request's arrival by a worker's thread, and so on the event loop."""
+    """Seconds of a run: bare; from its arrival, by a worker or on the event loop; from a queue."""
 
     bare_s: float
     by_worker_s: float
     on_loop_s: float
+    queued_s: float
 
 
 class ProfileTimes:
@@ -135,7 +136,7 @@ class ProfileTimes:
         tables = {cast(tuple[str, str, str], group): rows for group, rows in groups}
         for (model, target, what), rows in tables.items():
             key = (model, Target(target))
-            if what in (ON_THE_LOOP, BY_A_WORKER):
+            if what in (ON_THE_LOOP, BY_A_WORKER, QUEUED):
                 self._serving[what] = _curve(rows, "pause_s")
             elif what == "load":
                 self._loads[key] = np.sort(rows.seconds.to_numpy())
@@ -187,12 +188,16 @@ class ProfileTimes:
     ) -> ServedRun | None:
         """A run as it is served, also `idle_s` after any session's last; None if that was not measured."""
         bare = self._bare_runs.get((model, target))
-        if bare is None or len(self._serving) < 2:
+        serving = self._serving
+        if bare is None or not serving:
             return None
         silence_s = _seconds(idle_s)
         bare_s = bare.at(items, _seconds(pause_s), silence_s, self._next())
-        by_worker_s, on_loop_s = (self._serving[by].at(silence_s, 0.5) for by in (BY_A_WORKER, ON_THE_LOOP))
-        return ServedRun(bare_s, bare_s + by_worker_s, bare_s + on_loop_s)
+        by_worker_s = bare_s + serving[BY_A_WORKER].at(silence_s, 0.5)
+        on_loop_s = bare_s + serving[ON_THE_LOOP].at(silence_s, 0.5)
+        # profiles had no queued runs at first
+        queued_s = bare_s + serving[QUEUED].at(silence_s, 0.5) if QUEUED in serving else by_worker_s
+        return ServedRun(bare_s, by_worker_s, on_loop_s, queued_s)
 
 
 def _seconds(since: float | None) -> float:

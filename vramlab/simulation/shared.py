@@ -14,7 +14,7 @@ from vramlab.engine.effects import Infer, Load, Story, Unload
 from vramlab.engine.journal import Journal
 from vramlab.engine.serving import Engine
 from vramlab.simulation.driver import SimulatedDriver
-from vramlab.simulation.machine import Machine
+from vramlab.simulation.machine import Machine, Start
 
 _WORK = (Infer, Load, Unload)
 
@@ -66,6 +66,7 @@ class SharedDriver(SimulatedDriver):
         self._planned: _End | None = None
         self._first = 0  # place of the task that is done first
         self._under_way = -len(engine.endless_stories())  # requests, and stories that end
+        self._reporting = False  # an end
         self._on_end = (self._end,)
         self._on_limit = (self._limit,)
 
@@ -90,10 +91,16 @@ class SharedDriver(SimulatedDriver):
             return
         self._reckon(self.now_s)
         self._running.append(task)
-        self._left_s.append(self._machine.begin(effect, self.now_s, self._under_way <= 1))
+        self._left_s.append(self._machine.begin(effect, self.now_s, self._start))
         self._plan()
         if type(effect) is Load and effect.timeout_s is not None:
             self.env.schedule_at(_Limit(task, self._on_limit), self.now_s + effect.timeout_s)
+
+    @property
+    def _start(self) -> Start:
+        if self._reporting:
+            return Start.QUEUED
+        return Start.ALONE if self._under_way <= 1 else Start.BESIDE
 
     def _reckon(self, now_s: float) -> None:
         """Take what has been done since the last time off the work that is left."""
@@ -122,7 +129,9 @@ class SharedDriver(SimulatedDriver):
         if not end.matters:
             return
         task = self._take_out(self._first)
+        self._reporting = True
         self.resume(task, self.env.now, None)
+        self._reporting = False
         self._plan()
 
     def _limit(self, limit: _Limit) -> None:
