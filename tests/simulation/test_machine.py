@@ -97,7 +97,7 @@ def test_two_loads_share_one_link_and_a_third_takes_its_part():
 
 
 class Short(ProfileTimes):
-    """Runs of 1 s; a worker's thread adds 1 s to them, and the event loop nothing. Loads of 1 s."""
+    """Runs of 1 s; a worker's thread adds 1 s to them, a queue 2 s, and the event loop nothing. Loads of 1 s."""
 
     def __init__(self):
         samples = [Sample("a", "gpu", "load", 1, 1.0)]
@@ -105,18 +105,21 @@ class Short(ProfileTimes):
             Sample("a", "gpu", "bare infer", 1, 1.0),
             Sample("a", "gpu", "serving by a worker", 1, 1.0),
         ]
-        samples += [Sample("a", "gpu", "serving on the loop", 1, 0.0)]
+        samples += [
+            Sample("a", "gpu", "serving on the loop", 1, 0.0),
+            Sample("a", "gpu", "serving from a queue", 1, 2.0),
+        ]
         super().__init__(samples_frame(samples, {}), VramConfig(), models("a", "b", always_loaded=False))
 
 
 @pytest.mark.parametrize(
     ("inline_run_s", "expected"),
     [
-        # a is loaded by 1 and runs until 3: now it is known to be short. Alone at 5: no change of threads.
-        # Three at 10: the first is alone when it begins, the second is not, and the third is again.
-        (1.0, [3.0, 6.0, 11.0, 13.0, 14.0]),
-        (0.5, [3.0, 7.0, 12.0, 14.0, 16.0]),  # not short
-        (0.0, [3.0, 7.0, 12.0, 14.0, 16.0]),
+        # a is loaded by 1, which lets it run until 4: now it is known to be short. Alone at 5: no change of
+        # threads. Three at 10: the first is alone when it comes; the others begin when one before them ends.
+        (1.0, [4.0, 6.0, 11.0, 14.0, 17.0]),
+        (0.5, [4.0, 7.0, 12.0, 15.0, 18.0]),  # not short
+        (0.0, [4.0, 7.0, 12.0, 15.0, 18.0]),
     ],
 )
 def test_a_lone_run_known_to_be_short_saves_its_changes_of_threads(inline_run_s, expected):
@@ -124,6 +127,29 @@ def test_a_lone_run_known_to_be_short_saves_its_changes_of_threads(inline_run_s,
     rows = [(0.0, "a", 1), (5.0, "a", 1), *[(10.0, "a", 1)] * 3]
     machine = SharedMachine(Short(), inline_run_s=inline_run_s)
     assert finish_s(rows, machine, inventory=inventory) == pytest.approx(expected)
+
+
+def test_runs_on_the_device_have_its_cores_for_themselves():
+    # Two cores, one of them the device's. b (1 s) loads and a (1 s) runs: neither disturbs the other. Then b
+    # loads while a runs on the CPU: one core for both.
+    machine = SharedMachine(Constant(load_s=1.0), cores=2, device_cores=1)
+    run_on_cpu = Infer("a", Target.CPU, 1)
+    for effect in (LOAD, RUN, run_on_cpu):
+        machine.begin(effect, 0.0)
+    assert machine.speeds() == [0.5, 1.0, 0.5]
+    machine.begin(RUN, 0.0)  # two streams, and one core for both
+    assert machine.speeds() == [0.5, 0.5, 0.5, 0.5]
+    machine.end(0, 1.0)
+    assert machine.speeds() == [0.5, 1.0, 0.5]
+
+
+def test_an_idle_core_of_the_device_is_no_use_to_the_host():
+    machine = SharedMachine(Constant(), cores=4, device_cores=2)
+    for effect in (LOAD, LOAD, LOAD, RUN):
+        machine.begin(effect, 0.0)
+    assert sorted(machine.speeds()) == [0.5, 0.5, 1.0, 1.0]
+    machine.end(0, 1.0)
+    assert machine.speeds() == [1.0, 1.0, 1.0]
 
 
 def test_speeds_multiply():
@@ -151,3 +177,27 @@ def test_slowdowns_are_medians_beside_over_alone_and_never_below_one():
         ("infer on gpu", "load on gpu"): 1.5,
         ("infer on gpu", "infer on cpu"): 1.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("machine", "expected"),
+    [
+        ({}, (4.0, 3.0, 4.0)),
+        ({"cpu_count": 1}, (2.0, 1.5, 2.0)),
+        ({"cpu_count": 2}, (4.0, 3.0, 4.0)),
+        # the run on the device has one core, both others the second
+        ({"cpu_count": 2, "device_cores": 1}, (2.0, 3.0, 4.0)),
+        ({"cpu_count": 3, "device_cores": 1}, (4.0, 3.0, 4.0)),
+    ],
+)
+def test_neighbours_do_not_answer_for_a_core_that_had_to_be_shared(machine, expected):
+    pairs = [
+        ("load", "gpu", "infer on cpu"),
+        ("infer", "gpu", "load on gpu"),
+        ("infer", "cpu", "infer on gpu"),
+    ]
+    samples = [Sample("a", target, what, 1, 1.0) for what, target, _ in pairs]
+    times_s = (4.0, 3.0, 4.0)
+    samples += [Sample("a", t, w, 1, s, 0.0, b) for (w, t, b), s in zip(pairs, times_s, strict=True)]
+    found = measured_slowdowns(samples_frame(samples, machine))
+    assert tuple(found[f"{what} on {target}", beside] for what, target, beside in pairs) == expected

@@ -33,7 +33,7 @@ def samples():
 
 
 def served_samples():
-    """Bare runs as long as those of :func:`samples`, half a second or 0.3 s of worker, 0.2 s of the loop."""
+    """Bare runs as long as those of :func:`samples`, half a second or 0.3 s of worker, 0.2 s of the loop, 0.6 s of a queue."""
     bare = [one._replace(what="bare infer") for one in samples() if one.what == "infer" and not one.beside]
     return [
         *samples(),
@@ -44,6 +44,7 @@ def served_samples():
             for s, p in ((0.3, 0.0), (0.5, 0.02), (0.5, 0.02))
         ),
         *(Sample("m", "gpu", "serving on the loop", 1, 0.2, p) for p in (0.0, 0.02)),
+        Sample("m", "gpu", "serving from a queue", 1, 0.6, 0.0),
     ]
 
 
@@ -95,12 +96,15 @@ def test_after_another_models_run_the_machine_is_awake():
 
 def test_what_serving_adds_depends_on_the_thread_and_on_how_long_nothing_has_run():
     known = ProfileTimes(samples_frame(served_samples(), {}), VramConfig(), INVENTORY)
-    assert known.served_s("m", GPU, 1, 1.0, None) == (4.0, 4.5, 4.2)
-    assert known.served_s("m", GPU, 1, 1.0, 9.0) == (4.0, 4.5, 4.2)
-    assert known.served_s("m", GPU, 1, 0.0, 0.0) == pytest.approx((2.0, 2.3, 2.2))
+    assert known.served_s("m", GPU, 1, 1.0, None) == (4.0, 4.5, 4.2, 4.6)
+    assert known.served_s("m", GPU, 1, 1.0, 9.0) == (4.0, 4.5, 4.2, 4.6)
+    assert known.served_s("m", GPU, 1, 0.0, 0.0) == pytest.approx((2.0, 2.3, 2.2, 2.6))
     assert known.served_s("m", CPU, 1, 0.0, 0.0) is None
     assert known.served_s("other", GPU, 1, 0.0, 0.0) is None
     assert times().served_s("m", GPU, 1, 0.0, 0.0) is None  # profiles of before have no such samples
+    few = [sample for sample in served_samples() if sample.what != "serving from a queue"]
+    known = ProfileTimes(samples_frame(few, {}), VramConfig(), INVENTORY)
+    assert known.served_s("m", GPU, 1, 1.0, None) == (4.0, 4.5, 4.2, 4.5)
 
 
 def test_a_machine_knows_when_any_model_ran_last():

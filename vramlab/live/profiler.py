@@ -194,22 +194,23 @@ async def _measure(
         _, seconds = await run_hop(lambda: session.run(inputs[1]))
         note("first infer", 1, seconds)
     async with AsyncExitStack() as stack:
-        # As it is served: loaded into memory that another has left, below what others hold. (Else the memory
-        # of a first load is still to come from the system, and goes back to it with each unload.)
+        # As it is served: loaded into memory that others have left, below what others hold. (The memory of
+        # the first two loads is still to come from the system; at the top it would go back each time.)
         session, _ = await hop(lambda: backend.open(name, target))
         stack.callback(lambda: session.close())
         another = await _another(hop, backend, other, target)
         if another is not None:
             stack.push_async_callback(hop, another.close)
-        taken_s, number = 0.0, 0
+        taken_s, number = 0.0, -1
         while number < loads or (number < _MOST_LOADS and taken_s < _LOADS_S):
             await asyncio.sleep(PAUSES_S[-1])
-            _, seconds = await hop(session.close)
-            note("unload", 1, seconds)
+            _, unload_s = await hop(session.close)
             await asyncio.sleep(PAUSES_S[-1])
-            session, seconds = await hop(lambda: backend.open(name, target))
-            note("load", 1, seconds)
-            taken_s += seconds
+            session, load_s = await hop(lambda: backend.open(name, target))
+            if number >= 0:
+                note("unload", 1, unload_s)
+                note("load", 1, load_s)
+                taken_s += load_s
             number += 1
         singles = [(1, pause_s) for pause_s in PAUSES_S * runs]
         several = [(items, PAUSES_S[-1]) for items in inputs if items > 1] * ((runs + 1) // 2)
