@@ -97,7 +97,7 @@ def test_two_loads_share_one_link_and_a_third_takes_its_part():
 
 
 class Short(ProfileTimes):
-    """Runs of 1 s; a worker's thread adds 1 s to them, a queue 2 s, and the event loop nothing. Loads of 1 s."""
+    """Runs and loads of 1 s; a worker's thread adds 1 s to runs, a queue 2 s, and the event loop nothing."""
 
     def __init__(self):
         samples = [Sample("a", "gpu", "load", 1, 1.0)]

@@ -33,7 +33,7 @@ def samples():
 
 
 def served_samples():
-    """Bare runs as long as those of :func:`samples`, half a second or 0.3 s of worker, 0.2 s of the loop, 0.6 s of a queue."""
+    """Bare runs as long as those of :func:`samples`; a worker adds 0.5 or 0.3 s, loop 0.2, queue 0.6."""
     bare = [one._replace(what="bare infer") for one in samples() if one.what == "infer" and not one.beside]
     return [
         *samples(),
@@ -82,23 +82,21 @@ def test_pauses_are_interpolated_and_the_first_run_is_a_cold_one():
 def test_after_another_models_run_the_machine_is_awake():
     known = ProfileTimes(samples_frame(served_samples(), {}), VramConfig(), INVENTORY)
 
-    def bare_s(items, pause_s, idle_s):
-        return known.served_s("m", GPU, items, pause_s, idle_s).bare_s
+    def bare_s(items, idle_s):
+        return known.served_s("m", GPU, items, 0.0, idle_s).bare_s
 
-    assert bare_s(1, None, None) == 4.0
-    assert bare_s(1, 1.0, 1.0) == 4.0  # nothing has run
-    assert bare_s(1, 1.0, 0.0) == 3.0
-    assert bare_s(1, 1.0, 0.005) == pytest.approx(3.25)  # on the way to 0.02
-    assert bare_s(1, 0.005, 0.0) == pytest.approx(2.5)  # itself a moment ago
-    assert bare_s(1, 0.0, 0.0) == 2.0  # the last was its own
-    assert bare_s(4, 1.0, 0.0) == pytest.approx(10.0 - 1.0)
+    assert bare_s(1, None) == 4.0
+    assert bare_s(1, 1.0) == 4.0  # nothing has run for long
+    assert bare_s(1, 0.0) == 3.0
+    assert bare_s(1, 0.005) == pytest.approx(3.25)  # on the way to 0.02
+    assert bare_s(4, 0.0) == pytest.approx(10.0 - 1.0)
 
 
 def test_what_serving_adds_depends_on_the_thread_and_on_how_long_nothing_has_run():
     known = ProfileTimes(samples_frame(served_samples(), {}), VramConfig(), INVENTORY)
     assert known.served_s("m", GPU, 1, 1.0, None) == (4.0, 4.5, 4.2, 4.6)
     assert known.served_s("m", GPU, 1, 1.0, 9.0) == (4.0, 4.5, 4.2, 4.6)
-    assert known.served_s("m", GPU, 1, 0.0, 0.0) == pytest.approx((2.0, 2.3, 2.2, 2.6))
+    assert known.served_s("m", GPU, 1, 0.0, 0.0) == pytest.approx((3.0, 3.3, 3.2, 3.6))
     assert known.served_s("m", CPU, 1, 0.0, 0.0) is None
     assert known.served_s("other", GPU, 1, 0.0, 0.0) is None
     assert times().served_s("m", GPU, 1, 0.0, 0.0) is None  # profiles of before have no such samples

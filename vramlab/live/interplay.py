@@ -10,13 +10,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from queue import SimpleQueue
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from vramlab.config.plain import plain_memory, plain_models
-from vramlab.config.schema import Inventory, ModelSpec, VramConfig
+from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.effects import Target
 from vramlab.engine.samples import BY_A_WORKER, ON_THE_LOOP, QUEUED, Sample
 from vramlab.live.backend import OnnxBackend
@@ -124,16 +126,17 @@ def middling(config: VramConfig, inventory: Inventory, names: Iterable[str]) -> 
     return fitting[middle : middle + 2] if len(fitting) > 1 else []
 
 
-async def serving_overheads(
-    config: VramConfig, name: str, spec: ModelSpec, device: str, runs: int
-) -> list[Sample]:
+async def serving_overheads(config: VramConfig, pair: Inventory, device: str, runs: int) -> list[Sample]:
     """Time what serving adds to a bare run, by how long nothing has run; none where the GPU cannot be had.
 
     From a request's arrival, or the end of the run before it in the queue, to the end of its run in the
-    journal, less the run itself. Zones and rights play no part in that, and the model is served without them.
+    journal, less the run itself: of the first model of `pair`, in turn with the other, which leaves caches as
+    they are where many models are served. Zones and rights play no part, and there are none.
     """
-    plain, inventory = plain_memory(config, config.budget_bytes), plain_models({name: spec})
-    inputs = make_inputs(str(spec.path), 1, np.random.default_rng(0))
+    (name, spec), (other, other_spec) = pair.items()
+    plain, inventory = plain_memory(config, config.budget_bytes), plain_models(pair)
+    rng = np.random.default_rng(0)
+    inputs, others_inputs = (make_inputs(str(one.path), 1, rng) for one in (spec, other_spec))
     pauses_s, samples = PAUSES_S * runs, []
 
     def note(label: str, pause_s: float, served_s: float, bare_s: float) -> None:
@@ -141,28 +144,30 @@ async def serving_overheads(
 
     for label, inline_run_ms in ((ON_THE_LOOP, _ALWAYS_MS), (BY_A_WORKER, 0.0)):
         changes = {"inline_run_ms": inline_run_ms, "gpu_streams": 1}
-        serving = config.serving.model_copy(update=changes)
-        settings = plain.model_copy(update={"serving": serving})
-        async with LiveRuntime(settings, inventory, device) as runtime:
-            await runtime.submit(name, inputs)
-            sessions, key = runtime.driver.sessions, (name, Target.GPU)
-            if key not in sessions:
-                return []
-            sessions[key] = timed = _Timed(sessions[key])
-            await runtime.submit(name, inputs)  # of the first it is not known yet that it is short
-            bare_s = []
-            for pause_s in pauses_s:
-                await asyncio.sleep(pause_s)
+        settings = plain.model_copy(update={"serving": config.serving.model_copy(update=changes)})
+        with TemporaryDirectory() as folder:
+            async with LiveRuntime(settings, inventory, device, Path(folder) / "journal.jsonl") as runtime:
+                await runtime.submit(other, others_inputs)
                 await runtime.submit(name, inputs)
-                bare_s.append(timed.took_s)
-            latencies_s = runtime.records().latency_s[2:].tolist()
-            for pause_s, served_s, run_s in zip(pauses_s, latencies_s, bare_s, strict=True):
-                note(label, pause_s, served_s, run_s)
-            for _ in range(2 * runs if label == BY_A_WORKER else 0):
-                await asyncio.sleep(PAUSES_S[-1])
-                await asyncio.gather(runtime.submit(name, inputs), runtime.submit(name, inputs))
-                first_s, second_s = runtime.records().finish_s[-2:].tolist()
-                note(QUEUED, 0.0, second_s - first_s, timed.took_s)
+                sessions, key = runtime.driver.sessions, (name, Target.GPU)
+                if key not in sessions:
+                    return []
+                sessions[key] = timed = _Timed(sessions[key])
+                await runtime.submit(name, inputs)  # of the first it is not known yet that it is short
+                bare_s = []
+                for pause_s in pauses_s:
+                    await runtime.submit(other, others_inputs)
+                    await asyncio.sleep(pause_s)
+                    await runtime.submit(name, inputs)
+                    bare_s.append(timed.took_s)
+                latencies_s = runtime.records().latency_s[4::2].tolist()
+                for pause_s, served_s, run_s in zip(pauses_s, latencies_s, bare_s, strict=True):
+                    note(label, pause_s, served_s, run_s)
+                for _ in range(2 * runs if label == BY_A_WORKER else 0):
+                    await asyncio.sleep(PAUSES_S[-1])
+                    await asyncio.gather(runtime.submit(other, others_inputs), runtime.submit(name, inputs))
+                    first_s, second_s = runtime.records().finish_s[-2:].tolist()
+                    note(QUEUED, 0.0, second_s - first_s, timed.took_s)
     return samples
 
 

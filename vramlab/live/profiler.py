@@ -146,8 +146,8 @@ def profile(
                 one, other = pair
                 try:
                     found.samples += await neighbours(hops, backend, one, other, runs)
-                    spec = inventory[one]
-                    found.samples += await serving_overheads(config, one, spec, device, runs)
+                    both = {name: inventory[name] for name in pair}
+                    found.samples += await serving_overheads(config, both, device, runs)
                 except SessionError as error:
                     found.flags[one].append(f"not measured beside {other}: {error}")
             if done is not None:
@@ -246,7 +246,7 @@ async def _after_another(
             another.run(others)
 
     timed = []
-    for pause_s in PAUSES_S[:-1] * ((runs + 1) // 2):
+    for pause_s in PAUSES_S[:-1] * runs:
         await hop(run_for_long)
         _, bare_s = await timed_run(hop, session, inputs, pause_s)
         timed.append((pause_s, bare_s))

@@ -1,12 +1,12 @@
 """Service times from a profile's measurements: their medians, or seeded draws.
 
-A run takes longer the longer its model has not run (caches and clocks cool down within some tens of
-milliseconds), so the profile has runs after pauses of several lengths; between them times are interpolated in
-a straight line, and beyond the longest they stay. Where another model has run meanwhile the machine is awake:
-the profile has such runs too, by the time since then. What serving adds to a run depends on that as well, and
-on which thread does it. The first run after a load counts as one after the longest pause. Between measured
-batch sizes, times are interpolated too; more items than the largest measured batch run in chunks, as a
-session does it.
+A run takes longer the longer nothing has run (a machine falls asleep within some tens of milliseconds), so
+the profile has runs after pauses of several lengths, before which another model ran; between them times are
+interpolated in a straight line, and beyond the longest they stay. What serving adds to a run depends on the
+pause as well, and on which thread does it. (How long the model itself has not run says little beside that:
+seen in recordings. It counts where no other model was measured with it.) The first run after a load counts as
+one after the longest pause. Between measured batch sizes, times are interpolated too; more items than the
+largest measured batch run in chunks, as a session does it.
 
 The first session that a model gets on the CPU takes as long as a cold load: it is an addition to what the
 process holds, while loads on the device follow on unloads, whose memory they find ready.
@@ -66,7 +66,7 @@ def _curve(rows: pd.DataFrame, axis: str) -> Curve:
 
 
 class _Runs:
-    """Times of one session's runs, by pause and by number of items; `after_another`: those, by pause."""
+    """Times of one session's runs, by pause and by number of items; `after_another`: others ran before."""
 
     def __init__(self, rows: pd.DataFrame, after_another: pd.DataFrame | None = None) -> None:
         single = rows[rows["items"] == rows["items"].min()]
@@ -79,7 +79,7 @@ class _Runs:
             self._by_idleness = _curve(pd.concat([after_another, long_since]), "pause_s")
 
     def at(self, items: int, pause_s: float, idle_s: float, quantile: float) -> float:
-        """The quantile of runs, in seconds, `pause_s` after the session's last one and `idle_s` after any."""
+        """The quantile of runs, in seconds, `idle_s` after any, or else `pause_s` after its own last."""
         by_items, by_pause = self._by_items, self._by_pause
         most = by_items.points[-1]
         whole, rest = divmod(items, most)
@@ -87,10 +87,10 @@ class _Runs:
         if rest:
             time_s += by_items.at(rest, quantile)
         longest_s = by_pause.points[-1]
-        pause_s = min(pause_s, longest_s)
-        paused_s = by_pause.at(pause_s, quantile)
-        if self._by_idleness is not None and idle_s < pause_s:
-            paused_s = min(paused_s, self._by_idleness.at(idle_s, quantile))
+        if self._by_idleness is None:
+            paused_s = by_pause.at(pause_s, quantile)
+        else:
+            paused_s = self._by_idleness.at(idle_s, quantile)
         return max(time_s - by_pause.at(longest_s, quantile) + paused_s, paused_s)
 
 
