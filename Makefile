@@ -50,7 +50,7 @@ docs: $(READY) ## API pages and guides as HTML, into build/docs
 results: $(READY) ## the tables and figures of results/ again, and what changed (DATA=folder of the real trace)
 	@$(BIN)/python results/remake.py --data $(DATA)
 
-fidelity: $(READY) ## live beside simulated on four workloads, a quarter of an hour; wants an idle machine
+fidelity: $(READY) ## live beside simulated on four workloads, eighteen minutes; wants an idle machine
 	$(BIN)/vramlab fidelity
 
 fuzz: $(READY) ## the allocator's state machine, for long
