@@ -1,9 +1,9 @@
 """Where models live: a CUDA device that is truly there, or one that is emulated on the CPU.
 
-On the *emulated* device GPU sessions are CPU sessions, run on cores of their own (:mod:`vramlab.live.cores`). Its ledger is the truth about its memory: a session is
-charged what it would take, and a charge past the budget fails as CUDA's allocation would. Results carry its
-label, ``cpu-emulated``, so that nobody takes its latencies for a GPU's. The other is in
-:mod:`vramlab.live.cuda`.
+On the *emulated* device GPU sessions are CPU sessions, run on cores of their own
+(:mod:`vramlab.live.cores`). Its ledger is the truth about its memory: a session is charged what it would
+take, and a charge past the budget fails as CUDA's allocation would. Results carry its label,
+``cpu-emulated``, so that nobody takes its latencies for a GPU's. The other is in :mod:`vramlab.live.cuda`.
 """
 
 from __future__ import annotations
