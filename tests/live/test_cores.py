@@ -9,7 +9,7 @@ import pytest
 
 from tests.live.test_runtime import settings, spec
 from vramlab.engine.effects import Target
-from vramlab.live.cores import Cores, keep_to, shared_out
+from vramlab.live.cores import Cores, keep_to, shared_out, usable_cores
 from vramlab.live.runtime import LiveRuntime
 from vramlab.live.sessions import Session, make_inputs
 from vramlab.live.stand_ins import with_stand_ins
@@ -31,7 +31,21 @@ can_choose = pytest.mark.skipif(
 )
 def test_the_last_cores_are_the_devices_and_at_least_one_is_the_hosts(monkeypatch, cores, streams, expected):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: cores)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None)
     assert shared_out(streams) == expected
+
+
+@can_choose
+def test_where_choosing_is_forbidden_or_cores_go_away_all_run_anywhere(monkeypatch, caplog):
+    keep_to(frozenset({10**4}))
+    assert "a thread does not keep to cores [10000]" in caplog.text
+
+    def forbidden(pid, cores):
+        raise PermissionError("no")
+
+    monkeypatch.setattr(os, "sched_setaffinity", forbidden)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    assert shared_out(1) == Cores()
 
 
 def test_where_threads_cannot_choose_all_run_anywhere(monkeypatch):
@@ -41,7 +55,7 @@ def test_where_threads_cannot_choose_all_run_anywhere(monkeypatch):
 
 
 @can_choose
-@pytest.mark.skipif(os.cpu_count() == 1, reason="one core is the host's")
+@pytest.mark.skipif(len(usable_cores()) < 2, reason="one core is the host's")
 def test_runs_on_the_device_and_all_else_keep_to_their_cores(tmp_path, monkeypatch):
     """One model fits; the other runs on the CPU, since the first is not to be evicted for it."""
     inventory = {"on gpu": spec(2, always_loaded=True, priority="critical"), "on cpu": spec(2)}

@@ -16,6 +16,7 @@ import pytest
 
 from vramlab.config.errors import InputError
 from vramlab.live import cuda
+from vramlab.live.cores import usable_cores
 from vramlab.live.cuda import CudaDevice
 from vramlab.live.devices import CpuEmulatedDevice, choose_device, describe
 from vramlab.live.errors import OutOfMemory
@@ -83,7 +84,7 @@ def test_the_environment_says_what_it_ran_on():
     found = describe(CpuEmulatedDevice(1000, 10))
     assert found["device"] == "cpu-emulated"
     assert found["onnxruntime"] == onnxruntime.__version__
-    assert found["cpu_count"] == os.cpu_count()
+    assert found["cpu_count"] == (len(usable_cores()) or os.cpu_count())
 
 
 # -- choosing ----------------------------------------------------------------------------------------------

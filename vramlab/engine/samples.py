@@ -17,7 +17,7 @@ column       meaning
 ``beside``   what ran all the while on another thread: ``infer on gpu``, ``load on gpu``...; empty: nothing
 ============ ===========================================================================================
 
-The file also keeps facts of the machine (``cpu_count``, device, versions), as ``DataFrame.attrs``.
+The file also keeps facts of the machine (``cpu_count``, ``device_cores``...), as ``DataFrame.attrs``.
 """
 
 from __future__ import annotations

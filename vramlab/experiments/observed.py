@@ -11,7 +11,7 @@ from vramlab.engine.samples import Sample, samples_frame
 from vramlab.experiments.run_folder import RunFolder
 from vramlab.live.profiler import median_times
 
-_KEPT = ("device", "onnxruntime", "python", "system", "cpu_count", "backend")
+_KEPT = ("device", "onnxruntime", "python", "system", "cpu_count", "device_cores", "backend")
 
 
 def observed_profile(run: RunFolder) -> tuple[Inventory, pd.DataFrame, list[str]]:

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import onnxruntime
 
 from vramlab.config.errors import InputError, nearest
+from vramlab.live.cores import usable_cores
 from vramlab.live.errors import OutOfMemory
 
 Providers = list[str | tuple[str, dict[str, str]]]
@@ -209,7 +210,7 @@ def describe(device: Device) -> dict[str, Any]:
         "onnxruntime": onnxruntime.__version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "cpu_count": os.cpu_count(),
+        "cpu_count": len(usable_cores()) or os.cpu_count(),
     }
 
 

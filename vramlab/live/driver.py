@@ -9,7 +9,8 @@ Rules:
    as the engine may have under way of that kind: an effect starts at once, and every queue stays the
    engine's. Its own, for a thread that did the like just before is the faster one: to be woken, and to find
    memory, which the C library keeps by thread (models that are loaded by ever other threads take up to three
-   times the memory, and load more slowly for it).
+   times the memory, and load more slowly for it). The threads of the emulated device keep to its cores, and
+   all others to the host's (:mod:`vramlab.live.cores`).
 3. A run is done by a worker, or by its caller's own thread where that blocks anyway
    (:meth:`LiveDriver.serve`), which saves two changes of thread. On the event loop's thread it is done where
    it is shorter than these would be worth: no other request is under way, and the session's runs of so many

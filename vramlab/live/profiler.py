@@ -110,7 +110,7 @@ def profile(
         ``auto``, ``cuda`` or ``cpu-emulated``.
     loads, runs : int
         Measurements per model and target, runs for each of :data:`PAUSES_S`. Loads go on to ten while they
-        have not taken a second yet.
+        have not taken a second yet; the first two are not counted.
     done : callable, optional
         Called after each model, and once in the end.
 
