@@ -386,3 +386,22 @@ def test_a_wrong_value_is_refused_without_the_words_of_a_library(vramlab, option
     assert message in err
     assert "Value error" not in err
     assert "Input should" not in err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("describe", "t.csv", "--plot"),
+        ("curve", "t.csv", "--plot"),
+        ("compare", "t.csv", "--plot"),
+        ("replay", "t.csv", "--memory-map"),
+        ("memory", "run", "--plot"),
+        ("verify", "run", "--plot"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_file_that_can_be_no_picture_is_refused_first_of_all(vramlab, command):
+    status, out, err = vramlab(*command, "map.txt")
+    assert (status, out) == (2, "")
+    assert err.startswith("vramlab: map.txt: found suffix '.txt', expected one of ")
+    assert ".png" in err

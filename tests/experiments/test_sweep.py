@@ -50,6 +50,23 @@ def test_each_row_is_the_replay_of_its_settings(reference):
     assert table["error"].isna().all()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seeds": 3}, r"seeds: found 3, expected a list of seeds, as \[3\]"),
+        (
+            {"grid": {"zones.flexible.size_mb": 260}},
+            r"size_mb: found 260, expected a list of values, as \[260\]",
+        ),
+        ({"grid": {"admission": "always"}}, r"admission: found 'always', expected a list of values"),
+        ({"grid": {"admission": []}}, "admission: found no values"),
+    ],
+)
+def test_one_value_where_a_list_is_meant_is_said(options, message):
+    with pytest.raises(InputError, match=message):
+        sweep(TRACE, POOL, mode="decide", jobs=1, **options)
+
+
 def test_two_jobs_give_the_table_of_one(reference):
     same(reference, run(jobs=2))
 

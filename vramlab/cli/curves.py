@@ -21,7 +21,7 @@ from vramlab.cli.inputs import (
     changes,
     memory_bytes,
 )
-from vramlab.cli.output import log, mebibytes, percent, print_json, print_table, save_plot, seconds
+from vramlab.cli.output import log, mebibytes, percent, picture, print_json, print_table, save_plot, seconds
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs
 from vramlab.experiments.curves import POINTS, curve
@@ -54,7 +54,10 @@ def curve_command(
         int | None, typer.Option("--jobs", help="Processes on this machine; one per core without it.")
     ] = 1,
     seed: SeedOption = 0,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Picture of the hit rates to write.")] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", callback=picture, help="Picture of the hit rates to write."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Hit rate and load cost of a policy over the memory that it has, in a plain memory without queues.

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from vramlab.analysis.plots import latency_distribution
 from vramlab.cli.inputs import ConfigOption, JsonOption, ModelsOption, SeedOption, SetOption, changes
-from vramlab.cli.output import count, log, milliseconds, percent, print_json, print_table, save_plot
+from vramlab.cli.output import count, log, milliseconds, percent, picture, print_json, print_table, save_plot
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs, check_suffix, replacing
 from vramlab.config.loading import load_inventory, write_inventory
@@ -314,7 +314,8 @@ def verify_command(
         ),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option("--plot", help="Picture of both latency distributions to write.")
+        Path | None,
+        typer.Option("--plot", callback=picture, help="Picture of both latency distributions to write."),
     ] = None,
     warm_up_s: Annotated[
         float, typer.Option("--warm-up", help="Seconds in the beginning to leave out of the figures.")

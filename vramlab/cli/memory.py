@@ -12,7 +12,7 @@ import typer
 from vramlab.analysis.layouts import zones_of
 from vramlab.analysis.timelines import memory_map
 from vramlab.cli.inputs import JsonOption
-from vramlab.cli.output import log, mebibytes, percent, print_json, print_table, save_plot
+from vramlab.cli.output import log, mebibytes, percent, picture, print_json, print_table, save_plot
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs
 from vramlab.engine.lockstep import lockstep
@@ -33,7 +33,10 @@ def memory_command(
             "--at", help="Seconds since the start of the run; without it, before it gave everything back."
         ),
     ] = None,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Picture of the memory map to write.")] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", callback=picture, help="Picture of the memory map to write."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show where the models lay in their zones, and how broken up the free memory was.

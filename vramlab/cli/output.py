@@ -101,23 +101,31 @@ def _side_by_side(header: Sequence[str], widths: Sequence[int], room: int) -> li
     return parts
 
 
-def save_plot(plot: Axes | Figure, path: Path) -> None:
-    """Write a figure, or the one that some axes are on; the format is that of the suffix.
+def picture(path: Path | None) -> Path | None:
+    """The file of an option whose callback this is, refused before anything has been computed for it.
 
     Raises
     ------
     InputError
         If the suffix is none of a picture.
     """
+    if path is not None:
+        from matplotlib.backend_bases import FigureCanvasBase
+
+        known = FigureCanvasBase.get_supported_filetypes()
+        if path.suffix.lower().removeprefix(".") not in known:
+            raise InputError(path, "", f"suffix {path.suffix!r}", f"one of .{', .'.join(sorted(known))}")
+    return path
+
+
+def save_plot(plot: Axes | Figure, path: Path) -> None:
+    """Write a figure, or the one that some axes are on; the format is that of the suffix."""
     import matplotlib.pyplot as plt
     from matplotlib.figure import Figure
 
     # of axes on a part of a figure too; get_figure(root=True) is of matplotlib 3.10
     figure = plot if isinstance(plot, Figure) else plot.figure.figure
     assert figure is not None
-    known = figure.canvas.get_supported_filetypes()
-    if path.suffix.lower().removeprefix(".") not in known:
-        raise InputError(path, "", f"suffix {path.suffix!r}", f"one of .{', .'.join(sorted(known))}")
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)
     plt.close(figure)

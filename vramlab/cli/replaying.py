@@ -36,6 +36,7 @@ from vramlab.cli.output import (
     milliseconds,
     out,
     percent,
+    picture,
     print_json,
     print_table,
     save_plot,
@@ -81,7 +82,11 @@ def replay_command(
     out: Annotated[Path | None, typer.Option("--out", help="Folder for records and journal.")] = None,
     map_file: Annotated[
         Path | None,
-        typer.Option("--memory-map", help="Picture to write of where the models lie at the end (simulate)."),
+        typer.Option(
+            "--memory-map",
+            callback=picture,
+            help="Picture to write of where the models lie at the end (simulate).",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -129,7 +134,10 @@ def compare_command(
     skip_warmup: Annotated[
         bool, typer.Option("--skip-warmup", help="Leave out the warm-up, as the MSER-5 rule sees it.")
     ] = False,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Picture of the load costs to write.")] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", callback=picture, help="Picture of the load costs to write."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Replay a trace once per eviction policy; the last row is the offline optimum.

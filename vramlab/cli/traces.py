@@ -11,7 +11,7 @@ import typer
 
 from vramlab.analysis.trace_plots import plot_description
 from vramlab.cli.inputs import ConfigOption, JsonOption, ModelsOption, SeedOption, TraceArgument
-from vramlab.cli.output import log, print_json, print_table, save_plot
+from vramlab.cli.output import log, picture, print_json, print_table, save_plot
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs, replacing
 from vramlab.config.loading import load_inventory, write_inventory
@@ -267,7 +267,10 @@ def export_command(
 
 def describe_command(
     trace: TraceArgument,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Figure to write.")] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", callback=picture, help="Figure to write."),
+    ] = None,
     spec: Annotated[
         Path | None, typer.Option("--spec", help="Generator spec fitted to the trace, to write.")
     ] = None,

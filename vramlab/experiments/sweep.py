@@ -6,7 +6,7 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,6 +125,8 @@ def sweep(
         with no combination, and results that cannot be resumed.
     """
     check_mode(mode)
+    if not isinstance(seeds, Iterable):
+        raise InputError("seeds", "", repr(seeds), f"a list of seeds, as [{seeds!r}]")
     for seed in seeds:
         check_seed(seed)
     policies = names_of(policies)
@@ -135,6 +137,8 @@ def sweep(
     axes: dict[str, Sequence[Any]] = {"scoring.policy": list(policies)} if policies else {}
     axes |= grid or {}
     for key, values in axes.items():
+        if isinstance(values, str) or not isinstance(values, Sized):
+            raise InputError("--grid", key, repr(values), f"a list of values, as [{values!r}]")
         if not len(values):
             raise InputError("--grid", key, "no values", "at least one")
     chosen = points(axes, len(loaded), seeds)
