@@ -247,7 +247,7 @@ def test_record_then_verify_and_a_journal_that_was_changed_is_found_out(vramlab,
         status, _, err = vramlab("verify", out, "--warm-up", seconds)
         assert (status, err.count("\n")) == (2, 1)
         assert "--warm-up" in err
-        assert "which took 0.7" in err
+        assert "seconds of the run, which took 0." in err
 
     journal = out / "journal.jsonl"
     recorded = journal.read_text()
@@ -387,22 +387,3 @@ def test_a_wrong_value_is_refused_without_the_words_of_a_library(vramlab, option
     assert message in err
     assert "Value error" not in err
     assert "Input should" not in err
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("describe", "t.csv", "--plot"),
-        ("curve", "t.csv", "--plot"),
-        ("compare", "t.csv", "--plot"),
-        ("replay", "t.csv", "--memory-map"),
-        ("memory", "run", "--plot"),
-        ("verify", "run", "--plot"),
-    ],
-    ids=lambda command: command[0],
-)
-def test_a_file_that_can_be_no_picture_is_refused_first_of_all(vramlab, command):
-    status, out, err = vramlab(*command, "map.txt")
-    assert (status, out) == (2, "")
-    assert err.startswith("vramlab: map.txt: found suffix '.txt', expected one of ")
-    assert ".png" in err

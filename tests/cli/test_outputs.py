@@ -7,10 +7,15 @@ import pytest
 from tests.cli.test_cli import MODELS, POOL, TRACE
 from tests.cli.test_traces import ROOT
 
-OVERWRITING = [
+NO_PICTURES = [
     ["replay", "t.csv", "--config", "c.yaml", "--out", "run", "--memory-map", "t.csv"],
     ["compare", "t.csv", "--config", "c.yaml", "--models", "m.yaml", "--plot", "m.yaml"],
     ["curve", "t.csv", "--models", "m.yaml", "--plot", "t.csv"],
+    ["describe", "t.csv", "--plot", "afile"],
+    ["memory", "run", "--plot", "t.csv"],
+    ["verify", "run", "--plot", "t.csv"],
+]
+OVERWRITING = [
     ["sweep", "t.csv", "--config", "c.yaml", "--models", "m.yaml", "--policies", "lru", "--out", "t.csv"],
     ["tune", "t.csv", "--config", "c.yaml", "--models", "m.yaml", "--out", "m.yaml"],
     ["tune", "t.csv", "--config", "c.yaml", "--models", "m.yaml", "--out", "c.yaml"],
@@ -76,6 +81,13 @@ def refused(vramlab, everything, arguments):
 @pytest.mark.parametrize("arguments", OVERWRITING, ids=" ".join)
 def test_what_is_read_is_not_overwritten(vramlab, everything, arguments):
     assert "another file to write" in refused(vramlab, everything, arguments)
+
+
+@pytest.mark.parametrize("arguments", NO_PICTURES, ids=" ".join)
+def test_a_file_that_can_be_no_picture_is_refused_first_of_all(vramlab, everything, arguments):
+    err = refused(vramlab, everything, arguments)
+    assert f"{arguments[-1]}: found suffix" in err
+    assert ".png" in err
 
 
 @pytest.mark.parametrize("arguments", NOWHERE, ids=" ".join)

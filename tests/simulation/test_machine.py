@@ -116,8 +116,9 @@ class Short(ProfileTimes):
     ("inline_run_s", "expected"),
     [
         # a is loaded by 1, which lets it run until 4: now it is known to be short. Alone at 5: no change of
-        # threads. Three at 10: the first is alone when it comes; the others begin when one before them ends.
-        (1.0, [4.0, 6.0, 11.0, 14.0, 17.0]),
+        # threads. Three at 10: the first is alone when it comes; then the loop hands the second to a worker,
+        # and the third is begun by this one, when it has reported the end.
+        (1.0, [4.0, 6.0, 11.0, 13.0, 16.0]),
         (0.5, [4.0, 7.0, 12.0, 15.0, 18.0]),  # not short
         (0.0, [4.0, 7.0, 12.0, 15.0, 18.0]),
     ],
@@ -127,6 +128,28 @@ def test_a_lone_run_known_to_be_short_saves_its_changes_of_threads(inline_run_s,
     rows = [(0.0, "a", 1), (5.0, "a", 1), *[(10.0, "a", 1)] * 3]
     machine = SharedMachine(Short(), inline_run_s=inline_run_s)
     assert finish_s(rows, machine, inventory=inventory) == pytest.approx(expected)
+
+
+def test_the_second_of_two_short_runs_is_done_where_the_first_was():
+    # As above until 4. Two at 10: the first is done on the loop, where nothing has to be reported to another
+    # thread, and then the second is alone.
+    rows = [(0.0, "a", 1), *[(10.0, "a", 1)] * 2]
+    machine = SharedMachine(Short(), inline_run_s=1.0)
+    inventory = models("a", always_loaded=False)
+    assert finish_s(rows, machine, inventory=inventory) == pytest.approx([4.0, 11.0, 12.0])
+
+
+def test_it_is_not_silent_while_something_runs():
+    samples = [Sample("a", "gpu", what, 1, 1.0) for what in ("bare infer", "load")]
+    samples += [Sample("b", "gpu", "bare infer", 1, s, p) for s, p in ((2.0, 0.0), (3.0, 1.0))]
+    samples += [Sample("b", "gpu", "bare infer after another", 1, 2.0, 0.0)]
+    samples += [Sample("a", "gpu", f"serving {how}", 1, 0.0) for how in ("by a worker", "on the loop")]
+    times = ProfileTimes(samples_frame(samples, {}), VramConfig(), models("a", "b"))
+    machine = SharedMachine(times)
+    assert machine.begin(Infer("b", Target.GPU, 1), 0.0) == 3.0
+    machine.end(0, 3.0)
+    machine.begin(RUN, 9.0)
+    assert machine.begin(Infer("b", Target.GPU, 1), 9.5) == 2.0
 
 
 def test_runs_on_the_device_have_its_cores_for_themselves():

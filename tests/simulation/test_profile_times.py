@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from vramlab.config.errors import InputError
+from vramlab.config.loading import load_config
 from vramlab.config.schema import ModelSpec, VramConfig
 from vramlab.engine.effects import Infer, Load, Target
 from vramlab.engine.samples import Sample, read_samples, samples_frame, write_samples
@@ -100,6 +101,12 @@ def test_what_serving_adds_depends_on_the_thread_and_on_how_long_nothing_has_run
     assert known.served_s("m", CPU, 1, 0.0, 0.0) is None
     assert known.served_s("other", GPU, 1, 0.0, 0.0) is None
     assert times().served_s("m", GPU, 1, 0.0, 0.0) is None  # profiles of before have no such samples
+    one_kind = [sample for sample in served_samples() if sample.what != "serving on the loop"]
+    one_kind = ProfileTimes(samples_frame(one_kind, {}), VramConfig(), INVENTORY)
+    assert one_kind.served_s("m", GPU, 1, 0.0, 0.0) is None
+    alone = [sample for sample in served_samples() if sample.what != "bare infer after another"]
+    alone = ProfileTimes(samples_frame(alone, {}), VramConfig(), INVENTORY)
+    assert alone.served_s("m", GPU, 1, 0.0, None).bare_s == 2.0  # by its own pause
     few = [sample for sample in served_samples() if sample.what != "serving from a queue"]
     known = ProfileTimes(samples_frame(few, {}), VramConfig(), INVENTORY)
     assert known.served_s("m", GPU, 1, 1.0, None) == (4.0, 4.5, 4.2, 4.5)
@@ -168,6 +175,20 @@ def test_times_by_name():
     assert type(choose_times("contended", VramConfig(), INVENTORY, frame, rng)) is SharedMachine
     with pytest.raises(InputError, match="no profile"):
         choose_times("sampled", VramConfig(), INVENTORY)
+
+
+@pytest.mark.parametrize(
+    ("device_cores", "streams", "speed"),
+    [(1, 1, 0.5), (1, 2, 1.0), (2, 1, 0.5), (1, 4, 1.0), (0, 2, 1.0)],
+)
+def test_the_device_has_as_many_cores_as_streams_whatever_it_had_in_the_profile(device_cores, streams, speed):
+    """Of four: two runs have one each, or share the only one; with as many streams as cores all is shared."""
+    frame = samples_frame(samples(), {"cpu_count": 4, "device_cores": device_cores})
+    config = load_config(None, [f"serving.gpu_streams={streams}"])
+    machine = choose_times("contended", config, INVENTORY, frame)
+    machine.begin(Infer("m", GPU, 1), 0.0)
+    machine.begin(Infer("m", GPU, 1), 0.0)
+    assert machine.speeds() == [speed] * 2
 
 
 def test_samples_survive_their_file_with_the_facts_of_their_machine(tmp_path):

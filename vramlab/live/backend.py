@@ -44,6 +44,7 @@ class OnnxBackend:
         self._inventory = inventory
         self._buffer_bytes = config.overhead_bytes - config.overhead.taken_bytes
         self._warm_up = config.serving.warm_up
+        self._budget_bytes = config.budget_bytes
 
     def open(self, model: str, target: Target, size_bytes: int | None = None) -> Session:
         """Make a session, and run it once if that is the setting; blocks.
@@ -62,6 +63,10 @@ class OnnxBackend:
                 session.close()
                 raise
         return session
+
+    def has_room_for(self, *models: str) -> bool:
+        """Whether the device's budget is enough for all of these at once, workspaces included."""
+        return sum(self._inventory[name].footprint_bytes for name in models) <= self._budget_bytes
 
     def memory(self) -> MemoryReading:
         """What the device says of its memory."""

@@ -1,6 +1,6 @@
 """What effects and serving add to times: one beside another, the change of threads, the driver's own work.
 
-Measured by the profiler on one or two models of middling size, and taken to be the same for all.
+Measured by the profiler on two models of middling size, and taken to be the same for all.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory
@@ -140,7 +141,8 @@ async def serving_overheads(config: VramConfig, pair: Inventory, device: str, ru
     pauses_s, samples = PAUSES_S * runs, []
 
     def note(label: str, pause_s: float, served_s: float, bare_s: float) -> None:
-        samples.append(Sample(name, "gpu", label, 1, max(0.0, served_s - bare_s), pause_s))
+        if not isnan(served_s):  # of a run that failed
+            samples.append(Sample(name, "gpu", label, 1, max(0.0, served_s - bare_s), pause_s))
 
     for label, inline_run_ms in ((ON_THE_LOOP, _ALWAYS_MS), (BY_A_WORKER, 0.0)):
         changes = {"inline_run_ms": inline_run_ms, "gpu_streams": 1}
@@ -150,7 +152,7 @@ async def serving_overheads(config: VramConfig, pair: Inventory, device: str, ru
                 await runtime.submit(other, others_inputs)
                 await runtime.submit(name, inputs)
                 sessions, key = runtime.driver.sessions, (name, Target.GPU)
-                if key not in sessions:
+                if not {key, (other, Target.GPU)} <= sessions.keys():
                     return []
                 sessions[key] = timed = _Timed(sessions[key])
                 await runtime.submit(name, inputs)  # of the first it is not known yet that it is short
@@ -166,8 +168,10 @@ async def serving_overheads(config: VramConfig, pair: Inventory, device: str, ru
                 for _ in range(2 * runs if label == BY_A_WORKER else 0):
                     await asyncio.sleep(PAUSES_S[-1])
                     await asyncio.gather(runtime.submit(other, others_inputs), runtime.submit(name, inputs))
-                    first_s, second_s = runtime.records().finish_s[-2:].tolist()
-                    note(QUEUED, 0.0, second_s - first_s, timed.took_s)
+                    records = runtime.records()
+                    first_s, second_s = records.finish_s[-2:].tolist()
+                    if records.arrival_s[-1] < first_s:  # else it has not waited
+                        note(QUEUED, 0.0, second_s - first_s, timed.took_s)
     return samples
 
 

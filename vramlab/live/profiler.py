@@ -13,7 +13,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -193,14 +193,14 @@ async def _measure(
         }
         _, seconds = await run_hop(lambda: session.run(inputs[1]))
         note("first infer", 1, seconds)
-    async with AsyncExitStack() as stack:
+    with ExitStack() as stack:
         # As it is served: loaded into memory that others have left, below what others hold. (The memory of
         # the first two loads is still to come from the system; at the top it would go back each time.)
         session, _ = await hop(lambda: backend.open(name, target))
         stack.callback(lambda: session.close())
-        another = await _another(hop, backend, other, target)
+        another = await _another(hop, backend, name, other, target)
         if another is not None:
-            stack.push_async_callback(hop, another.close)
+            stack.callback(another.close)
         taken_s, number = 0.0, -1
         while number < loads or (number < _MOST_LOADS and taken_s < _LOADS_S):
             await asyncio.sleep(PAUSES_S[-1])
@@ -212,24 +212,32 @@ async def _measure(
                 note("load", 1, load_s)
                 taken_s += load_s
             number += 1
+        if another is not None:
+            for pause_s, bare_s in await _after_another(run_hop, session, inputs[1], another, runs):
+                note("bare infer after another", 1, bare_s, pause_s)
+            await hop(another.close)  # which may be in the way of larger batches
         singles = [(1, pause_s) for pause_s in PAUSES_S * runs]
         several = [(items, PAUSES_S[-1]) for items in inputs if items > 1] * ((runs + 1) // 2)
         for items, pause_s in singles + several:
             seconds, bare_s = await timed_run(run_hop, session, inputs[items], pause_s)
             note("infer", items, seconds, pause_s)
             note("bare infer", items, bare_s, pause_s)
-        if another is not None:
-            for pause_s, bare_s in await _after_another(run_hop, session, inputs[1], another, runs):
-                note("bare infer after another", 1, bare_s, pause_s)
 
 
-async def _another(hop: Hop, backend: OnnxBackend, other: str | None, target: Target) -> Session | None:
-    """A session of the model `other`; none if there is none, or it finds no room."""
-    if other is None:
+async def _another(
+    hop: Hop, backend: OnnxBackend, name: str, other: str | None, target: Target
+) -> Session | None:
+    """A session of the model `other` that has run; none if there is none, or no room for it beside `name`."""
+    if other is None or not backend.has_room_for(name, other):
         return None
     try:
         session, _ = await hop(lambda: backend.open(other, target))
-    except SessionError:  # its own measurement says what is wrong with it
+        try:
+            await hop(lambda: session.run(make_inputs(session, 1, np.random.default_rng(0))))
+        except BaseException:
+            session.close()
+            raise
+    except (SessionError, InputError):  # its own measurement says what is wrong with it
         return None
     return session  # type: ignore[no-any-return]
 

@@ -8,7 +8,7 @@ name          how long effects take
               show; loads that run at once share it
 ``median``    medians of the profile's samples, by batch size
 ``sampled``   the samples themselves, drawn with a seed
-``contended`` drawn samples that depend on how long a model paused, on a machine that gets slower the more
+``contended`` drawn samples that depend on how long nothing has run, on a machine that gets slower the more
               runs at once (:mod:`vramlab.simulation.machine`)
 ============= ========================================================================================
 """
@@ -70,10 +70,17 @@ def choose_times(
     times_drawn = ProfileTimes(profile, config, inventory, rng)
     if name == "sampled":
         return times_drawn
+    cores = profile.attrs.get("cpu_count")
     return SharedMachine(
         times_drawn,
-        profile.attrs.get("cpu_count"),
-        profile.attrs.get("device_cores", 0),
+        cores,
+        _device_cores(profile, config.serving.gpu_streams, cores),
         measured_slowdowns(profile),
         inline_run_s=ms_to_s(config.serving.inline_run_ms),
     )
+
+
+def _device_cores(profile: pd.DataFrame, streams: int, cores: int | None) -> int:
+    """How many the device would have with so many streams, on a machine where it had some in the profile."""
+    can_choose = profile.attrs.get("device_cores", 0) > 0
+    return streams if can_choose and cores is not None and streams < cores else 0

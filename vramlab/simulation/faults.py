@@ -21,7 +21,6 @@ from vramlab.engine.interpreter import Task
 from vramlab.engine.journal import Journal
 from vramlab.engine.serving import Engine
 from vramlab.simulation.driver import SimulatedDriver
-from vramlab.simulation.machine import Start
 from vramlab.simulation.service_times import ServiceTimes
 
 MESSAGE = "by the fault plan"
@@ -105,8 +104,8 @@ class _FaultyMachine(_FaultyTimes):
 
     _times: Any
 
-    def begin(self, effect: Any, now_s: float, start: Start = Start.BESIDE) -> float:
-        work_s: float = self._times.begin(effect, now_s, start)
+    def begin(self, effect: Any, now_s: float, lone: bool = False, queued: bool = False) -> float:
+        work_s: float = self._times.begin(effect, now_s, lone, queued)
         if type(effect) is Load:
             return self._loading_s(work_s, effect.target)
         return self._running_s(work_s, effect.target) if type(effect) is Infer else work_s

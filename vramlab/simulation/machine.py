@@ -27,7 +27,6 @@ take the short way of :class:`~vramlab.simulation.driver.SimulatedDriver`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 from typing import Any, Protocol, cast
 
 import pandas as pd
@@ -43,22 +42,14 @@ Slowdowns = Mapping[tuple[str, str], float]
 _LOAD, _DEVICE_RUN = "load on gpu", "infer on gpu"
 
 
-class Start(Enum):
-    """How an effect begins, which decides the thread that does it and what that costs."""
-
-    ALONE = 1
-    """For the only request that is under way, right as it came."""
-    BESIDE = 2
-    """As its request came, or by the clock; others are under way."""
-    QUEUED = 3
-    """When another effect had ended, by the thread that has to report that end."""
-
-
 class Machine(ServiceTimes, Protocol):
     """Service times with effects that change each other's speed."""
 
-    def begin(self, effect: Any, now_s: float, start: Start = Start.BESIDE) -> float:
-        """Work of an effect that begins now, as the last of those that run: seconds, if it had no company."""
+    def begin(self, effect: Any, now_s: float, lone: bool = False, queued: bool = False) -> float:
+        """Work of an effect that begins now, as the last of those that run: seconds, if it had no company.
+
+        `lone`: for the only request that is under way; `queued`: because another effect has just ended.
+        """
 
     def end(self, place: int, now_s: float) -> None:
         """The effect at that place of those that run has ended; those behind it move up."""
@@ -73,7 +64,7 @@ class SharedMachine:
     Parameters
     ----------
     times : ServiceTimes
-        What effects take when alone. Of :class:`ProfileTimes`, runs know how long their model paused,
+        What effects take when alone. Of :class:`ProfileTimes`, runs know how long nothing has run,
         and loads whether they are its first.
     cores : int, optional
         Processor cores that the effects share; None where they need none (all work is the device's).
@@ -100,6 +91,8 @@ class SharedMachine:
         self._times = times
         self._running: list[Any] = []
         self._core: list[int] = []  # of each that runs
+        self._on_loop: list[bool] = []  # whether the event loop's own thread does it
+        self._ended_on_loop = False  # the last that ended
         self._on_core = [0] * (cores or 0)  # how many run there
         self._host_cores = range(len(self._on_core) - device_cores)
         self._device_cores = range(len(self._host_cores), len(self._on_core)) or self._host_cores
@@ -124,13 +117,17 @@ class SharedMachine:
         """Alone."""
         return self._times.infer_s(model, target, items)
 
-    def begin(self, effect: Any, now_s: float, start: Start = Start.BESIDE) -> float:
+    def begin(self, effect: Any, now_s: float, lone: bool = False, queued: bool = False) -> float:
         """Work of an effect that begins now."""
+        by_worker = queued and not self._ended_on_loop  # which reports the end, and goes on with this
+        on_loop = lone and not by_worker and type(effect) is Infer and effect in self._short_runs
+        work_s = self._work_s(effect, now_s, on_loop, by_worker)
         self._running.append(effect)
+        self._on_loop.append(on_loop)
         if self._on_core:
             on_device = type(effect) is Infer and effect.target is Target.GPU
             self._put_on_one_of(self._device_cores if on_device else self._host_cores)
-        return self._work_s(effect, now_s, start)
+        return work_s
 
     def _put_on_one_of(self, cores: range) -> None:
         fewest = min([self._on_core[core] for core in cores])
@@ -154,23 +151,21 @@ class SharedMachine:
             self._core[moved] = idle
             self._on_core[idle] = 1
 
-    def _work_s(self, effect: Any, now_s: float, start: Start) -> float:
+    def _work_s(self, effect: Any, now_s: float, on_loop: bool, queued: bool) -> float:
         kind = type(effect)
         if kind is Infer:
             if self._profile is None:
                 return self._times.infer_s(effect.model, effect.target, effect.items)
             last_s = self._last_s.get((effect.model, effect.target))
             pause_s = None if last_s is None else now_s - last_s
-            other_s = self._last_run_s.get(effect.target)
-            idle_s = None if other_s is None else now_s - other_s
+            idle_s = self._silence_s(effect.target, now_s)
             served = self._profile.served_s(effect.model, effect.target, effect.items, pause_s, idle_s)
             if served is None:
                 return self._profile.run_s(effect.model, effect.target, effect.items, pause_s)
-            on_loop = start is Start.ALONE and effect in self._short_runs
             self._short_runs.note(effect, served.bare_s)
             if on_loop:
                 return served.on_loop_s
-            return served.queued_s if start is Start.QUEUED else served.by_worker_s
+            return served.queued_s if queued else served.by_worker_s
         if kind is Load:
             first = (effect.model, effect.target) not in self._last_s
             if first and self._profile is not None:
@@ -178,9 +173,17 @@ class SharedMachine:
             return self._times.load_s(effect.model, effect.target)
         return self._times.unload_s(effect.model)
 
+    def _silence_s(self, target: Target, now_s: float) -> float | None:
+        """How long nothing has run there; None if nothing ever has."""
+        if any(type(effect) is Infer and effect.target is target for effect in self._running):
+            return 0.0
+        last_s = self._last_run_s.get(target)
+        return None if last_s is None else now_s - last_s
+
     def end(self, place: int, now_s: float) -> None:
         """Remember when a session ran last; a load ends with its session having run, or about to."""
         effect = self._running.pop(place)
+        self._ended_on_loop = self._on_loop.pop(place)
         if self._on_core:
             self._on_core[self._core.pop(place)] -= 1
         kind = type(effect)

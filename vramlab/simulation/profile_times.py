@@ -186,10 +186,10 @@ class ProfileTimes:
     def served_s(
         self, model: str, target: Target, items: int, pause_s: float | None, idle_s: float | None
     ) -> ServedRun | None:
-        """A run as it is served, also `idle_s` after any session's last; None if that was not measured."""
+        """A run as it is served, `idle_s` after any other (see above); None if that was not measured."""
         bare = self._bare_runs.get((model, target))
         serving = self._serving
-        if bare is None or not serving:
+        if bare is None or not {BY_A_WORKER, ON_THE_LOOP} <= serving.keys():
             return None
         silence_s = _seconds(idle_s)
         bare_s = bare.at(items, _seconds(pause_s), silence_s, self._next())

@@ -14,7 +14,7 @@ from vramlab.engine.effects import Infer, Load, Story, Unload
 from vramlab.engine.journal import Journal
 from vramlab.engine.serving import Engine
 from vramlab.simulation.driver import SimulatedDriver
-from vramlab.simulation.machine import Machine, Start
+from vramlab.simulation.machine import Machine
 
 _WORK = (Infer, Load, Unload)
 
@@ -91,16 +91,11 @@ class SharedDriver(SimulatedDriver):
             return
         self._reckon(self.now_s)
         self._running.append(task)
-        self._left_s.append(self._machine.begin(effect, self.now_s, self._start))
+        lone, queued = self._under_way <= 1, self._reporting
+        self._left_s.append(self._machine.begin(effect, self.now_s, lone, queued))
         self._plan()
         if type(effect) is Load and effect.timeout_s is not None:
             self.env.schedule_at(_Limit(task, self._on_limit), self.now_s + effect.timeout_s)
-
-    @property
-    def _start(self) -> Start:
-        if self._reporting:
-            return Start.QUEUED
-        return Start.ALONE if self._under_way <= 1 else Start.BESIDE
 
     def _reckon(self, now_s: float) -> None:
         """Take what has been done since the last time off the work that is left."""
