@@ -37,8 +37,8 @@ def fidelity_command(
 ) -> None:
     """Profile, record each workload live, simulate it, and show how far the simulation is off.
 
-    Takes two and a half minutes per workload and one for the first profile, and wants a machine with nothing
-    else to do. Exit status 1 if an error is larger than what we call true. Example: vramlab fidelity
+    Takes four minutes per workload and one for the first profile, and wants a machine with nothing else to
+    do. Exit status 1 if an error is larger than what we call true. Example: vramlab fidelity
     """
     from vramlab.experiments.fidelity import fidelity, write_fidelity  # load ONNX Runtime
 

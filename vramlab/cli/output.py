@@ -15,8 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
-from vramlab.config.errors import InputError
-from vramlab.config.files import replacing
+from vramlab.config.files import check_suffix, replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,9 +111,8 @@ def picture(path: Path | None) -> Path | None:
     if path is not None:
         from matplotlib.backend_bases import FigureCanvasBase
 
-        known = FigureCanvasBase.get_supported_filetypes()
-        if path.suffix.lower().removeprefix(".") not in known:
-            raise InputError(path, "", f"suffix {path.suffix!r}", f"one of .{', .'.join(sorted(known))}")
+        known = sorted(FigureCanvasBase.get_supported_filetypes())
+        check_suffix(path, tuple(f".{suffix}" for suffix in known))
     return path
 
 

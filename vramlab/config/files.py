@@ -64,7 +64,8 @@ def check_suffix(path: Path, suffixes: tuple[str, ...]) -> None:
         If it is none of `suffixes`.
     """
     if path.suffix.lower() not in suffixes:
-        raise InputError(path, "", f"suffix {path.suffix!r}", " or ".join(suffixes))
+        expected = " or ".join(suffixes) if len(suffixes) < 3 else f"one of {', '.join(suffixes)}"
+        raise InputError(path, "", f"suffix {path.suffix!r}", expected)
 
 
 @contextmanager

@@ -92,21 +92,16 @@ class Hops:
     """A worker thread for the device's runs and one for all else, each on its cores."""
 
     def __init__(self, cores: Cores) -> None:
-        self.cores = cores
-        self._device, self.host = Hop(cores.device), Hop(cores.host)
-
-    def runs_on(self, target: Target) -> Hop:
-        """The thread of runs."""
-        return self._device if target is Target.GPU else self.host
+        self._device, self._host = Hop(cores.device), Hop(cores.host)
 
     def of(self, what: str, target: Target) -> Hop:
         """The thread of an effect."""
-        return self.runs_on(target) if what == "infer" else self.host
+        return self._device if what == "infer" and target is Target.GPU else self._host
 
     def close(self) -> None:
         """End the threads."""
         self._device.close()
-        self.host.close()
+        self._host.close()
 
 
 async def timed_run(hop: Hop, session: Session, inputs: Any, pause_s: float) -> tuple[float, float]:

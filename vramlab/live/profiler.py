@@ -178,7 +178,7 @@ async def _measure(
     def note(what: str, items: int, seconds: float, pause_s: float = 0.0) -> None:
         found.samples.append(Sample(name, target.value, what, items, seconds, pause_s))
 
-    hop, run_hop = hops.host, hops.runs_on(target)
+    hop, run_hop = hops.of("load", target), hops.of("infer", target)
     _forget(str(spec.path))
     session, seconds = await hop(lambda: backend.open(name, target))
     note("cold load", 1, seconds)
@@ -200,7 +200,7 @@ async def _measure(
         stack.callback(lambda: session.close())
         another = await _another(hop, backend, name, other, target)
         if another is not None:
-            stack.callback(another.close)
+            stack.callback(another[0].close)
         taken_s, number = 0.0, -1
         while number < loads or (number < _MOST_LOADS and taken_s < _LOADS_S):
             await asyncio.sleep(PAUSES_S[-1])
@@ -213,9 +213,9 @@ async def _measure(
                 taken_s += load_s
             number += 1
         if another is not None:
-            for pause_s, bare_s in await _after_another(run_hop, session, inputs[1], another, runs):
+            for pause_s, bare_s in await _after_another(run_hop, session, inputs[1], *another, runs):
                 note("bare infer after another", 1, bare_s, pause_s)
-            await hop(another.close)  # which may be in the way of larger batches
+            await hop(another[0].close)  # which may be in the way of larger batches
         singles = [(1, pause_s) for pause_s in PAUSES_S * runs]
         several = [(items, PAUSES_S[-1]) for items in inputs if items > 1] * ((runs + 1) // 2)
         for items, pause_s in singles + several:
@@ -226,27 +226,27 @@ async def _measure(
 
 async def _another(
     hop: Hop, backend: OnnxBackend, name: str, other: str | None, target: Target
-) -> Session | None:
-    """A session of the model `other` that has run; none if there is none, or no room for it beside `name`."""
+) -> tuple[Session, Any] | None:
+    """A session of `other` that has run, and its inputs; none if there is none, or no room beside `name`."""
     if other is None or not backend.has_room_for(name, other):
         return None
     try:
         session, _ = await hop(lambda: backend.open(other, target))
         try:
-            await hop(lambda: session.run(make_inputs(session, 1, np.random.default_rng(0))))
+            inputs = make_inputs(session, 1, np.random.default_rng(0))
+            await hop(lambda: session.run(inputs))
         except BaseException:
             session.close()
             raise
     except (SessionError, InputError):  # its own measurement says what is wrong with it
         return None
-    return session  # type: ignore[no-any-return]
+    return session, inputs
 
 
 async def _after_another(
-    hop: Hop, session: Session, inputs: Any, another: Session, runs: int
+    hop: Hop, session: Session, inputs: Any, another: Session, others: Any, runs: int
 ) -> list[tuple[float, float]]:
-    """Pauses and times of runs, in seconds, before which another model ran."""
-    others = make_inputs(another, 1, np.random.default_rng(0))
+    """Pauses and times of runs, in seconds, before which another model ran, on `others`."""
 
     def run_for_long() -> None:  # as much as it takes to drive the model's weights out of the caches
         until_s = time.perf_counter() + PAUSES_S[-1]
