@@ -30,7 +30,7 @@ from functools import partial
 from typing import NamedTuple
 
 from vramlab.allocator.eviction import Choice, Requester, choose_victims
-from vramlab.allocator.models import Model
+from vramlab.allocator.models import Model, Turn
 from vramlab.allocator.policies import make_policy
 from vramlab.allocator.relief import relief_victims
 from vramlab.allocator.runs import Run
@@ -70,6 +70,25 @@ class Decision(NamedTuple):
 
 
 _decision = partial(tuple.__new__, Decision)  # without the constructor's detour: twice as fast
+_LOAD = Kind.LOAD  # for the hot path
+
+
+class Plan(NamedTuple):
+    """What could be done for a request whose model is not there.
+
+    ``zone`` is where it would go, or would have gone (``outbid``: it is worth less than its victims).
+    ``victims`` leave for it; with ``WAIT`` they are those that stand in its way.
+    """
+
+    kind: Kind
+    model: Model
+    zone: Zone | None
+    victims: list[Model]
+    reason: str
+    outbid: bool
+
+
+_plan = partial(tuple.__new__, Plan)
 
 
 class Allocator:
@@ -208,6 +227,36 @@ class Allocator:
         """
         (zone,) = self.zones.values()
         zone.policy.used_together(run)
+
+    def want(self, model: Model, place: Turn | None) -> None:
+        """Note that requests wait for `model`, the first of them at `place`; with None nobody does."""
+        model.wanted = place
+
+    def plan(self, model: Model, now_s: float, rank: int, turn: Turn | None = None) -> Plan:
+        """Say what could be done now for a request that waits; changes nothing.
+
+        Parameters
+        ----------
+        model : Model
+            That it needs, which is not there.
+        now_s : float
+            The time, seconds.
+        rank : int
+            Of the request's priority.
+        turn : tuple, optional
+            Its place in the queue, where it is entitled to the room of models that are wanted later.
+        """
+        return self._plan(model, Requester(rank, now_s, turn))
+
+    def carry_out(self, plan: Plan, now_s: float) -> Decision:
+        """Begin the load of a plan, for all who wait; no use is counted before the first run."""
+        model, zone = plan.model, plan.zone
+        if plan.kind is not _LOAD or zone is None:
+            raise IllegalTransition(f"carry out: the plan for model {model.name!r} is {plan.kind.value}")
+        if plan.outbid:
+            zone.policy.rejected(model, now_s)
+        model.last_used_s = now_s
+        return self._begin_load(model, zone, plan.victims, now_s, uses=0, pin=False)
 
     def ask_again(self, name: str, now_s: float, priority: Priority | None = None) -> Decision:
         """Decide anew about a request that had to wait; it is not counted as a second use."""
@@ -384,40 +433,53 @@ class Allocator:
     def _decide_absent(self, model: Model, now_s: float, rank: int, pin: bool) -> Decision:
         """Decide about a request for a model that is not on the device (or is just leaving it)."""
         model.uses = 1
+        kind, _, zone, victims, reason, outbid = self._plan(model, Requester(rank, now_s), pin)
+        if zone is None:
+            return Decision(kind, model.name, None, (), reason)
+        if outbid:
+            zone.policy.rejected(model, now_s)
+            if kind is not _LOAD:
+                return Decision(kind, model.name, None, (), reason)
+        return self._begin_load(model, zone, victims, now_s, uses=1, pin=pin)
+
+    def _plan(self, model: Model, requester: Requester, runs: bool = True) -> Plan:
+        """What could be done for a request for a model that is absent, or leaving; changes nothing."""
         if model.state is EVICTING:
-            return Decision(Kind.WAIT, model.name, None, (), "it is just being unloaded")
+            return _plan((Kind.WAIT, model, None, [], "it is just being unloaded", False))
         zone = self._free_place(model)
         if zone is not None:
-            return self._begin_load(model, zone, [], now_s, uses=1, pin=pin)
-        admission = self._admission[rank]
+            return _plan((_LOAD, model, zone, [], "", False))
+        admission = self._admission[requester.rank]
         forced = not model.may_run_on_cpu
         if admission == "free_only" and not forced:
-            return Decision(Kind.CPU, model.name, None, (), "loads only into free room")
-        requester = Requester(rank, now_s)
+            return _plan((Kind.CPU, model, None, [], "loads only into free room", False))
         found = self._evict_for(model, requester)
         if found is None and forced:
             requester.pressure = True
             found = self._evict_for(model, requester)
         if found is not None:
             zone, victims = found
-            if admission == "compete" and not model.gpu_only and self._loses(model, zone, victims, now_s):
-                zone.policy.rejected(model, now_s)
-                if model.may_run_on_cpu:
-                    return Decision(Kind.CPU, model.name, None, (), "worth less than its victims")
-                if not pin:
-                    return Decision(Kind.BYPASS, model.name, None, (), "worth less than its victims")
-                # A real run needs its bytes: without a CPU to answer, the model is admitted after all.
-            return self._begin_load(model, zone, victims, now_s, uses=1, pin=pin)
+            outbid = (
+                admission == "compete"
+                and not model.gpu_only
+                and self._loses(model, zone, victims, requester.now_s)
+            )
+            if outbid and (model.may_run_on_cpu or not runs):
+                kind = Kind.CPU if model.may_run_on_cpu else Kind.BYPASS
+                return _plan((kind, model, zone, [], "worth less than its victims", True))
+            # A real run needs its bytes: without a CPU to answer, the model is admitted after all.
+            return _plan((_LOAD, model, zone, victims, "", outbid))
         never = self._never_fits(model)
         if not forced:
             reason = never or "no room, and no victims that may leave"
-            return Decision(Kind.CPU, model.name, None, (), reason)
+            return _plan((Kind.CPU, model, None, [], reason, False))
         if never:
-            return Decision(Kind.REFUSE, model.name, None, (), never)
+            return _plan((Kind.REFUSE, model, None, [], never, False))
         requester.over_busy = True
-        if self._evict_for(model, requester) is not None:
-            return Decision(Kind.WAIT, model.name, None, (), "models in use stand in its way")
-        return Decision(Kind.REFUSE, model.name, None, (), "no room, and nothing that may leave for it")
+        in_the_way = self._evict_for(model, requester)
+        if in_the_way is not None:
+            return _plan((Kind.WAIT, model, None, in_the_way[1], "models in use stand in its way", False))
+        return _plan((Kind.REFUSE, model, None, [], "no room, and nothing that may leave for it", False))
 
     def _places_of(self, model: Model) -> list[Zone]:
         """Zones where `model` may be placed: its home, then those that lend to its priority."""

@@ -8,12 +8,14 @@ Rules that must hold (DESIGN, "Eviction"):
 4. Never victims: critical models, models in use or being loaded, models inside the minimum retention
    (unless under pressure), models of a zone whose policy is ``never``, and models of higher priority than
    the requester where the zone is ``reluctant_lru`` or the requester would be a guest.
-5. A shortage of the zone is met in the zone. What is then still short on the device is taken from all
+5. A model that requests wait for (``wanted``) leaves for nobody but a request with a place before theirs
+   that is entitled to it (``turn``), and after all others: the one that is needed farthest in the queue first.
+6. A shortage of the zone is met in the zone. What is then still short on the device is taken from all
    zones, the willing ones first and the requester's own before others.
 
 How the set is chosen (``scoring.victims``): ``in_order`` takes them in that order until it is enough;
 ``pruned`` then drops those that the others make unnecessary, the last to leave first; ``exact`` takes, for
-each step of rules 3 and 5 from the last to be touched to the first, the set of the least total score that
+each step of rules 3, 5 and 6 from the last to be touched to the first, the set of the least total score that
 frees what the steps before it cannot free (a tie goes to the set that frees more). With one zone without
 guests, that is the least total score of all. With more candidates than :mod:`vramlab.allocator.exact` takes
 on, ``exact`` is ``pruned``. It is refused for the greedy-dual family, whose values do not add up, and means
@@ -24,10 +26,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain, groupby
+from operator import itemgetter
 from typing import Literal
 
 from vramlab.allocator.exact import cheapest_cover
-from vramlab.allocator.models import Model
+from vramlab.allocator.models import Model, Turn
 from vramlab.allocator.states import State
 from vramlab.allocator.zones import Ledger, Zone
 
@@ -54,13 +57,14 @@ class Shortage:
 class Requester:
     """Who asks for room, and what that entitles to."""
 
-    __slots__ = ("now_s", "over_busy", "pressure", "rank")
+    __slots__ = ("now_s", "over_busy", "pressure", "rank", "turn")
 
-    def __init__(self, rank: int, now_s: float, pressure: bool = False, over_busy: bool = False) -> None:
+    def __init__(self, rank: int, now_s: float, turn: Turn | None = None) -> None:
         self.rank = rank
         self.now_s = now_s
-        self.pressure = pressure  # retention does not protect
-        self.over_busy = over_busy  # pretend that models in use may go: would waiting help?
+        self.turn = turn  # models that are wanted later than this may leave; None: no wanted model may
+        self.pressure = False  # retention does not protect
+        self.over_busy = False  # pretend that models in use, or wanted, may go: would waiting help?
 
 
 def choose_victims(
@@ -166,7 +170,7 @@ def _cheapest(
     steps = [
         list(models)
         for other in willing
-        for _, models in groupby(candidates(other, other is not zone or guest, requester), key=_is_own)
+        for _, models in groupby(candidates(other, other is not zone or guest, requester), key=_step)
     ]
     here = [models[0].zone is zone for models in steps]
     sizes = [sum(model.bytes for model in models) for models in steps]
@@ -205,15 +209,27 @@ def candidates(zone: Zone, guest: bool, requester: Requester) -> Iterator[Model]
     ranked: Iterable[Model] = zone.policy.ranked(now_s)
     if zone.guests:
         ranked = sorted(ranked, key=_is_own)  # a stable sort: the policy's order within both
+    wanted: list[tuple[Turn, Model]] = []
     for model in ranked:
         if model.critical or (outranks and model.rank < rank):
             continue
+        place = model.wanted
         if model.state is not State.RESIDENT:
             if not requester.over_busy:  # those that are leaving are not ranked any more
                 continue
         elif retention_s and now_s - model.loaded_at_s < retention_s:
             continue
-        yield model
+        if place is None:
+            yield model
+        elif requester.over_busy or (requester.turn is not None and place > requester.turn):
+            wanted.append((place, model))
+    if wanted:
+        wanted.sort(key=itemgetter(0), reverse=True)
+        yield from map(itemgetter(1), wanted)
+
+
+def _step(model: Model) -> tuple[bool, bool]:
+    return model.wanted is not None, not model.guest
 
 
 def _is_own(model: Model) -> bool:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from vramlab.allocator.zones import Zone
 
 
+Turn = tuple[float, int]
+"""A place among waiting requests: when it is due (seconds), then a number that tells equals apart."""
+
+
 class Model:
     """One model of the inventory as the allocator and the policies see it.
 
@@ -23,7 +27,7 @@ class Model:
     __slots__ = (
         "always_loaded", "bytes", "claiming", "critical", "gpu_only", "guest", "hit", "home", "last_used_s",
         "load_s", "loaded_at_s", "may_run_on_cpu", "name", "number", "pins", "priority", "priority_weight",
-        "rank", "state", "uses", "uses_total", "zone",
+        "rank", "state", "uses", "uses_total", "wanted", "zone",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +61,7 @@ class Model:
         self.loaded_at_s = -math.inf
         self.uses = 0
         self.uses_total = 0
+        self.wanted: Turn | None = None  # place of the first request that waits for it; None: nobody waits
 
     def catch_up(self, uses_total: int, last_used_s: float) -> None:
         """Bring the account up to date with hits that were found in bulk: all uses, and the last one."""

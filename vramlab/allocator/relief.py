@@ -43,6 +43,7 @@ def unused_models(models: Iterable[Model], now_s: float, unused_after_s: float) 
         model
         for model in models
         if model.state is State.RESIDENT
+        and model.wanted is None
         and may_be_unused(model)
         and now_s > unused_since(model, unused_after_s)
     ]
@@ -78,4 +79,5 @@ def _by_score(models: Iterable[Model], now_s: float) -> Iterator[Model]:
         for model in models
         if model.state is State.RESIDENT and not model.critical and not model.zone.never
     ]
-    yield from sorted(there, key=lambda model: model.zone.policy.score(model, now_s))
+    # those that requests wait for last
+    yield from sorted(there, key=lambda m: (m.wanted is not None, m.zone.policy.score(m, now_s)))

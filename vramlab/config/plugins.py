@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from vramlab.config.errors import InputError
 
-Group = Literal["vramlab.policies", "vramlab.predictors", "vramlab.importers"]
+Group = Literal["vramlab.orders", "vramlab.policies", "vramlab.predictors", "vramlab.importers"]
 
 
 @cache

@@ -242,7 +242,8 @@ class ServingConfig(Section):
     unload_time_ms: NonNegative = 1
     release_timeout_ms: Positive = 30_000
     load_timeout_ms: Positive = 120_000
-    queue: Literal["fifo", "affinity"] = "fifo"
+    order: str = "backlog"
+    max_wait_s: Positive = 300
     max_skips: Count = 3
     warm_up: bool = True
     inline_run_ms: NonNegative = 1

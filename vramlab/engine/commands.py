@@ -48,7 +48,7 @@ def load(engine: Engine, task: str, name: str, now_s: float) -> Story:
     decision = allocator.request(name, now_s)
     engine.note_decision(task, now_s, decision)
     if decision.kind is Kind.WAIT:
-        now_s, decision = yield from engine.wait_in_line(task, name, now_s, None, asked=True)
+        now_s, decision = yield from engine.on_arrival.wait_in_line(task, name, now_s, None, asked=True)
     failure = None
     if decision.kind is Kind.LOAD:
         now_s, failure = yield from engine.loading.load_for(task, decision, now_s)

@@ -74,27 +74,32 @@ class Loading:
                 self._end(name, cancelled.now_s, cancelled.now_s, reason, cancelled)
             raise
 
-    def load(self, decision: Decision, now_s: float, reason: str) -> Story:
-        """Unload the victims, wait for their bytes and for the load channel, load.
+    def load(self, decision: Decision, now_s: float, reason: str, has_channel: bool = False) -> Story:
+        """Unload the victims, wait for their bytes and (unless it has one) for a load channel, load.
 
         The value is (now_s, failure), which is None if the load ended well.
         """
         self._ends[decision.model] = Gate(self._ready)
+        self._engine.moved(decision.model, *decision.victims)
         self._engine.note_usage(now_s)
         for victim in decision.victims:
             now_s = yield from self.unload(victim, now_s, "eviction")
-        return (yield from self._load_into_claim(decision.model, now_s, reason))
+        return (yield from self._load_into_claim(decision.model, now_s, reason, has_channel))
 
-    def _load_into_claim(self, name: str, now_s: float, reason: str) -> Story:
+    def _load_into_claim(self, name: str, now_s: float, reason: str, has_channel: bool = False) -> Story:
         """The rest of :meth:`load`, once the victims have left."""
         model = self._allocator.models[name]
         if model.claiming:
             claim = self._claims[name] = self._claims.get(name) or Gate(self._ready)
             now_s, given_up = yield Wait(claim)
             if given_up:
+                if has_channel:
+                    self._channel.release()
                 too_late = EffectFailed(now_s, Failure.TIMED_OUT, given_up)
                 return now_s, self._end(name, now_s, now_s, reason, too_late)
-        if self._channel.free:
+        if has_channel:
+            pass
+        elif self._channel.free:
             self._channel.free -= 1
         else:
             now_s, _ = yield self._wait_channel
@@ -139,8 +144,10 @@ class Loading:
         error = "" if failure is None else str(failure)
         engine.recorder.loads.append(LoadRecord(started_s, now_s, name, zone, size, reason, error))
         gate.open(failure)
+        if engine.scheduler is not None:
+            engine.scheduler.load_ended(model, failure, engine.worth_another_try(failure), now_s)
         if failure is not None or not model.pins:
-            engine.line.decide(now_s)
+            engine.changed(now_s)
         return failure
 
     # -- claims ------------------------------------------------------------------------------------------
@@ -152,6 +159,12 @@ class Loading:
             return False
         gate.open(why)
         return True
+
+    def set_budget(self, budget_bytes: int, now_s: float) -> None:
+        """The device has so many bytes for models from now on."""
+        self.claims_met(self._allocator.set_budget(budget_bytes), now_s)
+        if self._engine.scheduler is not None:
+            self._engine.scheduler.changed(now_s)
 
     def claims_met(self, names: list[str], now_s: float) -> None:
         """Let the loads go on that have got their bytes."""
@@ -172,6 +185,7 @@ class Loading:
     def unload(self, name: str, now_s: float, reason: str) -> Story:
         """Take a model that the allocator has sent away off the device. The value is the time."""
         engine, model = self._engine, self._allocator.models[name]
+        engine.moved(name)
         if engine.preloading is not None:
             engine.preloading.left(name, now_s, reason)
         try:
@@ -184,5 +198,5 @@ class Loading:
                 EvictionRecord(now_s, name, model.zone.name, model.bytes, reason)
             )
         self.claims_met(self._allocator.unloaded(name), now_s)
-        engine.line.decide(now_s)
+        engine.changed(now_s)
         return now_s

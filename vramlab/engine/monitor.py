@@ -114,7 +114,7 @@ class Monitor:
         if budget != device.cap:
             change = f"{bytes_to_mib(budget - device.cap):+.1f} MB"
             engine.note_action(now_s, "budget", size_bytes=budget, why=change)
-            engine.loading.claims_met(self._allocator.set_budget(budget), now_s)
+            engine.loading.set_budget(budget, now_s)
         return now_s, reading
 
     def _budget(self, reading: MemoryReading, held: int) -> int:

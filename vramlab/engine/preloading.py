@@ -202,6 +202,7 @@ class Preloading:
         zone = model.zone
         return (
             model.state is State.RESIDENT
+            and model.wanted is None
             and not model.critical
             and not zone.never
             and not (zone.reluctant and model.rank < newcomer.rank)

@@ -3,30 +3,31 @@
 Everything here is policy and bookkeeping; time and the outcomes of effects come from a driver
 (:mod:`vramlab.engine.effects`). Read :meth:`Engine.serve` from top to bottom: it is what happens to a
 request. What it may set in motion is told elsewhere: loads and unloads in :mod:`.loading`, the CPU as second
-best in :mod:`.fallback`, runs that find no memory in :mod:`.shortage`, the waiting line in :mod:`.waiting`.
+best in :mod:`.fallback`, runs that find no memory in :mod:`.shortage`. Who is served next is decided late, in
+view of all who wait (:mod:`.scheduler`), or on arrival (:mod:`.arrival`).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from functools import partial
 from typing import Any, NamedTuple
 
 from vramlab.allocator import Allocator, Decision, Kind, make_allocator
 from vramlab.allocator.placement import PlacedAllocator
 from vramlab.allocator.policies.own import PolicyError
-from vramlab.config.schema import Inventory, Priority, VramConfig
+from vramlab.allocator.states import IN_USE, RESIDENT
+from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import ms_to_s
 from vramlab.engine import commands, defragmentation, monitor, preloading, shortage
+from vramlab.engine.arrival import OnArrival
 from vramlab.engine.cache import MISS, ResultCache
 from vramlab.engine.effects import (
-    TIMED_OUT,
     Cancelled,
     EffectFailed,
     Failure,
     Infer,
-    Spawn,
     Story,
     Target,
     Wait,
@@ -35,12 +36,13 @@ from vramlab.engine.fallback import Fallback
 from vramlab.engine.gates import Gate, Ready, Slots
 from vramlab.engine.journal import Journal
 from vramlab.engine.loading import Loading
+from vramlab.engine.orders import ARRIVAL
 from vramlab.engine.records import Outcome, Recorder
 from vramlab.engine.requests import Request
-from vramlab.engine.waiting import Line
+from vramlab.engine.scheduler import Scheduler
 
 # For the hot path: to look a member up in its class costs Python 3.11 as much as a call.
-IS_THERE, IS_LOAD = Kind.HIT, Kind.LOAD
+IS_LOAD = Kind.LOAD
 HIT, FALLBACK, CACHE_HIT = Outcome.HIT, Outcome.FALLBACK, Outcome.CACHE_HIT
 REFUSED, FAILED = Outcome.REFUSED, Outcome.FAILED
 
@@ -97,11 +99,6 @@ class Engine:
         self.channel = Slots(self.ready, serving.load_channels)
         self.cpu = Slots(self.ready, serving.cpu_workers)
         self.cache = ResultCache(config.caching) if config.caching.enable_result_caching else None
-        self._answer_while_loading = serving.on_miss == "cpu_while_loading"
-        self._release_timeout_s = ms_to_s(serving.release_timeout_ms)
-        max_skips = serving.max_skips if serving.queue == "affinity" else 0
-        self.line = Line(self.allocator, self.ready, self.note_decision, max_skips)
-        self._waiting = self.line.queue  # looked at on every request
         self.on_notice: Callable[[str, str | None, int, str], None] | None = None  # for a driver that logs
         self.memory_taken = Gate(self.ready)  # opens when models have taken or given back memory
         load_timeout_s = ms_to_s(serving.load_timeout_ms)
@@ -111,6 +108,13 @@ class Engine:
         self.preloading = preloading.Preloading(self) if predicts else None
         self._run_one = {name: Infer(name, Target.GPU, 1) for name in inventory}
         self.wait_gpu = Wait(self.gpu)
+        self.on_arrival = OnArrival(self)
+        self.scheduler = None if serving.order == ARRIVAL else Scheduler(self)
+        self._desk: OnArrival | Scheduler = self.scheduler or self.on_arrival
+        # looked at on every request
+        self._waiting: Sized = (
+            self.on_arrival.line.queue if self.scheduler is None else self.scheduler.waiting.entries
+        )
 
     @property
     def placed(self) -> PlacedAllocator:
@@ -146,37 +150,26 @@ class Engine:
                 return self.answer(number, now_s, CACHE_HIT, kept)
         if self.preloading is not None:
             self.preloading.asked(name, now_s)
-        if self._waiting and self.line.must_wait(name):
-            now_s, decision = yield from self.wait_in_line(number, name, now_s, request.priority, asked=False)
-        else:
+        gpu, model = self.gpu, self.allocator.models.get(name) or self.allocator.model(name)
+        state = model.state
+        outcome, why = HIT, ""
+        if (state is IN_USE or state is RESIDENT) and gpu.free and not self._waiting:
+            gpu.free -= 1
             decision = self.allocator.request(name, now_s, request.priority)
             if journal is not None:
-                if decision.kind is IS_THERE:
-                    journal.put((now_s, number, decision, None))
-                else:
-                    self.note_decision(number, now_s, decision)
-        outcome, why = HIT, ""
-        if decision.kind is not IS_THERE:
-            now_s, outcome, why = yield from self._obtain(number, request, decision, now_s)
+                journal.put((now_s, number, decision, None))
+        else:
+            now_s, outcome, why = yield from self._desk.obtain(number, request, now_s)
             if outcome is FALLBACK:
                 return (yield from self.fallback.run(number, request, now_s, why))
             if outcome is REFUSED or outcome is FAILED:
                 return self.answer(number, now_s, outcome, None, why)
-        gpu = self.gpu
-        if gpu.free:
-            gpu.free -= 1
-        else:
-            try:
-                now_s, _ = yield self.wait_gpu
-            except Cancelled as cancelled:
-                self.withdraw(name, cancelled.now_s)
-                raise
         try:
             now_s, outputs = yield (
                 self._run_one[name] if request.items == 1 else Infer(name, Target.GPU, request.items)
             )
         except EffectFailed as failure:
-            gpu.release()
+            self._free_stream(failure.now_s)
             if failure.kind is Failure.OUT_OF_MEMORY:
                 return (yield from shortage.run(self, number, request, outcome, failure))
             self.withdraw(name, failure.now_s)
@@ -186,8 +179,9 @@ class Engine:
             self.withdraw(name, cancelled.now_s)
             raise
         gpu.release()
-        if self.allocator.released(name) and self._waiting:
-            self.line.decide(now_s)
+        idle = self.allocator.released(name)
+        if self._waiting:
+            self._desk.run_ended(idle, now_s)
         if cache is not None:
             cache.put(request, outputs, now_s)
         return self.answer(number, now_s, outcome, outputs, why)
@@ -212,67 +206,10 @@ class Engine:
 
     @property
     def line_length(self) -> int:
-        """How many wait for models in use."""
+        """How many wait for their turn."""
         return len(self._waiting)
 
-    # -- its way to the GPU ------------------------------------------------------------------------------
-
-    def wait_in_line(
-        self, task: int | str, name: str, now_s: float, priority: Priority | None, asked: bool
-    ) -> Story:
-        """Wait for models in use, behind those who wait already. The value is (now_s, decision)."""
-        entry = self.line.enter(task, name, priority, asked)
-        try:
-            now_s, decision = yield Wait(entry.gate, self._release_timeout_s)
-        except Cancelled as cancelled:
-            self.line.leave(entry, cancelled.now_s)
-            raise
-        if isinstance(decision, PolicyError):
-            raise decision
-        if decision is TIMED_OUT:
-            self.line.leave(entry, now_s)
-            kind = Kind.CPU if self.allocator.models[name].may_run_on_cpu else Kind.REFUSE
-            decision = Decision(kind, name, reason="waited too long for models in use")
-        return now_s, decision
-
-    def _obtain(self, number: int, request: Request, decision: Decision, now_s: float) -> Story:
-        """See a decision other than a hit through, to where the request may run or must go elsewhere.
-
-        What fails for want of memory is decided once more, by what has been learned from that. The value is
-        (now_s, outcome, why); with HIT, COLD_START and WAIT the model is pinned.
-        """
-        name, priority = request.model, request.priority
-        may_use_cpu = self.allocator.models[name].may_run_on_cpu
-        outcome, last_try = HIT, False
-        while True:
-            kind = decision.kind
-            if kind is IS_THERE:  # by now
-                return now_s, outcome, ""
-            if kind is Kind.CPU:
-                return now_s, FALLBACK, decision.reason
-            if kind is Kind.REFUSE:
-                return now_s, REFUSED, decision.reason
-            if kind is Kind.WAIT:
-                now_s, decision = yield from self.wait_in_line(number, name, now_s, priority, asked=True)
-                continue
-            if self._answer_while_loading and may_use_cpu:
-                self.allocator.withdraw(name)
-                if kind is Kind.LOAD:
-                    yield Spawn(f"load for {number}", self.loading.load(decision, now_s, "request"))
-                return now_s, FALLBACK, "answered while it loads"
-            if kind is Kind.LOAD:
-                outcome = Outcome.COLD_START
-                now_s, failure = yield from self.loading.load_for(number, decision, now_s)
-            else:
-                outcome = Outcome.WAIT if outcome is HIT else outcome
-                now_s, failure = yield from self.loading.join(name)
-            if failure is None:
-                return now_s, outcome, ""
-            if last_try or not self.worth_another_try(failure):
-                return now_s, FALLBACK if may_use_cpu else FAILED, str(failure)
-            last_try = True
-            decision = self.allocator.ask_again(name, now_s, priority)
-            self.note_decision(number, now_s, decision)
+    # -- what stories tell it ----------------------------------------------------------------------------
 
     def worth_another_try(self, failure: EffectFailed | None) -> bool:
         """Whether a load that ended so may end otherwise next time."""
@@ -280,8 +217,26 @@ class Engine:
 
     def withdraw(self, name: str, now_s: float) -> None:
         """A task that was pinned to a model no longer is, without having run it to the end."""
-        if self.allocator.withdraw(name) and self._waiting:
-            self.line.decide(now_s)
+        if self.allocator.withdraw(name) or self.scheduler is not None:
+            self.changed(now_s)
+
+    def changed(self, now_s: float) -> None:
+        """Models have been released, or have come or gone: decide anew."""
+        if self.on_arrival.line.queue:  # under a scheduler only of commands
+            self.on_arrival.changed(now_s)
+        if self.scheduler is not None:
+            self.scheduler.changed(now_s)
+
+    def moved(self, *names: str) -> None:
+        """The states of these models have changed."""
+        if self.scheduler is not None:
+            for name in names:
+                self.scheduler.waiting.moved(self.allocator.models[name])
+
+    def _free_stream(self, now_s: float) -> None:
+        self.gpu.release()
+        if self.scheduler is not None:
+            self.scheduler.changed(now_s)
 
     # -- writing down ------------------------------------------------------------------------------------
 

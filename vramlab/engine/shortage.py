@@ -129,5 +129,5 @@ def _keep_budget(engine: Engine, task: int | str, now_s: float, there: int) -> b
     if budget >= device.cap:
         return False
     engine.note(now_s, task, "budget", None, budget, f"{WHY}, had {bytes_to_mib(device.cap):.1f} MB")
-    engine.loading.claims_met(engine.allocator.set_budget(budget), now_s)
+    engine.loading.set_budget(budget, now_s)
     return True

@@ -1,121 +1,210 @@
-"""The line of requests that must wait until a model is released or has left.
+"""The requests that wait, in view of whoever decides who is served next. Plain data; decides nothing.
 
-A request gets here because only models in use (or its own unloading) stand in its way. It is decided anew
-after each change, and nobody overtakes it (``serving.queue: fifo``): requests that come later for a model
-that could make room for it stand behind it, or they would use that model again and again while it waits. Free
-to go on are requests for models that never leave (critical), and those for absent models that the CPU may
-answer.
+Rules that must hold:
 
-With ``affinity`` a request for a model that is there may go first, so that a mixed batch does not reload each
-model for each item, but at most ``max_skips`` times past the same request. So waiting is bounded: a request
-waits for the runs and loads that were begun before it, and for at most so many begun after.
+1. A request waits from its arrival until it starts to run, goes elsewhere, or is cancelled; also while its
+   model is being loaded.
+2. Each has a place: when it is *due*, then its number. It is due after ``max_wait_s``, one of high priority
+   after half of that, a critical one at once. So critical comes before high before the rest, but who has
+   waited for ``max_wait_s`` is before all who come later: nobody starves.
+3. Per model the requests stand in the order of their places. The first of each stands in one of two sorted
+   lists: of models that are there, absent, or being loaded. What changes a model's state says so (:meth:`moved`).
+
+So a step costs the same with ten or ten thousand waiting requests: a few searches in sorted lists.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from bisect import bisect_left, insort
+from collections import OrderedDict
+from collections.abc import Iterator
+from heapq import heappop, heappush
+from itertools import islice
+from typing import Any
 
-from vramlab.allocator import Allocator, Decision, Kind, State
-from vramlab.allocator.policies.own import PolicyError
+from vramlab.allocator.models import Model, Turn
+from vramlab.allocator.states import ABSENT, EVICTING, IN_USE, RESIDENT
 from vramlab.config.schema import Priority
 from vramlab.engine.gates import Gate, Ready
+from vramlab.engine.records import Outcome
 
-_THERE = (State.RESIDENT, State.IN_USE, State.LOADING)
+_PATIENCE = {Priority.CRITICAL.rank: 0.0, Priority.HIGH.rank: 0.5}
+"""Share of ``max_wait_s`` after which a request of a rank is due; the others after all of it."""
 
 
 class Waiting:
-    """One request in the line; its gate opens with the decision that ends the waiting."""
-
-    __slots__ = ("asked", "gate", "model", "number", "passed_before", "priority")
-
-    def __init__(
-        self, number: int | str, model: str, priority: Priority | None, asked: bool, passed: int, gate: Gate
-    ) -> None:
-        self.number, self.model, self.priority, self.gate = number, model, priority, gate
-        self.asked = asked  # whether the allocator has been asked, and has counted the use
-        self.passed_before = passed
-
-
-class Line:
-    """All requests that wait, in the order of their coming.
+    """One request that waits.
 
     Parameters
     ----------
-    allocator : Allocator
-        Decides.
-    ready : Ready
-        Of the engine.
-    note : callable
-        ``note(number, now_s, decision)``, called for each decision that ends a waiting.
-    max_skips : int
-        How often the same request may be overtaken; 0 for first come, first served.
+    number : int
+        Of the request.
+    model : Model
+        The account of the model that it needs.
+    arrival_s, due_s : float
+        When it came, and from when on nobody who comes later is served before it, seconds.
+    rank : int
+        Of its priority, 0 for critical.
+    items : int
+        Along the batch axis.
     """
 
+    __slots__ = (
+        "arrival_s", "due_s", "gate", "gone", "items", "loads_before", "model", "number", "outcome",
+        "passed_before", "place", "rank", "told", "tries",
+    )  # fmt: skip
+
     def __init__(
-        self,
-        allocator: Allocator,
-        ready: Ready,
-        note: Callable[[int | str, float, Decision], None],
-        max_skips: int,
+        self, number: int, model: Model, arrival_s: float, due_s: float, rank: int, items: int, gate: Gate
     ) -> None:
-        self.queue: deque[Waiting] = deque()
-        self._allocator, self._ready, self._note = allocator, ready, note
-        self._max_skips = max_skips
-        self._passed = 0  # how many have overtaken somebody so far
+        self.number, self.model, self.arrival_s, self.due_s = number, model, arrival_s, due_s
+        self.rank, self.items, self.gate = rank, items, gate
+        self.place: Turn = (due_s, number)
+        self.outcome = Outcome.HIT  # what it will count as if it runs
+        self.tries = 0  # loads that have failed it
+        self.told: Any = None  # what became of it, until its story has heard of it
+        self.passed_before = self.loads_before = 0  # what had happened when it came
+        self.gone = False
 
-    def must_wait(self, name: str) -> bool:
-        """Whether a request that comes now, while others wait, has to stand behind them."""
-        model = self._allocator.models[name]
-        if model.critical:
-            return False
-        if model.state not in _THERE:
-            return not model.may_run_on_cpu
-        if self._skips_left() > 0:
-            self._passed += 1
-            return False
-        return True
+    def tell(self, what: Any) -> None:
+        """Let its story go on with `what`."""
+        self.told = what
+        self.gate.open(what)
 
-    def enter(self, number: int | str, name: str, priority: Priority | None, asked: bool) -> Waiting:
-        """Stand at the end of the line."""
-        entry = Waiting(number, name, priority, asked, self._passed, Gate(self._ready))
-        self.queue.append(entry)
+    def __repr__(self) -> str:
+        return f"<Waiting {self.number} for {self.model.name} since {self.arrival_s:g} s>"
+
+
+class _OfModel:
+    """The requests that wait for one model, by their places."""
+
+    __slots__ = ("heap", "listed", "model", "place")
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.heap: list[tuple[Turn, Waiting]] = []
+        self.place: Turn | None = None  # of the first
+        self.listed: list[tuple[Turn, _OfModel]] | None = None  # where it stands
+
+    @property
+    def first(self) -> Waiting:
+        return self.heap[0][1]
+
+
+class WaitingRequests:
+    """All that wait, in the order of their coming: ``waiting[0]`` is the earliest, ``waiting[-1]`` the latest.
+
+    Parameters
+    ----------
+    ready : Ready
+        Of the engine.
+    max_wait_s : float
+        After which a request is due.
+    heeded : bool
+        Note with each model who waits for it, so that it is no victim for others.
+    """
+
+    def __init__(self, ready: Ready, max_wait_s: float, heeded: bool) -> None:
+        self.entries: OrderedDict[int, Waiting] = OrderedDict()
+        self.there: list[tuple[Turn, _OfModel]] = []
+        self.absent: list[tuple[Turn, _OfModel]] = []
+        self.coming: list[tuple[Turn, _OfModel]] = []  # whose load is under way
+        self._ready, self._max_wait_s, self._heeded = ready, max_wait_s, heeded
+        self._of_model: dict[Model, _OfModel] = {}
+        self._passed = 0  # starts, so far, of requests that were not the first by place
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[Waiting]:
+        return iter(self.entries.values())
+
+    def __contains__(self, entry: object) -> bool:
+        return isinstance(entry, Waiting) and self.entries.get(entry.number) is entry
+
+    def __getitem__(self, index: int) -> Waiting:
+        values = self.entries.values()
+        found = islice(reversed(values), -index - 1, None) if index < 0 else islice(values, index, None)
+        for entry in found:
+            return entry
+        raise IndexError(f"{len(self)} wait, there is no [{index}]")
+
+    # -- what changes it ---------------------------------------------------------------------------------
+
+    def enter(self, number: int, model: Model, now_s: float, rank: int, items: int) -> Waiting:
+        """A request begins to wait."""
+        due_s = now_s + self._max_wait_s * _PATIENCE.get(rank, 1.0)
+        entry = Waiting(number, model, now_s, due_s, rank, items, Gate(self._ready))
+        entry.passed_before = self._passed
+        self.entries[number] = entry
+        group = self._of_model.get(model)
+        if group is None:
+            group = self._of_model[model] = _OfModel(model)
+        heappush(group.heap, (entry.place, entry))
+        if group.first is entry:
+            self._place(group)
         return entry
 
-    def leave(self, entry: Waiting, now_s: float) -> None:
-        """Give up; those behind may go on."""
-        self.queue.remove(entry)
-        self.decide(now_s)
+    def leave(self, entry: Waiting) -> None:
+        """A request waits no longer."""
+        del self.entries[entry.number]
+        entry.gone = True
+        group = self._of_model[entry.model]
+        heap = group.heap
+        if heap[0][1] is not entry:
+            return  # taken out when it comes to the front
+        while heap and heap[0][1].gone:
+            heappop(heap)
+        self._place(group)
 
-    def decide(self, now_s: float) -> None:
-        """Something has changed: decide anew, from the first on, until one must go on waiting."""
-        queue = self.queue
-        while queue and self._settled(queue[0], now_s):
-            queue.popleft()
-        if not queue or self._skips_left() <= 0:
+    def start(self, entry: Waiting) -> None:
+        """A request waits no longer, and those before it are passed over."""
+        if self.first is not entry:
+            self._passed += 1
+        self.leave(entry)
+
+    def moved(self, model: Model) -> None:
+        """The state of `model` has changed."""
+        group = self._of_model.get(model)
+        if group is not None:
+            self._place(group)
+
+    def _place(self, group: _OfModel) -> None:
+        """Put a model where it belongs, after its state or its first request has changed."""
+        listed, model, state = group.listed, group.model, group.model.state
+        if listed is not None:
+            assert group.place is not None
+            del listed[bisect_left(listed, (group.place,))]
+        if not group.heap:
+            group.listed = None
+            del self._of_model[model]
+            if self._heeded:
+                model.wanted = None
             return
-        for entry in list(queue)[1:]:
-            if self._allocator.models[entry.model].state in _THERE and self._settled(entry, now_s):
-                queue.remove(entry)
-                self._passed += 1
-                if self._skips_left() <= 0:
-                    return
+        group.place = group.first.place
+        if state is RESIDENT or state is IN_USE:
+            group.listed = self.there
+        elif state is ABSENT or state is EVICTING:
+            group.listed = self.absent
+        else:
+            group.listed = self.coming
+        insort(group.listed, (group.place, group))
+        if self._heeded:
+            model.wanted = group.place
 
-    def _skips_left(self) -> int:
-        """How many may still overtake the first, who has been overtaken most."""
-        return self._max_skips - (self._passed - self.queue[0].passed_before)
+    # -- who they are ------------------------------------------------------------------------------------
 
-    def _settled(self, entry: Waiting, now_s: float) -> bool:
-        ask = self._allocator.ask_again if entry.asked else self._allocator.request
-        try:
-            decision = ask(entry.model, now_s, entry.priority)
-        except PolicyError as error:
-            # that of the request that waits, and not of the one whose end has brought us here
-            entry.gate.open(error)
-            return True
-        entry.asked = True
-        if decision.kind is Kind.WAIT:
-            return False
-        self._note(entry.number, now_s, decision)
-        entry.gate.open(decision)
-        return True
+    @property
+    def first(self) -> Waiting | None:
+        """The first by place; None where nobody waits."""
+        heads = [listed[0] for listed in (self.there, self.absent, self.coming) if listed]
+        return min(heads)[1].first if heads else None
+
+    def of(self, model: Model) -> list[Waiting]:
+        """Those who wait for one model, by place."""
+        group = self._of_model.get(model)
+        return [] if group is None else [entry for _, entry in sorted(group.heap) if not entry.gone]
+
+    def skips(self, entry: Waiting) -> int:
+        """How often others have been served before `entry`, at most, since it came."""
+        return self._passed - entry.passed_before

@@ -1,0 +1,307 @@
+"""Who is served next, decided late: when a stream, a load channel or memory becomes free.
+
+On arrival a request only joins those that wait (:mod:`vramlab.engine.waiting`). At each change the order
+(:mod:`vramlab.engine.orders`) picks the next run and the next load from all that wait. What holds whatever
+the order says:
+
+1. Nobody is passed over for longer than ``max_wait_s`` while it could be served: of the requests for models
+   that are there, and of those for absent ones, the first that is due goes before a pick that has a later
+   place. Models that others wait for may leave for it.
+2. If models in use stand in its way, requests that have a later place do not use these again, and nothing
+   else is loaded, until it has its room.
+3. If nothing is under way, everybody counts as due: so an order that hesitates does not stop the server.
+4. A load is decided when a channel is free for it, and gets the bytes of idle models only.
+
+A request goes to the CPU or is refused when its turn for a load comes and the allocator says so
+(``fallback.when``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from vramlab.allocator import Decision, Kind
+from vramlab.allocator.allocator import Plan
+from vramlab.allocator.models import Model, Turn
+from vramlab.allocator.policies.own import PolicyError
+from vramlab.allocator.states import ABSENT, IN_USE, LOADING, RESIDENT
+from vramlab.allocator.zones import Zone
+from vramlab.engine.effects import Cancelled, EffectFailed, Spawn, Story, Wait
+from vramlab.engine.orders import HEEDLESS, make_order
+from vramlab.engine.records import Outcome
+from vramlab.engine.requests import Request
+from vramlab.engine.waiting import Waiting, WaitingRequests
+
+if TYPE_CHECKING:
+    from vramlab.engine.serving import Engine
+
+WINDOW = 64
+"""How many absent models are looked at for a load, so that a step costs the same however many wait."""
+_RUN = object()
+_NOBODY: frozenset[Model] = frozenset()
+_ELSEWHERE = {Kind.CPU: Outcome.FALLBACK, Kind.REFUSE: Outcome.REFUSED}
+
+
+class View:
+    """The requests that wait, as an order sees them (:class:`~vramlab.engine.orders.WaitingView`)."""
+
+    def __init__(self, scheduler: Scheduler, waiting: WaitingRequests) -> None:
+        self._waiting = waiting
+        self.serving = scheduler.serving
+        self.skips, self.runs, self.loads = waiting.skips, scheduler.runs, scheduler.loads
+        self.is_next = scheduler.is_next
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __iter__(self) -> Iterator[Waiting]:
+        return iter(self._waiting)
+
+    def __getitem__(self, index: int) -> Waiting:
+        return self._waiting[index]
+
+    def __contains__(self, entry: object) -> bool:
+        return entry in self._waiting
+
+    @property
+    def first(self) -> Waiting:
+        """The first by place."""
+        first = self._waiting.first
+        assert first is not None, "an order is only asked while somebody waits"
+        return first
+
+
+class Scheduler:
+    """Decides for one engine.
+
+    Parameters
+    ----------
+    engine : Engine
+        Whose requests these are.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.serving = engine.config.serving
+        name = self.serving.order
+        self._engine, self._allocator = engine, engine.allocator
+        self._gpu, self._channel = engine.gpu, engine.channel
+        self._order = make_order(name)
+        self._heeds = name not in HEEDLESS
+        self.waiting = WaitingRequests(engine.ready, self.serving.max_wait_s, self._heeds)
+        self._view = View(self, self.waiting)
+        self._held = _NOBODY  # not to be used by those behind `_blocked`
+        self._blocked: Turn | None = None  # place of the request that gets the next load
+        self._now_s = 0.0
+        self._plans: dict[int, Plan] = {}  # of this step, by request
+        self._loads: dict[Model, int] = {}  # how many were begun
+        self._answer_while_loading = self.serving.on_miss == "cpu_while_loading"
+
+    # -- a request's side --------------------------------------------------------------------------------
+
+    def obtain(self, number: int, request: Request, now_s: float) -> Story:
+        """Wait until the request may run, or must go elsewhere.
+
+        The value is (now_s, outcome, why); with HIT, COLD_START and WAIT it has a stream, and its model is
+        pinned.
+        """
+        model, waiting = self._allocator.models[request.model], self.waiting
+        rank = model.rank if request.priority is None else request.priority.rank
+        if self._answer_while_loading and model.may_run_on_cpu and model.state not in (RESIDENT, IN_USE):
+            yield from self._load_beside(number, model, rank, now_s)
+            return now_s, Outcome.FALLBACK, "answered while it loads"
+        entry = waiting.enter(number, model, now_s, rank, request.items)
+        entry.loads_before = self._loads.get(model, 0)
+        if model.state is LOADING:
+            entry.outcome = Outcome.WAIT
+        self.decide(now_s)
+        gate = Wait(entry.gate)
+        try:
+            while True:
+                if entry.told is None:
+                    now_s, _ = yield gate
+                told, entry.told = entry.told, None
+                if told is _RUN:
+                    return now_s, entry.outcome, ""
+                if isinstance(told, Decision):
+                    yield Spawn(f"load for {number}", self._engine.loading.load(told, now_s, "request", True))
+                    continue
+                if isinstance(told, PolicyError):
+                    raise told
+                outcome, why = told
+                return now_s, outcome, why
+        except Cancelled as cancelled:
+            if not entry.gone:
+                waiting.leave(entry)
+                self.decide(cancelled.now_s)
+            raise
+
+    def _load_beside(self, number: int, model: Model, rank: int, now_s: float) -> Story:
+        """Load for a request that the CPU answers meanwhile, if a channel and room are free now."""
+        if model.state is not ABSENT or not self._channel.free:
+            return
+        plan = self._allocator.plan(model, now_s, rank)
+        if plan.kind is Kind.LOAD:
+            decision = self._begin_load(number, plan, now_s)
+            yield Spawn(f"load for {number}", self._engine.loading.load(decision, now_s, "request", True))
+
+    # -- what others tell it -----------------------------------------------------------------------------
+
+    def run_ended(self, idle: bool, now_s: float) -> None:
+        """A stream is free."""
+        self.decide(now_s)
+
+    def changed(self, now_s: float) -> None:
+        """Something else may have become free."""
+        if self.waiting.entries:
+            self.decide(now_s)
+
+    def load_ended(self, model: Model, failure: EffectFailed | None, again: bool, now_s: float) -> None:
+        """A load has ended; those that it failed try once more if that may help."""
+        self.waiting.moved(model)
+        if failure is not None:
+            for entry in self.waiting.of(model):
+                entry.tries += 1
+                if not again or entry.tries > 1:
+                    elsewhere = Outcome.FALLBACK if model.may_run_on_cpu else Outcome.FAILED
+                    self._send(entry, elsewhere, str(failure))
+        self.changed(now_s)
+
+    # -- deciding ----------------------------------------------------------------------------------------
+
+    def decide(self, now_s: float) -> None:
+        """Begin all runs and loads that may begin now."""
+        gpu, channel, entries = self._gpu, self._channel, self.waiting.entries
+        self._held, self._blocked, self._now_s = _NOBODY, None, now_s
+        while entries and (gpu.free or channel.free):
+            self._plans.clear()
+            try:
+                if not self._begin_next(now_s):
+                    return
+            except PolicyError as error:  # of whoever asked first, not of the one whose end brought us here
+                entry = self.waiting[0]
+                self.waiting.leave(entry)
+                entry.tell(error)
+
+    def _begin_next(self, now_s: float) -> bool:
+        """Begin one run or load, or block others for one. Returns whether there may be more to begin."""
+        pick = self._order(self._view, now_s)
+        gpu, channel, serving = self._gpu, self._channel, self.serving
+        all_due = gpu.free == serving.gpu_streams and channel.free == serving.load_channels
+        if channel.free and self._blocked is None:
+            due = self._first_absent()
+            if due is not None and due is not pick and self._goes_before(due, pick, all_due):
+                return self._load(due, due.place) or self._block(due)
+        if gpu.free and (pick is None or pick.model.state in (RESIDENT, IN_USE)):
+            due = next(self.runs(), None)
+            if due is not None and self._goes_before(due, pick, all_due):
+                pick = due
+        if pick is None or not self.is_next(pick):
+            return False
+        if pick.model.state is not ABSENT:
+            return self._run(pick)
+        return self._load(pick, None) or self._load(pick, pick.place) or self._block(pick)
+
+    def _goes_before(self, due: Waiting, pick: Waiting | None, all_due: bool) -> bool:
+        """Whether the bound puts `due` before what the order has picked."""
+        return (all_due or due.due_s <= self._now_s) and (pick is None or due.place < pick.place)
+
+    def _first_absent(self) -> Waiting | None:
+        for _, group in self.waiting.absent:
+            if group.model.state is ABSENT:
+                return group.first
+        return None
+
+    # -- what could begin --------------------------------------------------------------------------------
+
+    def runs(self) -> Iterator[Waiting]:
+        """The first request of each model that is there and not held back, while a stream is free."""
+        if self._gpu.free:
+            held = self._held
+            for _, group in self.waiting.there:
+                if not held or not self._is_held(group.first):
+                    yield group.first
+
+    def loads(self) -> Iterator[Waiting]:
+        """The first request of each absent model that something could be done for, while a channel is free."""
+        if not self._channel.free or self._blocked is not None:
+            return
+        too_large: dict[tuple[Zone, int], int] = {}
+        for _, group in self.waiting.absent[:WINDOW]:
+            model, entry = group.model, group.first
+            if model.state is not ABSENT:
+                continue
+            alike = model.home, entry.rank
+            if model.bytes >= too_large.get(alike, math.inf):
+                continue
+            if self._plan(entry, None).kind is Kind.WAIT:
+                too_large[alike] = model.bytes
+            else:
+                yield entry
+
+    def is_next(self, entry: Waiting) -> bool:
+        """Whether a stream is free for it if its model is there, or a load channel if that is absent."""
+        state = entry.model.state
+        if state is RESIDENT or state is IN_USE:
+            return self._gpu.free > 0 and not self._is_held(entry)
+        return state is ABSENT and self._channel.free > 0 and self._blocked is None
+
+    def _plan(self, entry: Waiting, turn: Turn | None) -> Plan:
+        plan = self._plans.get(entry.number) if turn is None else None
+        if plan is None:
+            plan = self._allocator.plan(entry.model, self._now_s, entry.rank, turn)
+            if turn is None:
+                self._plans[entry.number] = plan
+        return plan
+
+    def _is_held(self, entry: Waiting) -> bool:
+        return entry.model in self._held and self._blocked is not None and entry.place > self._blocked
+
+    # -- beginning ---------------------------------------------------------------------------------------
+
+    def _run(self, entry: Waiting) -> bool:
+        """Give a request a stream."""
+        self._gpu.free -= 1
+        model = entry.model
+        decision = self._allocator.request(model.name, self._now_s)
+        self._engine.note_decision(entry.number, self._now_s, decision)
+        if entry.outcome is Outcome.HIT and self._loads.get(model, 0) != entry.loads_before:
+            entry.outcome = Outcome.WAIT
+        self.waiting.start(entry)
+        entry.tell(_RUN)
+        return True
+
+    def _load(self, entry: Waiting, turn: Turn | None) -> bool:
+        """Load for a request, or send it elsewhere. Returns whether one of these was done."""
+        plan = self._plan(entry, turn)
+        if plan.kind is Kind.LOAD:
+            entry.outcome = Outcome.COLD_START
+            entry.tell(self._begin_load(entry.number, plan, self._now_s))
+        elif plan.kind is Kind.WAIT:
+            return False
+        else:
+            self._send(entry, _ELSEWHERE[plan.kind], plan.reason)
+        return True
+
+    def _begin_load(self, number: int, plan: Plan, now_s: float) -> Decision:
+        """Take a channel and send the victims away; the load itself is a story of its own."""
+        self._channel.free -= 1
+        decision = self._allocator.carry_out(plan, now_s)
+        self._loads[plan.model] = self._loads.get(plan.model, 0) + 1
+        self.waiting.moved(plan.model)
+        for victim in plan.victims:
+            self.waiting.moved(victim)
+        self._engine.note_decision(number, now_s, decision)
+        return decision
+
+    def _block(self, entry: Waiting) -> bool:
+        """Let nobody behind `entry` use what it waits for, and nothing else be loaded."""
+        self._blocked = entry.place
+        self._held = frozenset(self._plan(entry, entry.place).victims)
+        return True
+
+    def _send(self, entry: Waiting, outcome: Outcome, why: str) -> None:
+        """A request waits no longer, and goes elsewhere."""
+        self.waiting.leave(entry)
+        entry.tell((outcome, why))
