@@ -32,6 +32,8 @@ _PATIENCE = {Priority.CRITICAL.rank: 0.0, Priority.HIGH.rank: 0.5}
 """Share of ``max_wait_s`` after which a request of a rank is due; the others after all of it."""
 
 
+import os
+STRETCH=float(os.environ.get("STRETCH","1e9"))
 class Waiting:
     """One request that waits.
 
@@ -78,17 +80,26 @@ class Waiting:
 class _OfModel:
     """The requests that wait for one model, by their places."""
 
-    __slots__ = ("heap", "listed", "model", "place")
+    __slots__ = ("heap", "least", "listed", "model", "place")
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self.heap: list[tuple[Turn, Waiting]] = []
+        self.least: list[tuple[int, Turn, Waiting]] = []  # by how much there is to run
         self.place: Turn | None = None  # of the first
         self.listed: list[tuple[Turn, _OfModel]] | None = None  # where it stands
 
     @property
     def first(self) -> Waiting:
         return self.heap[0][1]
+
+    @property
+    def shortest(self) -> Waiting:
+        """The one with the fewest items; of equals, the first."""
+        least = self.least
+        while least[0][2].gone:
+            heappop(least)
+        return least[0][2]
 
 
 class WaitingRequests:
@@ -141,6 +152,7 @@ class WaitingRequests:
         if group is None:
             group = self._of_model[model] = _OfModel(model)
         heappush(group.heap, (entry.place, entry))
+        heappush(group.least, (now_s + STRETCH*8*items, entry.place, entry))
         if group.first is entry:
             self._place(group)
         return entry
