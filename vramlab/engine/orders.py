@@ -5,9 +5,11 @@ stream, else its model is loaded; if neither can be begun now, nothing is until 
 that nothing is to be begun. ``waiting`` is a sequence in the order of coming
 (:class:`~vramlab.engine.scheduler.View`), which also says who could be served at once:
 
-- ``waiting.runs()``: the first request, by place, of each model that is there, while a stream is free;
-- ``waiting.loads()``: that of each absent model for which room can be made without sending away a model that
-  others wait for, while a load channel is free.
+- ``waiting.runs()``: of each model that is there, the request whose turn it is, while a stream is free;
+- ``waiting.loads()``: of each absent model, the first request, if room can be made without sending away a
+  model that others wait for, while a load channel is free.
+
+What turns and places are is said in :mod:`vramlab.engine.waiting`.
 
 Whatever an order says, the scheduler keeps the bound (``serving.max_wait_s``): see
 :mod:`vramlab.engine.scheduler`. A new order is a function here and a line in :data:`ORDERS`; one's own needs
@@ -51,7 +53,7 @@ class WaitingView(Protocol):
         """The first by place."""
 
     def runs(self) -> Iterator[Waiting]:
-        """Those that could run now, by place."""
+        """Those that could run now, by turn."""
 
     def loads(self) -> Iterator[Waiting]:
         """Those whose model could be loaded now, by place."""

@@ -28,6 +28,7 @@ from vramlab.allocator.models import Model, Turn
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.allocator.states import ABSENT, IN_USE, LOADING, RESIDENT
 from vramlab.allocator.zones import Zone
+from vramlab.config.schema import Inventory
 from vramlab.engine.effects import Cancelled, EffectFailed, Spawn, Story, Wait
 from vramlab.engine.orders import HEEDLESS, make_order
 from vramlab.engine.records import Outcome
@@ -80,9 +81,11 @@ class Scheduler:
     ----------
     engine : Engine
         Whose requests these are.
+    inventory : dict of str to ModelSpec
+        How long runs take.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, inventory: Inventory) -> None:
         self.serving = engine.config.serving
         name = self.serving.order
         self._engine, self._allocator = engine, engine.allocator
@@ -93,6 +96,7 @@ class Scheduler:
         self._view = View(self, self.waiting)
         self._held = _NOBODY  # not to be used by those behind `_blocked`
         self._blocked: Turn | None = None  # place of the request that gets the next load
+        self._item_s = {self._allocator.models[name]: spec.inference_s for name, spec in inventory.items()}
         self._now_s = 0.0
         self._plans: dict[int, Plan] = {}  # of this step, by request
         self._loads: dict[Model, int] = {}  # how many were begun
@@ -111,7 +115,7 @@ class Scheduler:
         if self._answer_while_loading and model.may_run_on_cpu and model.state not in (RESIDENT, IN_USE):
             yield from self._load_beside(number, model, rank, now_s)
             return now_s, Outcome.FALLBACK, "answered while it loads"
-        entry = waiting.enter(number, model, now_s, rank, request.items)
+        entry = waiting.enter(number, model, now_s, rank, self._item_s[model] * request.items)
         entry.loads_before = self._loads.get(model, 0)
         if model.state is LOADING:
             entry.outcome = Outcome.WAIT
@@ -194,7 +198,7 @@ class Scheduler:
             if due is not None and due is not pick and self._goes_before(due, pick, all_due):
                 return self._load(due, due.place) or self._block(due)
         if gpu.free and (pick is None or pick.model.state in (RESIDENT, IN_USE)):
-            due = next(self.runs(), None)
+            due = self._first_there()
             if due is not None and self._goes_before(due, pick, all_due):
                 pick = due
         if pick is None or not self.is_next(pick):
@@ -213,15 +217,20 @@ class Scheduler:
                 return group.first
         return None
 
+    def _first_there(self) -> Waiting | None:
+        for _, group in self.waiting.there:
+            if not self._is_held(group.first):
+                return group.first
+        return None
+
     # -- what could begin --------------------------------------------------------------------------------
 
     def runs(self) -> Iterator[Waiting]:
-        """The first request of each model that is there and not held back, while a stream is free."""
+        """The next request of each model that is there and not held back, while a stream is free."""
         if self._gpu.free:
-            held = self._held
-            for _, group in self.waiting.there:
-                if not held or not self._is_held(group.first):
-                    yield group.first
+            for _, group in self.waiting.turns:
+                if not self._is_held(group.next):
+                    yield group.next
 
     def loads(self) -> Iterator[Waiting]:
         """The first request of each absent model that something could be done for, while a channel is free."""

@@ -109,7 +109,7 @@ class Engine:
         self._run_one = {name: Infer(name, Target.GPU, 1) for name in inventory}
         self.wait_gpu = Wait(self.gpu)
         self.on_arrival = OnArrival(self)
-        self.scheduler = None if serving.order == ARRIVAL else Scheduler(self)
+        self.scheduler = None if serving.order == ARRIVAL else Scheduler(self, inventory)
         self._desk: OnArrival | Scheduler = self.scheduler or self.on_arrival
         # looked at on every request
         self._waiting: Sized = (

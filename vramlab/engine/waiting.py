@@ -7,8 +7,13 @@ Rules that must hold:
 2. Each has a place: when it is *due*, then its number. It is due after ``max_wait_s``, one of high priority
    after half of that, a critical one at once. So critical comes before high before the rest, but who has
    waited for ``max_wait_s`` is before all who come later: nobody starves.
-3. Per model the requests stand in the order of their places. The first of each stands in one of two sorted
-   lists: of models that are there, absent, or being loaded. What changes a model's state says so (:meth:`moved`).
+3. Per model the requests stand in the order of their places, and in that of their *turns*: the time of
+   arrival plus :data:`STRETCH` times that of the run. So short runs go first, but none waits much longer than
+   in the order of coming, as measured by its own run (M. Bender et al., "Flow and stretch metrics for
+   scheduling continuous job streams", SODA 1998).
+4. The first of each model stands in one of three sorted lists: of models that are there, absent, or being
+   loaded. Of those that are there, the one whose turn it is stands in another. What changes a model's state
+   says so (:meth:`WaitingRequests.moved`).
 
 So a step costs the same with ten or ten thousand waiting requests: a few searches in sorted lists.
 """
@@ -31,9 +36,10 @@ from vramlab.engine.records import Outcome
 _PATIENCE = {Priority.CRITICAL.rank: 0.0, Priority.HIGH.rank: 0.5}
 """Share of ``max_wait_s`` after which a request of a rank is due; the others after all of it."""
 
+STRETCH = 5.0
+"""So many seconds later may one come that goes first, per second that its run is shorter."""
 
-import os
-STRETCH=float(os.environ.get("STRETCH","1e9"))
+
 class Waiting:
     """One request that waits.
 
@@ -47,21 +53,23 @@ class Waiting:
         When it came, and from when on nobody who comes later is served before it, seconds.
     rank : int
         Of its priority, 0 for critical.
-    items : int
-        Along the batch axis.
+    run_s : float
+        How long its run will take, as far as the inventory knows, seconds.
     """
 
     __slots__ = (
-        "arrival_s", "due_s", "gate", "gone", "items", "loads_before", "model", "number", "outcome",
-        "passed_before", "place", "rank", "told", "tries",
+        "arrival_s", "due_s", "gate", "gone", "loads_before", "model", "number", "outcome",
+        "passed_before", "place", "rank", "run_s", "told", "tries", "turn",
     )  # fmt: skip
 
     def __init__(
-        self, number: int, model: Model, arrival_s: float, due_s: float, rank: int, items: int, gate: Gate
+        self, number: int, model: Model, arrival_s: float, due_s: float, rank: int, run_s: float, gate: Gate
     ) -> None:
         self.number, self.model, self.arrival_s, self.due_s = number, model, arrival_s, due_s
-        self.rank, self.items, self.gate = rank, items, gate
+        self.rank, self.run_s, self.gate = rank, run_s, gate
         self.place: Turn = (due_s, number)
+        # a request of higher priority has its turn as much earlier as it is due
+        self.turn: Turn = (due_s + STRETCH * run_s, number)
         self.outcome = Outcome.HIT  # what it will count as if it runs
         self.tries = 0  # loads that have failed it
         self.told: Any = None  # what became of it, until its story has heard of it
@@ -78,28 +86,39 @@ class Waiting:
 
 
 class _OfModel:
-    """The requests that wait for one model, by their places."""
+    """The requests that wait for one model, by their places and by their turns."""
 
-    __slots__ = ("heap", "least", "listed", "model", "place")
+    __slots__ = ("by_place", "by_turn", "listed", "model", "place", "turn")
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.heap: list[tuple[Turn, Waiting]] = []
-        self.least: list[tuple[int, Turn, Waiting]] = []  # by how much there is to run
-        self.place: Turn | None = None  # of the first
-        self.listed: list[tuple[Turn, _OfModel]] | None = None  # where it stands
+        self.by_place: list[tuple[Turn, Waiting]] = []
+        self.by_turn: list[tuple[Turn, Waiting]] = []
+        self.listed: list[tuple[Turn, _OfModel]] | None = None  # where it stands, with this place and turn
+        self.place = self.turn = (0.0, -1)
 
     @property
     def first(self) -> Waiting:
-        return self.heap[0][1]
+        return self.by_place[0][1]
 
     @property
-    def shortest(self) -> Waiting:
-        """The one with the fewest items; of equals, the first."""
-        least = self.least
-        while least[0][2].gone:
-            heappop(least)
-        return least[0][2]
+    def next(self) -> Waiting:
+        return self.by_turn[0][1]
+
+    def add(self, entry: Waiting) -> bool:
+        """Whether it is the first, or the next."""
+        heappush(self.by_place, (entry.place, entry))
+        heappush(self.by_turn, (entry.turn, entry))
+        return self.first is entry or self.next is entry
+
+    def drop_gone(self) -> bool:
+        """Whether the first or the next was gone; others are dropped once they come to the front."""
+        dropped = False
+        for heap in (self.by_place, self.by_turn):
+            while heap and heap[0][1].gone:
+                heappop(heap)
+                dropped = True
+        return dropped
 
 
 class WaitingRequests:
@@ -120,6 +139,7 @@ class WaitingRequests:
         self.there: list[tuple[Turn, _OfModel]] = []
         self.absent: list[tuple[Turn, _OfModel]] = []
         self.coming: list[tuple[Turn, _OfModel]] = []  # whose load is under way
+        self.turns: list[tuple[Turn, _OfModel]] = []  # of those that are there
         self._ready, self._max_wait_s, self._heeded = ready, max_wait_s, heeded
         self._of_model: dict[Model, _OfModel] = {}
         self._passed = 0  # starts, so far, of requests that were not the first by place
@@ -142,18 +162,16 @@ class WaitingRequests:
 
     # -- what changes it ---------------------------------------------------------------------------------
 
-    def enter(self, number: int, model: Model, now_s: float, rank: int, items: int) -> Waiting:
+    def enter(self, number: int, model: Model, now_s: float, rank: int, run_s: float) -> Waiting:
         """A request begins to wait."""
         due_s = now_s + self._max_wait_s * _PATIENCE.get(rank, 1.0)
-        entry = Waiting(number, model, now_s, due_s, rank, items, Gate(self._ready))
+        entry = Waiting(number, model, now_s, due_s, rank, run_s, Gate(self._ready))
         entry.passed_before = self._passed
         self.entries[number] = entry
         group = self._of_model.get(model)
         if group is None:
             group = self._of_model[model] = _OfModel(model)
-        heappush(group.heap, (entry.place, entry))
-        heappush(group.least, (now_s + STRETCH*8*items, entry.place, entry))
-        if group.first is entry:
+        if group.add(entry):
             self._place(group)
         return entry
 
@@ -162,12 +180,8 @@ class WaitingRequests:
         del self.entries[entry.number]
         entry.gone = True
         group = self._of_model[entry.model]
-        heap = group.heap
-        if heap[0][1] is not entry:
-            return  # taken out when it comes to the front
-        while heap and heap[0][1].gone:
-            heappop(heap)
-        self._place(group)
+        if group.drop_gone():
+            self._place(group)
 
     def start(self, entry: Waiting) -> None:
         """A request waits no longer, and those before it are passed over."""
@@ -185,17 +199,19 @@ class WaitingRequests:
         """Put a model where it belongs, after its state or its first request has changed."""
         listed, model, state = group.listed, group.model, group.model.state
         if listed is not None:
-            assert group.place is not None
             del listed[bisect_left(listed, (group.place,))]
-        if not group.heap:
+            if listed is self.there:
+                del self.turns[bisect_left(self.turns, (group.turn,))]
+        if not group.by_place:
             group.listed = None
             del self._of_model[model]
             if self._heeded:
                 model.wanted = None
             return
-        group.place = group.first.place
+        group.place, group.turn = group.first.place, group.next.turn
         if state is RESIDENT or state is IN_USE:
             group.listed = self.there
+            insort(self.turns, (group.turn, group))
         elif state is ABSENT or state is EVICTING:
             group.listed = self.absent
         else:
@@ -215,7 +231,7 @@ class WaitingRequests:
     def of(self, model: Model) -> list[Waiting]:
         """Those who wait for one model, by place."""
         group = self._of_model.get(model)
-        return [] if group is None else [entry for _, entry in sorted(group.heap) if not entry.gone]
+        return [] if group is None else [entry for _, entry in sorted(group.by_place) if not entry.gone]
 
     def skips(self, entry: Waiting) -> int:
         """How often others have been served before `entry`, at most, since it came."""
