@@ -11,6 +11,34 @@ from vramlab.engine.requests import Request
 from vramlab.engine.serving import Engine
 
 
+LISTS = {
+    "resident": "there",
+    "in use": "there",
+    "absent": "absent",
+    "evicting": "absent",
+    "loading": "coming",
+}
+
+
+def check_waiting(engine):
+    """The sorted lists of those who wait are what they would be if they were made anew."""
+    waiting = engine.scheduler.waiting
+    heeded = engine.config.serving.order != "fifo"
+    expected = {"there": [], "absent": [], "coming": []}
+    turns = []
+    for model in engine.allocator.models.values():
+        its = [entry for entry in waiting if entry.model is model]
+        if its:
+            place = min(entry.place for entry in its)
+            expected[LISTS[model.state.value]].append((place, model.name))
+            if LISTS[model.state.value] == "there":
+                turns.append((min(entry.turn for entry in its), model.name))
+        assert model.wanted == (place if its and heeded else None)
+    for name, entries in expected.items():
+        assert [(place, group.model.name) for place, group in getattr(waiting, name)] == sorted(entries)
+    assert [(turn, group.model.name) for turn, group in waiting.turns] == sorted(turns)
+
+
 class SteeredDriver(Interpreter):
     def __init__(self, config, inventory):
         self.config, self.inventory = config, inventory
@@ -97,6 +125,8 @@ class SteeredDriver(Interpreter):
         used = {effect.model for effect in running if type(effect) is Infer and effect.target.value == "gpu"}
         leaving = {effect.model for effect in running if type(effect) is Unload}
         assert not used & leaving, "a model in use is unloaded"
+        if self.engine.scheduler is not None:
+            check_waiting(self.engine)
         reading = sum(type(effect) is ReadMemory for effect in running)
         assert len(running) - reading <= len(self.tasks)
 
@@ -108,6 +138,7 @@ class SteeredDriver(Interpreter):
         assert all(model.pins == 0 for model in engine.allocator.models.values())
         assert engine.loading.idle
         assert not engine.line_length
+        assert all(model.wanted is None for model in engine.allocator.models.values())
         serving = self.config.serving
         for slots, count in (
             (engine.gpu, serving.gpu_streams),

@@ -13,7 +13,7 @@ MODELS = {"a": spec(60), "b": spec(60), "secure": spec(60, cpu_fallback="none")}
 
 
 def a_driver(*overrides):
-    return SteeredDriver(settings(100, *overrides), MODELS)
+    return SteeredDriver(settings(100, "serving.order=arrival", *overrides), MODELS)
 
 
 def drain(driver, now_s):
@@ -60,7 +60,7 @@ def test_who_joined_a_load():
 
 @pytest.mark.parametrize("joined", [True, False])
 def test_a_load_that_has_not_begun_goes_on_only_if_others_wait_for_it(joined):
-    driver = SteeredDriver(settings(200), MODELS)
+    driver = SteeredDriver(settings(200, "serving.order=arrival"), MODELS)
     busy = driver.ask("b", 0.0)
     number = driver.ask("a", 0.1)  # waits for the load channel
     other = driver.ask("a", 0.2) if joined else None
@@ -130,6 +130,7 @@ def test_the_monitor_at_any_time():
     driver.check_at_rest()
 
 
+ORDERS = ["arrival", "fifo", "affinity", "backlog", "tests.engine.orders:latest", "tests.engine.orders:nobody"]
 FAILURES = [Failure.CORRUPT, Failure.TIMED_OUT, Failure.RAISED, Failure.OUT_OF_MEMORY]
 
 
@@ -150,7 +151,9 @@ def test_whatever_happens_nothing_leaks_and_the_journal_is_followed(data):
             f"serving.gpu_streams={data.draw(choice([1, 2]))}",
             f"serving.load_channels={data.draw(choice([1, 2]))}",
             f"serving.on_miss={data.draw(choice(['wait', 'wait', 'cpu_while_loading']))}",
-            f"serving.queue={data.draw(choice(['fifo', 'affinity']))}",
+            f"serving.order={data.draw(choice(ORDERS))}",
+            f"serving.max_wait_s={data.draw(choice([0.3, 2, 300]))}",
+            f"serving.max_skips={data.draw(choice([1, 3]))}",
             "fallback.fallback_queue_size=2",
         ),
         inventory,

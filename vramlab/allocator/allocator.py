@@ -248,15 +248,23 @@ class Allocator:
         """
         return self._plan(model, Requester(rank, now_s, turn))
 
-    def carry_out(self, plan: Plan, now_s: float) -> Decision:
-        """Begin the load of a plan, for all who wait; no use is counted before the first run."""
+    def carry_out(self, plan: Plan, now_s: float, again: bool = False) -> Decision:
+        """Begin the load of a plan, which counts as a use unless it is done `again`; nobody is pinned."""
         model, zone = plan.model, plan.zone
         if plan.kind is not _LOAD or zone is None:
             raise IllegalTransition(f"carry out: the plan for model {model.name!r} is {plan.kind.value}")
         if plan.outbid:
             zone.policy.rejected(model, now_s)
+        model.uses_total += not again
         model.last_used_s = now_s
-        return self._begin_load(model, zone, plan.victims, now_s, uses=0, pin=False)
+        return self._begin_load(model, zone, plan.victims, now_s, uses=1, pin=False)
+
+    def pin(self, model: Model) -> None:
+        """Begin a run of the request that `model` was loaded for, and whose use has been counted."""
+        if model.state is not RESIDENT and model.state is not IN_USE:
+            require(model.name, model.state, "pin", RESIDENT, IN_USE)
+        model.pins += 1
+        model.state = IN_USE
 
     def ask_again(self, name: str, now_s: float, priority: Priority | None = None) -> Decision:
         """Decide anew about a request that had to wait; it is not counted as a second use."""

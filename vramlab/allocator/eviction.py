@@ -59,12 +59,19 @@ class Requester:
 
     __slots__ = ("now_s", "over_busy", "pressure", "rank", "turn")
 
-    def __init__(self, rank: int, now_s: float, turn: Turn | None = None) -> None:
+    def __init__(
+        self,
+        rank: int,
+        now_s: float,
+        turn: Turn | None = None,
+        pressure: bool = False,
+        over_busy: bool = False,
+    ) -> None:
         self.rank = rank
         self.now_s = now_s
         self.turn = turn  # models that are wanted later than this may leave; None: no wanted model may
-        self.pressure = False  # retention does not protect
-        self.over_busy = False  # pretend that models in use, or wanted, may go: would waiting help?
+        self.pressure = pressure  # retention does not protect
+        self.over_busy = over_busy  # pretend that models in use, or wanted, may go: would waiting help?
 
 
 def choose_victims(

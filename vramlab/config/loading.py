@@ -24,7 +24,7 @@ from pydantic_core import ErrorDetails
 from vramlab.config.errors import InputError, nearest
 from vramlab.config.faults import FaultPlan
 from vramlab.config.files import replacing
-from vramlab.config.schema import Inventory, ModelSpec, Priority, VramConfig, zone_of
+from vramlab.config.schema import Inventory, ModelSpec, Priority, VramConfig, with_order, zone_of
 from vramlab.config.units import bytes_to_mib, mib_to_bytes
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -345,6 +345,8 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
     except yaml.YAMLError as error:
         raise InputError("--set", key, repr(text), "a YAML value") from error
     *parents, last = key.strip().removeprefix("vram_management.").split(".")
+    if (*parents, last) == ("serving", "queue"):
+        last, value = "order", with_order({"queue": value})["order"]
     node: Any = data
     for depth, part in enumerate([*parents, last]):
         if not isinstance(node, dict) or part not in node:
@@ -373,6 +375,7 @@ def _merged_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         raise InputError(path, "vram_management", _describe(data["vram_management"]), "a mapping")
     if data.get("faults") is not None and not isinstance(data["faults"], dict):
         raise InputError(path, "faults", _describe(data["faults"]), "a mapping")
+    _rename_queue(data, path)
     base_name = data.get("scenario", {}).get("extends")
     if base_name is None:
         return data
@@ -390,6 +393,18 @@ def _merged_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     section = _deep_merge(base_section, data.get("vram_management") or {})
     faults = {**(base.get("faults") or {}), **(data.get("faults") or {})}
     return {"vram_management": section, "scenario": {**inherited, **data["scenario"]}, "faults": faults}
+
+
+def _rename_queue(data: dict[str, Any], path: Path) -> None:
+    """Let a file say ``order``, so that one which extends it may say another."""
+    serving = (data.get("vram_management") or {}).get("serving")
+    if not isinstance(serving, dict):
+        return
+    try:
+        data["vram_management"] = data["vram_management"] | {"serving": with_order(serving)}
+    except ValueError as error:
+        key = "vram_management.serving"
+        raise InputError(path, key, "two orders, order and queue", str(error)) from None
 
 
 def _deep_merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:

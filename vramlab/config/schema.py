@@ -223,14 +223,19 @@ class CachingConfig(Section):
 
 
 class ServingConfig(Section):
-    """The engine's queues: how much runs at once, and how long a request may wait.
+    """The engine's queues: how much runs at once, and who goes next.
+
+    ``order`` picks the next run and the next load from all requests that wait (:mod:`vramlab.engine.orders`):
+    ``backlog``, ``affinity`` (requests for models that are there pass the same one at most ``max_skips``
+    times), ``fifo`` (strictly in the order of coming), or ``package.module:name`` for one's own; ``arrival``
+    is the specification's flow, which decides when a request comes (:mod:`vramlab.engine.arrival`). Nobody is
+    passed over for longer than ``max_wait_s`` while it could be served. ``queue`` is the old name: ``fifo``
+    there is ``arrival``.
 
     ``on_miss`` is ``wait`` (load, then run) or ``cpu_while_loading`` (answer from the CPU while the load
-    runs). ``release_timeout_ms`` bounds the waiting of a request while models in use stand in its way.
-    ``queue`` is the order of that waiting (:mod:`vramlab.engine.waiting`): ``fifo``, or ``affinity``, where
-    requests for models that are there may overtake the same request ``max_skips`` times. ``warm_up``: a load
-    ends with a first run, which is slower than the later ones. A load that takes longer than
-    ``load_timeout_ms`` has failed. ``inline_run_ms`` is for the live asynchronous runtime: the run of a lone
+    runs). ``release_timeout_ms`` bounds, under ``arrival`` and for loads by command, the waiting while models
+    in use stand in the way. ``warm_up``: a load ends with a first run, which is slower than the later ones. A
+    load that takes longer than ``load_timeout_ms`` has failed. ``inline_run_ms`` is for the live asynchronous runtime: the run of a lone
     request that is known to take no longer is done on the event loop's own thread, since a worker thread
     would cost it more than that; 0 leaves every run to the workers.
     """
@@ -247,6 +252,28 @@ class ServingConfig(Section):
     max_skips: Count = 3
     warm_up: bool = True
     inline_run_ms: NonNegative = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rename_queue(cls, data: object) -> object:
+        return with_order(data) if isinstance(data, dict) else data
+
+
+def with_order(serving: dict[str, Any]) -> dict[str, Any]:
+    """Rename ``queue``, as ``order`` was called; its ``fifo`` decided on arrival.
+
+    Raises
+    ------
+    ValueError
+        If both are given.
+    """
+    if "queue" not in serving:
+        return serving
+    if "order" in serving:
+        raise ValueError("one of order and queue, which is its old name")
+    old = serving["queue"]
+    renamed = {key: value for key, value in serving.items() if key != "queue"}
+    return renamed | {"order": "arrival" if old == "fifo" else old}
 
 
 class VramConfig(Section):
@@ -330,7 +357,8 @@ class ModelSpec(Section):
     ``performance_multiplier`` (a factor on time: the heavier models of the inventory have the larger one).
     On the CPU an item takes ``cpu_inference_ms`` where measured, else the GPU's time divided by
     ``fallback.cpu_performance_ratio``. ``workspace_mb`` is what a run needs on top of the weights; it is
-    reserved together with them, so that the peak always fits.
+    reserved together with them, so that the peak always fits. ``splits`` says that a request may be split and
+    joined with others: the parts were shown to have the same answers as the whole.
     """
 
     priority: PriorityField
@@ -345,6 +373,7 @@ class ModelSpec(Section):
     inference_ms: NonNegative = 20
     cpu_inference_ms: NonNegative | None = None
     cpu_load_time_ms: NonNegative | None = None
+    splits: bool = False
     path: str | None = None
     sha256: str | None = None
 

@@ -59,14 +59,20 @@ class Loading:
         return now_s, failure
 
     def load_for(
-        self, task: int | str, decision: Decision, now_s: float, reason: str = "request", pinned: bool = True
+        self,
+        task: int | str,
+        decision: Decision,
+        now_s: float,
+        reason: str = "request",
+        pinned: bool = True,
+        has_channel: bool = False,
     ) -> Story:
         """Load for a task that may be cancelled: others who wait for the load keep it going."""
         name = decision.model
         try:
-            return (yield from self.load(decision, now_s, reason))
+            return (yield from self.load(decision, now_s, reason, has_channel))
         except Cancelled as cancelled:
-            if self._allocator.models[name].pins > pinned:
+            if self._allocator.models[name].pins > pinned or self._engine.others_wait(name, task):
                 if pinned:
                     self._allocator.withdraw(name)
                 yield Spawn(f"load for {task}", self._load_into_claim(name, cancelled.now_s, reason))
@@ -89,34 +95,31 @@ class Loading:
     def _load_into_claim(self, name: str, now_s: float, reason: str, has_channel: bool = False) -> Story:
         """The rest of :meth:`load`, once the victims have left."""
         model = self._allocator.models[name]
-        if model.claiming:
-            claim = self._claims[name] = self._claims.get(name) or Gate(self._ready)
-            now_s, given_up = yield Wait(claim)
-            if given_up:
-                if has_channel:
-                    self._channel.release()
-                too_late = EffectFailed(now_s, Failure.TIMED_OUT, given_up)
-                return now_s, self._end(name, now_s, now_s, reason, too_late)
-        if has_channel:
-            pass
-        elif self._channel.free:
-            self._channel.free -= 1
-        else:
-            now_s, _ = yield self._wait_channel
-        started_s = now_s
+        held, available, started_s = 0, None, None
         failure: EffectFailed | None = None
-        held, available = 0, None
         try:
+            if model.claiming:
+                claim = self._claims[name] = self._claims.get(name) or Gate(self._ready)
+                now_s, given_up = yield Wait(claim)
+                if given_up:
+                    raise EffectFailed(now_s, Failure.TIMED_OUT, given_up)
+            if not has_channel:
+                if self._channel.free:
+                    self._channel.free -= 1
+                else:
+                    now_s, _ = yield self._wait_channel
+                has_channel = True
+            started_s = now_s
             now_s, _ = yield Load(name, Target.GPU, model.bytes, self._timeout_s)
         except EffectFailed as failed:
             now_s, failure = failed.now_s, failed
-        except Cancelled:
-            self._channel.release()
-            raise
-        self._channel.release()
+        finally:
+            if has_channel:
+                self._channel.release()
         if failure is not None and failure.kind is Failure.OUT_OF_MEMORY:
             now_s, available = yield from shortage.read_available(now_s)
             held = self._allocator.device.held - model.bytes
+        started_s = now_s if started_s is None else started_s  # it may have failed before
         self._end(name, started_s, now_s, reason, failure, held, available)
         return now_s, failure
 

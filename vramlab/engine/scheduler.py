@@ -119,6 +119,7 @@ class Scheduler:
         entry.loads_before = self._loads.get(model, 0)
         if model.state is LOADING:
             entry.outcome = Outcome.WAIT
+            self._engine.note_decision(number, now_s, Decision(Kind.JOIN, model.name, model.zone.name))
         self.decide(now_s)
         gate = Wait(entry.gate)
         try:
@@ -129,7 +130,9 @@ class Scheduler:
                 if told is _RUN:
                     return now_s, entry.outcome, ""
                 if isinstance(told, Decision):
-                    yield Spawn(f"load for {number}", self._engine.loading.load(told, now_s, "request", True))
+                    now_s, _ = yield from self._engine.loading.load_for(
+                        number, told, now_s, pinned=False, has_channel=True
+                    )
                     continue
                 if isinstance(told, PolicyError):
                     raise told
@@ -161,10 +164,15 @@ class Scheduler:
         if self.waiting.entries:
             self.decide(now_s)
 
-    def load_ended(self, model: Model, failure: EffectFailed | None, again: bool, now_s: float) -> None:
+    def load_ended(
+        self, model: Model, failure: EffectFailed | Cancelled | None, again: bool, now_s: float
+    ) -> None:
         """A load has ended; those that it failed try once more if that may help."""
         self.waiting.moved(model)
-        if failure is not None:
+        if isinstance(failure, Cancelled):
+            for entry in self.waiting.of(model):  # the one that is cancelled: for others it would go on
+                self.waiting.leave(entry)
+        elif failure is not None:
             for entry in self.waiting.of(model):
                 entry.tries += 1
                 if not again or entry.tries > 1:
@@ -273,10 +281,14 @@ class Scheduler:
         """Give a request a stream."""
         self._gpu.free -= 1
         model = entry.model
-        decision = self._allocator.request(model.name, self._now_s)
-        self._engine.note_decision(entry.number, self._now_s, decision)
-        if entry.outcome is Outcome.HIT and self._loads.get(model, 0) != entry.loads_before:
-            entry.outcome = Outcome.WAIT
+        if entry.outcome is Outcome.COLD_START:
+            self._allocator.pin(model)
+        else:
+            decision = self._allocator.request(model.name, self._now_s)
+            if entry.outcome is Outcome.HIT:  # the others' is written down already
+                self._engine.note_decision(entry.number, self._now_s, decision)
+                if self._loads.get(model, 0) != entry.loads_before:
+                    entry.outcome = Outcome.WAIT
         self.waiting.start(entry)
         entry.tell(_RUN)
         return True
@@ -286,17 +298,21 @@ class Scheduler:
         plan = self._plan(entry, turn)
         if plan.kind is Kind.LOAD:
             entry.outcome = Outcome.COLD_START
-            entry.tell(self._begin_load(entry.number, plan, self._now_s))
+            entry.tell(self._begin_load(entry.number, plan, self._now_s, entry.tries > 0))
         elif plan.kind is Kind.WAIT:
             return False
         else:
+            decision = Decision(plan.kind, entry.model.name, None, (), plan.reason)
+            self._engine.note_decision(entry.number, self._now_s, decision)
+            if plan.outbid and plan.zone is not None:
+                plan.zone.policy.rejected(entry.model, self._now_s)
             self._send(entry, _ELSEWHERE[plan.kind], plan.reason)
         return True
 
-    def _begin_load(self, number: int, plan: Plan, now_s: float) -> Decision:
+    def _begin_load(self, number: int, plan: Plan, now_s: float, again: bool = False) -> Decision:
         """Take a channel and send the victims away; the load itself is a story of its own."""
         self._channel.free -= 1
-        decision = self._allocator.carry_out(plan, now_s)
+        decision = self._allocator.carry_out(plan, now_s, again)
         self._loads[plan.model] = self._loads.get(plan.model, 0) + 1
         self.waiting.moved(plan.model)
         for victim in plan.victims:

@@ -211,9 +211,9 @@ class Engine:
 
     # -- what stories tell it ----------------------------------------------------------------------------
 
-    def worth_another_try(self, failure: EffectFailed | None) -> bool:
+    def worth_another_try(self, failure: EffectFailed | Cancelled | None) -> bool:
         """Whether a load that ended so may end otherwise next time."""
-        return failure is not None and failure.kind is Failure.OUT_OF_MEMORY
+        return isinstance(failure, EffectFailed) and failure.kind is Failure.OUT_OF_MEMORY
 
     def withdraw(self, name: str, now_s: float) -> None:
         """A task that was pinned to a model no longer is, without having run it to the end."""
@@ -232,6 +232,13 @@ class Engine:
         if self.scheduler is not None:
             for name in names:
                 self.scheduler.waiting.moved(self.allocator.models[name])
+
+    def others_wait(self, name: str, task: int | str) -> bool:
+        """Whether requests other than `task` wait for a model that is being loaded."""
+        if self.scheduler is None:
+            return False
+        waiting = self.scheduler.waiting.of(self.allocator.models[name])
+        return any(entry.number != task for entry in waiting)
 
     def _free_stream(self, now_s: float) -> None:
         self.gpu.release()
