@@ -232,7 +232,9 @@ class Allocator:
         """Note that requests wait for `model`, the first of them at `place`; with None nobody does."""
         model.wanted = place
 
-    def plan(self, model: Model, now_s: float, rank: int, turn: Turn | None = None) -> Plan:
+    def plan(
+        self, model: Model, now_s: float, rank: int, turn: Turn | None = None, patient: bool = False
+    ) -> Plan:
         """Say what could be done now for a request that waits; changes nothing.
 
         Parameters
@@ -245,8 +247,10 @@ class Allocator:
             Of the request's priority.
         turn : tuple, optional
             Its place in the queue, where it is entitled to the room of models that are wanted later.
+        patient : bool
+            It would rather wait for models in use, or wanted, than go to the CPU.
         """
-        return self._plan(model, Requester(rank, now_s, turn))
+        return self._plan(model, Requester(rank, now_s, turn, patient=patient))
 
     def carry_out(self, plan: Plan, now_s: float, again: bool = False) -> Decision:
         """Begin the load of a plan, which counts as a use unless it is done `again`; nobody is pinned."""
@@ -478,16 +482,16 @@ class Allocator:
             # A real run needs its bytes: without a CPU to answer, the model is admitted after all.
             return _plan((_LOAD, model, zone, victims, "", outbid))
         never = self._never_fits(model)
+        if not never and (forced or requester.patient):
+            requester.over_busy = True
+            in_the_way = self._evict_for(model, requester)
+            if in_the_way is not None:
+                return _plan((Kind.WAIT, model, None, in_the_way[1], "models in use stand in its way", False))
         if not forced:
             reason = never or "no room, and no victims that may leave"
             return _plan((Kind.CPU, model, None, [], reason, False))
-        if never:
-            return _plan((Kind.REFUSE, model, None, [], never, False))
-        requester.over_busy = True
-        in_the_way = self._evict_for(model, requester)
-        if in_the_way is not None:
-            return _plan((Kind.WAIT, model, None, in_the_way[1], "models in use stand in its way", False))
-        return _plan((Kind.REFUSE, model, None, [], "no room, and nothing that may leave for it", False))
+        reason = never or "no room, and nothing that may leave for it"
+        return _plan((Kind.REFUSE, model, None, [], reason, False))
 
     def _places_of(self, model: Model) -> list[Zone]:
         """Zones where `model` may be placed: its home, then those that lend to its priority."""

@@ -207,8 +207,14 @@ class OptimizationConfig(Section):
 
 
 class FallbackConfig(Section):
-    """The CPU as second best (specification, ``fallback``)."""
+    """The CPU as second best (specification, ``fallback``).
 
+    ``when``: ``full``, the CPU answers where memory is full and nobody may leave; ``earliest_finish``, also
+    where it would be done sooner (:mod:`vramlab.engine.finish`). ``fallback_queue_size`` bounds how many wait
+    for a CPU worker.
+    """
+
+    when: Literal["full", "earliest_finish"] = "full"
     cpu_fallback_enabled: bool = True
     cpu_performance_ratio: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.3
     fallback_queue_size: Annotated[int, Field(ge=0)] = 100
@@ -299,6 +305,12 @@ class VramConfig(Section):
     fallback: FallbackConfig = FallbackConfig()
     caching: CachingConfig = CachingConfig()
     serving: ServingConfig = ServingConfig()
+
+    @model_validator(mode="after")
+    def _check_when(self) -> VramConfig:
+        if self.fallback.when == "earliest_finish" and self.serving.order == "arrival":
+            raise ValueError("an order that decides late, as fallback.when is earliest_finish")
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -24,9 +24,19 @@ class Fallback:
         How many may wait for a worker; those beyond are refused.
     load_timeout_s : float
         A load that takes longer has failed.
+    item_s : dict of str to float
+        How long an item of each model takes on the CPU, as far as the inventory knows, seconds.
+
+    Attributes
+    ----------
+    work_s : float
+        Runs that wait or are under way, seconds.
     """
 
-    def __init__(self, engine: Engine, queue_size: int, load_timeout_s: float) -> None:
+    def __init__(
+        self, engine: Engine, queue_size: int, load_timeout_s: float, item_s: dict[str, float]
+    ) -> None:
+        self._item_s, self.work_s = item_s, 0.0
         self._engine = engine
         self._workers = engine.cpu
         self._wait_worker = Wait(engine.cpu)
@@ -39,13 +49,31 @@ class Fallback:
         """Whether a session is being made."""
         return any(gate is not None for gate in self._sessions.values())
 
+    @property
+    def room(self) -> int:
+        """How many more may come, to run or to wait for a worker."""
+        return self._workers.free + self._queue_size - len(self._workers.waiters)
+
+    def made(self, name: str) -> bool:
+        """Whether the CPU session of a model is there."""
+        return self._sessions.get(name, self) is None
+
     def run(self, number: int, request: Request, now_s: float, why: str) -> Story:
         """Queue for a CPU worker, make the CPU session if there is none yet, run. The value is the answer."""
         engine, workers = self._engine, self._workers
+        if not workers.free and len(workers.waiters) >= self._queue_size:
+            return engine.answer(number, now_s, Outcome.REFUSED, None, "the fallback queue is full")
+        work_s = self._item_s[request.model] * request.items
+        self.work_s += work_s
+        try:
+            return (yield from self._run(number, request, now_s, why))
+        finally:
+            self.work_s -= work_s
+
+    def _run(self, number: int, request: Request, now_s: float, why: str) -> Story:
+        engine, workers = self._engine, self._workers
         if workers.free:
             workers.free -= 1
-        elif len(workers.waiters) >= self._queue_size:
-            return engine.answer(number, now_s, Outcome.REFUSED, None, "the fallback queue is full")
         else:
             now_s, _ = yield self._wait_worker
         outcome, outputs = Outcome.FALLBACK, None

@@ -30,6 +30,7 @@ from vramlab.allocator.states import ABSENT, IN_USE, LOADING, RESIDENT
 from vramlab.allocator.zones import Zone
 from vramlab.config.schema import Inventory
 from vramlab.engine.effects import Cancelled, EffectFailed, Spawn, Story, Wait
+from vramlab.engine.finish import Finish
 from vramlab.engine.orders import HEEDLESS, make_order
 from vramlab.engine.records import Outcome
 from vramlab.engine.requests import Request
@@ -97,10 +98,13 @@ class Scheduler:
         self._held = _NOBODY  # not to be used by those behind `_blocked`
         self._blocked: Turn | None = None  # place of the request that gets the next load
         self._item_s = {self._allocator.models[name]: spec.inference_s for name, spec in inventory.items()}
+        self._sent = 0  # to the CPU, and not there yet
         self._now_s = 0.0
         self._plans: dict[int, Plan] = {}  # of this step, by request
         self._loads: dict[Model, int] = {}  # how many were begun
         self._answer_while_loading = self.serving.on_miss == "cpu_while_loading"
+        soonest = engine.config.fallback.when == "earliest_finish"
+        self._finish = Finish(engine, self.waiting, inventory) if soonest else None
 
     # -- a request's side --------------------------------------------------------------------------------
 
@@ -115,6 +119,10 @@ class Scheduler:
         if self._answer_while_loading and model.may_run_on_cpu and model.state not in (RESIDENT, IN_USE):
             yield from self._load_beside(number, model, rank, now_s)
             return now_s, Outcome.FALLBACK, "answered while it loads"
+        if model.may_run_on_cpu and self._cpu_has_room():
+            why = self._cpu_at_once(number, model, rank, request.items, now_s)
+            if why:
+                return now_s, Outcome.FALLBACK, why
         entry = waiting.enter(number, model, now_s, rank, self._item_s[model] * request.items)
         entry.loads_before = self._loads.get(model, 0)
         if model.state is LOADING:
@@ -137,6 +145,7 @@ class Scheduler:
                 if isinstance(told, PolicyError):
                     raise told
                 outcome, why = told
+                self._sent -= outcome is Outcome.FALLBACK
                 return now_s, outcome, why
         except Cancelled as cancelled:
             if not entry.gone:
@@ -152,6 +161,20 @@ class Scheduler:
         if plan.kind is Kind.LOAD:
             decision = self._begin_load(number, plan, now_s)
             yield Spawn(f"load for {number}", self._engine.loading.load(decision, now_s, "request", True))
+
+    def _cpu_has_room(self) -> bool:
+        return self._engine.fallback.room > self._sent
+
+    def _cpu_at_once(self, number: int, model: Model, rank: int, items: int, now_s: float) -> str:
+        """Why a request that comes goes to the CPU without waiting; empty if it does not."""
+        if self._finish is not None:
+            return self._finish.sooner_on_cpu(model, items, now_s)
+        if model.state is ABSENT:
+            plan = self._allocator.plan(model, now_s, rank)
+            if plan.kind is Kind.CPU:
+                self._note_plan(number, plan, now_s)
+                return plan.reason
+        return ""
 
     # -- what others tell it -----------------------------------------------------------------------------
 
@@ -267,7 +290,8 @@ class Scheduler:
     def _plan(self, entry: Waiting, turn: Turn | None) -> Plan:
         plan = self._plans.get(entry.number) if turn is None else None
         if plan is None:
-            plan = self._allocator.plan(entry.model, self._now_s, entry.rank, turn)
+            patient = not self._cpu_has_room()
+            plan = self._allocator.plan(entry.model, self._now_s, entry.rank, turn, patient)
             if turn is None:
                 self._plans[entry.number] = plan
         return plan
@@ -281,6 +305,8 @@ class Scheduler:
         """Give a request a stream."""
         self._gpu.free -= 1
         model = entry.model
+        if self._finish is not None:
+            self._finish.run_began(entry.run_s, self._now_s)
         if entry.outcome is Outcome.COLD_START:
             self._allocator.pin(model)
         else:
@@ -302,18 +328,24 @@ class Scheduler:
         elif plan.kind is Kind.WAIT:
             return False
         else:
-            decision = Decision(plan.kind, entry.model.name, None, (), plan.reason)
-            self._engine.note_decision(entry.number, self._now_s, decision)
-            if plan.outbid and plan.zone is not None:
-                plan.zone.policy.rejected(entry.model, self._now_s)
+            self._note_plan(entry.number, plan, self._now_s)
             self._send(entry, _ELSEWHERE[plan.kind], plan.reason)
         return True
+
+    def _note_plan(self, number: int, plan: Plan, now_s: float) -> None:
+        """Write down that a request goes elsewhere."""
+        if plan.outbid and plan.zone is not None:
+            plan.zone.policy.rejected(plan.model, now_s)
+        decision = Decision(plan.kind, plan.model.name, None, (), plan.reason)
+        self._engine.note_decision(number, now_s, decision)
 
     def _begin_load(self, number: int, plan: Plan, now_s: float, again: bool = False) -> Decision:
         """Take a channel and send the victims away; the load itself is a story of its own."""
         self._channel.free -= 1
         decision = self._allocator.carry_out(plan, now_s, again)
         self._loads[plan.model] = self._loads.get(plan.model, 0) + 1
+        if self._finish is not None:
+            self._finish.load_began(plan.model, now_s)
         self.waiting.moved(plan.model)
         for victim in plan.victims:
             self.waiting.moved(victim)
@@ -328,5 +360,6 @@ class Scheduler:
 
     def _send(self, entry: Waiting, outcome: Outcome, why: str) -> None:
         """A request waits no longer, and goes elsewhere."""
+        self._sent += outcome is Outcome.FALLBACK
         self.waiting.leave(entry)
         entry.tell((outcome, why))

@@ -103,7 +103,10 @@ class Engine:
         self.memory_taken = Gate(self.ready)  # opens when models have taken or given back memory
         load_timeout_s = ms_to_s(serving.load_timeout_ms)
         self.loading = Loading(self, load_timeout_s)
-        self.fallback = Fallback(self, config.fallback.fallback_queue_size, load_timeout_s)
+        ratio = config.fallback.cpu_performance_ratio
+        cpu_item_s = {name: spec.cpu_inference_s(ratio) for name, spec in inventory.items()}
+        queue_size = config.fallback.fallback_queue_size
+        self.fallback = Fallback(self, queue_size, load_timeout_s, cpu_item_s)
         predicts = config.optimization.predictor is not None
         self.preloading = preloading.Preloading(self) if predicts else None
         self._run_one = {name: Infer(name, Target.GPU, 1) for name in inventory}
@@ -115,6 +118,8 @@ class Engine:
         self._waiting: Sized = (
             self.on_arrival.line.queue if self.scheduler is None else self.scheduler.waiting.entries
         )
+        if config.fallback.when == "earliest_finish":
+            self._waiting = (None,)  # each request is to be thought about
 
     @property
     def placed(self) -> PlacedAllocator:
@@ -207,7 +212,8 @@ class Engine:
     @property
     def line_length(self) -> int:
         """How many wait for their turn."""
-        return len(self._waiting)
+        late = 0 if self.scheduler is None else len(self.scheduler.waiting)
+        return late + len(self.on_arrival.line.queue)
 
     # -- what stories tell it ----------------------------------------------------------------------------
 

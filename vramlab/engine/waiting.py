@@ -142,6 +142,7 @@ class WaitingRequests:
         self.turns: list[tuple[Turn, _OfModel]] = []  # of those that are there
         self._ready, self._max_wait_s, self._heeded = ready, max_wait_s, heeded
         self._of_model: dict[Model, _OfModel] = {}
+        self.work_s = 0.0  # of all their runs
         self._passed = 0  # starts, so far, of requests that were not the first by place
 
     def __len__(self) -> int:
@@ -168,6 +169,7 @@ class WaitingRequests:
         entry = Waiting(number, model, now_s, due_s, rank, run_s, Gate(self._ready))
         entry.passed_before = self._passed
         self.entries[number] = entry
+        self.work_s += run_s
         group = self._of_model.get(model)
         if group is None:
             group = self._of_model[model] = _OfModel(model)
@@ -178,6 +180,7 @@ class WaitingRequests:
     def leave(self, entry: Waiting) -> None:
         """A request waits no longer."""
         del self.entries[entry.number]
+        self.work_s = self.work_s - entry.run_s if self.entries else 0.0  # rounding does not pile up
         entry.gone = True
         group = self._of_model[entry.model]
         if group.drop_gone():
