@@ -187,7 +187,7 @@ def test_bytes_that_are_leaving_already_count():
 
 
 def test_nothing_new_is_admitted_beyond_what_the_device_has_left():
-    hand = filled(now_s=200.0)
+    hand = filled("serving.order=arrival", now_s=200.0)
     allocator = hand.engine.allocator
     hand.ask(4, "important", 201.0)  # in use, like the next two
     hand.ask(5, "old-large", 201.0)

@@ -89,7 +89,7 @@ def test_a_model_without_fallback_waits_for_the_release_and_is_decided_again():
 
 
 def test_waiting_for_a_release_has_an_end():
-    hand = HandDriver(settings(100, "serving.release_timeout_ms=5000"), SMALL)
+    hand = HandDriver(settings(100, "serving.order=arrival", "serving.release_timeout_ms=5000"), SMALL)
     hand.ask(0, "a", 0.0)
     hand.end(0, 0.1)
     hand.ask(1, "secure", 0.2)

@@ -32,6 +32,7 @@ def test_equal_latencies_and_outcomes(seed, streams, channels, rate_per_s, expon
         f"serving.gpu_streams={streams}",
         f"serving.load_channels={channels}",
         "serving.unload_time_ms=0",
+        "serving.order=arrival",
     )
     records = simulate(trace, config, inventory)
     naive = NaiveSimulator(trace, inventory, mib_to_bytes(capacity_mb), streams, channels, 0.0).run()

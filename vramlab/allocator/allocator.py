@@ -252,21 +252,27 @@ class Allocator:
         """
         return self._plan(model, Requester(rank, now_s, turn, patient=patient))
 
-    def carry_out(self, plan: Plan, now_s: float, again: bool = False) -> Decision:
-        """Begin the load of a plan, which counts as a use unless it is done `again`; nobody is pinned."""
+    def carry_out(self, plan: Plan, now_s: float) -> Decision:
+        """Begin the load of a plan, for a request whose asking has been counted; nobody is pinned."""
         model, zone = plan.model, plan.zone
         if plan.kind is not _LOAD or zone is None:
             raise IllegalTransition(f"carry out: the plan for model {model.name!r} is {plan.kind.value}")
         if plan.outbid:
             zone.policy.rejected(model, now_s)
-        model.uses_total += not again
-        model.last_used_s = now_s
         return self._begin_load(model, zone, plan.victims, now_s, uses=1, pin=False)
 
-    def pin(self, model: Model) -> None:
-        """Begin a run of the request that `model` was loaded for, and whose use has been counted."""
+    def asked(self, model: Model, now_s: float) -> None:
+        """Count a request that begins to wait for `model`."""
+        model.uses_total += 1
+        model.last_used_s = now_s
+
+    def use(self, model: Model, now_s: float, loaded_for: bool) -> None:
+        """Begin the run of a request that has waited; the first use was counted with the load for it."""
         if model.state is not RESIDENT and model.state is not IN_USE:
-            require(model.name, model.state, "pin", RESIDENT, IN_USE)
+            require(model.name, model.state, "use", RESIDENT, IN_USE)
+        if not loaded_for:
+            model.uses += 1
+            model.zone.policy.used(model, now_s)
         model.pins += 1
         model.state = IN_USE
 

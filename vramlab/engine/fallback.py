@@ -82,11 +82,19 @@ class Fallback:
             now_s, outputs = yield Infer(request.model, Target.CPU, request.items)
         except EffectFailed as failure:
             now_s, outcome, why = failure.now_s, Outcome.FAILED, str(failure)
-        finally:  # also of a request that is cancelled
-            workers.release()
+        except Cancelled as cancelled:
+            self._release(cancelled.now_s)
+            raise
+        self._release(now_s)
         if outcome is Outcome.FALLBACK and engine.cache is not None:
             engine.cache.put(request, outputs, now_s)
         return engine.answer(number, now_s, outcome, outputs, why)
+
+    def _release(self, now_s: float) -> None:
+        """Give a worker back; who waits for the GPU may want it."""
+        self._workers.release()
+        if self._engine.scheduler is not None:
+            self._engine.scheduler.changed(now_s)
 
     def _session(self, name: str, now_s: float) -> Story:
         """Make sure that the CPU session is there; it is made once and stays. The value is the time."""

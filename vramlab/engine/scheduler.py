@@ -116,13 +116,13 @@ class Scheduler:
         """
         model, waiting = self._allocator.models[request.model], self.waiting
         rank = model.rank if request.priority is None else request.priority.rank
+        self._allocator.asked(model, now_s)
         if self._answer_while_loading and model.may_run_on_cpu and model.state not in (RESIDENT, IN_USE):
             yield from self._load_beside(number, model, rank, now_s)
             return now_s, Outcome.FALLBACK, "answered while it loads"
-        if model.may_run_on_cpu and self._cpu_has_room():
-            why = self._cpu_at_once(number, model, rank, request.items, now_s)
-            if why:
-                return now_s, Outcome.FALLBACK, why
+        why = self._cpu_at_once(number, model, rank, request.items, now_s) if model.may_run_on_cpu else ""
+        if why:
+            return now_s, Outcome.FALLBACK, why
         entry = waiting.enter(number, model, now_s, rank, self._item_s[model] * request.items)
         entry.loads_before = self._loads.get(model, 0)
         if model.state is LOADING:
@@ -167,8 +167,11 @@ class Scheduler:
 
     def _cpu_at_once(self, number: int, model: Model, rank: int, items: int, now_s: float) -> str:
         """Why a request that comes goes to the CPU without waiting; empty if it does not."""
-        if self._finish is not None:
-            return self._finish.sooner_on_cpu(model, items, now_s)
+        if self._finish is not None and self._cpu_has_room():
+            why = self._finish.sooner_on_cpu(model, items, now_s)
+            if why:
+                self._engine.note_decision(number, now_s, Decision(Kind.CPU, model.name, reason=why))
+                return why
         if model.state is ABSENT:
             plan = self._allocator.plan(model, now_s, rank)
             if plan.kind is Kind.CPU:
@@ -307,14 +310,11 @@ class Scheduler:
         model = entry.model
         if self._finish is not None:
             self._finish.run_began(entry.run_s, self._now_s)
-        if entry.outcome is Outcome.COLD_START:
-            self._allocator.pin(model)
-        else:
-            decision = self._allocator.request(model.name, self._now_s)
-            if entry.outcome is Outcome.HIT:  # the others' is written down already
-                self._engine.note_decision(entry.number, self._now_s, decision)
-                if self._loads.get(model, 0) != entry.loads_before:
-                    entry.outcome = Outcome.WAIT
+        self._allocator.use(model, self._now_s, entry.outcome is Outcome.COLD_START)
+        if entry.outcome is Outcome.HIT:  # the others' is written down already
+            self._engine.note_decision(entry.number, self._now_s, model.hit)
+            if self._loads.get(model, 0) != entry.loads_before:
+                entry.outcome = Outcome.WAIT
         self.waiting.start(entry)
         entry.tell(_RUN)
         return True
@@ -324,7 +324,7 @@ class Scheduler:
         plan = self._plan(entry, turn)
         if plan.kind is Kind.LOAD:
             entry.outcome = Outcome.COLD_START
-            entry.tell(self._begin_load(entry.number, plan, self._now_s, entry.tries > 0))
+            entry.tell(self._begin_load(entry.number, plan, self._now_s))
         elif plan.kind is Kind.WAIT:
             return False
         else:
@@ -339,10 +339,10 @@ class Scheduler:
         decision = Decision(plan.kind, plan.model.name, None, (), plan.reason)
         self._engine.note_decision(number, now_s, decision)
 
-    def _begin_load(self, number: int, plan: Plan, now_s: float, again: bool = False) -> Decision:
+    def _begin_load(self, number: int, plan: Plan, now_s: float) -> Decision:
         """Take a channel and send the victims away; the load itself is a story of its own."""
         self._channel.free -= 1
-        decision = self._allocator.carry_out(plan, now_s, again)
+        decision = self._allocator.carry_out(plan, now_s)
         self._loads[plan.model] = self._loads.get(plan.model, 0) + 1
         if self._finish is not None:
             self._finish.load_began(plan.model, now_s)
