@@ -43,9 +43,9 @@ def settings(*overrides):
     )
 
 
-def filled(now_s=400.0, **overrides):
+def filled(*overrides, now_s=400.0):
     """All four resident; only `fresh` was used in the last 300 s."""
-    hand = HandDriver(settings(), MODELS)
+    hand = HandDriver(settings(*overrides), MODELS)
     for name in MODELS:
         hand.serve_fully(name, now_s if name == "fresh" else 0.0)
     hand.begin("monitor", now_s)
