@@ -26,3 +26,4 @@ gone = Gone()
 
 def raises(waiting, now_s):
     raise KeyError("no such thing")
+PICKED = 3

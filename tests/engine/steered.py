@@ -23,7 +23,6 @@ LISTS = {
 def check_waiting(engine):
     """The sorted lists of those who wait are what they would be if they were made anew."""
     waiting = engine.scheduler.waiting
-    heeded = engine.config.serving.order != "fifo"
     expected = {"there": [], "absent": [], "coming": []}
     turns = []
     for model in engine.allocator.models.values():
@@ -33,7 +32,7 @@ def check_waiting(engine):
             expected[LISTS[model.state.value]].append((place, model.name))
             if LISTS[model.state.value] == "there":
                 turns.append((min(entry.turn for entry in its), model.name))
-        assert model.wanted == (place if its and heeded else None)
+        assert model.wanted == (place if its else None)
     for name, entries in expected.items():
         assert [(place, group.model.name) for place, group in getattr(waiting, name)] == sorted(entries)
     assert [(turn, group.model.name) for turn, group in waiting.turns] == sorted(turns)

@@ -73,28 +73,40 @@ class NaiveLate:
 
     def decide(self):
         self.blocked, self.held = None, set()
-        while self.waiting and self.step():
+        while self.waiting and (self.step() or self.anything()):
             pass
+
+    def anything(self):
+        if self.streams < self.all_streams or self.channels < self.all_channels:
+            return False
+        for entry in sorted(self.waiting, key=lambda e: e.place):
+            if entry.model in self.loaded:
+                return self.begin_run(entry)
+        for entry in sorted(self.waiting, key=lambda e: e.place):
+            if self.is_absent(entry):
+                return self.begin_load(entry, entry.place)
+        return False
 
     def step(self):
         now = self.env.now
         pick = self.pick()
-        all_due = self.streams == self.all_streams and self.channels == self.all_channels
         if self.channels and self.blocked is None:
             absent = [e for e in self.waiting if self.is_absent(e)]
             due = min(absent, key=lambda e: e.place, default=None)
-            first = due is not None and (all_due or due.due_s <= now) and (not pick or due.place < pick.place)
+            first = due is not None and due.due_s <= now and (not pick or due.place < pick.place)
             if first and due is not pick:
                 return self.begin_load(due, due.place) or self.block(due)
-        if self.streams and (pick is None or pick.model in self.loaded):
+        if self.streams:
             there = [e for e in self.waiting if e.model in self.loaded and not self.is_held(e)]
             due = min(there, key=lambda e: e.place, default=None)
-            if due and (all_due or due.due_s <= now) and (pick is None or due.place < pick.place):
+            if due and due.due_s <= now and (pick is None or due.place < pick.place):
                 pick = due
         if pick is None or not self.is_next(pick):
             return False
         if pick.model in self.loaded:
             return self.begin_run(pick)
+        if self.order == "fifo":
+            return self.begin_load(pick, pick.place) or self.block(pick)
         return self.begin_load(pick, None) or self.begin_load(pick, pick.place) or self.block(pick)
 
     def pick(self):
@@ -127,8 +139,6 @@ class NaiveLate:
         return self.is_absent(entry) and self.channels and self.blocked is None
 
     def wanted(self, model):
-        if self.order == "fifo":
-            return None
         return min((e.place for e in self.waiting if e.model == model), default=None)
 
     def victims(self, name, place, over_busy=False):
@@ -142,6 +152,8 @@ class NaiveLate:
                 continue
             wanted = self.wanted(model)
             if wanted is None:
+                plain.append(model)
+            elif self.order == "fifo" and (over_busy or wanted > place):
                 plain.append(model)
             elif over_busy or (place is not None and wanted > place):
                 later.append((wanted, model))

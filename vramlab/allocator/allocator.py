@@ -228,12 +228,14 @@ class Allocator:
         (zone,) = self.zones.values()
         zone.policy.used_together(run)
 
-    def want(self, model: Model, place: Turn | None) -> None:
-        """Note that requests wait for `model`, the first of them at `place`; with None nobody does."""
-        model.wanted = place
-
     def plan(
-        self, model: Model, now_s: float, rank: int, turn: Turn | None = None, patient: bool = False
+        self,
+        model: Model,
+        now_s: float,
+        rank: int,
+        turn: Turn | None = None,
+        patient: bool = False,
+        heedless: bool = False,
     ) -> Plan:
         """Say what could be done now for a request that waits; changes nothing.
 
@@ -249,8 +251,12 @@ class Allocator:
             Its place in the queue, where it is entitled to the room of models that are wanted later.
         patient : bool
             It would rather wait for models in use, or wanted, than go to the CPU.
+        heedless : bool
+            Models that are wanted later leave in the policy's order, as if nobody wanted them.
         """
-        return self._plan(model, Requester(rank, now_s, turn, patient=patient))
+        requester = Requester(rank, now_s, turn)
+        requester.patient, requester.heedless = patient, heedless
+        return self._plan(model, requester)
 
     def carry_out(self, plan: Plan, now_s: float) -> Decision:
         """Begin the load of a plan, for a request whose asking has been counted; nobody is pinned."""

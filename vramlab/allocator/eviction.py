@@ -57,7 +57,7 @@ class Shortage:
 class Requester:
     """Who asks for room, and what that entitles to."""
 
-    __slots__ = ("now_s", "over_busy", "patient", "pressure", "rank", "turn")
+    __slots__ = ("heedless", "now_s", "over_busy", "patient", "pressure", "rank", "turn")
 
     def __init__(
         self,
@@ -66,13 +66,13 @@ class Requester:
         turn: Turn | None = None,
         pressure: bool = False,
         over_busy: bool = False,
-        patient: bool = False,
     ) -> None:
         self.rank = rank
         self.now_s = now_s
         self.turn = turn  # models that are wanted later than this may leave; None: no wanted model may
         self.pressure = pressure  # retention does not protect
-        self.patient = patient  # would rather wait for models in use than go to the CPU
+        self.patient = False  # would rather wait for models in use than go to the CPU
+        self.heedless = False  # models that are wanted later leave as if nobody wanted them
         self.over_busy = over_busy  # pretend that models in use, or wanted, may go: would waiting help?
 
 
@@ -231,7 +231,10 @@ def candidates(zone: Zone, guest: bool, requester: Requester) -> Iterator[Model]
         if place is None:
             yield model
         elif requester.over_busy or (requester.turn is not None and place > requester.turn):
-            wanted.append((place, model))
+            if requester.heedless:
+                yield model
+            else:
+                wanted.append((place, model))
     if wanted:
         wanted.sort(key=itemgetter(0), reverse=True)
         yield from map(itemgetter(1), wanted)

@@ -9,7 +9,8 @@ the order says:
    place. Models that others wait for may leave for it.
 2. If models in use stand in its way, requests that have a later place do not use these again, and nothing
    else is loaded, until it has its room.
-3. If nothing is under way, everybody counts as due: so an order that hesitates does not stop the server.
+3. If nothing is under way and the order begins nothing, the first that can be is: an order that hesitates
+   does not stop the server.
 4. A load is decided when a channel is free for it, and gets the bytes of idle models only.
 
 A request goes to the CPU or is refused when its turn for a load comes and the allocator says so
@@ -92,8 +93,8 @@ class Scheduler:
         self._engine, self._allocator = engine, engine.allocator
         self._gpu, self._channel = engine.gpu, engine.channel
         self._order = make_order(name)
-        self._heeds = name not in HEEDLESS
-        self.waiting = WaitingRequests(engine.ready, self.serving.max_wait_s, self._heeds)
+        self._heedless = name in HEEDLESS
+        self.waiting = WaitingRequests(engine.ready, self.serving.max_wait_s)
         self._view = View(self, self.waiting)
         self._held = _NOBODY  # not to be used by those behind `_blocked`
         self._blocked: Turn | None = None  # place of the request that gets the next load
@@ -215,7 +216,7 @@ class Scheduler:
         while entries and (gpu.free or channel.free):
             self._plans.clear()
             try:
-                if not self._begin_next(now_s):
+                if not self._begin_next(now_s) and not self._begin_any():
                     return
             except PolicyError as error:  # of whoever asked first, not of the one whose end brought us here
                 entry = self.waiting[0]
@@ -225,25 +226,35 @@ class Scheduler:
     def _begin_next(self, now_s: float) -> bool:
         """Begin one run or load, or block others for one. Returns whether there may be more to begin."""
         pick = self._order(self._view, now_s)
-        gpu, channel, serving = self._gpu, self._channel, self.serving
-        all_due = gpu.free == serving.gpu_streams and channel.free == serving.load_channels
+        gpu, channel = self._gpu, self._channel
         if channel.free and self._blocked is None:
             due = self._first_absent()
-            if due is not None and due is not pick and self._goes_before(due, pick, all_due):
+            if due is not None and due is not pick and self._goes_before(due, pick):
                 return self._load(due, due.place) or self._block(due)
-        if gpu.free and (pick is None or pick.model.state in (RESIDENT, IN_USE)):
+        if gpu.free:
             due = self._first_there()
-            if due is not None and self._goes_before(due, pick, all_due):
+            if due is not None and self._goes_before(due, pick):
                 pick = due
         if pick is None or not self.is_next(pick):
             return False
         if pick.model.state is not ABSENT:
             return self._run(pick)
-        return self._load(pick, None) or self._load(pick, pick.place) or self._block(pick)
+        plain = not self._heedless and self._load(pick, None)
+        return plain or self._load(pick, pick.place) or self._block(pick)
 
-    def _goes_before(self, due: Waiting, pick: Waiting | None, all_due: bool) -> bool:
+    def _goes_before(self, due: Waiting, pick: Waiting | None) -> bool:
         """Whether the bound puts `due` before what the order has picked."""
-        return (all_due or due.due_s <= self._now_s) and (pick is None or due.place < pick.place)
+        return due.due_s <= self._now_s and (pick is None or due.place < pick.place)
+
+    def _begin_any(self) -> bool:
+        """Where nothing is under way, begin the first thing that can be: somebody waits."""
+        gpu, channel, serving = self._gpu, self._channel, self.serving
+        if gpu.free < serving.gpu_streams or channel.free < serving.load_channels:
+            return False
+        there, absent = self._first_there(), self._first_absent()
+        if there is not None:
+            return self._run(there)
+        return absent is not None and self._load(absent, absent.place)
 
     def _first_absent(self) -> Waiting | None:
         for _, group in self.waiting.absent:
@@ -294,7 +305,9 @@ class Scheduler:
         plan = self._plans.get(entry.number) if turn is None else None
         if plan is None:
             patient = not self._cpu_has_room()
-            plan = self._allocator.plan(entry.model, self._now_s, entry.rank, turn, patient)
+            plan = self._allocator.plan(
+                entry.model, self._now_s, entry.rank, turn, patient, self._heedless
+            )
             if turn is None:
                 self._plans[entry.number] = plan
         return plan

@@ -130,17 +130,15 @@ class WaitingRequests:
         Of the engine.
     max_wait_s : float
         After which a request is due.
-    heeded : bool
-        Note with each model who waits for it, so that it is no victim for others.
     """
 
-    def __init__(self, ready: Ready, max_wait_s: float, heeded: bool) -> None:
+    def __init__(self, ready: Ready, max_wait_s: float) -> None:
         self.entries: OrderedDict[int, Waiting] = OrderedDict()
         self.there: list[tuple[Turn, _OfModel]] = []
         self.absent: list[tuple[Turn, _OfModel]] = []
         self.coming: list[tuple[Turn, _OfModel]] = []  # whose load is under way
         self.turns: list[tuple[Turn, _OfModel]] = []  # of those that are there
-        self._ready, self._max_wait_s, self._heeded = ready, max_wait_s, heeded
+        self._ready, self._max_wait_s = ready, max_wait_s
         self._of_model: dict[Model, _OfModel] = {}
         self.work_s = 0.0  # of all their runs
         self._passed = 0  # starts, so far, of requests that were not the first by place
@@ -208,8 +206,7 @@ class WaitingRequests:
         if not group.by_place:
             group.listed = None
             del self._of_model[model]
-            if self._heeded:
-                model.wanted = None
+            model.wanted = None
             return
         group.place, group.turn = group.first.place, group.next.turn
         if state is RESIDENT or state is IN_USE:
@@ -220,8 +217,7 @@ class WaitingRequests:
         else:
             group.listed = self.coming
         insort(group.listed, (group.place, group))
-        if self._heeded:
-            model.wanted = group.place
+        model.wanted = group.place  # so that it is no victim for others
 
     # -- who they are ------------------------------------------------------------------------------------
 
