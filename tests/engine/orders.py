@@ -26,4 +26,6 @@ gone = Gone()
 
 def raises(waiting, now_s):
     raise KeyError("no such thing")
+
+
 PICKED = 3

@@ -10,7 +10,6 @@ from vramlab.engine.records import Outcome, Recorder
 from vramlab.engine.requests import Request
 from vramlab.engine.serving import Engine
 
-
 LISTS = {
     "resident": "there",
     "in use": "there",

@@ -130,7 +130,14 @@ def test_the_monitor_at_any_time():
     driver.check_at_rest()
 
 
-ORDERS = ["arrival", "fifo", "affinity", "backlog", "tests.engine.orders:latest", "tests.engine.orders:nobody"]
+ORDERS = [
+    "arrival",
+    "fifo",
+    "affinity",
+    "backlog",
+    "tests.engine.orders:latest",
+    "tests.engine.orders:nobody",
+]
 FAILURES = [Failure.CORRUPT, Failure.TIMED_OUT, Failure.RAISED, Failure.OUT_OF_MEMORY]
 
 

@@ -168,7 +168,13 @@ def test_a_load_that_fails_is_tried_once_more_and_then_fails_all_who_wait_for_it
 def test_nobody_who_is_due_is_passed_over_whatever_happens(data):
     """Any arrivals, ends, failures and cancellations under any order, read off the journal afterwards."""
     choice = st.sampled_from
-    kinds = {"a": (60, "medium"), "b": (30, "low"), "c": (40, "high"), "d": (25, "critical"), "e": (50, "medium")}
+    kinds = {
+        "a": (60, "medium"),
+        "b": (30, "low"),
+        "c": (40, "high"),
+        "d": (25, "critical"),
+        "e": (50, "medium"),
+    }
     inventory = {
         name: spec(size, priority=priority, cpu_fallback="none", zone="flexible")
         for name, (size, priority) in kinds.items()

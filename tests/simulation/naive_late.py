@@ -39,7 +39,10 @@ class NaiveLate:
     def arrivals(self):
         names = self.trace.model_names
         rows = zip(
-            self.trace.times_s.tolist(), self.trace.model_codes.tolist(), self.trace.items.tolist(), strict=True
+            self.trace.times_s.tolist(),
+            self.trace.model_codes.tolist(),
+            self.trace.items.tolist(),
+            strict=True,
         )
         for number, (time_s, code, items) in enumerate(rows):
             yield self.env.timeout(time_s - self.env.now)
@@ -151,9 +154,7 @@ class NaiveLate:
             if not over_busy and (model in self.loading or self.loaded[model]):
                 continue
             wanted = self.wanted(model)
-            if wanted is None:
-                plain.append(model)
-            elif self.order == "fifo" and (over_busy or wanted > place):
+            if wanted is None or (self.order == "fifo" and (over_busy or wanted > place)):
                 plain.append(model)
             elif over_busy or (place is not None and wanted > place):
                 later.append((wanted, model))

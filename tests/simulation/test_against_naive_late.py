@@ -29,7 +29,10 @@ def test_equal_latencies_and_outcomes(order, seed, streams, channels, rate_per_s
         seed, requests=1500, rate_per_s=rate_per_s, exponent=1.2, share=0.25, inference_ms=40
     )
     rng = np.random.default_rng(seed)
-    for name, spec in inventory.items():  # no two ends at the same moment: who would be first is anyone's guess
+    for (
+        name,
+        spec,
+    ) in inventory.items():  # no two ends at the same moment: who would be first is anyone's guess
         times = {"load_time_ms": spec.load_time_ms + rng.random(), "inference_ms": 40 + rng.random()}
         inventory[name] = spec.model_copy(update=times)
     items = rng.integers(1, 5, len(trace))
@@ -44,9 +47,7 @@ def test_equal_latencies_and_outcomes(order, seed, streams, channels, rate_per_s
         "scoring.victims=in_order",
     )
     records = simulate(trace, config, inventory)
-    naive = NaiveLate(
-        trace, inventory, mib_to_bytes(capacity_mb), streams, channels, order, max_wait_s
-    ).run()
+    naive = NaiveLate(trace, inventory, mib_to_bytes(capacity_mb), streams, channels, order, max_wait_s).run()
     assert not np.isnan(records.latency_s).any()
     np.testing.assert_allclose(records.finish_s, naive.finish_s, rtol=0, atol=1e-9)
     assert [KINDS[outcome] for outcome in records.outcomes] == naive.kind.tolist()

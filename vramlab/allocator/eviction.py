@@ -9,7 +9,7 @@ Rules that must hold (DESIGN, "Eviction"):
    (unless under pressure), models of a zone whose policy is ``never``, and models of higher priority than
    the requester where the zone is ``reluctant_lru`` or the requester would be a guest.
 5. A model that requests wait for (``wanted``) leaves for nobody but a request with a place before theirs
-   that is entitled to it (``turn``), and after all others: the one that is needed farthest in the queue first.
+   that is entitled to it (``turn``), and after all others: first the one that is needed last.
 6. A shortage of the zone is met in the zone. What is then still short on the device is taken from all
    zones, the willing ones first and the requester's own before others.
 

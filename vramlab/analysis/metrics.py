@@ -2,7 +2,8 @@
 
 Counts are of requests; ``hit_rate`` and ``cold_start_rate`` are over the requests that reached the allocator
 (all but those answered from the result cache). Latencies are of answered requests, from arrival to answer,
-in seconds. Memory is what models held, averaged over the time from the first arrival to the last answer.
+in seconds; ``latency_max_s`` is the longest. Memory is what models held, averaged over the time from the
+first arrival to the last answer.
 What is always loaded was there before the first request: its loads count nowhere.
 
 ``lost`` says why requests were refused or failed and why loads failed, by cause; ``faults`` what a fault plan
@@ -134,9 +135,10 @@ def _figures(records: Records, rows: npt.NDArray[Any]) -> dict[str, Any]:
             "latency_p50_s": float(p50),
             "latency_p95_s": float(p95),
             "latency_p99_s": float(p99),
+            "latency_max_s": float(latency_s.max()),
         }
     else:
-        figures |= dict.fromkeys(("latency_mean_s", "latency_p50_s", "latency_p95_s", "latency_p99_s"), None)
+        figures |= {f"latency_{what}_s": None for what in ("mean", "p50", "p95", "p99", "max")}
     return figures
 
 

@@ -45,6 +45,7 @@ from vramlab.cli.output import (
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs
 from vramlab.engine.lockstep import lockstep
+from vramlab.engine.orders import order_names
 from vramlab.experiments.comparison import DEFAULT_POLICIES, Comparison, compare
 from vramlab.experiments.inputs import resolve_inputs, resolve_settings
 from vramlab.experiments.replay import Mode, Replay, replay
@@ -121,8 +122,20 @@ def replay_command(
 def compare_command(
     trace: TraceArgument,
     policies: Annotated[
-        str, typer.Option("--policies", help="Names with commas between, or `all`.")
-    ] = ",".join(DEFAULT_POLICIES),
+        str | None,
+        typer.Option(
+            "--policies",
+            help=f"Eviction policies, with commas between, or `all`. Without it "
+            f"{','.join(DEFAULT_POLICIES)}; with --orders the configuration's.",
+        ),
+    ] = None,
+    orders: Annotated[
+        str | None,
+        typer.Option(
+            "--orders",
+            help=f"Orders of serving, with commas between: {', '.join(order_names())}, package.module:name.",
+        ),
+    ] = None,
     config: ConfigOption = None,
     models: ModelsOption = None,
     overrides: SetOption = None,
@@ -140,19 +153,25 @@ def compare_command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Replay a trace once per eviction policy; the last row is the offline optimum.
+    """Replay a trace once per eviction policy, and order of serving.
+
+    The last rows are the run with memory for all models (the price of memory is what others are above it) and
+    the offline optimum.
 
     Example: vramlab compare traces/synthetic_tight.csv.gz --config config/scenarios/tight.yaml
     --policies seed,seed_fixed,lru,gdsf
     """
     check_outputs([plot], [trace, config, models])
-    names = policy_names() if policies == "all" else names_in("--policies", policies)
+    names = policy_names() if policies == "all" else policies and names_in("--policies", policies)
+    asked = names_in("--orders", orders) if orders else []
     say_without_preloading(mode, config, models, changes(overrides))
-    with tqdm(total=len(names) + 1, desc="compare", unit="run", disable=None, leave=False) as progress:
+    runs = len(names or DEFAULT_POLICIES[: 1 if asked else None]) * max(len(asked), 1)
+    with tqdm(total=runs + 1, desc="compare", unit="run", disable=None, leave=False) as progress:
         done = progress.update
         result = compare(
-            trace, config, models, names, mode, seed, changes(overrides), done, intervals, skip_warmup
-        )
+            trace, config, models, names or None, mode, seed, changes(overrides), done, intervals,
+            skip_warmup, asked,
+        )  # fmt: skip
     if plot is not None:
         title = f"{trace.name}: {result.rows[0]['requests']:,} requests"
         save_plot(plot_load_costs(result, title), plot)
@@ -317,6 +336,10 @@ def show_comparison(result: Comparison, title: str) -> None:
         ("p50", "latency_p50_s", in_time),
         ("p95", "latency_p95_s", in_time),
         ("p99", "latency_p99_s", in_time),
+        ("longest", "latency_max_s", in_time),
+        ("mean", "latency_mean_s", in_time),
+        ("price: mean", "price_mean_s", in_time),
+        ("price: p99", "price_p99_s", in_time),
     ]
     shown = [
         column
@@ -324,12 +347,24 @@ def show_comparison(result: Comparison, title: str) -> None:
         if (column[1] not in ("fallbacks", "refused", "failed") or any(row[column[1]] for row in result.rows))
         and (column[1] != "cost_s" or result.cost == "cost_s")
     ]
-    rows = [[row["policy"], *(show(row[key]) for _, key, show in shown)] for row in result.rows]
+    several = len({row["order"] for row in result.rows}) > 1
+    rows = [
+        [
+            f"{row['policy']}, {row['order']}" if several else row["policy"],
+            *(show(row[key]) for _, key, show in shown),
+        ]
+        for row in result.rows
+    ]
+    if result.floor is not None:
+        least = result.floor
+        rows.append(
+            ["unlimited memory", *(show(least[key]) if key in least else "-" for _, key, show in shown)]
+        )
     optimum = {result.cost: seconds(result.optimum.load_cost_s)}
     if any(row["gap_closed"] is not None for row in result.rows):
         optimum["gap_closed"] = "1.00"
     rows.append(["offline optimum", *(optimum.get(key, "-") for _, key, _ in shown)])
-    print_table(title, ["policy", *(name for name, _, _ in shown)], rows)
+    print_table(title, ["policy, order" if several else "policy", *(name for name, _, _ in shown)], rows)
     if not any(row[key] for row in result.rows for key in ("evictions", "fallbacks", "refused")):
         out.print("everything fits: no policy had to choose")
     if result.warmup:

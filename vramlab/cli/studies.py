@@ -23,7 +23,7 @@ from vramlab.cli.replaying import ModeOption, say_without_preloading
 from vramlab.config.files import check_outputs, check_suffix
 from vramlab.experiments.grids import parse_grid
 from vramlab.experiments.results_store import journal_path, manifest_path
-from vramlab.experiments.search_space import GROUPS, POLICIES
+from vramlab.experiments.search_space import DEFAULT_OVER, GROUPS, POLICIES
 from vramlab.experiments.sweep import Sweep, sweep
 from vramlab.experiments.tuning import Tuning, tune
 
@@ -154,8 +154,8 @@ def tune_command(
         ),
     ] = "0.5",
     over: Annotated[
-        str, typer.Option("--over", help="Groups of settings that may change, with commas between.")
-    ] = ",".join(GROUPS),
+        str, typer.Option("--over", help=f"Groups of settings that may change, of {', '.join(GROUPS)}.")
+    ] = ",".join(DEFAULT_OVER),
     policies: Annotated[str, typer.Option("--policies", help="Eviction policies to choose from.")] = ",".join(
         POLICIES
     ),

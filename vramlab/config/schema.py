@@ -241,9 +241,9 @@ class ServingConfig(Section):
     ``on_miss`` is ``wait`` (load, then run) or ``cpu_while_loading`` (answer from the CPU while the load
     runs). ``release_timeout_ms`` bounds, under ``arrival`` and for loads by command, the waiting while models
     in use stand in the way. ``warm_up``: a load ends with a first run, which is slower than the later ones. A
-    load that takes longer than ``load_timeout_ms`` has failed. ``inline_run_ms`` is for the live asynchronous runtime: the run of a lone
-    request that is known to take no longer is done on the event loop's own thread, since a worker thread
-    would cost it more than that; 0 leaves every run to the workers.
+    load that takes longer than ``load_timeout_ms`` has failed. ``inline_run_ms`` is for the live asynchronous
+    runtime: the run of a lone request that is known to take no longer is done on the event loop's own thread,
+    since a worker thread would cost it more than that; 0 leaves every run to the workers.
     """
 
     gpu_streams: Count = 1

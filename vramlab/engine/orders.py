@@ -98,6 +98,12 @@ def order_names() -> list[str]:
     return [*ours, *plugin_names("vramlab.orders", ours)]
 
 
+def check_order(name: str, source: str = "vram_management") -> None:
+    """Raise :class:`InputError` for an order that cannot be had."""
+    if name != ARRIVAL:
+        make_order(name, source)
+
+
 def make_order(name: str, source: str = "vram_management") -> Order:
     """The order of a name.
 
@@ -137,7 +143,7 @@ def _checked(order: Order, name: str) -> Order:
             place = extract_tb(error.__traceback__)[-1]
             found = f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
             raise PolicyError(f"order {name}", "", found, "a request that waits, or None") from error
-        if picked is not None and picked not in waiting:  # type: ignore[operator]
+        if picked is not None and picked not in waiting:
             found = f"{picked!r}, which cannot run as it does not wait"
             raise PolicyError(f"order {name}", "", found, "a request that waits, or None")
         return picked

@@ -278,7 +278,7 @@ class Scheduler:
                     yield group.next
 
     def loads(self) -> Iterator[Waiting]:
-        """The first request of each absent model that something could be done for, while a channel is free."""
+        """The first request of each absent model that could be loaded, while a channel is free."""
         if not self._channel.free or self._blocked is not None:
             return
         too_large: dict[tuple[Zone, int], int] = {}
@@ -305,9 +305,7 @@ class Scheduler:
         plan = self._plans.get(entry.number) if turn is None else None
         if plan is None:
             patient = not self._cpu_has_room()
-            plan = self._allocator.plan(
-                entry.model, self._now_s, entry.rank, turn, patient, self._heedless
-            )
+            plan = self._allocator.plan(entry.model, self._now_s, entry.rank, turn, patient, self._heedless)
             if turn is None:
                 self._plans[entry.number] = plan
         return plan

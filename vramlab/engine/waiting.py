@@ -122,7 +122,7 @@ class _OfModel:
 
 
 class WaitingRequests:
-    """All that wait, in the order of their coming: ``waiting[0]`` is the earliest, ``waiting[-1]`` the latest.
+    """All that wait, in the order of their coming: ``waiting[0]`` came first, ``waiting[-1]`` last.
 
     Parameters
     ----------

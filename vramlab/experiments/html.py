@@ -37,9 +37,13 @@ def replay_html(figures: Mapping[str, Any]) -> str:
 
 
 def comparison_html(
-    rows: Sequence[Mapping[str, Any]], optimum_s: float, counts: str = "load_cost_s", warmup: int = 0
+    rows: Sequence[Mapping[str, Any]],
+    optimum_s: float,
+    counts: str = "load_cost_s",
+    warmup: int = 0,
+    floor: Mapping[str, Any] | None = None,
 ) -> str:
-    """One row per policy, the best of each column in bold, and the bound below."""
+    """One row per policy and order, the best of each column in bold, and the bounds below."""
     latency = _latency_in(rows[0])
     columns = [
         ("hit rate", "hit_rate", _share, max),
@@ -54,17 +58,25 @@ def comparison_html(
     for _, key, text, better in columns:
         known = [row[key] for row in rows if row.get(key) is not None]
         best[key] = text(better(known)) if known else None
+    several = len({row.get("order") for row in rows}) > 1
     table = []
     for row in rows:
-        cells: list[str | Cell] = [str(row["policy"])]
+        cells: list[str | Cell] = [str(row["policy"]), *([str(row["order"])] if several else [])]
         for _, key, text, _ in columns:
             shown = text(row.get(key))
             cells.append(Cell(shown, "strong" if shown == best[key] != _NOTHING else ""))
         table.append(cells)
     what = "load cost" if counts == "load_cost_s" else counts
     notes = [f"offline optimum: {what} {_seconds(optimum_s)}"]
+    if floor is not None:
+        mean, p99 = (latency(floor[f"latency_{key}_s"]) for key in ("mean", "p99"))
+        notes.append(f"with memory for all models: mean {mean}, p99 {p99}")
     notes += [f"the first {warmup:,} requests do not count"] if warmup else []
-    return html_table(["policy", *(name for name, *_ in columns)], table, note="; ".join(notes))
+    return html_table(
+        ["policy", *(["order"] if several else []), *(name for name, *_ in columns)],
+        table,
+        note="; ".join(notes),
+    )
 
 
 def _share(value: float | None) -> str:

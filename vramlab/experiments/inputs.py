@@ -12,6 +12,7 @@ from vramlab.config.faults import FaultPlan
 from vramlab.config.loading import check_fit, load_inventory, load_scenario, with_overrides
 from vramlab.config.schema import Inventory, ModelSpec, Priority, VramConfig
 from vramlab.config.units import MIB
+from vramlab.engine.orders import check_order
 from vramlab.engine.samples import samples_path
 from vramlab.traces.files import read_trace
 from vramlab.traces.trace import Trace, check_models
@@ -58,6 +59,7 @@ def resolve_settings(
         For bad files or settings, settings that do not go together, or if there is no inventory.
     """
     settings, inventory, _ = _resolve(config, models, overrides)
+    check_order(settings.serving.order)
     return settings, inventory
 
 
@@ -79,6 +81,7 @@ def resolve_inputs(
     trace = resolve_trace(trace)
     settings, inventory, source = _resolve(config, models, overrides)
     check_models(trace, inventory, source)
+    check_order(settings.serving.order)
     return trace, settings, inventory
 
 

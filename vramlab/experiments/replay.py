@@ -120,6 +120,7 @@ def replay(
         "mode": mode,
         "backend": "simulated" if mode == "simulate" else "decide",
         "policy": config.scoring.policy,
+        "order": config.serving.order if mode == "simulate" else None,
         "service_times": service_times if mode == "simulate" else None,
         "seed": seed,
         "wall_s": wall_s,

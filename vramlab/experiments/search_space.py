@@ -64,7 +64,10 @@ class Choice:
         return value in self.values
 
 
-GROUPS = ("policy", "weights", "half_life", "victims", "zones", "retention", "thresholds")
+GROUPS = ("policy", "weights", "half_life", "victims", "zones", "retention", "thresholds", "order")
+
+DEFAULT_OVER = GROUPS[:-1]
+"""What may change unless told otherwise: ``order`` does nothing for the load cost that is tuned for."""
 
 POLICIES = ("decayed", "seed_fixed", "gdsf", "hyperbolic", "lhd", "lru_k", "lru", "lfu_da")
 """Policies that tuning chooses from unless it is told others."""
@@ -189,7 +192,7 @@ class SearchSpace:
 def default_space(
     config: VramConfig,
     inventory: Inventory,
-    over: Iterable[str] = GROUPS,
+    over: Iterable[str] = DEFAULT_OVER,
     policies: Iterable[str] = POLICIES,
     search: Iterable[str] = (),
 ) -> SearchSpace:
@@ -224,6 +227,8 @@ def default_space(
                 settings[f"zones.{name}.min_retention_time"] = Range(0.0, max(120.0, zone.min_retention_time))
     if "thresholds" in over:
         settings |= _thresholds(config)
+    if "order" in over:
+        settings |= _orders(config)
     settings |= dict(map(parse_dimension, search))
     for key in settings:  # a wrong key is an error now, not in each trial
         with_overrides(config, override_texts([(key, _setting(config, key))]))
@@ -261,12 +266,22 @@ def _check_apart(space: SearchSpace) -> None:
                 raise InputError("--search", keys, found, "each by itself, or an --over without it")
 
 
+def _orders(config: VramConfig) -> dict[str, Dimension]:
+    """Orders of serving, and how long and how often they may pass somebody over."""
+    bound_s = config.serving.max_wait_s
+    return {
+        "serving.order": Choice(("backlog", "affinity", "arrival")),
+        "serving.max_wait_s": Range(bound_s / 30, bound_s * 3, log=True),
+        "serving.max_skips": Range(1, 30, log=True),
+    }
+
+
 def _thresholds(config: VramConfig) -> dict[str, Dimension]:
     """Thresholds of the loops that run under this configuration."""
     found: dict[str, Dimension] = {}
     if config.optimization.monitor:
         found["optimization.optimization_threshold"] = Range(0.5, 1.0)
-    if getattr(config.optimization, "preload", False):
+    if config.optimization.predictor is not None:
         found["optimization.preload_prediction_threshold"] = Range(0.2, 0.98)
     return found
 

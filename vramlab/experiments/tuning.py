@@ -39,7 +39,7 @@ from vramlab.experiments.optimum import cost_s, cpu_extra_of, optimum_of
 from vramlab.experiments.parts import boundary, later_part
 from vramlab.experiments.provenance import code_sha256
 from vramlab.experiments.replay import Mode, check_mode, replay
-from vramlab.experiments.search_space import GROUPS, POLICIES, SearchSpace, default_space
+from vramlab.experiments.search_space import DEFAULT_OVER, POLICIES, SearchSpace, default_space
 from vramlab.experiments.shared_traces import SharedTrace, share
 from vramlab.traces.trace import Trace
 
@@ -53,6 +53,7 @@ OBJECTIVES: dict[str, Literal["minimize", "maximize"]] = {
     "latency_p50_s": "minimize",
     "latency_p95_s": "minimize",
     "latency_p99_s": "minimize",
+    "latency_max_s": "minimize",
     "hit_rate": "maximize",
     "cold_starts": "minimize",
     "evictions": "minimize",
@@ -199,7 +200,7 @@ def tune(
     trials: int = 100,
     objectives: Sequence[str] = ("cost_s",),
     validate_from: str | float = 0.5,
-    over: Iterable[str] = GROUPS,
+    over: Iterable[str] = DEFAULT_OVER,
     policies: Iterable[str] = POLICIES,
     search: Iterable[str] = (),
     mode: Mode = "simulate",

@@ -1,0 +1,44 @@
+"""What the same requests would have had with memory for all models: the floor under every latency.
+
+The streams, the load channels and the times are the same, in the order of coming; each model is loaded once.
+What a run is above that is the *price of memory*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vramlab.config.loading import with_overrides
+from vramlab.config.schema import Inventory, VramConfig
+from vramlab.config.units import bytes_to_mib
+
+
+def with_memory_for_all(config: VramConfig, inventory: Inventory) -> VramConfig:
+    """Copy of a configuration under which nobody ever has to leave."""
+    models_mb = 2 * bytes_to_mib(sum(spec.footprint_bytes for spec in inventory.values())) + 1
+    zones = [
+        text
+        for name in config.zones
+        for text in (f"zones.{name}.size_mb={models_mb}", f"zones.{name}.max_models=null")
+    ]
+    return with_overrides(
+        config,
+        [
+            f"total_memory_mb={models_mb + config.overhead.total_mb}",
+            *zones,
+            "serving.order=fifo",
+            "fallback.when=full",
+            "optimization.monitor=false",
+            "optimization.predictor=null",
+        ],
+    )
+
+
+def prices(figures: Mapping[str, Any], floor: Mapping[str, Any] | None) -> dict[str, float | None]:
+    """Mean and 99th percentile of a run above the floor's, seconds; None where there is no latency."""
+    found: dict[str, float | None] = {}
+    for what in ("mean", "p99"):
+        here, least = figures[f"latency_{what}_s"], (floor or {}).get(f"latency_{what}_s")
+        found[f"price_{what}_s"] = None if here is None or least is None else here - least
+    return found
