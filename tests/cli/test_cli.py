@@ -60,7 +60,10 @@ def test_replay_writes_its_records(vramlab, tmp_path):
 
 
 def test_compare_ends_with_the_optimum_and_its_rows_say_how_far_they_are_from_it(vramlab):
-    document = json_of(vramlab("compare", TRACE, "--config", POOL, "--policies", "gdsf,lru", "--json"))
+    arrival = ["--set", "serving.order=arrival"]  # who reorders requests may need fewer loads than the bound
+    document = json_of(
+        vramlab("compare", TRACE, "--config", POOL, "--policies", "gdsf,lru", *arrival, "--json")
+    )
     gdsf, lru = document["rows"]
     assert (gdsf["policy"], lru["policy"]) == ("gdsf", "lru")
     assert set(gdsf) >= REPLAY_KEYS | {"gap_closed"}
@@ -69,8 +72,44 @@ def test_compare_ends_with_the_optimum_and_its_rows_say_how_far_they_are_from_it
     assert lru["gap_closed"] == 0
     closed = (lru["load_cost_s"] - gdsf["load_cost_s"]) / (lru["load_cost_s"] - optimum)
     assert gdsf["gap_closed"] == pytest.approx(closed)
-    table = vramlab("compare", TRACE, "--config", POOL, "--policies", "lru")[1]
-    assert table.rstrip().splitlines()[-2].startswith("│ offline optimum")
+    table = vramlab("compare", TRACE, "--config", POOL, "--policies", "lru", *arrival)[1].rstrip()
+    assert table.splitlines()[-2].startswith("│ offline optimum")
+    assert table.splitlines()[-3].startswith("│ unlimited memory")
+
+
+def test_compare_of_orders_says_what_too_little_memory_costs(vramlab):
+    given = ["compare", TRACE, "--config", POOL, "--orders", "fifo,arrival,affinity,backlog"]
+    document = json_of(vramlab(*given, "--json"))
+    rows, floor = document["rows"], document["floor"]
+    assert [row["order"] for row in rows] == ["fifo", "arrival", "affinity", "backlog"]
+    assert {row["policy"] for row in rows} == {"seed_fixed"}
+    assert floor["evictions"] == 0
+    assert floor["order"] == "fifo"
+    for row in rows:
+        assert row["price_mean_s"] == pytest.approx(row["latency_mean_s"] - floor["latency_mean_s"])
+        assert row["price_p99_s"] == pytest.approx(row["latency_p99_s"] - floor["latency_p99_s"])
+        assert row["latency_max_s"] >= row["latency_p99_s"] >= row["latency_mean_s"] > 0
+        assert row["failed"] == 0
+    price = {row["order"]: row["price_mean_s"] for row in rows}
+    assert price["backlog"] < price["arrival"] < price["fifo"]
+    text = vramlab(*given)[1]
+    assert "seed_fixed, backlog" in text
+    assert "fewer loads than the optimum" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--orders", "backlog,backlock"], "did you mean 'backlog'"),
+        (["--orders", "backlog", "--mode", "decide"], "mode simulate"),
+        (["--set", "serving.max_wait_s=0"], "greater than 0"),
+        (["--set", "serving.order=arrival", "--set", "fallback.when=earliest_finish"], "decides late"),
+    ],
+)
+def test_orders_that_cannot_be_are_one_clear_line(vramlab, given, said):
+    status, out, err = vramlab("compare", TRACE, "--config", POOL, *given)
+    assert (status, out, err.strip().count("\n")) == (2, "", 0)
+    assert said in err
 
 
 def test_bound(vramlab):

@@ -42,6 +42,7 @@ def test_vram_config_has_the_specifications_values():
         "cpu_fallback_enabled": True,
         "cpu_performance_ratio": 0.3,
         "fallback_queue_size": 100,
+        "when": "full",
     }
     assert config.caching.model_dump() == {
         "result_cache_size": 1000,

@@ -367,6 +367,8 @@ def show_comparison(result: Comparison, title: str) -> None:
     print_table(title, ["policy, order" if several else "policy", *(name for name, _, _ in shown)], rows)
     if not any(row[key] for row in result.rows for key in ("evictions", "fallbacks", "refused")):
         out.print("everything fits: no policy had to choose")
+    if any(row[result.cost] < result.optimum.load_cost_s for row in result.rows):
+        out.print("fewer loads than the optimum: requests were served in another order than they came in")
     if result.warmup:
         out.print(f"without the first {count(result.warmup)} requests (warm-up)")
     if "hit_rate_low" in result.rows[0]:

@@ -45,7 +45,8 @@ class Comparison:
         and 99th percentile are above the floor's, None where nothing takes time. With intervals also what
         :mod:`vramlab.experiments.intervals` adds.
     optimum : Bound
-        Least cost of any schedule under which misses may do what they may under the configuration.
+        Least cost of any schedule that serves in the order of coming (an order that lets requests wait for
+        others may need fewer loads), under which misses may do what they may under the configuration.
     floor : dict or None
         Figures of the run with memory for all models (:mod:`vramlab.experiments.floor`); None where nothing
         takes time.
