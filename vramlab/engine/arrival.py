@@ -211,6 +211,10 @@ class OnArrival:
 
     # -- what others tell it -----------------------------------------------------------------------------
 
+    def may_pass(self) -> bool:
+        """Whether a request that comes may run at once though others wait."""
+        return False  # unless it is critical, which is decided with the others
+
     def run_ended(self, idle: bool, now_s: float) -> None:
         """A stream is free, and its model if `idle`."""
         if idle:

@@ -88,6 +88,9 @@ def backlog(waiting: WaitingView, now_s: float) -> Waiting | None:
 
 ORDERS: dict[str, Order] = {"fifo": fifo, "affinity": affinity, "backlog": backlog}
 
+GREEDY = frozenset({"affinity", "backlog"})
+"""Orders that leave no stream idle while a request could run: who comes then need not be thought about."""
+
 HEEDLESS = frozenset({"fifo"})
 """Orders that leave the choice of victims to the eviction policy alone, whoever waits."""
 

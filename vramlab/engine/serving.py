@@ -158,7 +158,11 @@ class Engine:
         gpu, model = self.gpu, self.allocator.models.get(name) or self.allocator.model(name)
         state = model.state
         outcome, why = HIT, ""
-        if (state is IN_USE or state is RESIDENT) and gpu.free and not self._waiting:
+        if (
+            (state is IN_USE or state is RESIDENT)
+            and gpu.free
+            and (not self._waiting or self._desk.may_pass())
+        ):
             gpu.free -= 1
             decision = self.allocator.request(name, now_s, request.priority)
             if journal is not None:

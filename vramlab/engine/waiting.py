@@ -186,9 +186,15 @@ class WaitingRequests:
 
     def start(self, entry: Waiting) -> None:
         """A request waits no longer, and those before it are passed over."""
-        if self.first is not entry:
-            self._passed += 1
+        for listed in (self.there, self.absent, self.coming):
+            if listed and listed[0][0] < entry.place:
+                self._passed += 1
+                break
         self.leave(entry)
+
+    def pass_all(self) -> None:
+        """A request that has not waited runs before all who do."""
+        self._passed += 1
 
     def moved(self, model: Model) -> None:
         """The state of `model` has changed."""
