@@ -24,6 +24,7 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any, Protocol
 
+from vramlab.allocator.models import Model
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.config.errors import InputError, nearest
 from vramlab.config.plugins import load_plugin, plugin_names
@@ -57,6 +58,9 @@ class WaitingView(Protocol):
 
     def loads(self) -> Iterator[Waiting]:
         """Those whose model could be loaded now, by place."""
+
+    def count(self, model: Model) -> int:
+        """How many wait for one model."""
 
     def is_next(self, entry: Waiting) -> bool:
         """Whether a stream is free for it if its model is there, or a load channel if that is absent."""

@@ -53,7 +53,8 @@ class View:
     def __init__(self, scheduler: Scheduler, waiting: WaitingRequests) -> None:
         self._waiting = waiting
         self.serving = scheduler.serving
-        self.skips, self.runs, self.loads = waiting.skips, scheduler.runs, scheduler.loads
+        self.skips, self.count = waiting.skips, waiting.count
+        self.runs, self.loads = scheduler.runs, scheduler.loads
         self.is_next = scheduler.is_next
 
     def __len__(self) -> int:

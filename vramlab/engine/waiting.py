@@ -88,7 +88,7 @@ class Waiting:
 class _OfModel:
     """The requests that wait for one model, by their places and by their turns."""
 
-    __slots__ = ("by_place", "by_turn", "listed", "model", "place", "turn")
+    __slots__ = ("by_place", "by_turn", "count", "listed", "model", "place", "turn")
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -96,6 +96,7 @@ class _OfModel:
         self.by_turn: list[tuple[Turn, Waiting]] = []
         self.listed: list[tuple[Turn, _OfModel]] | None = None  # where it stands, with this place and turn
         self.place = self.turn = (0.0, -1)
+        self.count = 0
 
     @property
     def first(self) -> Waiting:
@@ -107,12 +108,14 @@ class _OfModel:
 
     def add(self, entry: Waiting) -> bool:
         """Whether it is the first, or the next."""
+        self.count += 1
         heappush(self.by_place, (entry.place, entry))
         heappush(self.by_turn, (entry.turn, entry))
         return self.first is entry or self.next is entry
 
     def drop_gone(self) -> bool:
-        """Whether the first or the next was gone; others are dropped once they come to the front."""
+        """Whether the first or the next was the one that is gone; others are dropped at the front."""
+        self.count -= 1
         dropped = False
         for heap in (self.by_place, self.by_turn):
             while heap and heap[0][1].gone:
@@ -237,6 +240,11 @@ class WaitingRequests:
         """Those who wait for one model, by place."""
         group = self._of_model.get(model)
         return [] if group is None else [entry for _, entry in sorted(group.by_place) if not entry.gone]
+
+    def count(self, model: Model) -> int:
+        """How many wait for one model."""
+        group = self._of_model.get(model)
+        return 0 if group is None else group.count
 
     def skips(self, entry: Waiting) -> int:
         """How often others have been served before `entry`, at most, since it came."""
