@@ -146,6 +146,7 @@ def policies(real: dict[str, Path] | None) -> bool:
     document = vramlab(
         "compare traces/forty_models.csv.gz --config config/scenarios/forty_models.yaml "
         "--policies seed,seed_fixed,decayed,lru,lfu,fifo,gdsf,hyperbolic,s3_fifo "
+        "--set serving.order=arrival "  # in which the offline optimum serves
         "--plot results/policies_forty_models.png"
     )
     keys = ["policy", "hit_rate", "loads", "evictions", "load_cost_s", "gap_closed", "latency_p95_s"]
@@ -231,6 +232,29 @@ def gap_to_optimum(real: dict[str, Path] | None) -> bool:
     return True
 
 
+def scheduling(real: dict[str, Path] | None) -> bool:
+    """Orders of serving, on the real trace and three synthetic workloads; the README's latencies."""
+    run_script(RESULTS / "scheduling" / "remake.py", *([] if real is None else real.values()))
+    if real is not None:
+        table = pd.read_csv(RESULTS / "scheduling" / "real_trace.csv")
+        update_rows(ROOT / "README.md", latency_rows(table), keys=1)
+    return True
+
+
+def latency_rows(table: pd.DataFrame) -> list[str]:
+    """The README's rows: mean and 99th percentile on the later days, by memory and streams."""
+    table = table[table["days"] == "later"]
+    columns = [(24576, 2), (24576, 4), (16384, 2), (16384, 4)]
+    rows = []
+    for order in ("fifo", "arrival", "affinity", "backlog"):
+        part = table[table["order"] == order].set_index(["memory_mb", "streams"])
+        cells = [f"{part.mean_s[key]:,.0f} / {part.p99_s[key]:,.0f} s" for key in columns]
+        rows.append(f"| order `{order}` | {' | '.join(cells)} |")
+    first = table.drop_duplicates(["memory_mb", "streams"]).set_index(["memory_mb", "streams"])
+    cells = [f"{first.floor_mean_s[key]:,.0f} / {first.floor_p99_s[key]:,.0f} s" for key in columns]
+    return [*rows, f"| unlimited memory | {' | '.join(cells)} |"]
+
+
 def run_script(script: Path, *arguments: Path) -> str:
     """What a script of a results folder prints."""
     before = sys.argv
@@ -244,7 +268,7 @@ def run_script(script: Path, *arguments: Path) -> str:
 
 
 STEPS: dict[str, Callable[[dict[str, Path] | None], bool]] = {
-    step.__name__: step for step in (policies, real_trace, victim_sets, gap_to_optimum, admission)
+    step.__name__: step for step in (policies, real_trace, victim_sets, gap_to_optimum, admission, scheduling)
 }
 
 

@@ -17,7 +17,7 @@ remake = runpy.run_path(str(RESULTS / "remake.py"))
 def test_the_figure_of_the_readme_shows_what_comes_out_today():
     kept = pd.read_csv(RESULTS / "policies_forty_models.csv").set_index("policy")
     trace, scenario = ROOT / "traces/forty_models.csv.gz", ROOT / "config/scenarios/forty_models.yaml"
-    today = vramlab.compare(trace, scenario, policies=["lru", "decayed"])
+    today = vramlab.compare(trace, scenario, policies=["lru", "decayed"], overrides=["serving.order=arrival"])
     for row in today.rows:
         for key in ("hit_rate", "loads", "evictions", "load_cost_s", "gap_closed"):
             assert row[key] == pytest.approx(kept.loc[row["policy"], key], rel=1e-5), (row["policy"], key)
@@ -31,6 +31,13 @@ def test_the_table_of_the_readme_is_the_file():
         row = re.search(rf"^\| `?{re.escape(name)}`? \|.*$", text, re.MULTILINE)[0]
         costs = [float(cost.replace(",", "")) for cost in re.findall(r"([\d,]+) s ", row)]
         assert costs == pytest.approx(list(part["load_cost_s"]), abs=1)
+
+
+def test_the_latencies_of_the_readme_are_those_of_the_file():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = remake["latency_rows"](pd.read_csv(RESULTS / "scheduling" / "real_trace.csv"))
+    assert len(rows) == 5
+    assert all(row in text for row in rows)
 
 
 def test_rows_are_replaced_where_they_stand(tmp_path):

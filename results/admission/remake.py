@@ -34,6 +34,7 @@ SETTINGS = [
     "overhead.cuda_context_mb=0",
     "overhead.framework_mb=0",
     "overhead.buffer_mb=0",
+    "serving.order=arrival",  # admission is decided when the request comes
 ]
 BUNDLED = ("forty models", ROOT / "traces/forty_models.csv.gz", SCENARIOS / "forty_models.yaml",
            ROOT / "config/forty_models.yaml", [2400, 3600, 5344])  # fmt: skip
