@@ -1,6 +1,6 @@
 """Orders that were tried beside `backlog`, each in the place of its run or of its load.
 
-    vramlab compare TRACE --orders results.scheduling.orders_tried:in_order,backlog ...
+vramlab compare TRACE --orders results.scheduling.orders_tried:in_order,backlog ...
 """
 
 

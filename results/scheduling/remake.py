@@ -110,7 +110,9 @@ def draw(table, path):
 
 def show_real(table):
     """The real trace as a Markdown table: ratios to the floor, and the price in seconds."""
-    print("| memory, streams, days | floor: mean / p99 / longest, s |", " | ".join(table["order"].unique()), "|")
+    print(
+        "| memory, streams, days | floor: mean / p99 / longest, s |", " | ".join(table["order"].unique()), "|"
+    )
     print("|---|--:|" + "--:|" * table["order"].nunique())
     for (mb, streams, days), part in table.groupby(["memory_mb", "streams", "days"], sort=False):
         by = part.set_index("order")

@@ -136,6 +136,7 @@ class SteeredDriver(Interpreter):
         assert all(model.pins == 0 for model in engine.allocator.models.values())
         assert engine.loading.idle
         assert not engine.line_length
+        assert not engine.waiting_for_gpu
         assert all(model.wanted is None for model in engine.allocator.models.values())
         serving = self.config.serving
         for slots, count in (

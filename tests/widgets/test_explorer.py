@@ -53,6 +53,15 @@ def test_a_moved_slider_changes_figures_table_and_picture(explorer, trace, inven
     assert before.size == after.size  # nothing jumps
 
 
+def test_who_goes_next_has_controls(explorer, trace, config, inventory):
+    assert explorer.controls.by_key["serving.order"].value == config.serving.order == "backlog"
+    move(explorer, "serving.order", "fifo")
+    move(explorer, "serving.max_wait_s", 10.0)
+    serving = explorer.config.serving
+    assert (serving.order, serving.max_wait_s) == ("fifo", 10.0)
+    assert same(explorer.result, replay(trace, explorer.config, inventory))
+
+
 def test_zones_add_up(explorer, config):
     for high in (1.0, 5.0, 13.0):
         move(explorer, "zones.high_priority.size_mb", high)

@@ -215,9 +215,15 @@ class Engine:
 
     @property
     def line_length(self) -> int:
-        """How many wait for their turn."""
-        late = 0 if self.scheduler is None else len(self.scheduler.waiting)
+        """How many wait for room or for a load, and under ``arrival`` for models in use."""
+        late = 0 if self.scheduler is None else len(self.scheduler.waiting) - self.scheduler.waiting.ready
         return late + len(self.on_arrival.line.queue)
+
+    @property
+    def waiting_for_gpu(self) -> int:
+        """How many wait for a stream alone."""
+        late = 0 if self.scheduler is None else self.scheduler.waiting.ready
+        return late + len(self.gpu.waiters)
 
     # -- what stories tell it ----------------------------------------------------------------------------
 

@@ -236,6 +236,11 @@ class WaitingRequests:
         heads = [listed[0] for listed in (self.there, self.absent, self.coming) if listed]
         return min(heads)[1].first if heads else None
 
+    @property
+    def ready(self) -> int:
+        """How many wait for models that are there."""
+        return sum(group.count for _, group in self.there)
+
     def of(self, model: Model) -> list[Waiting]:
         """Those who wait for one model, by place."""
         group = self._of_model.get(model)

@@ -106,7 +106,7 @@ def status_of(
         held_bytes=allocator.device.held,
         outcomes={outcome.name.lower(): ended[outcome] for outcome in Outcome},
         under_way=len(names),
-        waiting_for_gpu=len(engine.gpu.waiters),
+        waiting_for_gpu=engine.waiting_for_gpu,
         waiting_for_cpu=len(engine.cpu.waiters),
         waiting_in_line=engine.line_length,
         loads=loads,

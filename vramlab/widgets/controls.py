@@ -18,9 +18,11 @@ from vramlab.allocator.policies.registry import PRESETS, policy_names
 from vramlab.config.errors import InputError, nearest
 from vramlab.config.loading import with_overrides
 from vramlab.config.schema import VramConfig
+from vramlab.engine.orders import order_names
 
 _WEIGHTS = ("priority", "frequency", "recency", "size", "cost")
 _ADMISSIONS = ["always", "free_only", "compete"]
+_BOUNDS_S = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 _RETENTIONS_S = (0, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 _THRESHOLD = "optimization.preload_prediction_threshold"
 
@@ -53,7 +55,7 @@ class Controls(widgets.HBox):
         columns = [
             self._column("Score: exponents", self._scoring()),
             self._column("Memory, MB", [*self._sizes(zones_mb), self._rule_line()]),
-            self._column("Rules: who is let in", [*self._rules(), *self._threshold()]),
+            self._column("Rules: who is let in", [*self._rules(), *self._order(), *self._threshold()]),
         ]
         super().__init__(
             columns,
@@ -262,6 +264,28 @@ class Controls(widgets.HBox):
             )
             rows.append(self.by_key[key])
         return rows
+
+    def _order(self) -> list[widgets.Widget]:
+        """Who goes next, and for how long somebody may be passed over."""
+        serving = self.base.serving
+        known = order_names()
+        self.by_key["serving.order"] = widgets.Dropdown(
+            options=known if serving.order in known else [*known, serving.order],
+            value=serving.order,
+            description="who is next",
+            style=_WIDE,
+            layout=_row(),
+        )
+        times = sorted({*_BOUNDS_S, serving.max_wait_s})
+        self.by_key["serving.max_wait_s"] = widgets.SelectionSlider(
+            options=[(_time_text(seconds), seconds) for seconds in times],
+            value=serving.max_wait_s,
+            description="passed over at most",
+            continuous_update=False,
+            style=_WIDE,
+            layout=_row(),
+        )
+        return [self.by_key["serving.order"], self.by_key["serving.max_wait_s"]]
 
     def _threshold(self) -> list[widgets.Widget]:
         """Preloading's threshold, where something predicts."""
