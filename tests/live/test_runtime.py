@@ -21,8 +21,8 @@ from vramlab.engine.journal import read_journal
 from vramlab.engine.lockstep import lockstep
 from vramlab.engine.records import Outcome
 from vramlab.live.blocking import BlockingRuntime
+from vramlab.live.inputs import make_inputs
 from vramlab.live.runtime import LiveRuntime, RequestFailed, RequestRefused
-from vramlab.live.sessions import make_inputs
 from vramlab.live.stand_ins import with_stand_ins
 
 MIB = 2**20

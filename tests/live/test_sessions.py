@@ -13,7 +13,8 @@ from vramlab.config.schema import ModelSpec, Priority
 from vramlab.config.units import mib_to_bytes
 from vramlab.live.devices import CpuEmulatedDevice, resident_bytes, trim_heap
 from vramlab.live.errors import BadModelFile, CorruptModel, OutOfMemory, SessionError, translated
-from vramlab.live.sessions import make_inputs, make_session
+from vramlab.live.inputs import make_inputs
+from vramlab.live.sessions import make_session
 from vramlab.live.stand_ins import build_stand_ins
 
 RNG = np.random.default_rng(0)

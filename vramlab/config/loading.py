@@ -185,12 +185,20 @@ def load_inventory(path: Path | str) -> Inventory:
             if name in inventory:
                 raise InputError(path, key, "the model name a second time", "each model in one group")
             spec = validated(ModelSpec, values, str(path), key)
-            if spec.path is not None:
-                spec = spec.model_copy(update={"path": str(path.parent / spec.path)})
-            inventory[name] = spec
+            inventory[name] = _beside(spec, path.parent)
     if not inventory:
         raise InputError(path, "models", "only empty groups", "at least one model")
     return inventory
+
+
+def _beside(spec: ModelSpec, folder: Path) -> ModelSpec:
+    """A spec whose relative paths are below `folder`."""
+    found: dict[str, Any] = {"custom_ops": tuple(str(folder / library) for library in spec.custom_ops)}
+    if spec.path is not None:
+        found["path"] = str(folder / spec.path)
+    if isinstance(spec.inputs, str):
+        found["inputs"] = str(folder / spec.inputs)
+    return spec.model_copy(update=found)
 
 
 def check_fit(config: VramConfig, inventory: Inventory, source: str, models_source: str) -> None:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from vramlab.config.errors import InputError
-from vramlab.config.schema import Inventory, VramConfig
+from vramlab.config.schema import Inventory, ModelSpec, VramConfig
 from vramlab.engine.effects import MemoryReading, Target
+from vramlab.live.batches import batch_axis
 from vramlab.live.cores import Cores, shared_out
 from vramlab.live.devices import choose_device, describe
-from vramlab.live.sessions import Session, make_inputs, make_session
+from vramlab.live.errors import BadModelFile, SessionError
+from vramlab.live.inputs import fitting_recipe, make_inputs
+from vramlab.live.model_files import check_model_file
+from vramlab.live.sessions import Session, make_session
+
+_LOG = logging.getLogger(__name__)
+_TRYING_S = 1.0  # for inputs of a first run, once per model: a load waits for it
+_UNTRIED: Any = object()
 
 
 class OnnxBackend:
@@ -42,6 +52,8 @@ class OnnxBackend:
         )
         self.cores = shared_out(config.serving.gpu_streams) if self.device.keeps_ledger else Cores()
         self._inventory = inventory
+        self._axes: dict[str, Any] = {}
+        self._recipes: dict[str, Any] = {}  # that a model was seen to run with; None: there is none
         self._buffer_bytes = config.overhead_bytes - config.overhead.taken_bytes
         self._warm_up = config.serving.warm_up
         self._budget_bytes = config.budget_bytes
@@ -58,11 +70,40 @@ class OnnxBackend:
         session = make_session(spec.path, spec, device, limit_bytes=limit)
         if self._warm_up:
             try:
-                session.run(make_inputs(session, 1, np.random.default_rng(0)))
+                self._run_once(model, session, spec)
             except BaseException:
                 session.close()
                 raise
         return session
+
+    def _run_once(self, model: str, session: Session, spec: ModelSpec) -> None:
+        """Do the first run. One on inputs that were only guessed may fail; then the model goes without."""
+        known = self._recipes.get(model, _UNTRIED)
+        if known is None:
+            return
+        try:
+            if known is _UNTRIED:
+                self._recipes[model] = fitting_recipe(session, spec, _TRYING_S)
+            else:
+                session.run(make_inputs(session, 1, np.random.default_rng(0), known, spec))
+        except (SessionError, InputError) as error:
+            if spec.inputs is not None:
+                raise
+            self._recipes[model] = None
+            _LOG.warning("no first run of %s: %s", model, error, extra={"model": model})
+
+    def items(self, model: str, inputs: Mapping[str, Any]) -> int:
+        """Number of items that inputs of a model have: the length of what looks like its batch."""
+        axis = self._axes.get(model, _UNTRIED)
+        if axis is _UNTRIED:
+            path = self._inventory[model].path
+            assert path is not None
+            try:
+                axis = batch_axis(check_model_file(path).inputs)
+            except BadModelFile:  # its load says what is wrong
+                axis = None
+            self._axes[model] = axis
+        return 1 if axis is None else max(1, axis.items(inputs))
 
     def has_room_for(self, *models: str) -> bool:
         """Whether the device's budget is enough for all of these at once, workspaces included."""

@@ -20,7 +20,8 @@ from vramlab.config.schema import ModelSpec
 from vramlab.config.units import MIB
 from vramlab.engine.effects import Target
 from vramlab.live.devices import Device, resident_bytes
-from vramlab.live.sessions import make_inputs, make_session
+from vramlab.live.inputs import make_inputs
+from vramlab.live.sessions import make_session
 
 _POLL_S = 0.001
 _STEADY_RUNS = 4

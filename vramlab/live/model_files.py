@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from google.protobuf.message import DecodeError
-from onnx import TensorProto, ValueInfoProto
+from onnx import TensorProto, TypeProto, ValueInfoProto
 
 from vramlab.live.errors import BadModelFile
+from vramlab.live.values import InputInfo
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -54,17 +55,11 @@ _MODEL_FIELDS = {
     25: _BYTES,
     26: _BYTES,
 }
+# onnxruntime's own format: a flatbuffer, whose identifier stands behind four bytes.
+_ORT_IDENTIFIER = b"ORTM"
 _IR_VERSION, _GRAPH, _METADATA = 1, 7, 14
 _GRAPH_INITIALIZER, _GRAPH_INPUT, _TENSOR_NAME = 5, 11, 8
 _DEEPEST = 100  # messages within messages, as protobuf itself has it
-
-
-class InputInfo(NamedTuple):
-    """One input of a model, described as onnxruntime describes it: an open length is a name, or None."""
-
-    name: str
-    shape: tuple[int | str | None, ...]
-    type: str
 
 
 @dataclass(frozen=True)
@@ -82,7 +77,10 @@ class ModelFile:
     external : tuple of Path
         Files with external data, each once.
     inputs : tuple of InputInfo
-        What a run needs, in the order of the graph.
+        What a run needs, in the order of the graph. Empty for a file in ORT format, which only a session
+        can read.
+    is_ort_format : bool
+        Whether the file is in onnxruntime's own format (``.ort``).
     """
 
     path: Path
@@ -90,6 +88,7 @@ class ModelFile:
     metadata: dict[str, str] = field(default_factory=dict)
     external: tuple[Path, ...] = ()
     inputs: tuple[InputInfo, ...] = ()
+    is_ort_format: bool = False
 
 
 def check_model_file(path: Path | str, sha256: str | None = None) -> ModelFile:
@@ -118,8 +117,8 @@ def check_model_file(path: Path | str, sha256: str | None = None) -> ModelFile:
         wanted = sha256.lower() if sha256 else None
         headers = _headers(path, status.st_size, status.st_mtime_ns, wanted)
         external = {_inside(path, location): end for location, end in headers.external.items()}
-    except OSError as error:
-        found = (error.strerror or str(error)).lower()
+    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError before Python 3.13
+        found = (getattr(error, "strerror", None) or str(error)).lower()
         raise BadModelFile(path, "", found, "a readable ONNX file") from error
     total = status.st_size
     for file, end in external.items():
@@ -129,7 +128,9 @@ def check_model_file(path: Path | str, sha256: str | None = None) -> ModelFile:
         if size < end:
             raise BadModelFile(path, "external_data", f"{size} bytes in {file.name!r}", f"at least {end}")
         total += size
-    return ModelFile(path, total, dict(headers.metadata), tuple(external), tuple(headers.inputs))
+    return ModelFile(
+        path, total, dict(headers.metadata), tuple(external), tuple(headers.inputs), headers.is_ort_format
+    )
 
 
 @dataclass
@@ -139,6 +140,7 @@ class _Headers:
     metadata: dict[str, str] = field(default_factory=dict)
     external: dict[str, int] = field(default_factory=dict)
     inputs: list[InputInfo] = field(default_factory=list)
+    is_ort_format: bool = False
 
 
 @lru_cache(maxsize=1024)
@@ -177,6 +179,9 @@ class _NotOnnx(Exception):
 
 def _walk_model(stream: BinaryIO, size: int) -> _Headers:
     headers = _Headers()
+    if stream.read(8)[4:] == _ORT_IDENTIFIER:
+        headers.is_ort_format = True
+        return headers
     seen = set()
     for number, wire, start, end in _fields(stream, 0, size):
         if _MODEL_FIELDS.get(number) != wire:
@@ -216,14 +221,33 @@ def _input_info(message: bytes) -> InputInfo:
         value = ValueInfoProto.FromString(message)
     except DecodeError as error:
         raise _NotOnnx("inputs that cannot be read") from error
-    kind = value.type.WhichOneof("value")
-    if kind != "tensor_type":
-        return InputInfo(value.name, (), kind or "nothing")
     tensor = value.type.tensor_type
     dims = tuple(
         getattr(dim, which) if (which := dim.WhichOneof("value")) else None for dim in tensor.shape.dim
     )
-    return InputInfo(value.name, dims, f"tensor({TensorProto.DataType.Name(tensor.elem_type).lower()})")
+    return InputInfo(value.name, dims, _type_in_words(value.type))
+
+
+def _type_in_words(kind: TypeProto) -> str:
+    """A type as onnxruntime writes it: ``tensor(float)``, ``seq(tensor(float))``."""
+    match kind.WhichOneof("value"):
+        case "tensor_type":
+            return f"tensor({_element(kind.tensor_type.elem_type)})"
+        case "sparse_tensor_type":
+            return f"sparse_tensor({_element(kind.sparse_tensor_type.elem_type)})"
+        case "sequence_type":
+            return f"seq({_type_in_words(kind.sequence_type.elem_type)})"
+        case "optional_type":
+            return f"optional({_type_in_words(kind.optional_type.elem_type)})"
+        case "map_type":
+            key = _element(kind.map_type.key_type)
+            return f"map({key},{_type_in_words(kind.map_type.value_type)})"
+    return "nothing"
+
+
+def _element(number: int) -> str:
+    known = number in TensorProto.DataType.values()
+    return str(TensorProto.DataType.Name(number)).lower() if known else f"type {number}"
 
 
 def _find_external(
@@ -245,9 +269,12 @@ def _find_external(
     if entries:
         location = entries.get("location", "")
         try:
-            needed = int(entries.get("offset") or 0) + int(entries.get("length") or 0)
+            offset, length = (int(entries.get(key) or 0) for key in ("offset", "length"))
         except ValueError:
             raise _NotOnnx(f"external data with offset or length that is no number: {entries}") from None
+        if offset < 0 or length < 0:
+            raise _NotOnnx(f"external data with a negative offset or length: {entries}")
+        needed = offset + length
         external[location] = max(needed, external.get(location, 0))
 
 

@@ -28,9 +28,10 @@ from vramlab.engine.samples import Sample, samples_frame
 from vramlab.live.backend import OnnxBackend
 from vramlab.live.errors import SessionError
 from vramlab.live.footprints import Stage, footprint, measure_memory, memory_flags
+from vramlab.live.inputs import make_inputs
 from vramlab.live.interplay import PAUSES_S, Hop, Hops, middling, neighbours, serving_overheads, timed_run
 from vramlab.live.loops import run_to_end
-from vramlab.live.sessions import Session, make_inputs, make_session
+from vramlab.live.sessions import Session, make_session
 
 _MOST_LOADS, _LOADS_S = 10, 1.0  # few loads say little of how long the longest take: more while cheap
 _MS = 1000.0
@@ -263,7 +264,7 @@ async def _after_another(
 
 def _batches(session: Session, spec: ModelSpec) -> list[int]:
     """1, 2, 4... up to the batch size."""
-    most = session.batch_size if session.batched else 1
+    most = session.batch_size if session.axis else 1
     return [2**power for power in range(most.bit_length()) if 2**power < most] + [most]
 
 

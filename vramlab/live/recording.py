@@ -13,9 +13,9 @@ import numpy as np
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.records import Records
+from vramlab.live.inputs import make_inputs
 from vramlab.live.loops import run_to_end
 from vramlab.live.runtime import Inputs, LiveRuntime
-from vramlab.live.sessions import make_inputs
 from vramlab.traces.trace import Trace, check_models
 
 

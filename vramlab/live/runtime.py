@@ -216,18 +216,13 @@ class LiveRuntime:
         """
         if model not in self.inventory:
             raise _unknown(model, self.inventory)
-        items = 1
-        for value in inputs.values():
-            shape = getattr(value, "shape", None)
-            if shape and shape[0] > items:
-                items = int(shape[0])
         if priority is not None and not isinstance(priority, Priority):
             known = [priority.value for priority in Priority]
             if priority not in known:
                 expected = f"one of {', '.join(known)}"
                 raise InputError("request", "priority", repr(priority), expected)
             priority = Priority(priority)
-        return Request(model, items, priority, requester, input_key, inputs)
+        return Request(model, self.backend.items(model, inputs), priority, requester, input_key, inputs)
 
     # -- by hand -----------------------------------------------------------------------------------------
 
