@@ -131,7 +131,9 @@ def compare(some: list[Case]) -> tuple[Counter[str], list[str]]:
             counts["not repeatable in onnxruntime"] += 1
         elif isinstance(expected, Exception):
             answered = not isinstance(found, Exception)
-            counts["answered, where plain onnxruntime has no numpy type" if answered else "refused by both"] += 1
+            counts[
+                "answered, where plain onnxruntime has no numpy type" if answered else "refused by both"
+            ] += 1
             if answered and not _needs_our_types(expected):
                 wrong.append(f"{case.name}: answered, where onnxruntime says {expected}")
         elif isinstance(found, Exception) or not equal_answers(found, expected):

@@ -11,8 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 from vramlab.config.errors import InputError
 from vramlab.config.schema import ModelSpec, Priority
 from vramlab.config.units import mib_to_bytes
-from vramlab.live.devices import CpuEmulatedDevice, resident_bytes, trim_heap
+from vramlab.live.devices import CpuEmulatedDevice
 from vramlab.live.errors import BadModelFile, CorruptModel, OutOfMemory, SessionError, translated
+from vramlab.live.heap import private_bytes, trim_heap
 from vramlab.live.inputs import make_inputs
 from vramlab.live.sessions import make_session
 from vramlab.live.stand_ins import build_stand_ins
@@ -250,21 +251,21 @@ def test_sessions_on_the_cpu_cost_the_device_nothing(stand_in):
         assert session.taken_bytes is None
 
 
-@pytest.mark.skipif(resident_bytes() is None, reason="needs /proc")
+@pytest.mark.skipif(private_bytes() is None, reason="needs /proc")
 def test_closing_gives_memory_back_to_the_machine(tmp_path):
     # While the wrapper lives: a description of an input that was kept once held all of the session.
     size_mb = 60
     path = build_stand_ins({"big.onnx": spec(size_mb)}, tmp_path)["big.onnx"]
     with make_session(path, spec(size_mb), None) as session:
         session.run(make_inputs(session, 1, RNG))
-        loaded = resident_bytes()
+        loaded = private_bytes()
     gc.collect()
     trim_heap()
     assert session.inputs
-    assert loaded - resident_bytes() > mib_to_bytes(size_mb) / 2
+    assert loaded - private_bytes() > mib_to_bytes(size_mb) / 2
 
 
-@pytest.mark.skipif(resident_bytes() is None, reason="needs /proc")
+@pytest.mark.skipif(private_bytes() is None, reason="needs /proc")
 def test_a_kept_answer_keeps_no_session(stand_in):
     # Outputs as onnxruntime returns them hold an arena of a megabyte each, and leave holes where models were.
     kept, held = [], []
@@ -274,7 +275,7 @@ def test_a_kept_answer_keeps_no_session(stand_in):
                 kept += session.run(make_inputs(session, 1, RNG))
         gc.collect()
         trim_heap()
-        held.append(resident_bytes())
+        held.append(private_bytes())
     assert held[1] - held[0] < mib_to_bytes(5)
 
 

@@ -246,6 +246,7 @@ class ServingConfig(Section):
     max_skips: Count = 3
     warm_up: bool = True
     inline_run_ms: NonNegative = 1
+    heap: Literal["returned", "kept", "default"] = "returned"
 
 
 class VramConfig(Section):

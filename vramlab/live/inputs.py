@@ -58,7 +58,14 @@ _RATE_HZ = 16_000
 
 
 class NoInputs(SessionError):
-    """No guess at a model's inputs has run; the message says how the last one failed."""
+    """No guess at a model's inputs has run; `last` says how the last one failed."""
+
+    def __init__(self, model: str, last: Exception | None) -> None:
+        self.last = " ".join(str(last).split())
+        super().__init__(
+            f"{model}: no made-up inputs fit; name true ones under `inputs` in the inventory. "
+            f"The last try failed: {self.last}"
+        )
 
 
 def make_inputs(
@@ -94,9 +101,11 @@ def make_inputs(
         name, arguments = str(model), list(check_model_file(model).inputs)
     axis = batch_axis(arguments)
     if spec is not None and spec.inputs is not None:
-        return _declared(name, arguments, axis, spec.inputs, items, rng)
+        feeds = _declared(name, arguments, axis, spec.inputs, items, rng)
+        return _resized(feeds, axis, items) if spec.splits else feeds
     lengths = _Lengths(arguments, axis, items, recipe or RECIPES[0])
-    return {info.name: _guessed(name, info, lengths, rng) for info in arguments}
+    feeds = {info.name: _guessed(name, info, lengths, rng) for info in arguments}
+    return _resized(feeds, axis, items) if spec is not None and spec.splits else feeds
 
 
 def fitting_recipe(
@@ -134,10 +143,7 @@ def fitting_recipe(
             last = error
             if isinstance(error, InputError) or time.perf_counter() > until_s:
                 break
-    raise NoInputs(
-        f"{session.name}: no made-up inputs fit; name true ones under `inputs` in the inventory. "
-        f"The last try failed: {' '.join(str(last).split())}"
-    )
+    raise NoInputs(session.name, last)
 
 
 # -- declared -----------------------------------------------------------------------------------------------
@@ -206,6 +212,13 @@ def _repeated(sample: np.ndarray, places: Sequence[int], items: int) -> np.ndarr
         if place < sample.ndim and sample.shape[place]:
             sample = np.take(sample, np.arange(items) % sample.shape[place], axis=place)
     return sample
+
+
+def _resized(feeds: Feeds, axis: BatchAxis | None, items: int) -> Feeds:
+    """Inputs of a model whose file fixes the batch, with so many items: such a request is split."""
+    if axis is None or axis.fixed is None:
+        return feeds
+    return feeds | {name: _repeated(feeds[name], [0], items) for name in axis.names}
 
 
 def _batch_name(arguments: Sequence[InputInfo], axis: BatchAxis | None) -> str | None:
