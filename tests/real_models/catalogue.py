@@ -73,7 +73,7 @@ CATALOGUE: tuple[RealModel, ...] = (
         "basic-pitch",
         "basic_pitch/saved_models/icassp_2022/nmp.onnx",
         lambda rng: {"serving_default_input_2:0": true.sound(rng, 1, 43_844, 1)},
-        "0.2 MB file with a large workspace",
+        "a workspace far above its file",
     ),
     RealModel(
         "faces",
@@ -150,7 +150,7 @@ CATALOGUE: tuple[RealModel, ...] = (
         "openwakeword",
         "openwakeword/resources/models/melspectrogram.onnx",
         lambda rng: {"input": 8_000 * true.sound(rng, 1, 1_760)},
-        "output has time on axis 0; the window has a least length",
+        "time on axis 0 of the output; at least 512 samples",
     ),
     RealModel(
         "wake_embedding",
@@ -170,7 +170,7 @@ CATALOGUE: tuple[RealModel, ...] = (
         "openwakeword",
         "openwakeword/resources/models/silero_vad.onnx",
         true.silero_v4,
-        "batch on axis 1 of the states; a number without axes; If",
+        "batch on axis 1 of the states; a number without axes; at least 192 samples",
     ),
     RealModel(
         "turns",
@@ -225,7 +225,7 @@ CATALOGUE: tuple[RealModel, ...] = (
         "rapidocr-onnxruntime",
         "rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx",
         lambda rng: {"x": true.uniform(rng, -1, 1, 2, 3, 48, 320)},
-        "a height of 48 behind an open axis",
+        "made for a height of 48, behind an open axis; 96 and more fail",
     ),
     RealModel(
         "text_turned",
@@ -239,7 +239,7 @@ CATALOGUE: tuple[RealModel, ...] = (
         "silero-vad",
         "silero_vad/data/silero_vad.onnx",
         lambda rng: true.silero(rng, sr=true.RATE),
-        "If: a window of 576 at 16 kHz and no other; batch on axis 1 of the state",
+        "If; a window from 192 to 640 samples; batch on axis 1 of the state",
     ),
     RealModel(
         "speech_half",
@@ -281,7 +281,7 @@ CATALOGUE: tuple[RealModel, ...] = (
         "speechmos",
         "speechmos/dnsmos_models/sig_bak_ovr.onnx",
         lambda rng: {"input_1": true.sound(rng, 1, 144_160)},
-        "nine seconds of sound in one row",
+        "nine seconds of sound in a row: 1 MB file, 190 MB of workspace",
     ),
     RealModel(
         "valid_settings",
@@ -302,7 +302,7 @@ CATALOGUE: tuple[RealModel, ...] = (
         "text2tashkeel",
         "text2tashkeel/models/rawi_ensemble.int8.onnx",
         lambda rng: {"input": true.ids(rng, 2, 200, 1, 48)},
-        "two int8 LSTMs in one file; whole numbers out",
+        "four int8 LSTMs; whole numbers out, which depend on the rows beside",
     ),
     RealModel(
         "sentences",
