@@ -110,7 +110,7 @@ def test_serving_evicting_and_closing(tmp_path, models, inputs):
     asyncio.run(main())
 
 
-def test_batches_are_split(tmp_path, models, inputs):
+def test_several_items_are_answered_in_one_request(tmp_path, models, inputs):
     rng = np.random.default_rng(1)
 
     async def main():

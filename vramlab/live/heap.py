@@ -23,6 +23,8 @@ _SETTINGS = {
     "kept": {_MMAP_MAX: 0, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 64 * _MIB},
 }
 
+_in_force = "default"  # of the whole process, as the C library's settings are
+
 Heap = Literal["returned", "kept", "default"]
 
 
@@ -32,22 +34,32 @@ def set_heap(heap: Heap) -> str:
     Parameters
     ----------
     heap : str
-        ``returned``: blocks of 1 MiB and more go back to the system when they are freed. ``kept``: nothing
-        goes back. ``default``: the C library decides; nothing is changed.
+        ``returned``: blocks of 1 MiB and more go back to the system when they are freed, smaller ones when a
+        model has been loaded or has left. ``kept``: nothing goes back. ``default``: the C library decides;
+        nothing is changed.
 
     Returns
     -------
     str
         What is in force: `heap`, or ``default`` where the C library is not glibc.
     """
+    global _in_force
     settings = _SETTINGS.get(heap)
     if settings is None:
-        return "default"
+        _in_force = "default"
+        return _in_force
     mallopt = _c_function("mallopt")
     if mallopt is None or not all(mallopt(key, value) for key, value in settings.items()):
         _LOG.info("the C library takes no settings of its heap: it stays as it is")
         return "default"
+    _in_force = heap
     return heap
+
+
+def settle_heap() -> None:
+    """Hand small freed blocks back after a load or an unload, where that is the setting."""
+    if _in_force == "returned":
+        trim_heap()
 
 
 def trim_heap() -> None:

@@ -26,11 +26,15 @@ from vramlab.live.values import FOREIGN_TYPES, NUMPY_TYPES, Feeds, InputInfo
 
 
 class Recipe(NamedTuple):
-    """Lengths for axes that a model leaves open: of images, of their channels, and of anything else."""
+    """Lengths for axes that a model leaves open: of images, of their channels, and of anything else.
+
+    With ``states``, axes without a name count items in all inputs but the first, as in a state.
+    """
 
     pixels: int = 128
     channels: int = 3
     length: int = 16
+    states: bool = False
 
 
 # Tried in this order. Heights of text lines (48, 32), windows of sound (512 and 576 samples, 10 ms at 16 kHz,
@@ -38,6 +42,8 @@ class Recipe(NamedTuple):
 RECIPES = (
     Recipe(),
     Recipe(48, 3, 512),
+    Recipe(96, 3, 512, states=True),
+    Recipe(64, 3, 256),
     Recipe(224, 3, 576),
     Recipe(32, 3, 1),
     Recipe(64, 1, 160),
@@ -239,6 +245,7 @@ class _Lengths:
         self, arguments: Sequence[InputInfo], axis: BatchAxis | None, items: int, recipe: Recipe
     ) -> None:
         self._recipe, self._items, self._axis = recipe, items, axis
+        self._first = arguments[0].name if arguments else ""
         self._known: dict[str, int] = {}
         for info in arguments:
             for place, length in enumerate(info.shape):
@@ -283,6 +290,8 @@ class _Lengths:
     def _of_open(self, info: InputInfo, place: int) -> int:
         name = info.shape[place]
         if isinstance(name, str) and re.search(r"batch|^n$", name, re.IGNORECASE):
+            return self._items
+        if name is None and self._recipe.states and info.name != self._first:
             return self._items
         if len(info.shape) != 4:
             return self._recipe.length

@@ -57,8 +57,10 @@ _MODEL_FIELDS = {
 }
 # onnxruntime's own format: a flatbuffer, whose identifier stands behind four bytes.
 _ORT_IDENTIFIER = b"ORTM"
+# Operators whose kernels end the whole process on an axis of length 0 (onnxruntime 1.31.1: LSTM and GRU).
+_RECURRENT = {b"LSTM", b"GRU", b"RNN", b"DynamicQuantizeLSTM"}
 _IR_VERSION, _GRAPH, _METADATA = 1, 7, 14
-_GRAPH_INITIALIZER, _GRAPH_INPUT, _TENSOR_NAME = 5, 11, 8
+_GRAPH_INITIALIZER, _GRAPH_INPUT, _TENSOR_NAME, _NODE_OPERATOR = 5, 11, 8, 4
 _DEEPEST = 100  # messages within messages, as protobuf itself has it
 
 
@@ -81,6 +83,8 @@ class ModelFile:
         can read.
     is_ort_format : bool
         Whether the file is in onnxruntime's own format (``.ort``).
+    is_recurrent : bool
+        Whether it has operators that must not see an axis of length 0.
     """
 
     path: Path
@@ -89,6 +93,7 @@ class ModelFile:
     external: tuple[Path, ...] = ()
     inputs: tuple[InputInfo, ...] = ()
     is_ort_format: bool = False
+    is_recurrent: bool = False
 
 
 def check_model_file(path: Path | str, sha256: str | None = None) -> ModelFile:
@@ -129,7 +134,13 @@ def check_model_file(path: Path | str, sha256: str | None = None) -> ModelFile:
             raise BadModelFile(path, "external_data", f"{size} bytes in {file.name!r}", f"at least {end}")
         total += size
     return ModelFile(
-        path, total, dict(headers.metadata), tuple(external), tuple(headers.inputs), headers.is_ort_format
+        path,
+        total,
+        dict(headers.metadata),
+        tuple(external),
+        tuple(headers.inputs),
+        headers.is_ort_format,
+        headers.is_recurrent,
     )
 
 
@@ -141,6 +152,7 @@ class _Headers:
     external: dict[str, int] = field(default_factory=dict)
     inputs: list[InputInfo] = field(default_factory=list)
     is_ort_format: bool = False
+    is_recurrent: bool = False
 
 
 @lru_cache(maxsize=1024)
@@ -181,6 +193,9 @@ def _walk_model(stream: BinaryIO, size: int) -> _Headers:
     headers = _Headers()
     if stream.read(8)[4:] == _ORT_IDENTIFIER:
         headers.is_ort_format = True
+        stream.seek(0)
+        content = stream.read()
+        headers.is_recurrent = any(name in content for name in _RECURRENT)
         return headers
     seen = set()
     for number, wire, start, end in _fields(stream, 0, size):
@@ -191,7 +206,7 @@ def _walk_model(stream: BinaryIO, size: int) -> _Headers:
             key, value = _entry(stream, start, end)
             headers.metadata[key] = value
         elif number in _MESSAGES["model"]:
-            _find_external(stream, _MESSAGES["model"][number], start, end, headers.external, 1)
+            _walk(stream, _MESSAGES["model"][number], start, end, headers, 1)
         if number == _GRAPH:
             headers.inputs = _graph_inputs(stream, start, end)
     if not seen:
@@ -250,14 +265,16 @@ def _element(number: int) -> str:
     return str(TensorProto.DataType.Name(number)).lower() if known else f"type {number}"
 
 
-def _find_external(
-    stream: BinaryIO, message: str, start: int, end: int, external: dict[str, int], depth: int
-) -> None:
+def _walk(stream: BinaryIO, message: str, start: int, end: int, headers: _Headers, depth: int) -> None:
+    """Collect external data, and whether there are recurrent operators, from a message and all below it."""
     if depth > _DEEPEST:
         raise _NotOnnx(f"messages nested more than {_DEEPEST} deep")
     inner = _MESSAGES[message]
     entries: dict[str, str] = {}
     for number, wire, first, last in _fields(stream, start, end):
+        if number == _NODE_OPERATOR and message == "node" and last - first < 32:
+            stream.seek(first)
+            headers.is_recurrent |= stream.read(last - first) in _RECURRENT
         below = inner.get(number)
         if below is None or wire != _BYTES:
             continue
@@ -265,7 +282,7 @@ def _find_external(
             key, value = _entry(stream, first, last)
             entries[key] = value
         else:
-            _find_external(stream, below, first, last, external, depth + 1)
+            _walk(stream, below, first, last, headers, depth + 1)
     if entries:
         location = entries.get("location", "")
         try:
@@ -275,7 +292,7 @@ def _find_external(
         if offset < 0 or length < 0:
             raise _NotOnnx(f"external data with a negative offset or length: {entries}")
         needed = offset + length
-        external[location] = max(needed, external.get(location, 0))
+        headers.external[location] = max(needed, headers.external.get(location, 0))
 
 
 def _entry(stream: BinaryIO, start: int, end: int) -> tuple[str, str]:

@@ -23,6 +23,7 @@ from vramlab.config.units import mib_to_bytes
 from vramlab.live.batches import batch_axis, run_split
 from vramlab.live.devices import Device
 from vramlab.live.errors import SessionError, translated, translation
+from vramlab.live.heap import settle_heap
 from vramlab.live.model_files import ModelFile, check_model_file
 from vramlab.live.values import Feeds, InputInfo, Signature
 
@@ -53,6 +54,8 @@ class Session:
     taken_bytes : int or None
         What the load was seen to take on the device: its charge where the device keeps a ledger, else the
         growth of this process's memory there. None on the CPU, and where the driver does not say.
+    refuses_empty : bool
+        Whether inputs with an axis of length 0 are refused (:class:`~vramlab.live.values.Signature`).
 
     Attributes
     ----------
@@ -72,6 +75,7 @@ class Session:
         device: Device | None,
         charged_bytes: int = 0,
         taken_bytes: int | None = None,
+        refuses_empty: bool = False,
     ) -> None:
         self.name = name
         # Copies: onnxruntime's own descriptions keep the whole session alive, and its memory with it.
@@ -80,6 +84,7 @@ class Session:
             [_described(argument) for argument in session.get_inputs()],
             [_described(argument) for argument in session.get_outputs()],
             [_described(argument) for argument in session.get_overridable_initializers()],
+            refuses_empty,
         )
         self.taken_bytes = taken_bytes
         self.axis = batch_axis(self.signature.inputs)
@@ -214,6 +219,7 @@ class Session:
             del session
             if leftover() is not None:  # a reference cycle holds it; a collection costs more, so only then
                 gc.collect()
+            settle_heap()
             if self._device is not None:
                 workspace = self._workspace_bytes if self._workspace_held else 0
                 self._device.give_back(self._charged_bytes + workspace)
@@ -264,7 +270,8 @@ def make_session(
     if device is None:
         with translated(doing, loading=True):
             session = _load(checked, _session_options(checked, spec, threads), ["CPUExecutionProvider"])
-        return Session(session, path.name, spec, None)
+        settle_heap()
+        return Session(session, path.name, spec, None, refuses_empty=checked.is_recurrent)
     if limit_bytes is None and spec.workspace_mb > 0:
         limit_bytes = spec.footprint_bytes
     charge = max(mib_to_bytes(spec.vram_size_mb), checked.size_bytes)
@@ -274,6 +281,7 @@ def make_session(
         with translated(doing, loading=True):
             options = _session_options(checked, spec, threads)
             session = _load(checked, options, device.providers(limit_bytes))
+        settle_heap()
         taken: int | None = charge
         if not device.keeps_ledger:
             after = device.memory().process_bytes
@@ -281,7 +289,7 @@ def make_session(
     except BaseException:
         device.give_back(charge)
         raise
-    return Session(session, path.name, spec, device, charge, taken)
+    return Session(session, path.name, spec, device, charge, taken, checked.is_recurrent)
 
 
 def _load(

@@ -68,8 +68,11 @@ class Signature:
         Name for messages.
     inputs, outputs : sequence of InputInfo
         As onnxruntime describes them.
-    optional : collection of str
+    optional : sequence of InputInfo
         Inputs that have a value of their own where none is given.
+    refuses_empty : bool
+        Whether inputs with an axis of length 0 are refused: a recurrent operator ends the whole process on
+        one.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Signature:
         inputs: Sequence[InputInfo],
         outputs: Sequence[InputInfo],
         optional: Sequence[InputInfo] = (),
+        refuses_empty: bool = False,
     ) -> None:
         self.model = model
         self.inputs, self.outputs, self.optional = list(inputs), list(outputs), list(optional)
@@ -86,7 +90,8 @@ class Signature:
         self._returns_foreign = any(
             info.type in FOREIGN_TYPES and info.type not in _RETURNED_AS_BYTES for info in self.outputs
         )
-        self.plain = not (self._foreign or self._texts or self._returns_foreign)
+        self._refuses_empty = refuses_empty
+        self.plain = not (self._foreign or self._texts or self._returns_foreign or refuses_empty)
         """Whether ``run`` can be called as it is."""
 
     def run(self, session: onnxruntime.InferenceSession, inputs: Mapping[str, Any], options: Any) -> Any:
@@ -95,8 +100,13 @@ class Signature:
         Raises
         ------
         SessionError
-            For bytes where text is expected: onnxruntime would take the text of their ``repr``.
+            For bytes where text is expected: onnxruntime would take the text of their ``repr``. For an axis
+            of length 0 where a recurrent operator could see it.
         """
+        if self._refuses_empty:
+            for name, value in inputs.items():
+                if 0 in np.shape(value):
+                    raise self._refusal(name, f"a shape of {_tuple(np.shape(value))}", "no length of 0")
         for name in self._texts:
             if _has_bytes(inputs.get(name)):
                 raise self._refusal(name, "bytes", "text: decode them first")
