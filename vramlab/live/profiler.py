@@ -380,7 +380,7 @@ class _Profiler:
                 another.run(others)
 
         timed: list[tuple[float, float]] = []
-        for pause_s in PAUSES_S[:-1] * self.runs:
+        for pause_s in PAUSES_S[:-1] * ((self.runs + 1) // 2):
             if self.late and len(timed) >= _LEAST_RUNS * len(PAUSES_S[:-1]):
                 break
             await hop(run_for_long)

@@ -27,7 +27,6 @@ from vramlab.live.heap import settle_heap
 from vramlab.live.model_files import ModelFile, check_model_file
 from vramlab.live.values import Feeds, InputInfo, Signature
 
-_COPIED_BYTES = 65_536  # beyond, a copy would be seen beside the run
 _LEVELS = {
     "disable": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -105,8 +104,8 @@ class Session:
     def run(self, inputs: Mapping[str, Any], *, shrink: bool = False) -> list[Any]:
         """Run the model.
 
-        Outputs of up to 64 KB are copies. Larger ones are onnxruntime's own: the arena in which
-        they lie is not freed while anybody keeps one.
+        Outputs are copies: onnxruntime's own arrays keep the whole arena in which they lie, hundreds of
+        megabytes for some models, until the last of them is freed.
 
         Parameters
         ----------
@@ -153,10 +152,7 @@ class Session:
             raise
         except Exception as error:
             raise self._failure(inputs, error) from error
-        # Small ones are copied: onnxruntime's own keep an arena of a megabyte until they are freed.
-        return [
-            out.copy() if isinstance(out, np.ndarray) and out.nbytes <= _COPIED_BYTES else out for out in made
-        ]
+        return [_own(output) for output in made]
 
     def _failure(self, inputs: Mapping[str, Any], error: Exception) -> SessionError:
         """What a run that raised has failed for; inputs are looked at only now, as most are right."""
@@ -328,6 +324,12 @@ def _session_options(file: ModelFile, spec: ModelSpec, threads: int) -> onnxrunt
     for library in spec.custom_ops:
         options.register_custom_ops_library(library)
     return options
+
+
+def _own(output: Any) -> Any:
+    if isinstance(output, np.ndarray):
+        return output.copy()
+    return [_own(item) for item in output] if isinstance(output, list) else output
 
 
 def _described(argument: Any) -> InputInfo:
