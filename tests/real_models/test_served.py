@@ -1,4 +1,4 @@
-"""Real models under a budget that is too small: the right answer after every eviction, in memory that was told."""
+"""Real models under too small a budget: right answers after each eviction, in as much memory as is told."""
 
 import json
 import subprocess

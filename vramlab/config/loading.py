@@ -278,7 +278,7 @@ def validated(model: type[_Model], data: object, source: str, prefix: str) -> _M
     except ValidationError as error:
         # an unknown key first: a required one that is missing is often the same, misspelt
         problem = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-        path = [str(part) for part in problem["loc"] if part != "[key]"]
+        path = [str(part) for part in problem["loc"] if part not in _NO_KEYS]
         key = ".".join([prefix, *path] if prefix else path)
         more = len(error.errors()) - 1
         suffix = f" (and {more} more error{'s' if more > 1 else ''})" if more else ""
@@ -289,6 +289,9 @@ def validated(model: type[_Model], data: object, source: str, prefix: str) -> _M
         if problem["type"] == "missing":
             raise InputError(source, key, "nothing", "a value, the key is required" + suffix) from None
         raise InputError(source, key, _describe(problem["input"]), in_words(problem) + suffix) from None
+
+
+_NO_KEYS = {"[key]", "[file]", "[samples]"}  # that pydantic puts between those of the file
 
 
 def in_words(problem: ErrorDetails) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from vramlab.config.html import html_table
 from vramlab.config.units import mib_to_bytes, ms_to_s
@@ -340,6 +340,13 @@ class InputSample(Section):
         return self
 
 
+# Tagged, so that an error names the key and not every kind of value that might have stood there.
+InputsField = Annotated[
+    Annotated[str, Tag("[file]")] | Annotated[dict[str, InputSample], Tag("[samples]")],
+    Discriminator(lambda value: "[samples]" if isinstance(value, dict) else "[file]"),
+]
+
+
 class SessionSettings(Section):
     """Options of a model's onnxruntime session; what is left out has onnxruntime's default.
 
@@ -387,7 +394,7 @@ class ModelSpec(Section):
     cpu_load_time_ms: NonNegative | None = None
     path: str | None = None
     sha256: str | None = None
-    inputs: str | dict[str, InputSample] | None = None
+    inputs: InputsField | None = None
     session_options: SessionSettings = SessionSettings()
     custom_ops: tuple[str, ...] = Field(default=(), strict=False)
 
