@@ -132,7 +132,8 @@ def test_only_recurrent_models_refuse_an_empty_batch(tmp_path, operator):
 arrays = st.sampled_from(
     [
         np.zeros(2, np.float32), np.zeros(2, np.float64), np.zeros((2, 1), np.float32),
-        np.ones(2, np.float32), np.array([np.nan, 1], np.float32), np.array(["a"], dtype=object), np.array([1], ml_dtypes.bfloat16),
+        np.ones(2, np.float32), np.array([np.nan, 1], np.float32), np.array(["a"], dtype=object),
+        np.array([1], ml_dtypes.bfloat16),
     ]
 )  # fmt: skip
 values = st.recursive(arrays | st.text(max_size=2) | st.floats(allow_nan=True), st.lists, max_leaves=4)

@@ -87,7 +87,9 @@ class OnnxBackend:
         assert spec.path is not None
         limit = size_bytes if spec.workspace_mb and (size_bytes or 0) > spec.footprint_bytes else None
         device = self.device if target is Target.GPU else None
-        return make_session(spec.path, spec, device, limit_bytes=limit)
+        session = make_session(spec.path, spec, device, limit_bytes=limit)
+        self._axes[model] = session.axis  # which a file in ORT format does not tell
+        return session
 
     def warm_up(self, model: str, session: Session) -> None:
         """Do the first run, if that is the setting.

@@ -11,17 +11,18 @@ import re
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from vramlab.config.errors import InputError, nearest
-from vramlab.config.schema import InputSample, ModelSpec
+from vramlab.config.schema import InputSample, ModelSpec, Priority
 from vramlab.live.batches import BatchAxis, batch_axis
 from vramlab.live.errors import SessionError
 from vramlab.live.model_files import check_model_file
-from vramlab.live.sessions import Session
+from vramlab.live.sessions import Session, make_session
 from vramlab.live.values import FOREIGN_TYPES, NUMPY_TYPES, Feeds, InputInfo
 
 
@@ -104,7 +105,7 @@ def make_inputs(
     if isinstance(model, Session):
         name, arguments = model.name, model.signature.inputs
     else:
-        name, arguments = str(model), list(check_model_file(model).inputs)
+        name, arguments = str(model), list(inputs_of_file(model))
     axis = batch_axis(arguments)
     if spec is not None and spec.inputs is not None:
         feeds = _declared(name, arguments, axis, spec.inputs, items, rng)
@@ -112,6 +113,19 @@ def make_inputs(
     lengths = _Lengths(arguments, axis, items, recipe or RECIPES[0])
     feeds = {info.name: _guessed(name, info, lengths, rng) for info in arguments}
     return _resized(feeds, axis, items) if spec is not None and spec.splits else feeds
+
+
+def inputs_of_file(path: Path | str) -> tuple[InputInfo, ...]:
+    """What a run of a model needs, by its file; one in ORT format has to be loaded for that."""
+    file = check_model_file(path)
+    return _loaded_inputs(file.path, file.path.stat().st_mtime_ns) if file.is_ort_format else file.inputs
+
+
+@lru_cache(maxsize=1024)
+def _loaded_inputs(path: Path, changed_ns: int) -> tuple[InputInfo, ...]:
+    spec = ModelSpec(priority=Priority.MEDIUM, vram_size_mb=1, load_time_ms=0)
+    with make_session(path, spec, None) as session:
+        return tuple(session.signature.inputs)
 
 
 def fitting_recipe(

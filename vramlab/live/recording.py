@@ -17,7 +17,7 @@ from vramlab.live.backend import with_file_sizes
 from vramlab.live.batches import BatchAxis, batch_axis
 from vramlab.live.errors import CorruptModel
 from vramlab.live.heap import trim_heap
-from vramlab.live.inputs import RECIPES, NoInputs, Recipe, fitting_recipe, make_inputs
+from vramlab.live.inputs import RECIPES, NoInputs, Recipe, fitting_recipe, inputs_of_file, make_inputs
 from vramlab.live.loops import run_to_end
 from vramlab.live.model_files import check_model_file
 from vramlab.live.runtime import Inputs, LiveRuntime
@@ -104,7 +104,7 @@ def playable_recipes(trace: Trace, inventory: Inventory, speed: float) -> dict[s
             continue
         file = check_model_file(spec.path)
         recipes[name] = RECIPES[0] if METADATA_KEY in file.metadata else _recipe(name, spec)
-        _check_items(name, spec, batch_axis(file.inputs), int(most.get(name, 1)))
+        _check_items(name, spec, batch_axis(inputs_of_file(spec.path)), int(most.get(name, 1)))
     trim_heap()
     return recipes
 
