@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.cli.publishers import SOURCES
 from vramlab.cli.traces import largest_gap
 from vramlab.traces.describe import describe
 from vramlab.traces.files import read_trace
@@ -19,20 +20,6 @@ from vramlab.traces.synthetic import zipf_trace
 ROOT = Path(__file__).parents[2]
 LIVE = ROOT / "traces" / "live_workload.csv"
 MODELS = ROOT / "config" / "model_config.yaml"
-MINUTES = ",".join(map(str, range(1, 1441)))
-
-SOURCES = {
-    "azure-functions": "app,func,end_timestamp,duration\na,f,10.0,1.0\na,g,12.0,2.5\n",
-    "azure-llm": "TIMESTAMP,ContextTokens,GeneratedTokens\n"
-    "2023-11-16 18:17:03.9,1,2\n2023-11-16 18:17:04.4,3,4\n",
-    "burstgpt": "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
-    "5,ChatGPT,1,2,3,c\n5.5,GPT-4,1,2,3,c\n",
-    "csv": "time_s,model\n1.0,a\n1.5,b\n",
-    "genai-2026": "gmt_create,groupId,num_images_per_prompt,checkpoint_model_version_id\n"
-    "2024-11-15 16:57:50,g1,1,M0001\n2024-11-15 16:57:51,g1,2,M0002\n",
-    "libcachesim-csv": "time,obj_id,obj_size\n1,1,1048576\n2,2,4194304\n",
-    "perf-analyzer": "1000000\n500000\n",
-}
 
 
 def source_of(kind, tmp_path):
@@ -52,8 +39,9 @@ def test_every_kind_is_imported_and_its_models_can_be_replayed_at_once(vramlab, 
     )
     assert status == 0
     document = json.loads(out)
-    assert (document["rows_read"], document["requests"], document["dropped"]) == (2, 2, {})
-    assert "2 rows read, 2 requests kept" in err
+    rows = 4 if kind == "triton" else 2
+    assert (document["rows_read"], document["requests"], document["dropped"]) == (rows, 2, {})
+    assert f"{rows} rows read, 2 requests kept" in err
     assert read_trace(trace).sha256 == document["trace_sha256"]
     assert vramlab("replay", trace, "--models", models, "--set", "total_memory_mb=20000", "--json")[0] == 0
 
@@ -172,14 +160,14 @@ def test_bad_rows_are_named_and_bounded(vramlab, tmp_path):
     out = tmp_path / "t.csv"
     status, _, err = vramlab("import", "csv", path, "--out", out)
     assert (status, err.count("\n")) == (2, 1)
-    for part in ("calls.csv", "row 2", "time_s", "'soon'", "number"):
+    for part in ("calls.csv", "line 3", "time_s", "'soon'", "number"):
         assert part in err
     assert not out.exists()
     assert vramlab("import", "csv", path, "--out", out, "--skip-bad-rows", "1")[0] == 2
     status, _, err = vramlab("import", "csv", path, "--out", out, "--skip-bad-rows", "2")
     assert status == 0
     assert "4 rows read, 2 requests kept" in err
-    assert "row 2" in err
+    assert "line 3" in err
     assert len(read_trace(out)) == 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +26,7 @@ from vramlab.traces.generate import generate
 from vramlab.traces.importers import IMPORTERS, ImportOptions, ImportReport, importer_names, make_importer
 from vramlab.traces.importers.genai_2026 import genai_2026_inventory
 from vramlab.traces.importers.inventory import DEFAULT_SIZE_MB, assumptions, inventory_of
-from vramlab.traces.importers.options import Dealing, TimeUnit, counted
+from vramlab.traces.importers.options import ROLES, Dealing, TimeUnit, counted
 from vramlab.traces.spec import TraceSpec, load_spec, spec_yaml
 from vramlab.traces.trace import Trace
 
@@ -77,7 +78,7 @@ def import_command(
             metavar="KIND", help=f"Whose trace it is: {', '.join(importer_names())}. csv is any table."
         ),
     ],
-    source: Annotated[Path, typer.Argument(help="The publisher's file, also packed as .gz.")],
+    source: Annotated[Path, typer.Argument(help="The file, also packed: gz, zst, xz, bz2, zip, tar of one.")],
     out: Annotated[Path, typer.Option("--out", help="Trace file to write.")],
     models_out: Annotated[
         Path | None, typer.Option("--models-out", help="First inventory of its models to write.")
@@ -87,10 +88,49 @@ def import_command(
         typer.Option(
             "--columns",
             metavar="time=NAME,model=NAME,...",
-            help="Columns of a csv: time, model, items, requester, input_key, priority, size.",
+            help=f"Columns of a csv, by name, number or path in JSON: {', '.join(ROLES)}.",
         ),
     ] = None,
-    time_unit: Annotated[TimeUnit, typer.Option("--time-unit", help="Of a csv's times.")] = "s",
+    time_unit: Annotated[
+        TimeUnit | None, typer.Option("--time-unit", help="Of times that are numbers; d is days.")
+    ] = None,
+    time_format: Annotated[
+        str | None,
+        typer.Option("--time-format", metavar="FORMAT", help="Of times that are dates: '%d.%m.%Y %H:%M:%S'."),
+    ] = None,
+    time_zone: Annotated[
+        str | None,
+        typer.Option("--time-zone", metavar="NAME", help="Of dates that say none: Europe/Berlin, UTC."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", metavar="COLUMN=VALUE", help="Rows to keep; != leaves out. Repeat it."),
+    ] = None,
+    count: Annotated[
+        str | None,
+        typer.Option("--count", metavar="COLUMN", help="Requests that a row stands for, spread in time."),
+    ] = None,
+    interval: Annotated[
+        str | None,
+        typer.Option("--interval", metavar="TIME", help="What --count counts; default: the rows' distance."),
+    ] = None,
+    regex: Annotated[
+        str | None,
+        typer.Option("--regex", metavar="PATTERN", help="For a text log: (?P<time>...), (?P<model>...)."),
+    ] = None,
+    header: Annotated[
+        bool | None,
+        typer.Option("--header/--no-header", help="Whether the first line has names; default: as it looks."),
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option("--delimiter", metavar="SIGN", help="Between cells; default: as it looks.")
+    ] = None,
+    decimal: Annotated[
+        str, typer.Option("--decimal", metavar="SIGN", help="Before a fraction: . or ,")
+    ] = ".",
+    encoding: Annotated[
+        str | None, typer.Option("--encoding", metavar="NAME", help="Of a text that is not UTF-8: cp1252.")
+    ] = None,
     model_name: Annotated[
         str | None, typer.Option("--model-name", help="The model, where the source has one only.")
     ] = None,
@@ -131,6 +171,8 @@ def import_command(
     Example: vramlab import genai-2026 lora_request_trace.csv --out genai.parquet --models-out genai.yaml
 
     Example: vramlab import csv calls.csv --columns time=when,model=endpoint --window 0:2d --out mine.parquet
+
+    Example: vramlab import csv server.log --regex '(?P<time>\\S+ \\S+) .*model=(?P<model>\\S+)' --out x.csv
     """
     check_outputs([out, models_out], [source, models])
     importer = make_importer(kind)
@@ -146,9 +188,18 @@ def import_command(
         thin=thin,
         seed=seed,
         skip_bad_rows=skip_bad_rows,
-        columns=_columns(columns, kind),
+        columns=_columns(columns, count, kind),
         time_unit=time_unit,
+        time_format=time_format,
+        time_zone=time_zone,
         model_name=model_name,
+        header=header,
+        delimiter=_DELIMITERS.get(delimiter or "", delimiter),
+        decimal=decimal,
+        encoding=encoding,
+        regex=regex,
+        where=tuple(where or ()),
+        interval_s=None if interval is None else _seconds(interval, "--interval"),
     )
     trace, report = importer(source, options)
     write_trace(trace, out)
@@ -169,14 +220,19 @@ def import_command(
         print_json(_import_document(trace, report))
 
 
-def _columns(text: str | None, kind: str) -> dict[str, str]:
-    """``time=when,model=endpoint`` as a mapping."""
-    if text is None:
+# Signs that a shell makes hard to write.
+_DELIMITERS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
+
+
+def _columns(text: str | None, count: str | None, kind: str) -> dict[str, str]:
+    """``time=when,model=endpoint`` as a mapping; a column's name may have commas in it."""
+    columns: dict[str, str] = {} if count is None else {"count": count}
+    if text is None and not columns:
         return {}
     if kind in IMPORTERS and kind not in ("csv", "libcachesim-csv"):
-        raise InputError("--columns", "", text, f"no mapping: {kind} has columns of its own")
-    columns: dict[str, str] = {}
-    for pair in text.split(","):
+        expected = f"no mapping: {kind} has columns of its own, csv takes any"
+        raise InputError("--columns", "", text or count, expected)
+    for pair in re.split(r",(?=\s*\w*\s*=)", text) if text else ():
         role, separator, name = pair.partition("=")
         if not separator or not role.strip() or not name.strip():
             raise InputError("--columns", "", repr(pair), "ROLE=COLUMN, with commas between")
@@ -196,17 +252,17 @@ def _window(text: str | None) -> tuple[float | None, float | None]:
     start, separator, end = text.partition(":")
     if not separator or not (start.strip() or end.strip()):
         raise InputError("--window", "", repr(text), "START:END, as in 0:3600, 12h:36h or 2d:")
-    return _seconds(start.strip()), _seconds(end.strip())
+    return _seconds(start.strip(), "--window"), _seconds(end.strip(), "--window")
 
 
-def _seconds(text: str) -> float | None:
+def _seconds(text: str, option: str) -> float | None:
     if not text:
         return None
     unit = next(unit for unit in _UNITS_S if text.endswith(unit))
     try:
         return float(text.removesuffix(unit)) * _UNITS_S[unit]
     except ValueError:
-        raise InputError("--window", "", repr(text), "a time such as 90, 90s, 15min, 36h or 2d") from None
+        raise InputError(option, "", repr(text), "a time such as 90, 90s, 15min, 36h or 2d") from None
 
 
 def _inventory(
