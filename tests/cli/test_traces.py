@@ -213,6 +213,66 @@ def test_describe_tells_draws_and_fits(vramlab, tmp_path):
     assert "743" in table
 
 
+def test_a_spec_that_may_be_published_names_nothing_of_the_original(vramlab, tmp_path):
+    secret = tmp_path / "secret_customer.csv"
+    secret.write_text(
+        "time_s,model,requester\n" + "".join(f"{n},acme-{n % 3},bob{n % 5}\n" for n in range(300))
+    )
+    models, spec, twins = tmp_path / "m.yaml", tmp_path / "twin.yaml", tmp_path / "twin_models.yaml"
+    known = {"priority": "high", "load_time_ms": 5, "path": "/x/acme.onnx"}
+    specs = {f"acme-{n}": known | {"vram_size_mb": 10 + n} for n in range(3)}
+    models.write_text(yaml.safe_dump({"models": {"acme": specs}}))
+    status, _, err = vramlab("describe", secret, "--spec", spec, "--models", models, "--models-out", twins)
+    assert status == 0, err
+    twin = tmp_path / "twin.parquet"
+    assert vramlab("generate", spec, "--out", twin)[0] == 0
+    for path in (spec, twins, twin):
+        for word in (b"acme", b"secret", b"bob", str(tmp_path).encode()):
+            assert word not in path.read_bytes(), (path, word)
+    assert vramlab("replay", twin, "--models", twins, "--json")[0] == 0
+    assert {
+        spec["vram_size_mb"] for spec in yaml.safe_load(twins.read_text())["models"]["models"].values()
+    } == {10, 11, 12}
+    assert vramlab("describe", secret, "--models-out", twins)[0] == 2
+
+
+def test_thousands_of_names_are_not_printed_on_one_line(vramlab, tmp_path):
+    source, models = tmp_path / "calls.csv", tmp_path / "models.yaml"
+    rows = "".join(f"{n},model-{n},{n % 2 * 1048576}\n" for n in range(5_000))
+    source.write_text("time_s,model,size\n" + rows)
+    arguments = ("--columns", "size=size", "--out", tmp_path / "t.csv", "--models-out", models)
+    err = vramlab("import", "csv", source, *arguments)[2]
+    assert max(map(len, err.splitlines())) < 300
+    assert (
+        "2,500 of 5,000 models (model-0, model-10, model-100, model-1000, model-1002 and 2,495 more)" in err
+    )
+
+
+def test_an_import_that_is_stopped_leaves_nothing(vramlab, tmp_path, monkeypatch):
+    out, models = tmp_path / "t.parquet", tmp_path / "m.yaml"
+    arguments = ("import", "csv", LIVE, "--out", out, "--models-out", models)
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vramlab.traces.importers.assemble._frame", stopped)
+        status, _, err = vramlab(*arguments)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "interrupt" in err
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        status, _, err = vramlab(*arguments)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "No space left on device" in err
+    assert not list(tmp_path.iterdir())
+    assert vramlab(*arguments)[0] == 0
+
+
 def test_the_gap_of_two_curves_counts_models_that_one_of_them_lacks():
     rng = np.random.default_rng(0)
     two, four = (

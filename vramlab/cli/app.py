@@ -12,7 +12,19 @@ from collections.abc import Sequence
 import typer
 
 from vramlab import __version__
-from vramlab.cli import curves, demo, fidelity, journals, live, memory, monitor, replaying, studies, traces
+from vramlab.cli import (
+    curves,
+    demo,
+    fidelity,
+    importing,
+    journals,
+    live,
+    memory,
+    monitor,
+    replaying,
+    studies,
+    traces,
+)
 from vramlab.config.errors import InputError, nearest
 
 app = typer.Typer(
@@ -33,6 +45,7 @@ studies.register(app)
 live.register(app)
 memory.register(app)
 traces.register(app)
+importing.register(app)
 curves.register(app)
 demo.register(app)
 fidelity.register(app)

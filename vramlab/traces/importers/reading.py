@@ -20,6 +20,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from vramlab.config.errors import InputError
+from vramlab.traces.files import line_of_row
 from vramlab.traces.importers.layout import DECORATION, Layout, open_text
 from vramlab.traces.importers.nested import as_text, is_record, path_getter, rows_along
 from vramlab.traces.importers.options import ImportOptions
@@ -144,20 +145,10 @@ def _invalid_rows(
 
 def _line_of(source: Path | str, layout: Layout, row: int) -> int:
     """Line, from 1 on, on which a row of a table begins; the rows before it are read again."""
-    first, quoted = 0, False
     with open_text(source, layout.encoding) as stream:
         _skip(stream, layout.first_byte)
-        for number, line in enumerate(io.TextIOWrapper(stream, "utf-8", errors="replace", newline="")):
-            if not quoted:
-                first = number
-                if not line.strip("\r\n"):
-                    continue
-            quoted ^= bool(line.count('"') % 2)
-            if not quoted:
-                row -= 1
-            if row < 0:
-                break
-    return layout.first_line + first + 1
+        lines = io.TextIOWrapper(stream, "utf-8", errors="replace", newline="")
+        return layout.first_line + line_of_row(lines, row)
 
 
 def _check_utf8(chunk: Chunk) -> None:
