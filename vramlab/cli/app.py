@@ -21,6 +21,7 @@ from vramlab.cli import (
     live,
     memory,
     monitor,
+    notebooks,
     replaying,
     studies,
     traces,
@@ -39,6 +40,7 @@ app = typer.Typer(
 # the class is not to be had by click's name.
 _UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 _INTERRUPTED = 130
+_LIVE_PACKAGES = {"onnxruntime", "onnx", "pynvml"}  # that vramlab-sim leaves out
 
 replaying.register(app)
 studies.register(app)
@@ -51,6 +53,7 @@ demo.register(app)
 fidelity.register(app)
 monitor.register(app)
 journals.register(app)
+notebooks.register(app)
 
 
 def _show_version(wanted: bool) -> None:
@@ -82,6 +85,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _refuse(str(error))
     except _UsageError as error:
         return _refuse(_plain(error.format_message()))
+    except ModuleNotFoundError as error:
+        if error.name not in _LIVE_PACKAGES:
+            raise
+        return _refuse(
+            f"this needs the package {error.name}, which comes with: pip install 'vramlab-sim[live]'"
+        )
     except (typer.Abort, KeyboardInterrupt):
         status = _INTERRUPTED
     if status == _INTERRUPTED:  # newer versions of typer make a status of it and say nothing

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from vramlab.allocator.policies import policy_names
 from vramlab.analysis.bounds import Bound, offline_bound
+from vramlab.analysis.metrics import binding_text
 from vramlab.analysis.plots import policy_bars
 from vramlab.analysis.timelines import memory_map
 from vramlab.cli.inputs import (
@@ -264,6 +265,7 @@ def _show_replay(result: Replay, title: str) -> None:
         for name, zone in figures["zones"].items()
     ]
     print_table("zones", header, zones)
+    out.print(f"binding: {binding_text(figures['binding']) or 'no limit was reached'}")
     _show_losses(figures)
 
 
@@ -329,6 +331,10 @@ def show_comparison(result: Comparison, title: str) -> None:
     if any(row["gap_closed"] is not None for row in result.rows):
         optimum["gap_closed"] = "1.00"
     rows.append(["offline optimum", *(optimum.get(key, "-") for _, key, _ in shown)])
+    for name in dict.fromkeys(limit for row in result.rows for limit in row["binding"]):
+        times = [row["binding"].get(name, 0) for row in result.rows]
+        least, most = count(min(times)), count(max(times))
+        out.print(f"binding: {name}, {least if least == most else f'{least} to {most}'} times")
     print_table(title, ["policy", *(name for name, _, _ in shown)], rows)
     if not any(row[key] for row in result.rows for key in ("evictions", "fallbacks", "refused")):
         out.print("everything fits: no policy had to choose")

@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vramlab.config.bundled import there
 from vramlab.config.errors import InputError
 from vramlab.config.files import replacing
 from vramlab.traces.trace import Trace
@@ -166,7 +167,7 @@ def _read_parquet(path: Path | str) -> tuple[pd.DataFrame, dict[str, str]]:
 
 def _read_bytes(path: Path | str) -> bytes:
     try:
-        data = Path(path).read_bytes()
+        data = there(path).read_bytes()
     except OSError as error:
         found = (error.strerror or str(error)).lower()
         raise InputError(path, "", found, "a trace file that can be read") from error
