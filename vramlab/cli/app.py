@@ -88,9 +88,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name not in _LIVE_PACKAGES:
             raise
-        return _refuse(
-            f"this needs the package {error.name}, which comes with: pip install 'vramlab-sim[live]'"
-        )
+        return _refuse(f"this needs {error.name}: pip install 'vramlab-sim[live]'")
     except (typer.Abort, KeyboardInterrupt):
         status = _INTERRUPTED
     if status == _INTERRUPTED:  # newer versions of typer make a status of it and say nothing

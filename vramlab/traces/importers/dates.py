@@ -41,6 +41,8 @@ SHAPES = {
     "month by name, first": rf"{_WEEKDAY}{_NAME}\.? +{_DAY},? {_YEAR}(?:[,@ ]+{_TIME}{_ZONE})?",
     "year last": rf"{_WEEKDAY}{_NAME} +{_DAY} {_TIME}{_ZONE} {_YEAR}",
     "day or month first": rf"(?P<one>\d{{1,2}})[/-](?P<two>\d{{1,2}})[/-]{_YEAR}(?:{_GAP}{_TIME}{_ZONE})?",
+    "short year": rf"\d{{1,2}}[./-]\d{{1,2}}[./-]\d\d(?:{_GAP}{_TIME}{_ZONE})?",
+    "no year": rf"{_NAME} +{_DAY} {_TIME}",
     "no date": _TIME,
 }
 
@@ -139,6 +141,29 @@ class Dates:
     nanoseconds: np.ndarray
     offsets_s: np.ndarray
     good: np.ndarray
+
+
+def format_like(cell: str) -> str | None:
+    """A format for a cell of no known shape; what is no part of a date stands in it as it is.
+
+    None where a number is left that may be anything.
+    """
+    for pattern, written in _WRITTEN.items():
+        cell = re.sub(pattern, written, cell)
+    return None if re.search(r"\d", cell) or "%" not in cell else cell
+
+
+_WRITTEN = {
+    r"\b\d{4}([-/.])\d{1,2}\1\d{1,2}(?!\d)": r"%Y\1%m\1%d",
+    r"\b\d{1,2}([-/.])\d{1,2}\1\d{4}\b": r"%d\1%m\1%Y",
+    r"\b\d{1,2}([-/.])\d{1,2}\1\d\d\b": r"%d\1%m\1%y",
+    r"\d{1,2}:\d\d:\d\d([.,]\d+)?": "%H:%M:%S",
+    r"\b\d{1,2}:\d\d\b": "%H:%M",
+    r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*": "%a",
+    r"\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*": "%b",
+    r"(?<=%b )+\d{1,2}\b|\b\d{1,2}(?= %b)": "%d",
+    r"\b(?:19|20)\d\d\b": "%Y",
+}
 
 
 def fits(cells: pa.StringArray, shape: Shape) -> np.ndarray:

@@ -103,26 +103,52 @@ def _fits(layout: Layout, name: str, role: str) -> bool:
 
 
 def _is_text(layout: Layout) -> bool:
-    """Whether it is no table: one column of sentences, or rows of any width."""
+    """Whether it is no table: rows of any width, or sentences where no header says that there may be some."""
     if layout.kind != "table" or not layout.rows:
         return False
     width = len(layout.columns)
-    rows = [*layout.rows, layout.columns] if layout.has_header else layout.rows
-    if width == 1:
-        return any(len(row) > 1 or len(row[0].split()) > 3 for row in rows)
-    return 2 * sum(len(row) != width for row in rows) > len(rows)
+    rows = [*layout.rows, layout.columns] if layout.has_header and width == 1 else layout.rows
+    if 2 * sum(len(row) != width for row in rows) > len(rows):
+        return True
+    sentences = sum(any(len(cell.split()) > 3 for cell in row) for row in rows)
+    return (width == 1 or not layout.has_header) and 2 * sentences >= len(rows)
 
 
 def _refuse_text(source: Path | str, layout: Layout) -> NoReturn:
     rows = [*([layout.columns] if layout.has_header else []), *layout.rows]
     lines = [layout.delimiter.join(row) for row in rows]
     if not any(map(_A_TIME.search, lines)):
-        known = "; llama-swap has it at /api/metrics/activity" if any("] Request " in line for line in lines) else ""  # fmt: skip  # noqa: E501
-        raise InputError(source, "", f"lines of text without a time, such as {lines[0]!r}", f"a log that says when{known}")  # fmt: skip  # noqa: E501
-    line = next(filter(_A_TIME.search, lines))
-    pattern = r"--regex '(?P<time>\d\S+ \S+).* (?P<model>\S+)$'"
-    expected = f"a table, or a pattern for text logs that fits, as in {pattern}"
+        swapped = any("] Request " in line for line in lines)
+        known = "; llama-swap has it at /api/metrics/activity" if swapped else ""
+        found = f"lines of text without a time, such as {lines[0]!r}"
+        raise InputError(source, "", found, f"a log that says when{known}")
+    line = max(filter(_A_TIME.search, lines), key=lambda line: "model" in line)
+    expected = f"a table, or a pattern for text logs, perhaps --regex {shlex.quote(_pattern_for(line))}"
     raise InputError(source, "", f"lines of text, such as {line!r}", expected)
+
+
+def _pattern_for(line: str) -> str:
+    """A pattern that finds time and model in a line, or shows how one would look."""
+    time, model = (
+        next(wanted for sign, wanted in patterns.items() if re.search(sign, line))
+        for patterns in (_TIME_PATTERNS, _MODEL_PATTERNS)
+    )
+    return f"{time}.*{model}"
+
+
+# What a line has in it, and the pattern for it; the last of each fits any line.
+_TIME_PATTERNS = {
+    r"^\d\S*\d:\d\d\S*(\s|$)": r"^(?P<time>\S+)",
+    r"^\d\S* \d+:\d\d": r"^(?P<time>\S+ \S+)",
+    r"\btime=\S": r"time=(?P<time>\S+)",
+    r"\[[^\]]*\d:\d\d": r"\[(?P<time>[^\]]*\d:\d\d[^\]]*)\]",
+    r"": r"(?P<time>\d\S+ \S+)",
+}
+_MODEL_PATTERNS = {
+    r"\bmodel[=:]\s*\S": 'model[=:]\\s*"?(?P<model>[^\\s",]+)',
+    r"/models/": r"/models/(?P<model>[^/:\s]+)",
+    r"": r" (?P<model>\S+)$",
+}
 
 
 def _inside(name: str, column: str) -> bool:

@@ -16,7 +16,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vramlab.config.errors import InputError
-from vramlab.traces.importers.dates import NAIVE, SHAPES, Dates, Shape, fits, known_shape, parse, shape_of
+from vramlab.traces.importers.dates import (
+    NAIVE,
+    SHAPES,
+    Dates,
+    Shape,
+    fits,
+    format_like,
+    known_shape,
+    parse,
+    shape_of,
+)
 from vramlab.traces.importers.options import UNIT_S, ImportOptions
 from vramlab.traces.importers.rows import Chunk, as_floats, as_strings
 
@@ -28,6 +38,11 @@ _LARGEST, _EPOCH_S = 1e20, (1e9, 4e9)
 _PER_S = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 # timestamp_ms, time (us), startTimeUnixNano
 _UNIT_IN_NAME = re.compile(r"(?:_|[\s_]*[(\[])(s|ms|us|ns)[)\]]?$|Unix(Nano|Ms)$")
+
+# 20261102, and with the hour, which would be seconds of 2034
+_DAY_OR_HOUR = re.compile(
+    r"(?:19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])|20\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])([01]\d|2[0-3])"
+)
 
 # Dates of Excel: days since the end of 1899, as 46328.3333; these are those of 2000 to 2050.
 _EXCEL_DAYS = (36_526, 54_789)
@@ -88,29 +103,40 @@ class Clock:
         self._example = str(texts[0].as_py()).strip()
         numbers = np.isfinite(as_floats(texts))
         found: dict[str, np.ndarray] = {"number": numbers}
-        if not numbers.all() or self._digits(texts):
+        digits = self._digits(texts.filter(pa.array(numbers)))
+        if not numbers.all() or digits:
             found |= {name: fits(texts, known_shape(name)) for name in SHAPES}
         best = max(found, key=lambda name: (found[name].sum(), found[name][0]))
-        best = "compact" if self._digits(texts) else best
+        best = "compact" if digits and best == "number" else best
         if not found[best].any():
-            hint = "a number, or a date; --time-format says how it is written, as in '%d.%m.%y %H:%M'"
-            chunk.check(np.zeros(len(chunk.good), dtype=bool), self._column, hint)
+            like = format_like(self._example)
+            zone = " --time-zone NAME" if like and re.search(r" [A-Z]{3,4}\b", like) else ""
+            how = (
+                f"perhaps --time-format '{like}'{zone}"
+                if like
+                else "--time-format '%d.%m.%y %H:%M' or how it is"
+            )
+            expected = f"a number, or a date in a format known here or given: {how}"
+            chunk.check(np.zeros(len(chunk.good), dtype=bool), self._column, expected)
             return
         self._example = str(texts[int(np.argmax(found[best]))].as_py()).strip()
         if best == "number":
             self._check_unit(chunk, as_floats(texts)[numbers])
             self.shape = "number"
+        elif best == "short year":
+            self._ask_short_year(chunk)
         elif best == "day or month first":
             self.shape = known_shape(best, day_first=self._day_first(chunk, texts))
         else:
             self.shape = known_shape(best)
-        if best in ("compact", "no date", "day first", "day or month first"):
-            wraps = "; a step back of half a day is the next day" if best == "no date" else ""
+        if best in ("compact", "no date", "no year", "day first", "day or month first"):
+            part = best.removeprefix("no date").removeprefix("no ") or "day"
+            wraps = f"; a step back of half a {part} is the next {part}" if best.startswith("no ") else ""
             chunk.log.note(f"times such as {self._example} taken as: {self.shape.said}{wraps}")  # type: ignore[union-attr]
 
     def _digits(self, texts: pa.StringArray) -> bool:
         """Whether all cells are dates in digits: twelve or fourteen of them are no number of any unit."""
-        if self._options.time_unit is not None:
+        if self._options.time_unit is not None or not len(texts):
             return False
         pattern = r"^(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])([01]\d|2[0-3])[0-5]\d([0-5]\d([.,]?\d+)?)?$"
         return bool(pc.all(pc.match_substring_regex(texts, pattern)).as_py())
@@ -132,6 +158,21 @@ class Clock:
             raise InputError(chunk.log.source, f"column {self._column}", repr(self._example), expected)
         return bool(good[0] > good[1])
 
+    def _ask_short_year(self, chunk: Chunk) -> None:
+        """Refuse 02/11/26, which may be of 2002 too.
+
+        Raises
+        ------
+        InputError
+            With the formats that it may have.
+        """
+        sign, rest = self._example[2 if self._example[1].isdigit() else 1], format_like(self._example) or ""
+        rest = rest.removeprefix(f"%d{sign}%m{sign}%y")
+        dates = (f"%d{sign}%m{sign}%y", f"%m{sign}%d{sign}%y", f"%y{sign}%m{sign}%d")
+        formats = ", ".join(f"'{date}{rest}'" for date in dates)
+        expected = f"to know what comes first, by --time-format: {formats}"
+        raise InputError(chunk.log.source, f"column {self._column}", repr(self._example), expected)
+
     def _check_unit(self, chunk: Chunk, numbers: np.ndarray) -> None:
         """Take the unit of the column's name, or ask where numbers look like another than seconds.
 
@@ -142,7 +183,7 @@ class Clock:
         """
         if self._options.time_unit is not None:
             return
-        size = float(np.median(np.abs(numbers)))
+        size = float(np.percentile(np.abs(numbers), 50, method="lower"))
         likely = next((unit for least, unit in reversed(_LOOKS_LIKE) if least <= size < _LARGEST), "s")
         named = unit_in(self._column)
         if named is not None and (named == likely or size < _EPOCH_S[0]):
@@ -153,10 +194,9 @@ class Clock:
         if likely != "s" or (named is not None and size < _EPOCH_S[1]):
             when = _utc(float(numbers[0]) * UNIT_S[likely])
             expected = f"a unit, as it looks like {likely} since 1970 ({when}): --time-unit {likely}"
-        elif re.fullmatch(r"(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])", self._example):
-            expected = (
-                "--time-format %Y%m%d where it is a date, --time-unit s where it is a number of seconds"
-            )
+        elif _DAY_OR_HOUR.fullmatch(self._example):
+            digits = "%Y%m%d" if len(self._example) == 8 else "%Y%m%d%H"
+            expected = f"--time-format {digits} where it is a date, --time-unit s where it is seconds"
         elif _like_excel(numbers):
             expected = "--time-unit d where it is a date of Excel, in days, --time-unit s where it is seconds"
         else:
