@@ -51,7 +51,7 @@ def import_libcachesim_csv(
             raise InputError(source, "header", header, expected)
     trace, report = import_columns(source, layout, columns, options)
     if "time" not in columns:
-        note = "no times: requests are taken to be a second apart, which only --mode decide makes no use of"
+        note = "no times: requests are taken to be a second apart; --mode decide makes no use of times"
         report = replace(report, notes=(*report.notes, note))
     return trace, report
 
@@ -73,6 +73,9 @@ def _named(layout: Layout) -> dict[str, str]:
 def _by_place(source: Path | str, layout: Layout, options: ImportOptions) -> dict[str, str]:
     """Time, object and size in this order, if the cells are such."""
     if len(layout.columns) == 1:
+        if any(len(row[0].split()) > 1 for row in layout.rows):
+            expected = "an object per line; --delimiter space where blanks stand between cells"
+            raise InputError(source, "", repr(layout.rows[0][0]), expected)
         return {"model": "1"}
     if "model" in options.columns and "time" in options.columns:
         return {}

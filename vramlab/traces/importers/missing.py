@@ -66,8 +66,12 @@ def refuse_columns(
     command = f"--columns {shlex.quote(_guess(layout, role, given))}"
     if role == "model":
         command += ", or --model-name NAME if all are for one model"
+    if len(layout.columns) == 1 and " " in layout.columns[0]:
+        command += ", or --delimiter space where blanks stand between cells"
+    inside = next((column for column in layout.columns if column.endswith(f".{name}")), None)
+    close = f" (did you mean {inside!r}?)" if inside else nearest(name, layout.columns)
     either = "; for another table `vramlab import csv` with" if recipe else ", or"
-    expected = f"that column{nearest(name, layout.columns)}{either} {command}{theirs}"
+    expected = f"that column{close}{either} {command}{theirs}"
     raise InputError(source, f"column {name}", f"only {there or 'no columns'}", expected)
 
 

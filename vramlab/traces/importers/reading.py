@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
@@ -63,6 +64,8 @@ def chunks(
         log.rows_read += len(chunk.good)
         position += len(chunk.good)
         _check_utf8(chunk)
+        if layout.kind == "table" and layout.place(needed[0]) == 0:
+            _leave_comments(chunk, needed[0])
         if options.decimal == ",":
             _with_points(chunk)
         _keep_where(chunk, conditions)
@@ -167,6 +170,13 @@ def _check_utf8(chunk: Chunk) -> None:
                     expected = "text in UTF-8, or --encoding NAME, such as cp1252"
                     chunk.log.refuse(row, column, f"bytes that are not UTF-8 ({value!r})", expected)
                     chunk.good[place] = False
+
+
+def _leave_comments(chunk: Chunk, first_column: str) -> None:
+    """Drop comments that have as many cells as a row: no time begins with a #."""
+    comments = np.asarray(pc.fill_null(pc.starts_with(chunk.strings(first_column), "#"), False))
+    chunk.log.drop("comment", int(comments.sum()))
+    chunk.good &= ~comments
 
 
 def _with_points(chunk: Chunk) -> None:

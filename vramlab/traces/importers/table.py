@@ -19,7 +19,8 @@ from vramlab.traces.importers.options import ROLES, UNIT_S, ImportOptions, Impor
 from vramlab.traces.importers.reading import chunks
 from vramlab.traces.importers.recipes import RECIPES, Names, publisher_of
 from vramlab.traces.importers.rows import Chunk, RowLog, categorical
-from vramlab.traces.importers.times import Clock, unit_in
+from vramlab.traces.importers.times import Clock
+from vramlab.traces.importers.units import unit_in
 from vramlab.traces.trace import Trace
 
 # Where no mapping says otherwise: the columns of a trace file of ours, or a pattern's groups of these names.

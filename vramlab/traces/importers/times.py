@@ -6,7 +6,6 @@ dates of eight digits and numbers, times without a zone among times with one.
 
 from __future__ import annotations
 
-import datetime
 import re
 from typing import Any, Literal
 
@@ -29,23 +28,17 @@ from vramlab.traces.importers.dates import (
 )
 from vramlab.traces.importers.options import UNIT_S, ImportOptions
 from vramlab.traces.importers.rows import Chunk, as_floats, as_strings
-
-LOOKED_AT = 5_000  # cells
-
-# Above these, a number of seconds would be some thousand years; today is 1.8e9 s.
-_LOOKS_LIKE = ((1e11, "ms"), (1e14, "us"), (1e17, "ns"))
-_LARGEST, _EPOCH_S = 1e20, (1e9, 4e9)
-_PER_S = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-# timestamp_ms, time (us), startTimeUnixNano
-_UNIT_IN_NAME = re.compile(r"(?:_|[\s_]*[(\[])(s|ms|us|ns)[)\]]?$|Unix(Nano|Ms)$")
-
-# 20261102, and with the hour, which would be seconds of 2034
-_DAY_OR_HOUR = re.compile(
-    r"(?:19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])|20\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])([01]\d|2[0-3])"
+from vramlab.traces.importers.units import (
+    EPOCH_S,
+    LOOKS_LIKE,
+    PER_S,
+    own_seconds,
+    unit_of,
+    utc,
+    whole_or_float,
 )
 
-# Dates of Excel: days since the end of 1899, as 46328.3333; these are those of 2000 to 2050.
-_EXCEL_DAYS = (36_526, 54_789)
+LOOKED_AT = 5_000  # cells
 
 # Clocks go back from summer time on a Sunday night; a log that else is in order then steps back.
 _STEP_BACK_S, _HOUR_S, _SUNDAY = 60, 3600, 6
@@ -121,7 +114,11 @@ class Clock:
             return
         self._example = str(texts[int(np.argmax(found[best]))].as_py()).strip()
         if best == "number":
-            self._check_unit(chunk, as_floats(texts)[numbers])
+            if self._options.time_unit is None:
+                values = as_floats(texts)[numbers]
+                self._unit = unit_of(values, self._column, self._example, chunk.log.source)
+                if self._unit != "s":
+                    chunk.log.note(f"times in {self._unit}, as the column {self._column} is called")
             self.shape = "number"
         elif best == "short year":
             self._ask_short_year(chunk)
@@ -173,41 +170,10 @@ class Clock:
         expected = f"to know what comes first, by --time-format: {formats}"
         raise InputError(chunk.log.source, f"column {self._column}", repr(self._example), expected)
 
-    def _check_unit(self, chunk: Chunk, numbers: np.ndarray) -> None:
-        """Take the unit of the column's name, or ask where numbers look like another than seconds.
-
-        Raises
-        ------
-        InputError
-            Naming the units that it may be.
-        """
-        if self._options.time_unit is not None:
-            return
-        size = float(np.percentile(np.abs(numbers), 50, method="lower"))
-        likely = next((unit for least, unit in reversed(_LOOKS_LIKE) if least <= size < _LARGEST), "s")
-        named = unit_in(self._column)
-        if named is not None and (named == likely or size < _EPOCH_S[0]):
-            self._unit = named
-            if named != "s":
-                chunk.log.note(f"times in {named}, as the column {self._column} is called")
-            return
-        if likely != "s" or (named is not None and size < _EPOCH_S[1]):
-            when = _utc(float(numbers[0]) * UNIT_S[likely])
-            expected = f"a unit, as it looks like {likely} since 1970 ({when}): --time-unit {likely}"
-        elif _DAY_OR_HOUR.fullmatch(self._example):
-            digits = "%Y%m%d" if len(self._example) == 8 else "%Y%m%d%H"
-            expected = f"--time-format {digits} where it is a date, --time-unit s where it is seconds"
-        elif _like_excel(numbers):
-            expected = "--time-unit d where it is a date of Excel, in days, --time-unit s where it is seconds"
-        else:
-            self._unit = named or "s"
-            return
-        raise InputError(chunk.log.source, f"column {self._column}", self._example, expected)
-
     # -- numbers -------------------------------------------------------------------------------------
 
     def _of_numbers(self, chunk: Chunk, cells: pa.Array) -> np.ndarray:
-        values, good = _numbers(cells, exactly=self._unit in ("us", "ns"))
+        values, good = whole_or_float(cells, exactly=self._unit in ("us", "ns"))
         expected = "a finite number"
         if _dates_among(cells, good):
             expected += f", such as the {self._example} in another row"
@@ -215,16 +181,16 @@ class Clock:
         if self._zero is None and chunk.good.any():
             self._zero = values[int(np.argmax(chunk.good))].item()
             self.origin_s = self._zero * UNIT_S[self._unit]
-            chunk.log.clock = _own_seconds(self.origin_s)
+            chunk.log.clock = own_seconds(self.origin_s)
         times = values - (self._zero or 0)
         # divided, as 0.001 is no number of float64's
-        times = times * UNIT_S["d"] if self._unit == "d" else times / _PER_S[self._unit]
+        times = times * UNIT_S["d"] if self._unit == "d" else times / PER_S[self._unit]
         since = times + self.origin_s
         if (
-            self.origin_s < _LOOKS_LIKE[0][0]
+            self.origin_s < LOOKS_LIKE[0][0]
         ):  # some logs have seconds in old rows and milliseconds in new ones
-            least = _EPOCH_S[0] / 10 if self.origin_s >= _EPOCH_S[0] else -np.inf
-            alike = (since >= least) & (since < _LOOKS_LIKE[0][0])
+            least = EPOCH_S[0] / 10 if self.origin_s >= EPOCH_S[0] else -np.inf
+            alike = (since >= least) & (since < LOOKS_LIKE[0][0])
             chunk.check(alike, self._column, f"a time in {self._unit}, such as the {self._example} before")
         # near the epoch a float64 holds microseconds at best
         return times if values.dtype == np.int64 or self.origin_s < 1e8 else np.round(times, 6)
@@ -254,7 +220,7 @@ class Clock:
         if self._zero is None and chunk.good.any():
             first = int(np.argmax(chunk.good))
             self._zero, self._zero_ns = int(seconds[first]), int(dates.nanoseconds[first])
-            chunk.log.clock = f"seconds from the first row on, {self._example or _utc(self._zero)}"
+            chunk.log.clock = f"seconds from the first row on, {self._example or utc(self._zero)}"
         nanoseconds: np.ndarray = (seconds - (self._zero or 0)) * 10**9 + (dates.nanoseconds - self._zero_ns)
         return nanoseconds / 1e9
 
@@ -333,41 +299,6 @@ class Clock:
         return utc, ~naive | ~np.asarray(first.isna())
 
 
-def unit_in(column: str) -> str | None:
-    """The unit that a column's name ends in."""
-    found = _UNIT_IN_NAME.search(column)
-    return found and (found[1] or {"Nano": "ns", "Ms": "ms"}[found[2]])
-
-
-def _like_excel(numbers: np.ndarray) -> bool:
-    fractions = (numbers != np.floor(numbers)).mean() > 0.5
-    return bool(fractions and numbers.min() > _EXCEL_DAYS[0] and numbers.max() < _EXCEL_DAYS[1])
-
-
-def _numbers(cells: pa.Array, exactly: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Cells as int64 where all numbers are whole, else as float64; and where there is one.
-
-    An epoch's nanoseconds are no float64: their first is taken away while they are whole numbers.
-    """
-    good = np.asarray(cells.is_valid())
-    for attempt in (cells[:1], cells):  # a failed cast of many cells takes long
-        try:
-            whole = pc.cast(attempt, pa.int64())
-        except pa.ArrowException:
-            break
-    else:
-        return np.asarray(whole.fill_null(0)), good
-    values = as_floats(cells)
-    good = np.isfinite(values)
-    if exactly and pa.types.is_string(cells.type):
-        text = pc.utf8_trim_whitespace(cells)
-        digits = pc.fill_null(pc.match_substring_regex(text, r"^[-+]?[0-9]{1,18}$|^1[0-9]{18}$"), False)
-        if (np.asarray(digits) >= good).all():
-            whole = pc.cast(pc.if_else(digits, text, pa.scalar(None, pa.string())), pa.int64())
-            return np.asarray(whole.fill_null(0)), np.asarray(digits)
-    return values, good
-
-
 def _typed(cells: pa.Array) -> Dates:
     """Dates of a source that has them as such."""
     zoned = pa.types.is_timestamp(cells.type) and cells.type.tz is not None
@@ -376,9 +307,9 @@ def _typed(cells: pa.Array) -> Dates:
         cells = pc.cast(cells, pa.timestamp("s"))
     good = cells.is_valid().to_numpy(zero_copy_only=False)
     whole = pc.cast(cells, pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
-    seconds, rest = np.divmod(whole, _PER_S[unit])
+    seconds, rest = np.divmod(whole, PER_S[unit])
     return Dates(
-        seconds, rest * (_PER_S["ns"] // _PER_S[unit]), np.full(len(whole), 0 if zoned else NAIVE), good
+        seconds, rest * (PER_S["ns"] // PER_S[unit]), np.full(len(whole), 0 if zoned else NAIVE), good
     )
 
 
@@ -400,16 +331,3 @@ def _dates_among(cells: pa.Array, good: np.ndarray) -> bool:
 
 def _unix(times: pd.DatetimeIndex) -> np.ndarray:
     return times.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.int64)
-
-
-def _own_seconds(origin_s: float) -> str:
-    since = f" ({_utc(origin_s)})" if origin_s >= 1e8 else ""
-    return f"the source's own seconds, which begin at {origin_s:.15g}{since}"
-
-
-def _utc(seconds: float) -> str:
-    try:
-        when = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    except (OverflowError, ValueError, OSError):
-        return "no date"
-    return f"{when:%Y-%m-%d %H:%M:%S} UTC"
