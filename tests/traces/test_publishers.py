@@ -84,6 +84,13 @@ def test_burstgpt_sessions_are_no_fractions(tmp_path):
     assert trace.requesters.tolist() == ["12", "12", None]
 
 
+def test_rows_of_a_publisher_may_be_left_out_too(tmp_path):
+    text = "Timestamp,Model,Response tokens,Log Type\n5,a,0,x\n6,b,7,y\n"
+    assert imported(tmp_path, text, "burstgpt", where=("Response tokens!=0",))[1] == ["b"]
+    said = refusal(tmp_path, text, "burstgpt", where=("Response token!=0",))
+    assert "did you mean 'Response tokens'" in said
+
+
 def test_triton_traces_interleave_and_have_ensembles(tmp_path):
     rows = [
         {"id": 1, "timestamps": [{"name": "HTTP_RECV_START", "ns": 5_000_000}]},

@@ -68,15 +68,15 @@ def import_recipe(
         header=True,
         time_unit=options.time_unit or recipe.time_unit,
         model_name=options.model_name or recipe.model_name,
-        where=(*recipe.where, *options.where),
         regex=options.regex or recipe.regex,
     )
     layout = find_layout(source, options)
     there = {role: names for role, names in recipe.optional.items() if _any(layout, names)}
     # a table that was exported without the column has nothing to leave out by it
-    where = tuple(text for text in options.where if "!=" not in text or text.split("!")[0] in layout.columns)
+    ours = [text for text in recipe.where if "!=" not in text or _any(layout, text.split("!=")[0])]
+    options = replace(options, where=(*ours, *options.where))
     columns = _columns(source, layout, {**recipe.columns, **there}, options, recipe=True)
-    return import_columns(source, layout, columns, replace(options, where=where), recipe.unnamed)
+    return import_columns(source, layout, columns, options, recipe.unnamed)
 
 
 def import_columns(
@@ -239,7 +239,7 @@ def _columns(
         columns[role] = _once(source, layout, found)
     for condition in options.where:
         name = re.split("!?=", condition)[0].strip()
-        if column_of(layout, name) is None and "!=" not in condition:
+        if column_of(layout, name) is None:
             expected = f"a column{nearest(name, layout.columns)}"
             raise InputError(source, f"--where {name}", "no such column", expected)
     return columns
