@@ -1,6 +1,8 @@
 """Which rows and names are kept; JSON, Parquet and text logs."""
 
+import gzip
 import json
+import lzma
 import re
 
 import pandas as pd
@@ -144,6 +146,29 @@ def test_parquet_with_columns_of_ones_own(tmp_path, times):
         options = ImportOptions(columns={"time": "when", "model": model})
         trace, _ = make_importer("csv")(tmp_path / "calls.parquet", options)
         assert (trace.times_s.tolist(), trace.model_names) == ([0.0, 2.0], ["a", "b"])
+
+
+def test_packed_parquet_and_json(tmp_path):
+    pq.write_table(pa.table({"when": [1, 3], "net": ["a", "b"]}), tmp_path / "plain")
+    data = (tmp_path / "plain").read_bytes()
+    lines = b'{"when": 1, "net": "a"}\n{"when": 3, "net": "b"}\n'
+    for content in (data, lines):
+        for packed in (gzip.compress(content), lzma.compress(content)):
+            assert imported(tmp_path, packed, name="calls", columns=WHEN)[:2] == ([0.0, 2.0], ["a", "b"])
+
+
+def test_records_of_several_builds(tmp_path):
+    lines = [
+        {"a": {"at": 1, "m": "x"}},
+        {"a": {"at": 2, "m": "y"}},
+        {"a": [{"at": 3, "m": "p"}, {"at": 4, "m": "q"}]},
+        {"a.at": 5, "a": {"m": "z"}},
+        {"a": {"at": 6, "m": "x"}},
+    ]
+    text = "\n".join(map(json.dumps, lines))
+    columns = {"time": "a.at", "model": "a.m"}
+    times, models, _ = imported(tmp_path, text, columns=columns)
+    assert (times, models) == ([0.0, 1.0, 2.0, 3.0, 4.0, 5.0], list("xypqzx"))
 
 
 LOG = """starting up

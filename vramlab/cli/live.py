@@ -14,7 +14,17 @@ from tqdm import tqdm
 
 from vramlab.analysis.plots import latency_distribution
 from vramlab.cli.inputs import ConfigOption, JsonOption, ModelsOption, SeedOption, SetOption, changes
-from vramlab.cli.output import count, log, milliseconds, percent, picture, print_json, print_table, save_plot
+from vramlab.cli.output import (
+    count,
+    log,
+    milliseconds,
+    percent,
+    picture,
+    print_binding,
+    print_json,
+    print_table,
+    save_plot,
+)
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs, check_suffix, replacing
 from vramlab.config.loading import load_inventory, write_inventory
@@ -279,6 +289,7 @@ def record_command(
         *((f"latency {p}", milliseconds(figures[f"latency_{p}_s"])) for p in ("p50", "p95", "p99")),
     ]
     print_table(f"live run of {workload}", ["", ""], rows)
+    print_binding(figures)
 
 
 def _say_what_is_kept(run: Path) -> None:

@@ -13,7 +13,6 @@ from tqdm import tqdm
 
 from vramlab.allocator.policies import policy_names
 from vramlab.analysis.bounds import Bound, offline_bound
-from vramlab.analysis.metrics import binding_text
 from vramlab.analysis.plots import policy_bars
 from vramlab.analysis.timelines import memory_map
 from vramlab.cli.inputs import (
@@ -38,6 +37,7 @@ from vramlab.cli.output import (
     out,
     percent,
     picture,
+    print_binding,
     print_json,
     print_table,
     save_plot,
@@ -265,7 +265,7 @@ def _show_replay(result: Replay, title: str) -> None:
         for name, zone in figures["zones"].items()
     ]
     print_table("zones", header, zones)
-    out.print(f"binding: {binding_text(figures['binding']) or 'no limit was reached'}")
+    print_binding(figures)
     _show_losses(figures)
 
 

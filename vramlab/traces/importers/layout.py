@@ -118,6 +118,12 @@ def open_text(source: Path | str, encoding: str) -> Any:
     return stream
 
 
+def parquet_file(source: Path | str) -> pq.ParquetFile:
+    """Open a Parquet file; a packed one is read as a whole, for its table of contents stands at the end."""
+    stream = open_source(source)
+    return pq.ParquetFile(stream if stream.seekable() else pa.BufferReader(stream.read()))
+
+
 def is_data(cell: str) -> bool:
     """Whether a cell is a number or has a date or time in it, which no name of a column is."""
     return bool(_DATA.fullmatch(cell))
@@ -167,7 +173,7 @@ def _lines(text: str) -> list[str]:
 
 def _of_parquet(source: Path | str) -> Layout:
     try:
-        with pq.ParquetFile(open_source(source)) as file:
+        with parquet_file(source) as file:
             schema = file.schema_arrow
             first = next(file.iter_batches(batch_size=100), None)
     except BROKEN as error:

@@ -50,6 +50,20 @@ def value_at(value: Any, path: str) -> Any:
     return None
 
 
+def plain_keys(record: Any, path: str) -> tuple[str, ...] | None:
+    """Keys that lead from object to object to the value at a path; None where it takes more than that."""
+    if not isinstance(record, dict):
+        return None
+    if path in record:
+        return (path,)
+    for place, sign in enumerate(path):
+        if sign == "." and path[:place] in record:
+            rest = plain_keys(record[path[:place]], path[place + 1 :])
+            if rest is not None:
+                return (path[:place], *rest)
+    return None
+
+
 def paths_of(value: Any, before: str = "") -> list[str]:
     """Paths to the leaves; a list is looked into at its first element."""
     value = _opened(value)

@@ -18,14 +18,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
 from vramlab.config.errors import InputError
 from vramlab.traces.files import line_of_row
-from vramlab.traces.importers.layout import DECORATION, Layout, open_text
-from vramlab.traces.importers.nested import as_text, is_record, path_getter, rows_along
+from vramlab.traces.importers.layout import DECORATION, Layout, open_text, parquet_file
+from vramlab.traces.importers.nested import as_text, is_record, path_getter, plain_keys, rows_along
 from vramlab.traces.importers.options import ImportOptions
-from vramlab.traces.importers.packed import BROKEN, open_source, unreadable
+from vramlab.traces.importers.packed import BROKEN, unreadable
 from vramlab.traces.importers.rows import Chunk, RowLog
 
 BLOCK_BYTES = 8 * 2**20
@@ -194,7 +193,7 @@ def _of_parquet(
 ) -> Iterator[Cells]:
     log.start_file(source)
     try:
-        with pq.ParquetFile(open_source(source)) as file:
+        with parquet_file(source) as file:
             names = set(file.schema_arrow.names)
             paths = {name: [name] if name in names else name.split(".") for name in columns}
             read = list(dict.fromkeys(path[0] for path in paths.values()))
@@ -216,6 +215,7 @@ def _of_json_lines(
     lines = array("q")
     log.start_file(source, lambda row: lines[row])
     getters = [path_getter(name, columns[0]) for name in columns]
+    keys: list[tuple[str, ...] | None] = [None]
     batch: list[list[Any]] = []
     for number, text in _text_lines(source, layout):
         if not text.strip():
@@ -228,14 +228,36 @@ def _of_json_lines(
             lines.append(number)
             log.unreadable(len(lines) - 1, repr(text.strip()), "a JSON object")
             continue
-        for scopes in rows_along(record, columns[0]):
-            lines.append(number)
-            batch.append([get(scopes) for get in getters])
+        row = _plain_row(record, keys)
+        if row is None:
+            # a record of another build, or one with rows in it: four times as long
+            rows = [[get(scopes) for get in getters] for scopes in rows_along(record, columns[0])]
+            keys = [plain_keys(record, name) for name in columns]
+        else:
+            rows = [row]
+        batch += rows
+        lines.extend([number] * len(rows))
         if len(batch) >= BATCH_ROWS:
             yield _arrays(columns, batch)
             batch = []
     if batch:
         yield _arrays(columns, batch)
+
+
+def _plain_row(record: Any, keys: list[tuple[str, ...] | None]) -> list[Any] | None:
+    """Cells of a record by the keys that led to those of the one before; None where they lead nowhere."""
+    row = []
+    for path in keys:
+        if path is None:
+            return None
+        value = record
+        try:
+            for key in path:
+                value = value[key]
+        except (KeyError, TypeError, IndexError):
+            return None
+        row.append(value)
+    return row
 
 
 def _of_json(
