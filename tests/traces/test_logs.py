@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.traces.importing import WHEN, imported, refusal
+from tests.traces.importing import WHEN, imported, refusal, written
 from vramlab.config.errors import InputError
 from vramlab.traces.importers import ImportOptions, make_importer
 from vramlab.traces.importers.layout import find_layout
@@ -65,6 +65,18 @@ def test_names_that_another_format_would_change(tmp_path):
     names = ["no", "null", "1e5", "007", "~", "#x", "*x", "a: b", "2026-01-01", "it's", 'q"q', "模", "-"]
     frame = pd.DataFrame({"when": range(len(names)), "net": names})
     assert imported(tmp_path, frame.to_csv(index=False), columns=WHEN)[1] == names
+
+
+def test_a_foreign_tables_own_priority_is_none_of_ours(tmp_path):
+    text = "when,net,priority,items\n1,a,P1,x\n2,b,P2,\n"
+    assert imported(tmp_path, text, columns=WHEN)[1] == ["a", "b"]
+    assert "line 2 column priority" in refusal(tmp_path, text, columns=WHEN | {"priority": "priority"})
+    trace, _ = make_importer("csv")(
+        written(tmp_path, text.replace("P1", "high").replace("P2", "low").replace("x", "3")),
+        ImportOptions(columns=WHEN),
+    )
+    assert trace.priorities.tolist() == ["high", "low"]
+    assert trace.items.tolist() == [3, 1]
 
 
 def test_items_of_nought_are_told_how_to_leave_out(tmp_path):

@@ -43,13 +43,28 @@ def import_csv(source: Path | str, options: ImportOptions | None = None) -> tupl
     """
     options = options or ImportOptions()
     layout = find_layout(source, options)
-    ours = {role: names for role, names in _OUR_COLUMNS.items() if role in ("time", "model") or _any(layout, names)}  # fmt: skip  # noqa: E501
+    ours = {
+        role: names
+        for role, names in _OUR_COLUMNS.items()
+        if role in ("time", "model") or (_any(layout, names) and _is_ours(layout, role, options))
+    }
     if options.model_name is not None and not _any(layout, ours["model"]):
         del ours["model"]
     wanted: dict[str, Names] = {**ours, **options.columns}
     columns = _columns(source, layout, wanted, options)
     _check_publisher(source, layout, options)
     return import_columns(source, layout, columns, options)
+
+
+def _is_ours(layout: Layout, role: str, options: ImportOptions) -> bool:
+    """Whether a column that nobody named is what its name says; a foreign table's `priority` may be P1."""
+    known = {
+        "priority": "|".join(priority.value for priority in Priority),
+        "items": "[1-9][0-9]*",
+    }.get(role)
+    if not options.columns or known is None:
+        return True
+    return all(re.fullmatch(known, cell.strip()) for cell in layout.cells(role) if cell)
 
 
 def import_recipe(
