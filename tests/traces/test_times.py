@@ -1,5 +1,7 @@
 """Times as logs write them: read in every usual shape, and asked about where they may be two."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -94,6 +96,19 @@ def test_what_may_be_read_in_two_ways_is_asked_about(tmp_path):
     assert imported(tmp_path, text, columns=WHEN, time_unit="d")[0] == pytest.approx(
         [0.0, 3600.003], abs=1e-3
     )
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["11/2/2026", "11/2/2026 8:00", "11/2/2026, 8:00:00 AM", "02-11-2026 08:00:00.5 +0100", "11/2/26 8:00 AM",
+     "2026-11-02 08:00:00 CET", "Mon Nov 02 08:00:00 CET 2026"],
+)  # fmt: skip
+def test_the_formats_that_are_offered_read_the_file(tmp_path, cell):
+    text = f'when,net\n"{cell}",a\n"{cell}",b\n'
+    offered = re.findall(r"'(%[^']*)'", refusal(tmp_path, text, columns=WHEN))
+    assert len(offered) == (1 if "CET" in cell else 3 if "/26" in cell else 2)
+    for time_format in offered:
+        assert imported(tmp_path, text, columns=WHEN, time_format=time_format)[0] == [0.0, 0.0]
 
 
 def test_a_later_cell_settles_whether_days_or_months_come_first(tmp_path):

@@ -53,11 +53,9 @@ class Clock:
         With unit, format and zone, where they are given.
     column : str
         The column of the times.
-    pattern : str, optional
-        The format that a publisher always writes.
     """
 
-    def __init__(self, options: ImportOptions, column: str, pattern: str | None = None) -> None:
+    def __init__(self, options: ImportOptions, column: str) -> None:
         self.origin_s = 0.0
         """What to add for the source's own clock, where it counts seconds."""
         self.shape: Shape | Literal["number"] | None = None
@@ -69,8 +67,8 @@ class Clock:
         self._zoned: bool | None = None
         self._wrapped_s, self._latest = 0, -(2**62)
         self._in_order, self._second_pass = True, False
-        if pattern or options.time_format:
-            self.shape = shape_of(pattern or options.time_format or "")
+        if options.time_format:
+            self.shape = shape_of(options.time_format)
 
     def seconds(self, chunk: Chunk) -> np.ndarray:
         """Times as float64; what is none is malformed."""
@@ -104,12 +102,8 @@ class Clock:
         if not found[best].any():
             like = format_like(self._example)
             zone = " --time-zone NAME" if like and re.search(r" [A-Z]{3,4}\b", like) else ""
-            how = (
-                f"perhaps --time-format '{like}'{zone}"
-                if like
-                else "--time-format '%d.%m.%y %H:%M' or how it is"
-            )
-            expected = f"a number, or a date in a format known here or given: {how}"
+            how = f"perhaps --time-format '{like}'{zone}" if like else "as in --time-format '%d.%m.%y %H:%M'"
+            expected = f"a number, or a date in a format known here or given, {how}"
             chunk.check(np.zeros(len(chunk.good), dtype=bool), self._column, expected)
             return
         self._example = str(texts[int(np.argmax(found[best]))].as_py()).strip()
@@ -148,9 +142,8 @@ class Clock:
         """
         good = [parse(texts, known_shape("day or month first", first)).good.sum() for first in (True, False)]
         if good[0] == good[1]:
-            rest = "%Y %I:%M:%S %p" if re.search("[AaPp]\\.?[Mm]", self._example) else "%Y %H:%M:%S"
-            sign = "-" if "-" in self._example else "/"
-            first, second = f"%d{sign}%m{sign}{rest}", f"%m{sign}%d{sign}{rest}"
+            first = format_like(self._example) or "%d/%m/%Y %H:%M:%S"
+            second = re.sub("%d(.)%m", r"%m\1%d", first)
             expected = f"to know what comes first: --time-format '{first}' the day, '{second}' the month"
             raise InputError(chunk.log.source, f"column {self._column}", repr(self._example), expected)
         return bool(good[0] > good[1])
@@ -186,9 +179,8 @@ class Clock:
         # divided, as 0.001 is no number of float64's
         times = times * UNIT_S["d"] if self._unit == "d" else times / PER_S[self._unit]
         since = times + self.origin_s
-        if (
-            self.origin_s < LOOKS_LIKE[0][0]
-        ):  # some logs have seconds in old rows and milliseconds in new ones
+        # some logs have seconds in old rows and milliseconds in new ones
+        if self.origin_s < LOOKS_LIKE[0][0]:
             least = EPOCH_S[0] / 10 if self.origin_s >= EPOCH_S[0] else -np.inf
             alike = (since >= least) & (since < LOOKS_LIKE[0][0])
             chunk.check(alike, self._column, f"a time in {self._unit}, such as the {self._example} before")
@@ -198,7 +190,8 @@ class Clock:
     # -- dates ---------------------------------------------------------------------------------------
 
     def _of_dates(self, chunk: Chunk, dates: Dates) -> np.ndarray:
-        expected = f"a date such as {self._example}" if self._example else "a date"
+        said = f" as {self.shape.said}" if isinstance(self.shape, Shape) else ""
+        expected = f"a date such as {self._example}" if self._example else f"a date{said}"
         chunk.check(dates.good, self._column, expected)
         zoned = dates.offsets_s != NAIVE
         if self._options.time_zone is None:
