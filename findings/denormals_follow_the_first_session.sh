@@ -7,7 +7,7 @@
 # then numpy in that thread and a later session without it flush too. Did it not, then the option of a later
 # session reaches only that session's worker threads: with one thread it does nothing, with more threads one
 # element-wise answer is flushed in some parts and kept in others, in other parts at each run.
-# So which model happened to be loaded first changes the answers (and the speed) of all the others.
+# So which model happened to be loaded first changes the answers of all the others.
 # (x86-64 only: elsewhere onnxruntime does not set the mode, and this script says so and stops.)
 set -euo pipefail
 if [ "$(uname -m)" != x86_64 ]; then

@@ -32,13 +32,13 @@ CELLS = {
     "update": "from IPython.display import HTML, display\nshown = display(HTML('loading'), display_id=True)\n"
     "shown.update(HTML('done'))",
 }
-for name, source in CELLS.items():
-    notebook = new_notebook(cells=[new_code_cell(source)])
-    NotebookClient(notebook, kernel_name="python3").execute()
-    nbformat.write(notebook, f"{name}.ipynb")
+notebook = new_notebook(cells=[new_code_cell(source) for source in CELLS.values()])
+NotebookClient(notebook, kernel_name="python3").execute()
+nbformat.write(notebook, "shown.ipynb")
 command = [sys.executable, "-m", "pytest", "--nbval", "-q", "-rA", "-p", "no:cacheprovider", "--color=no"]
-report = subprocess.run([*command, *(f"{name}.ipynb" for name in CELLS)], capture_output=True, text=True).stdout
-seen = {name: outcome for outcome, name in re.findall(r"^(PASSED|FAILED) (\w+)\.ipynb", report, re.MULTILINE)}
-print("nbval", importlib.metadata.version("nbval"), seen)
+report = subprocess.run([*command, "shown.ipynb"], capture_output=True, text=True).stdout
+outcomes = re.findall(r"^(PASSED|FAILED) shown\.ipynb::Cell (\d+)", report, re.MULTILINE)
+seen = {list(CELLS)[int(cell)]: outcome for outcome, cell in outcomes}
+print("nbval", importlib.metadata.version("nbval"), dict(sorted(seen.items())))
 sys.exit(seen != {"plain": "PASSED", "clear": "FAILED", "clear_wait": "FAILED", "update": "FAILED"})
 PYTHON
