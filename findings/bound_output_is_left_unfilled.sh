@@ -40,7 +40,7 @@ for name in names:
 session.run_with_iobinding(binding)
 print("onnxruntime", onnxruntime.__version__, "- input 7, table 3, buffers -5 before the run")
 held, given = {}, {}
-for name, answer in zip(names, binding.get_outputs()):
+for name, answer in zip(names, binding.get_outputs(), strict=True):
     held[name], given[name] = float(buffers[name].numpy()[0]), float(answer.numpy()[0])
     print(f"{name:6} buffer {held[name]:4}, get_outputs {given[name]:4}")
 is_input = np.shares_memory(binding.get_outputs()[names.index("x")].numpy(), x)

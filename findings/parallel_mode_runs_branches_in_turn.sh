@@ -16,6 +16,7 @@ cd "$folder"
 "$folder/venv/bin/python" - <<'PYTHON'
 import json
 import sys
+from itertools import pairwise
 
 import numpy as np
 import onnxruntime
@@ -57,7 +58,7 @@ def overlaps(mode, inter_threads):
     with open(session.end_profiling()) as file:
         nodes = [one for one in json.load(file) if one.get("args", {}).get("op_name") == "MatMul"]
     nodes.sort(key=lambda one: one["ts"])
-    early = sum(after["ts"] < before["ts"] + before["dur"] for before, after in zip(nodes, nodes[1:]))
+    early = sum(after["ts"] < before["ts"] + before["dur"] for before, after in pairwise(nodes))
     return len(nodes), early, len({one["tid"] for one in nodes})
 
 
