@@ -39,7 +39,7 @@ def test_a_library_that_is_not_there_is_named(tmp_path):
         "models: {g: {m: {priority: medium, vram_size_mb: 1, load_time_ms: 1, path: m.onnx,"
         " custom_ops: [ops.so], session_options: {prepacking: false, graph_optimization_level: basic,"
         " enable_mem_pattern: false, enable_cpu_mem_arena: false,"
-        " config: {session.set_denormal_as_zero: '1'}}}}}"
+        " config: {session.intra_op.allow_spinning: '0'}}}}}"
     )
     spec = load_inventory(tmp_path / "models.yaml")["m"]
     assert spec.custom_ops == (str(tmp_path / "ops.so"),)
