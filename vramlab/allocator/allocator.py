@@ -166,6 +166,18 @@ class Allocator:
         """Loads that wait for the bytes of their victims, in the order in which they get them."""
         return tuple(self._claims)
 
+    @property
+    def binding(self) -> dict[str, int]:
+        """How often a limit left a requested model no free room in its own zone; only those that ever did.
+
+        By name, as in ``max_models in flexible``; ``total_memory_mb`` is the device's.
+        """
+        counts = {"total_memory_mb": self.device.bound}
+        for name, zone in self.zones.items():
+            counts[f"size_mb in {name}"] = zone.bound
+            counts[f"max_models in {name}"] = zone.bound_slots
+        return {name: count for name, count in counts.items() if count}
+
     # -- requests ------------------------------------------------------------------------------------
 
     def request(
@@ -263,9 +275,20 @@ class Allocator:
         model, zone = plan.model, plan.zone
         if plan.kind is not _LOAD or zone is None:
             raise IllegalTransition(f"carry out: the plan for model {model.name!r} is {plan.kind.value}")
-        if plan.outbid:
-            zone.policy.rejected(model, now_s)
+        if plan.victims:
+            self._count_limits(model)
+            if plan.outbid:
+                zone.policy.rejected(model, now_s)
         return self._begin_load(model, zone, plan.victims, now_s, uses=1, pin=False)
+
+    def decline(self, plan: Plan, now_s: float) -> Decision:
+        """Write off a plan that is no load: the request waits, or goes elsewhere."""
+        model = plan.model
+        if model.state is not EVICTING:
+            self._count_limits(model)
+        if plan.outbid and plan.zone is not None:
+            plan.zone.policy.rejected(model, now_s)
+        return Decision(plan.kind, model.name, None, (), plan.reason)
 
     def asked(self, model: Model, now_s: float) -> None:
         """Count a request that begins to wait for `model`."""
@@ -457,13 +480,14 @@ class Allocator:
     def _decide_absent(self, model: Model, now_s: float, rank: int, pin: bool) -> Decision:
         """Decide about a request for a model that is not on the device (or is just leaving it)."""
         model.uses = 1
-        kind, _, zone, victims, reason, outbid = self._plan(model, Requester(rank, now_s), pin)
-        if zone is None:
-            return Decision(kind, model.name, None, (), reason)
-        if outbid:
-            zone.policy.rejected(model, now_s)
-            if kind is not _LOAD:
-                return Decision(kind, model.name, None, (), reason)
+        plan = self._plan(model, Requester(rank, now_s), pin)
+        kind, _, zone, victims, _, outbid = plan
+        if kind is not _LOAD or zone is None:
+            return self.decline(plan, now_s)
+        if victims:
+            self._count_limits(model)
+            if outbid:
+                zone.policy.rejected(model, now_s)
         return self._begin_load(model, zone, victims, now_s, uses=1, pin=pin)
 
     def _plan(self, model: Model, requester: Requester, runs: bool = True) -> Plan:
@@ -524,6 +548,13 @@ class Allocator:
             ):
                 return zone
         return None
+
+    def _count_limits(self, model: Model) -> None:
+        """Count what kept `model` out of free room: a limit that nobody meant to set shows by that."""
+        home, device, size = model.home, self.device, model.bytes
+        device.bound += size > device.cap - device.committed
+        home.bound += size > home.cap - home.committed
+        home.bound_slots += home.max_models is not None and home.count >= home.max_models
 
     def _never_fits(self, model: Model) -> str:
         """Why `model` could not be loaded even if nothing else were on the device; empty if it could."""

@@ -6,13 +6,15 @@ in seconds; ``latency_max_s`` is the longest. Memory is what models held, averag
 first arrival to the last answer.
 What is always loaded was there before the first request: its loads count nowhere.
 
-``lost`` says why requests were refused or failed and why loads failed, by cause; ``faults`` what a fault plan
-did, where there was one.
+``binding`` says how often which limit left a model no free room. ``lost`` says why requests were refused or
+failed and why loads failed, by cause; ``losses`` the same per model, with the whole reason of the first;
+``faults`` what a fault plan did, where there was one.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -75,8 +77,16 @@ def metrics(records: Records, config: VramConfig, inventory: Inventory) -> dict[
     }
     result |= _preloads(records)
     result["lost"] = _lost(records)
+    result["losses"] = _losses(records)
     result["faults"] = dict(records.faults)
+    result["binding"] = dict(records.binding)
     return result
+
+
+def binding_text(binding: Mapping[str, int]) -> str:
+    """Limits that were reached, as a line for people; empty where none was."""
+    ranked = sorted(binding.items(), key=lambda item: -item[1])
+    return "; ".join(f"{name}, {count:,} times" for name, count in ranked)
 
 
 def _preloads(records: Records) -> dict[str, int]:
@@ -102,6 +112,16 @@ def _lost(records: Records) -> dict[str, dict[str, int]]:
         kind: dict(Counter(why.partition(":")[0] for why in whys).most_common())
         for kind, whys in causes.items()
     }
+
+
+def _losses(records: Records) -> list[dict[str, Any]]:
+    """Requests without an answer by model and outcome, most frequent first, with the first one's reason."""
+    found: dict[tuple[str, Outcome], dict[str, Any]] = {}
+    for loss in records.lost:
+        model = records.model_names[records.model_codes[loss.number]]
+        row = {"model": model, "outcome": loss.outcome.name.lower(), "requests": 0, "why": loss.why}
+        found.setdefault((model, loss.outcome), row)["requests"] += 1
+    return sorted(found.values(), key=lambda row: -int(row["requests"]))
 
 
 def _by_model(rows: list[_Row]) -> dict[str, list[_Row]]:

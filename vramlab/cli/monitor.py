@@ -21,6 +21,7 @@ from rich.text import Text
 from vramlab.cli.inputs import ConfigOption, JsonOption, ModelsOption, SeedOption, SetOption, changes
 from vramlab.cli.live import DeviceOption
 from vramlab.cli.output import SIDES, count, log, mebibytes, out, print_json, seconds, stacked
+from vramlab.config.bundled import there
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.experiments.following import Following, follow_run
@@ -128,7 +129,7 @@ def monitor_command(
 
 def _check_watching(run: Path, of_playing: Mapping[str, object], of_settings: Mapping[str, object]) -> None:
     """Refuse options that would mean nothing for a run elsewhere."""
-    meaningless = [*of_playing.items(), *(of_settings.items() if run.is_dir() else ())]
+    meaningless = [*of_playing.items(), *(of_settings.items() if there(run).is_dir() else ())]
     for option, value in meaningless:
         if value is not None:
             why = "whose folder says it" if option in of_settings else "which is played elsewhere"
@@ -138,6 +139,7 @@ def _check_watching(run: Path, of_playing: Mapping[str, object], of_settings: Ma
 def _follow(
     run: Path, config: Path | None, models: Path | None, overrides: list[str], at: float | None
 ) -> Following:
+    run = there(run)
     if run.is_dir():
         return follow_run(run, at)
     if not run.exists():
@@ -190,17 +192,17 @@ async def _watch(
 ) -> Status:
     """Play and show; without an interval only the last status counts. Returns it."""
     # here, for they load ONNX Runtime, and other commands need it not
-    from vramlab.live.recording import check_playable, play
+    from vramlab.live.recording import play, playable_recipes
     from vramlab.live.runtime import LiveRuntime
 
-    if trace is not None:
-        check_playable(trace, inventory, speed)
+    recipes = None if trace is None else playable_recipes(trace, inventory, speed)
     async with LiveRuntime(config, inventory, device, metrics_port=metrics_port) as runtime:
         if runtime.metrics is not None:
             log.print(f"metrics at http://127.0.0.1:{runtime.metrics.port}/metrics")
         playing = None
         if trace is not None:
-            playing = asyncio.create_task(play(trace, runtime, np.random.default_rng(seed), speed))
+            rng = np.random.default_rng(seed)
+            playing = asyncio.create_task(play(trace, runtime, rng, speed, recipes=recipes))
         if interval_s is None:
             if playing is not None:
                 await playing

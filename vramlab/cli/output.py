@@ -6,7 +6,7 @@ import json
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
+from vramlab.analysis.metrics import binding_text
 from vramlab.config.files import check_suffix, replacing
 
 if TYPE_CHECKING:
@@ -74,6 +75,11 @@ def print_table(
         for row in rows:
             table.add_row(*(row[place] for place in places))
         console.print(table)
+
+
+def print_binding(figures: Mapping[str, Any]) -> None:
+    """Print which limits a run has reached."""
+    out.print(f"binding: {binding_text(figures['binding']) or 'no limit was reached'}")
 
 
 def stacked(heading: str, width: int) -> str:
@@ -159,3 +165,12 @@ def mebibytes(value_bytes: float | None) -> str:
 def count(value: int | None) -> str:
     """A number of things, for people."""
     return "-" if value is None else f"{value:,}"
+
+
+def show_losses(figures: dict[str, Any], most: int = 10) -> None:
+    """Print which models' requests were refused or failed, and why; nothing where none was."""
+    losses = figures["losses"]
+    rows = [(loss["model"], loss["outcome"], count(loss["requests"]), loss["why"]) for loss in losses[:most]]
+    if rows:
+        more = f", {most} of {len(losses)}" if len(losses) > most else ""
+        print_table(f"requests without an answer{more}", ["model", "", "requests", "why (the first)"], rows)

@@ -37,10 +37,12 @@ from vramlab.cli.output import (
     out,
     percent,
     picture,
+    print_binding,
     print_json,
     print_table,
     save_plot,
     seconds,
+    show_losses,
 )
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs
@@ -283,6 +285,7 @@ def _show_replay(result: Replay, title: str) -> None:
         for name, zone in figures["zones"].items()
     ]
     print_table("zones", header, zones)
+    print_binding(figures)
     _show_losses(figures)
 
 
@@ -295,6 +298,7 @@ def _show_losses(figures: dict[str, Any]) -> None:
     ]
     if lost:
         print_table("lost", ["", "why", "how many"], lost)
+    show_losses(figures)
     if figures["faults"]:
         rows = [
             (key.removesuffix("_s").replace("_", " "), seconds(value) if key.endswith("_s") else count(value))
@@ -356,14 +360,18 @@ def show_comparison(result: Comparison, title: str) -> None:
         for row in result.rows
     ]
     if result.floor is not None:
-        least = result.floor
+        floor = result.floor
         rows.append(
-            ["unlimited memory", *(show(least[key]) if key in least else "-" for _, key, show in shown)]
+            ["unlimited memory", *(show(floor[key]) if key in floor else "-" for _, key, show in shown)]
         )
     optimum = {result.cost: seconds(result.optimum.load_cost_s)}
     if any(row["gap_closed"] is not None for row in result.rows):
         optimum["gap_closed"] = "1.00"
     rows.append(["offline optimum", *(optimum.get(key, "-") for _, key, _ in shown)])
+    for name in dict.fromkeys(limit for row in result.rows for limit in row["binding"]):
+        times = [row["binding"].get(name, 0) for row in result.rows]
+        least, most = count(min(times)), count(max(times))
+        out.print(f"binding: {name}, {least if least == most else f'{least} to {most}'} times")
     print_table(title, ["policy, order" if several else "policy", *(name for name, _, _ in shown)], rows)
     if not any(row[key] for row in result.rows for key in ("evictions", "fallbacks", "refused")):
         out.print("everything fits: no policy had to choose")

@@ -362,10 +362,7 @@ class Scheduler:
 
     def _note_plan(self, number: int, plan: Plan, now_s: float) -> None:
         """Write down that a request goes elsewhere."""
-        if plan.outbid and plan.zone is not None:
-            plan.zone.policy.rejected(plan.model, now_s)
-        decision = Decision(plan.kind, plan.model.name, None, (), plan.reason)
-        self._engine.note_decision(number, now_s, decision)
+        self._engine.note_decision(number, now_s, self._allocator.decline(plan, now_s))
 
     def _begin_load(self, number: int, plan: Plan, now_s: float) -> Decision:
         """Take a channel and send the victims away; the load itself is a story of its own."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
 
+from vramlab.config.bundled import there
 from vramlab.config.errors import InputError
 from vramlab.config.faults import FaultPlan
 from vramlab.config.loading import check_fit, load_inventory, load_scenario, with_overrides
@@ -49,7 +50,7 @@ def resolve_settings(
         Configuration or scenario file; None for the specification's values.
     models : dict of str to ModelSpec, Path, str or None
         Inventory; None for the one that the scenario names, else ``config/model_config.yaml`` in the current
-        folder.
+        folder, else the bundled one.
     overrides : iterable of str
         ``dotted.key=value`` below ``vram_management``.
 
@@ -98,9 +99,7 @@ def _resolve(
     if isinstance(models, dict):
         inventory, models_source = models, "the inventory"
     else:
-        path = models or beside or (DEFAULT_INVENTORY if DEFAULT_INVENTORY.exists() else None)
-        if path is None:
-            raise InputError("models", "", "no inventory", "a file of models, or a scenario that names one")
+        path = models or beside or DEFAULT_INVENTORY
         inventory, models_source = load_inventory(path), str(path)
     check_fit(settings, inventory, source, models_source)
     return settings, inventory, models_source
@@ -127,29 +126,52 @@ def profile_beside(
         return None
     if not models and isinstance(config, str | Path):
         models = load_scenario(config, overrides).models_path
-    path = samples_path(models or DEFAULT_INVENTORY)
+    path = samples_path(there(models or DEFAULT_INVENTORY))
     return path if path.exists() else None
 
 
 def inventory_of_files(files: Sequence[Path]) -> Inventory:
-    """An inventory of ONNX files of which nothing is known yet but their size.
+    """An inventory of ONNX files of which nothing is known yet but their size, external data included.
+
+    Models have the names of their files; where two files have the same name, those of their folders as well.
 
     Raises
     ------
     InputError
-        If a file is missing, or has the name of another: they are the models' names.
+        If a file is missing, or given twice.
     """
     for place, file in enumerate(files):
         if not file.is_file():
             raise InputError(file, "", "no such file", "an ONNX file")
-        if file.name in [other.name for other in files[:place]]:
-            raise InputError(file, "", "the name of a file before it", "files of different names")
+        if file.resolve() in [other.resolve() for other in files[:place]]:
+            raise InputError(file, "", "a file that was given before", "each file once")
     return {
-        file.name: ModelSpec(
+        name: ModelSpec(
             priority=Priority.MEDIUM,
-            vram_size_mb=max(1, math.ceil(file.stat().st_size / MIB)),  # an empty file is refused as a model
+            vram_size_mb=max(1, math.ceil(_size_bytes(file) / MIB)),
             load_time_ms=0,
             path=str(file.resolve()),
         )
-        for file in files
+        for name, file in zip(_names_of(files), files, strict=True)
     }
+
+
+def _size_bytes(file: Path) -> int:
+    from vramlab.live.model_files import check_model_file  # knows ONNX, which most commands need not load
+
+    try:
+        return check_model_file(file).size_bytes
+    except InputError:  # its measurement says what is wrong with it
+        return file.stat().st_size
+
+
+def _names_of(files: Sequence[Path]) -> list[str]:
+    """The shortest ends of the files' paths that tell them apart: ``model.onnx``, ``ocr/model.onnx``."""
+    parts = [file.resolve().parts for file in files]
+    names = []
+    for own in parts:
+        length = 1
+        while sum(other[-length:] == own[-length:] for other in parts) > 1:
+            length += 1
+        names.append("/".join(own[-length:]))
+    return names

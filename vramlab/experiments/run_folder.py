@@ -18,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 
+from vramlab.config.bundled import there
 from vramlab.config.errors import InputError
 from vramlab.config.files import replacing
 from vramlab.config.loading import load_config, load_inventory
@@ -53,7 +54,7 @@ def read_run(path: Path | str) -> RunFolder:
     InputError
         If something is missing or malformed.
     """
-    path = Path(path)
+    path = there(path)
     journal = journal_of(path)
     environment = read_environment(path)
     samples = samples_path(path / "models.yaml")
@@ -85,8 +86,8 @@ def journal_of(path: Path) -> Path:
         If there is none.
     """
     for name in _JOURNALS:
-        if (path / name).exists():
-            return path / name
+        if (there(path) / name).exists():
+            return there(path) / name
     raise InputError(path, "", "no journal.jsonl", "a folder that `vramlab record` wrote")
 
 
@@ -99,7 +100,9 @@ def read_environment(path: Path) -> dict[str, Any]:
         If the folder does not say.
     """
     try:
-        environment: dict[str, Any] = json.loads((path / "environment.json").read_text(encoding="utf-8"))
+        environment: dict[str, Any] = json.loads(
+            (there(path) / "environment.json").read_text(encoding="utf-8")
+        )
     except (OSError, ValueError) as error:
         raise InputError(path / "environment.json", "", error, "a JSON file of the recording") from error
     return environment
