@@ -329,7 +329,8 @@ class ModelSpec(Section):
     ``performance_multiplier`` (a factor on time: the heavier models of the inventory have the larger one).
     On the CPU an item takes ``cpu_inference_ms`` where measured, else the GPU's time divided by
     ``fallback.cpu_performance_ratio``. ``workspace_mb`` is what a run needs on top of the weights; it is
-    reserved together with them, so that the peak always fits.
+    reserved together with them, so that the peak always fits. ``stand_in_mb``: these are the figures of a
+    stand-in of that size (:mod:`vramlab.live.stand_ins`), and a ``path`` beside it leads to a stand-in.
     """
 
     priority: PriorityField
@@ -346,6 +347,7 @@ class ModelSpec(Section):
     cpu_load_time_ms: NonNegative | None = None
     path: str | None = None
     sha256: str | None = None
+    stand_in_mb: Positive | None = None
 
     @property
     def footprint_bytes(self) -> int:

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from vramlab.config.errors import InputError
-from vramlab.config.schema import Inventory, VramConfig
+from vramlab.config.schema import Inventory, ModelSpec, VramConfig
 from vramlab.engine.effects import MemoryReading, Target
 from vramlab.live.cores import Cores, shared_out
 from vramlab.live.devices import choose_device, describe
+from vramlab.live.errors import CorruptModel
 from vramlab.live.sessions import Session, make_inputs, make_session
+from vramlab.live.stand_ins import is_stand_in
 
 
 class OnnxBackend:
@@ -30,13 +32,15 @@ class OnnxBackend:
     Raises
     ------
     InputError
-        For a model without a file, or a device that is not to be had.
+        For a model without a file, a stand-in that the inventory does not call one, or a device that is not
+        to be had.
     """
 
     def __init__(self, config: VramConfig, inventory: Inventory, device: str = "auto") -> None:
         for name, spec in inventory.items():
             if spec.path is None:
                 raise InputError("inventory", f"models.{name}.path", "nothing", "the path of its ONNX file")
+            _check_no_stand_in(name, spec)
         self.device = choose_device(
             device, budget_bytes=config.budget_bytes, overhead_bytes=config.overhead_bytes
         )
@@ -53,6 +57,10 @@ class OnnxBackend:
         """
         spec = self._inventory[model]
         assert spec.path is not None
+        try:
+            _check_no_stand_in(model, spec)
+        except InputError as error:
+            raise CorruptModel(str(error)) from error
         limit = size_bytes if spec.workspace_mb and (size_bytes or 0) > spec.footprint_bytes else None
         device = self.device if target is Target.GPU else None
         session = make_session(spec.path, spec, device, limit_bytes=limit)
@@ -75,7 +83,19 @@ class OnnxBackend:
         buffer = self._buffer_bytes if self.device.keeps_ledger else 0
         return MemoryReading(memory.total_bytes, memory.used_bytes - buffer)
 
+    @property
+    def stand_ins(self) -> list[str]:
+        """Models that are served by stand-ins, as the inventory says."""
+        return [name for name, spec in self._inventory.items() if spec.stand_in_mb is not None]
+
     def describe(self) -> dict[str, Any]:
         """Device, versions and cores, in plain values."""
         cores = len(self.cores.device or ())
         return describe(self.device) | {"backend": self.device.label, "device_cores": cores}
+
+
+def _check_no_stand_in(name: str, spec: ModelSpec) -> None:
+    """Refuse random weights in a model's place, unless the inventory says that this is what is wanted."""
+    if spec.stand_in_mb is None and spec.path is not None and is_stand_in(spec.path):
+        expected = "the model itself, or stand_in_mb to serve random weights"
+        raise InputError("inventory", f"models.{name}.path", f"{spec.path}, a stand-in", expected)
