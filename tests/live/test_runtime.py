@@ -5,9 +5,12 @@ Each run leaves a journal, which must lead the engine to the same decisions, and
 
 import asyncio
 import shutil
+import socket
 import threading
 import time
 import urllib.request
+from types import SimpleNamespace
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -155,6 +158,142 @@ def test_bad_requests_do_not_reach_the_journal(tmp_path, models, inputs):
                 await runtime.infer("a", {"no such input": np.zeros(1, np.float32)})
             await runtime.infer("a", inputs["a"])
             assert runtime.status().outcomes["failed"] == 1
+
+    asyncio.run(main())
+
+
+class Twenty(int):
+    """As an integer of numpy: a number that JSON does not know by its type."""
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        (UUID(int=5), "00000000-0000-0000-0000-000000000005"),
+        (b"\x00\xff", "00ff"),
+        (np.int64(7), "7"),
+        (Twenty(20), "20"),
+        ("zoë", "zoë"),
+        (np.str_("text"), "text"),
+    ],
+)
+def test_who_asks_and_for_what_is_written_down_as_text(tmp_path, models, inputs, given, written):
+    async def main():
+        async with Run(tmp_path, settings(3), models) as runtime:
+            await runtime.infer("a", inputs["a"], requester=given, input_key=given)
+            answer = await runtime.submit("a", inputs["a"], input_key=written)
+            assert answer.outcome is Outcome.CACHE_HIT
+
+    asyncio.run(main())
+    arrival = next(line for line in read_journal(tmp_path / "journal.jsonl") if line.event == "arrival")
+    assert arrival.detail == {"items": 1, "requester": written, "input_key": written}
+
+
+@pytest.mark.parametrize("given", [[1], {"a": 1}, float("nan"), 1.5, True, "\udc80", object()])
+def test_who_cannot_be_written_down_is_refused_at_the_door(tmp_path, models, inputs, given):
+    async def main():
+        async with Run(tmp_path, settings(3), models) as runtime:
+            for key in ("requester", "input_key"):
+                with pytest.raises(InputError, match=f"request: {key}: found .*, expected text"):
+                    await runtime.infer("a", inputs["a"], **{key: given})
+            await runtime.infer("a", inputs["a"])
+
+    asyncio.run(main())
+
+
+# -- opening and closing
+
+
+def threads():
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("vramlab")]
+
+
+def test_a_runtime_is_opened_once(tmp_path, models, inputs):
+    async def main():
+        run = Run(tmp_path, settings(3), models)
+        async with run as runtime:
+            await runtime.infer("a", inputs["a"])
+            with pytest.raises(RuntimeError, match="opened once"):
+                await runtime.__aenter__()
+            await runtime.infer("a", inputs["a"])
+        with pytest.raises(RuntimeError, match="opened once"):
+            await run.runtime.__aenter__()
+
+    asyncio.run(main())
+    assert not threads()
+
+
+def test_a_runtime_that_is_never_opened_has_no_threads(tmp_path, models):
+    LiveRuntime(settings(3), models, "cpu-emulated", tmp_path / "journal.jsonl")
+    assert not threads()
+
+
+def test_a_start_that_fails_leaves_nothing_behind(tmp_path, models):
+    always = {"a": models["a"].model_copy(update={"always_loaded": True})}
+
+    async def main():
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            runtime = LiveRuntime(
+                settings(3), always, "cpu-emulated", tmp_path / "j.jsonl", metrics_port=port
+            )
+            with pytest.raises(InputError, match="free port"):
+                async with runtime:
+                    raise AssertionError("not opened")
+        assert not threads()
+        assert not runtime.driver.sessions
+        held_to(runtime, tmp_path / "j.jsonl")
+
+    asyncio.run(main())
+
+
+def test_an_exit_that_is_cancelled_leaves_nothing_behind(tmp_path, models, inputs):
+    async def main():
+        runtime = LiveRuntime(settings(5), models, "cpu-emulated", tmp_path / "j.jsonl")
+        slow = runtime.backend = Slow(runtime.backend, "a")
+
+        async def serve():
+            async with runtime:
+                asked = asyncio.create_task(runtime.submit("a", inputs["a"]))
+                await asyncio.sleep(0.05)
+            return asked
+
+        serving = asyncio.create_task(serve())
+        while not slow.opened:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        serving.cancel()
+        await asyncio.sleep(0.05)
+        serving.cancel()  # twice
+        asyncio.get_running_loop().call_later(0.1, slow.go_on.set)
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        assert not threads()
+        assert not runtime.driver.sessions
+        held_to(runtime, tmp_path / "j.jsonl")
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_a_full_disk_shows_in_status_and_metrics_and_costs_nothing_else(tmp_path, models, inputs):
+    async def main():
+        async with Run(tmp_path, settings(3), models, metrics_port=0) as runtime:
+            write = runtime.journal._file.write
+            runtime.journal._file = SimpleNamespace(write=lambda data: 1 // 0, close=lambda: None)
+            await runtime.infer("a", inputs["a"])
+            runtime.journal.flush()
+            status = runtime.status()
+            assert "zero" in status.journal_trouble
+            assert status.journal_waiting_bytes > 100
+            url = f"http://127.0.0.1:{runtime.metrics.port}/metrics"
+            answer = await asyncio.to_thread(lambda: urllib.request.urlopen(url).read().decode())
+            assert "vramlab_journal_trouble 1.0" in answer
+            runtime.journal._file.write = write
+            await runtime.infer("a", inputs["a"])
+            runtime.journal.flush()
+            assert runtime.status().journal_trouble == ""
 
     asyncio.run(main())
 

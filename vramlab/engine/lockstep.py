@@ -156,7 +156,10 @@ class Follower:
 
     def _happen(self, line: Line) -> str:
         """Let an event of the outside happen. Returns what is wrong, if it cannot."""
-        problem = _feed(line, self._driver, self.recorder) if line.event in OUTSIDE else "nothing more"
+        try:
+            problem = _feed(line, self._driver, self.recorder) if line.event in OUTSIDE else "nothing more"
+        except Exception as error:  # a journal that was changed may ask for anything
+            problem = f"an engine that cannot follow ({type(error).__name__}: {error})"
         made = self._journal.take()
         self._to_come.extend(made)
         if not problem and self._watch is not None:

@@ -234,6 +234,13 @@ class LiveDriver(Interpreter):
             if self.tasks.get(task.name) is task:
                 self.cancel(task, self.clock())
 
+    def give_up_all(self) -> None:
+        """Cancel every request that is under way."""
+        with self.lock:
+            for task in list(self.tasks.values()):
+                if isinstance(task.name, int) and self.tasks.get(task.name) is task:
+                    self.cancel(task, self.clock())
+
     async def settle(self, *endless: str) -> None:
         """Take no more requests, end the stories called `endless`, and wait until all others have ended."""
         with self.lock:
@@ -251,8 +258,11 @@ class LiveDriver(Interpreter):
             jobs.put(None)
         for thread, _ in self._threads:
             thread.join(_JOIN_S)
-        for session in self.sessions.values():
-            session.close()
+        for (model, _), session in self.sessions.items():
+            try:
+                session.close()
+            except Exception:  # the others are to be closed too
+                _LOG.exception("closing the session of %s failed", model)
         self.sessions.clear()
 
     def _begin_request(

@@ -159,6 +159,10 @@ class _Collector:
         yield gauge("device_memory_used_bytes", "Taken there by all processes.", status.memory_used_bytes)
         yield gauge("budget_bytes", "What models may hold.", status.budget_bytes)
         yield gauge("held_bytes", "What models hold.", status.held_bytes)
+        yield gauge("journal_trouble", "1 while the journal cannot be written.", bool(status.journal_trouble))
+        yield gauge(
+            "journal_waiting_bytes", "Of the journal, not on the disk yet.", status.journal_waiting_bytes
+        )
         yield gauge("under_way", "Requests and own stories under way.", status.under_way)
         waiting = GaugeMetricFamily("vramlab_waiting", "Requests that wait.", labels=["for"])
         waiting.add_metric(["gpu"], status.waiting_for_gpu)

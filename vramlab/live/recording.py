@@ -144,17 +144,34 @@ def record(
     ------
     InputError
         Before any file is made: for a model that the inventory lacks or whose file is none, a device that is
-        not to be had, or a speed that is none.
+        not to be had, or a speed that is none; and as soon as the journal cannot be written.
     """
     check_playable(trace, inventory, speed)
 
     async def run() -> tuple[Records, dict[str, Any]]:
         runtime = LiveRuntime(config, inventory, device, journal)
+        file = runtime.journal
+        assert file is not None
+        if file.path != Path(journal):  # somebody else records there
+            file.close()
+            file.path.unlink()
+            raise InputError(journal, "", "a journal of another recording", "a new file")
         environment = runtime.backend.describe() | {"speed": speed, "seed": seed}
         if opened is not None:
             opened(environment)
         async with runtime:
-            await play(trace, runtime, np.random.default_rng(seed), speed, done)
+            playing = asyncio.ensure_future(play(trace, runtime, np.random.default_rng(seed), speed, done))
+            loop = asyncio.get_running_loop()
+            # a recording without its journal is none: there is no use in going on
+            file.on_trouble = lambda: loop.call_soon_threadsafe(playing.cancel)
+            try:
+                await playing
+            except asyncio.CancelledError:
+                if file.trouble:
+                    raise InputError(
+                        file.path, "", file.trouble, "a disk with room for the journal"
+                    ) from None
+                raise
         return runtime.records(), environment
 
     return run_to_end(run())

@@ -6,9 +6,13 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from uuid import UUID
 
 import numpy.typing as npt
 
@@ -16,7 +20,6 @@ from vramlab.config.errors import InputError, nearest
 from vramlab.config.loading import check_fit
 from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.config.units import bytes_to_mib
-from vramlab.engine.journal import Journal
 from vramlab.engine.records import Outcome, Recorder, Records
 from vramlab.engine.requests import Request
 from vramlab.engine.serving import Answer, Engine
@@ -53,7 +56,8 @@ class LiveRuntime:
     device : str
         ``auto`` (CUDA where it truly works), ``cuda`` or ``cpu-emulated``.
     journal : Path or str, optional
-        File for the journal, written while the run goes on. Without one no journal is kept.
+        File for the journal, written while the run goes on. Without one no journal is kept. Where it exists,
+        as after a crash, the run goes to one with a number (``journal.2.jsonl``), and the log says so.
     metrics_port : int, optional
         Serve metrics for Prometheus there, on the loopback interface; 0 takes any port.
     keep_records : bool
@@ -90,17 +94,44 @@ class LiveRuntime:
         self._commands = itertools.count(1)
         self.metrics = None if metrics_port is None else MetricsServer(self, metrics_port)
         # last, so that what is refused leaves no file behind
-        self.journal: Journal | None = None if journal is None else JournalFile(journal)
+        self.journal = None if journal is None else JournalFile(journal, numbered=True)
         self.engine.journal = self.journal
+        self._closing = AsyncExitStack()
 
     async def __aenter__(self) -> LiveRuntime:
-        self._driver = LiveDriver(self.engine, self.backend, self.journal)
-        _LOG.info("open on %s", self.backend.device.label, extra={"device": self.backend.device.label})
-        await self._driver.run_story("start")
-        for name in self.engine.endless_stories():
-            self._driver.run_story(name)
-        if self.metrics is not None:
-            self.metrics.start()
+        """Open it, whole or not at all.
+
+        Raises
+        ------
+        RuntimeError
+            If it is or was open: one runtime is one run, with one journal.
+        InputError
+            If the port for the metrics is taken.
+        """
+        if self._driver is not None:
+            raise RuntimeError("a runtime is opened once, and this one was: make another LiveRuntime")
+        driver = self._driver = LiveDriver(self.engine, self.backend, self.journal)
+        async with AsyncExitStack() as stack:  # undoes what was done if anything fails from here on
+            if self.journal is not None:
+                self.journal.start()
+                stack.callback(self.journal.close)
+            stack.push_async_callback(asyncio.to_thread, driver.close)
+            if self.metrics is not None:
+                stack.callback(self.metrics.stop)
+            stack.push_async_callback(driver.run_story, "stop")
+            stack.push_async_callback(driver.settle, *self.engine.endless_stories())
+            label = self.backend.device.label
+            _LOG.info("open on %s", label, extra={"device": label})
+            if self.backend.stand_ins:
+                _LOG.warning(
+                    "served by stand-ins, with random weights: %s", ", ".join(self.backend.stand_ins)
+                )
+            await driver.run_story("start")
+            for name in self.engine.endless_stories():
+                driver.run_story(name)
+            if self.metrics is not None:
+                self.metrics.start()
+            self._closing = stack.pop_all()
         return self
 
     async def __aexit__(
@@ -109,16 +140,29 @@ class LiveRuntime:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Take no more requests, finish what is under way, then unload everything."""
-        driver = self.driver
-        await driver.settle(*self.engine.endless_stories())
-        await driver.run_story("stop")
-        if self.metrics is not None:
-            self.metrics.stop()
-        await asyncio.to_thread(driver.close)
-        if isinstance(self.journal, JournalFile):
-            self.journal.close()
+        """Take no more requests, finish what is under way, then unload everything.
+
+        Who is cancelled meanwhile waits for the end all the same, but requests under way are cancelled then.
+        """
+        closing = asyncio.ensure_future(self._closing.aclose())
+        cancelled = None
+        while not closing.done():
+            try:
+                await asyncio.shield(closing)
+            except asyncio.CancelledError as error:
+                if closing.done():
+                    break
+                cancelled = error
+                self.driver.give_up_all()
+            except Exception:
+                break
         _LOG.info("closed")
+        if cancelled is not None:
+            raise cancelled
+        if kind is None:
+            closing.result()
+        elif not closing.cancelled() and closing.exception() is not None:
+            _LOG.error("closing: %s", closing.exception())
 
     @property
     def driver(self) -> LiveDriver:
@@ -153,11 +197,12 @@ class LiveRuntime:
         inputs : mapping of str to ndarray
             By name; the first axis is the batch.
         requester : str, optional
-            Who asks, for the journal.
+            Who asks, for the journal. A whole number, a UUID or bytes become text.
         priority : Priority or str, optional
             Where it differs from the model's.
         input_key : str, optional
-            Requests of one model with equal keys have equal answers, which may come from the result cache.
+            Likewise. Requests of one model with equal keys have equal answers, which may come from the result
+            cache.
 
         Returns
         -------
@@ -209,11 +254,10 @@ class LiveRuntime:
     ) -> Request:
         """What is asked for, checked.
 
-        Raises
-        ------
-        InputError
-            For a model that the inventory lacks, and a priority that there is none of.
-        """
+            Raises
+            ------
+            InputError
+        X"""
         if model not in self.inventory:
             raise _unknown(model, self.inventory)
         items = 1
@@ -227,6 +271,10 @@ class LiveRuntime:
                 expected = f"one of {', '.join(known)}"
                 raise InputError("request", "priority", repr(priority), expected)
             priority = Priority(priority)
+        if requester is not None:
+            requester = _text("requester", requester)
+        if input_key is not None:
+            input_key = _text("input_key", input_key)
         return Request(model, items, priority, requester, input_key, inputs)
 
     # -- by hand -----------------------------------------------------------------------------------------
@@ -259,9 +307,14 @@ class LiveRuntime:
         """Device memory, zones, models and counts at this moment; may be called from any thread."""
         driver, memory = self.driver, self.backend.memory()
         with driver.lock:
-            return status_of(
+            status = status_of(
                 self.engine, driver.clock(), self.backend.device.label, memory, list(driver.tasks)
             )
+        if self.journal is None:
+            return status
+        return replace(
+            status, journal_trouble=self.journal.trouble, journal_waiting_bytes=self.journal.waiting_bytes
+        )
 
     def records(self) -> Records:
         """Outcomes, loads and evictions so far; may be called from any thread."""
@@ -281,6 +334,28 @@ def outputs_of(model: str, answer: Answer) -> list[npt.NDArray[Any]]:
 
 def _unknown(model: str, inventory: Inventory) -> InputError:
     return InputError("request", "model", repr(model), f"a model of the inventory{nearest(model, inventory)}")
+
+
+def _text(what: str, value: object) -> str:
+    """What goes into the journal as text: as it is, or what is commonly meant by it.
+
+    Raises
+    ------
+    InputError
+        For what is no text, nor a whole number, a UUID or bytes, and text that no file can hold.
+    """
+    if type(value) is str:
+        try:
+            if value.isascii() or value.encode():
+                return value
+        except UnicodeEncodeError as error:
+            raise InputError("request", what, ascii(value), "text that can be written as UTF-8") from error
+        return value
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, str | Integral | UUID) and not isinstance(value, bool):
+        return _text(what, str(value))
+    raise InputError("request", what, f"{value!r:.60}", "text, a whole number, a UUID or bytes")
 
 
 def _log_notice(what: str, model: str | None, size_bytes: int, why: str) -> None:
