@@ -298,6 +298,28 @@ def test_a_full_disk_shows_in_status_and_metrics_and_costs_nothing_else(tmp_path
     asyncio.run(main())
 
 
+def test_what_is_always_loaded_and_could_not_be_is_said(tmp_path, models, inputs, caplog):
+    bad = tmp_path / "bad.onnx"
+    bad.write_bytes(b"no model")
+    always = {
+        "big": models["a"].model_copy(update={"always_loaded": True, "vram_size_mb": 6.0}),
+        "bad": models["a"].model_copy(update={"always_loaded": True, "path": str(bad)}),
+        "a": models["a"].model_copy(update={"always_loaded": True}),
+    }
+
+    async def main():
+        async with Run(tmp_path, settings(5), always) as runtime:
+            await runtime.infer("a", inputs["a"])
+
+    asyncio.run(main())
+    said = [record for record in caplog.records if record.message.startswith("always loaded")]
+    assert [record.model for record in said] == ["big", "bad"]
+    assert "no room" in said[0].message
+    assert "corrupt" in said[1].message
+    notes = [line for line in read_journal(tmp_path / "journal.jsonl") if line.event == "action"]
+    assert [line.model for line in notes if line.task == "start"] == ["big", "bad"]
+
+
 def test_a_corrupt_file(tmp_path, models, inputs):
     path = tmp_path / "broken.onnx"
     shutil.copy(models["secure"].path, path)

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from vramlab.config.errors import InputError
-from vramlab.config.files import replacing
+from vramlab.config.files import read_json, replacing
 from vramlab.config.loading import load_config, load_inventory
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.journal import JournalLines, Line, read_journal, write_journal
@@ -100,11 +100,7 @@ def read_environment(path: Path) -> dict[str, Any]:
     InputError
         If the folder does not say.
     """
-    try:
-        environment: dict[str, Any] = json.loads((path / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(path / "environment.json", "", error, "a JSON file of the recording") from error
-    return environment
+    return read_json(path / "environment.json", "a JSON file of the recording")
 
 
 def journal_trace(journal: Sequence[Line], source: str = "<journal>") -> Trace:

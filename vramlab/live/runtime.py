@@ -123,9 +123,7 @@ class LiveRuntime:
             label = self.backend.device.label
             _LOG.info("open on %s", label, extra={"device": label})
             if self.backend.stand_ins:
-                _LOG.warning(
-                    "served by stand-ins, with random weights: %s", ", ".join(self.backend.stand_ins)
-                )
+                _LOG.info("served by stand-ins, with random weights: %s", ", ".join(self.backend.stand_ins))
             await driver.run_story("start")
             for name in self.engine.endless_stories():
                 driver.run_story(name)
