@@ -128,6 +128,7 @@ class Follower:
         self._journal = Journal()
         self.recorder = recorder or Recorder(list(config.zones))
         self.engine = Engine(config, inventory, self.recorder, self._journal)
+        self.engine.tolerate(lambda error: None)  # as the live driver does, which has said so in its log
         self._driver = _Lockstep(self.engine, self._journal)
         self._watch = watch
         self._to_come: deque[Line] = deque()  # what the engine has written and the journal has yet to say

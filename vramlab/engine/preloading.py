@@ -24,14 +24,17 @@ are left out: the story waits until memory is taken or given back.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vramlab.allocator import Decision, State
 from vramlab.allocator.models import Model
+from vramlab.config.errors import InputError
 from vramlab.engine.effects import Spawn, Story, Wait
 from vramlab.engine.gates import Gate
 from vramlab.engine.records import PreloadRecord
 from vramlab.prediction import Predictor, accepts, make_predictor
+from vramlab.prediction.own import Watched
 
 if TYPE_CHECKING:
     from vramlab.engine.serving import Engine
@@ -73,6 +76,11 @@ class Preloading:
         self._in_vain: set[str] = set()  # not again before they were asked for
         self._next_look = Gate(engine.ready)  # never opens: waiting for it is sleeping
         self._load_ended = Gate(engine.ready)
+
+    def tolerate(self, report: Callable[[InputError], object]) -> None:
+        """Go on where the predictor raises or gives no probability; `report` is told."""
+        name = self._engine.config.optimization.predictor or ""
+        self.predictor = Watched(self.predictor, name, report)
 
     # -- what the engine tells it ------------------------------------------------------------------------
 

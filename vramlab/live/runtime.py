@@ -19,13 +19,13 @@ import numpy.typing as npt
 from vramlab.config.errors import InputError, nearest
 from vramlab.config.loading import check_fit
 from vramlab.config.schema import Inventory, Priority, VramConfig
-from vramlab.config.units import bytes_to_mib
 from vramlab.engine.records import Outcome, Recorder, Records
 from vramlab.engine.requests import Request
 from vramlab.engine.serving import Answer, Engine
 from vramlab.engine.totals import RunningTotals
 from vramlab.live.backend import OnnxBackend
 from vramlab.live.driver import Closing, LiveDriver
+from vramlab.live.interrupts import GUARD
 from vramlab.live.journal_file import JournalFile
 from vramlab.live.metrics_server import MetricsServer
 from vramlab.live.status import Status, status_of
@@ -89,7 +89,6 @@ class LiveRuntime:
         self.backend = OnnxBackend(config, inventory, device)
         self.recorder = (Recorder if keep_records else RunningTotals)(list(config.zones))
         self.engine = Engine(config, inventory, self.recorder)
-        self.engine.on_notice = _log_notice
         self._driver: LiveDriver | None = None
         self._commands = itertools.count(1)
         self.metrics = None if metrics_port is None else MetricsServer(self, metrics_port)
@@ -97,6 +96,7 @@ class LiveRuntime:
         self.journal = None if journal is None else JournalFile(journal, numbered=True)
         self.engine.journal = self.journal
         self._closing = AsyncExitStack()
+        self._opened = False
 
     async def __aenter__(self) -> LiveRuntime:
         """Open it, whole or not at all.
@@ -130,6 +130,7 @@ class LiveRuntime:
             if self.metrics is not None:
                 self.metrics.start()
             self._closing = stack.pop_all()
+        self._opened = True
         return self
 
     async def __aexit__(
@@ -155,6 +156,7 @@ class LiveRuntime:
             except Exception:
                 break
         _LOG.info("closed")
+        GUARD.tidy()
         if cancelled is not None:
             raise cancelled
         if kind is None:
@@ -168,6 +170,11 @@ class LiveRuntime:
         if self._driver is None:
             raise RuntimeError("the runtime is not open: use `async with LiveRuntime(...) as runtime`")
         return self._driver
+
+    @property
+    def opened(self) -> bool:
+        """Whether it was opened, whether or not it is closed by now."""
+        return self._opened
 
     @property
     def closed(self) -> bool:
@@ -303,7 +310,9 @@ class LiveRuntime:
 
     def status(self) -> Status:
         """Device memory, zones, models and counts at this moment; may be called from any thread."""
-        driver, memory = self.driver, self.backend.memory()
+        driver = self.driver
+        driver.lock.refuse_reentry()
+        memory = self.backend.memory()
         with driver.lock:
             status = status_of(
                 self.engine, driver.clock(), self.backend.device.label, memory, list(driver.tasks)
@@ -316,6 +325,7 @@ class LiveRuntime:
 
     def records(self) -> Records:
         """Outcomes, loads and evictions so far; may be called from any thread."""
+        self.driver.lock.refuse_reentry()
         with self.driver.lock:
             return self.recorder.records()
 
@@ -354,9 +364,3 @@ def _text(what: str, value: object) -> str:
     if isinstance(value, str | Integral | UUID) and not isinstance(value, bool):
         return _text(what, str(value))
     raise InputError("request", what, f"{value!r:.60}", "text, a whole number, a UUID or bytes")
-
-
-def _log_notice(what: str, model: str | None, size_bytes: int, why: str) -> None:
-    """What the engine has learned or done of its own accord goes to the log."""
-    extra = {"what": what, "model": model, "size_bytes": size_bytes, "why": why}
-    _LOG.warning("%s %s: %.1f MB (%s)", what, model or "device", bytes_to_mib(size_bytes), why, extra=extra)
