@@ -215,9 +215,13 @@ class FallbackConfig(Section):
 
 
 class CachingConfig(Section):
-    """The result cache (specification, ``caching``); ``cache_ttl`` in seconds."""
+    """The result cache (specification, ``caching``): so many answers, of so many MB together.
+
+    ``cache_ttl`` in seconds.
+    """
 
     result_cache_size: Count = 1000
+    result_cache_mb: Positive = 256
     cache_ttl: Positive = 3600
     enable_result_caching: bool = True
 

@@ -14,10 +14,11 @@ key            meaning
 ``model``      the model in question
 ``what``       the decision, the effect, or the outcome
 ``zone``       zone of a decision or a load
-``size_bytes`` footprint, or what the device showed
+``size_bytes`` footprint, or what the device showed; of a run: its answer's, if that may be kept
 ``duration_s`` of an effect that ended; of a request that is done: from its arrival
 ``why``        the reason of a decision, or what failed
-``detail``     the rest: victims of a decision; items, priority, requester, input key of an arrival
+``detail``     the rest: victims of a decision; items, priority, requester, input key of an arrival; of a
+               load, that the model's file is another one than before
 ============== ======================================================================================
 
 Files are read by :mod:`vramlab.engine.journal_reading`.
@@ -43,7 +44,16 @@ from typing import Any
 
 from vramlab.allocator import Decision
 from vramlab.config.files import replacing
-from vramlab.engine.effects import Infer, Load, MemoryReading, Unload, describe_effect
+from vramlab.engine.cache import Kept
+from vramlab.engine.effects import (
+    REPLACED,
+    Infer,
+    Load,
+    MemoryReading,
+    Replaced,
+    Unload,
+    describe_effect,
+)
 from vramlab.engine.journal_reading import OUTSIDE, Damage, JournalLines, JournalTail, Line, read_journal
 from vramlab.engine.records import Outcome
 from vramlab.engine.requests import Request
@@ -258,7 +268,13 @@ def _decided(decision: Decision, size_bytes: int | None = None) -> Form:
 def _effect(event: str, effect: Any, value: Any = None) -> Form:
     what, model = describe_effect(effect)
     size_bytes = value if type(value) is int else None
-    detail = value._asdict() if type(value) is MemoryReading else None
+    detail: dict[str, Any] | None = None
+    if type(value) is MemoryReading:
+        detail = value._asdict()
+    elif type(value) is Kept:
+        size_bytes = value.size_bytes
+    elif type(value) is Replaced:
+        size_bytes, detail = value.size_bytes, REPLACED
     return Form(event, model, what, None, size_bytes, None, detail)
 
 

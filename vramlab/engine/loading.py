@@ -102,7 +102,8 @@ class Loading:
         failure: EffectFailed | None = None
         held, available = 0, None
         try:
-            now_s, _ = yield Load(name, Target.GPU, model.bytes, self._timeout_s)
+            now_s, loaded = yield Load(name, Target.GPU, model.bytes, self._timeout_s)
+            self._engine.note_loaded(name, loaded)
         except EffectFailed as failed:
             now_s, failure = failed.now_s, failed
         except Cancelled:

@@ -15,7 +15,7 @@ from typing import Any
 from vramlab.allocator.placement import Block
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.config.schema import Inventory, VramConfig
-from vramlab.engine.effects import Failure, MemoryReading, Story
+from vramlab.engine.effects import REPLACED, Failure, MemoryReading, Replaced, Story
 from vramlab.engine.gates import Gate
 from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import OUTSIDE, Journal, Line
@@ -212,8 +212,12 @@ def _feed(line: Line, driver: _Lockstep, recorder: Recorder) -> str:
     elif line.event == "cancel":
         driver.cancel(task, now_s)
     elif line.event == "end":
-        reading = MemoryReading(**line.detail) if line.what == "readmemory" and line.detail else None
-        driver.resume(task, now_s, reading or line.size_bytes)
+        value: Any = line.size_bytes
+        if line.detail == REPLACED:
+            value = Replaced(line.size_bytes)
+        elif line.what == "readmemory" and line.detail:
+            value = MemoryReading(**line.detail)
+        driver.resume(task, now_s, value)
     elif line.event == "fail":
         driver.fail(task, now_s, Failure(line.why), (line.detail or {}).get("message", ""))
     return ""

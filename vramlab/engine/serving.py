@@ -27,6 +27,7 @@ from vramlab.engine.effects import (
     EffectFailed,
     Failure,
     Infer,
+    Replaced,
     Spawn,
     Story,
     Target,
@@ -352,6 +353,11 @@ class Engine:
         """Write down what the monitor does."""
         if self.journal is not None:
             self.journal.write(now_s, "action", monitor.NAME, model, what, zone, size_bytes, why, detail)
+
+    def note_loaded(self, name: str, loaded: Any) -> None:
+        """A model was loaded, as a ``Load`` says: answers of another file are not its own."""
+        if type(loaded) is Replaced and self.cache is not None:
+            self.cache.forget(name)
 
     def note_usage(self, now_s: float) -> None:
         """Memory has been taken or given back."""

@@ -12,6 +12,7 @@ from vramlab.engine.effects import MemoryReading, Target
 from vramlab.live.cores import Cores, shared_out
 from vramlab.live.devices import choose_device, describe
 from vramlab.live.errors import CorruptModel
+from vramlab.live.model_files import identity_of
 from vramlab.live.sessions import Session, make_inputs, make_session
 from vramlab.live.stand_ins import is_stand_in
 
@@ -63,7 +64,9 @@ class OnnxBackend:
             raise CorruptModel(str(error)) from error
         limit = size_bytes if spec.workspace_mb and (size_bytes or 0) > spec.footprint_bytes else None
         device = self.device if target is Target.GPU else None
+        identity = identity_of(spec.path)  # before the load: what changes during it is another file next time
         session = make_session(spec.path, spec, device, limit_bytes=limit)
+        session.identity = identity
         if self._warm_up:
             try:
                 session.run(make_inputs(session, 1, np.random.default_rng(0)))

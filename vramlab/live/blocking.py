@@ -19,6 +19,7 @@ import numpy.typing as npt
 from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.engine.records import Records
 from vramlab.engine.serving import Answer
+from vramlab.live.answers import owned
 from vramlab.live.driver import Closing
 from vramlab.live.interrupts import GUARD
 from vramlab.live.runtime import Inputs, LiveRuntime, RequestRefused, outputs_of
@@ -122,9 +123,10 @@ class BlockingRuntime:
         """As :meth:`infer`, but the answer says how the request ended, and a refusal is an answer too."""
         runtime = self.runtime
         try:
-            return runtime.driver.serve(runtime.request(model, inputs, requester, priority, input_key))
+            answer = runtime.driver.serve(runtime.request(model, inputs, requester, priority, input_key))
         except Closing as closing:
             raise RequestRefused(f"{model}: {closing}") from closing
+        return answer if input_key is None else owned(answer, runtime.cache_limit_bytes)
 
     def load(self, model: str) -> str:
         """Bring a model onto the device; see :meth:`.LiveRuntime.load`."""

@@ -41,6 +41,7 @@ from vramlab.engine.effects import (
     Load,
     MemoryReading,
     ReadMemory,
+    Replaced,
     Sleep,
     Story,
     Target,
@@ -52,6 +53,7 @@ from vramlab.engine.journal import Journal
 from vramlab.engine.requests import Request
 from vramlab.engine.serving import ENDLESS, Answer, Engine
 from vramlab.engine.short_runs import ShortRuns
+from vramlab.live.answers import to_keep
 from vramlab.live.cores import Cores
 from vramlab.live.errors import SessionError
 from vramlab.live.interrupts import BUSY, GUARD, MAIN_THREAD, WAITING
@@ -89,7 +91,10 @@ class Lock(_RLock):  # type: ignore[misc]
 
 
 class LiveSession(Protocol):
-    """A model that is ready to run."""
+    """A model that is ready to run.
+
+    It may say what its load was seen to take (``taken_bytes``), and of which file it was made (``identity``).
+    """
 
     def run(self, inputs: Any) -> Any:
         """Outputs for `inputs`; called from one thread at a time or several."""
@@ -156,7 +161,7 @@ _GPU = Target.GPU  # a member of an enum is slow to look up
 class LiveTask(Task):
     """A story with the request's inputs, whoever awaits it, and the effect whose end is still to come."""
 
-    __slots__ = ("caller", "future", "inputs", "pending")
+    __slots__ = ("caller", "future", "inputs", "keyed", "pending")
 
     def __init__(self, name: int | str, story: Story) -> None:
         self.name, self.story = name, story  # not by the base: a call more would be seen in a hit
@@ -166,6 +171,7 @@ class LiveTask(Task):
         self.future: asyncio.Future[Any] | None = None
         self.caller: Caller | None = None
         self.pending: Any = None
+        self.keyed = False  # whether its answer may be kept
 
 
 class LiveDriver(Interpreter):
@@ -192,6 +198,7 @@ class LiveDriver(Interpreter):
         self.lock = Lock()
         self.tasks: dict[int | str, LiveTask] = {}
         self.sessions: dict[tuple[str, Target], LiveSession] = {}
+        self._identities: dict[str, Any] = {}  # of the file that a model was last loaded from
         self._backend = backend
         self._world: World = Threads() if world is None else world
         world = self._world
@@ -326,6 +333,8 @@ class LiveDriver(Interpreter):
             number = self.engine.recorder.arrived(request.model, now_s)
             task: LiveTask = self.arrived(number, request, now_s)  # type: ignore[assignment]  # its task_type
             task.inputs, task.future, task.caller = request.inputs, future, caller
+            if request.input_key is not None:
+                task.keyed = self.engine.cache is not None
             self.tasks[number] = task
             self.start(task, now_s)
         return task
@@ -459,6 +468,8 @@ class LiveDriver(Interpreter):
             value = job(*arguments)
             if type(effect) is Infer and task.caller is None:
                 self._short_runs.note(effect, self._time_s() - begin_s)
+            if task.keyed and type(effect) is Infer and self.engine.cache is not None:
+                value = to_keep(value, self.engine.cache.limit_bytes)
         except SessionError as error:
             failure = (Failure(_FAILURES[error.kind]), str(error))
         except Exception as error:  # whatever a session raises is the outcome of its effect
@@ -483,13 +494,20 @@ class LiveDriver(Interpreter):
                     if type(effect) is Load:
                         self.sessions[effect.model, effect.target] = value
                         self._short_runs.forget(effect.model, effect.target)
-                        value = getattr(value, "taken_bytes", None)
+                        value = self._loaded(effect.model, value)
                     self.resume(task, now_s, value)
         if late:
             self._world.say(_LOG.warning, "the load of %s came too late and is dropped", effect.model)
             if value is not None:
                 value.close()
         return late
+
+    def _loaded(self, model: str, session: LiveSession) -> Any:
+        """What the engine is told of a load that has ended well."""
+        taken_bytes, identity = getattr(session, "taken_bytes", None), getattr(session, "identity", None)
+        before = self._identities.get(model, identity)
+        self._identities[model] = identity
+        return taken_bytes if identity == before else Replaced(taken_bytes)
 
     def _overdue(self, task: LiveTask, effect: Load) -> None:
         """The time of a load is up; without effect if it has ended."""

@@ -132,6 +132,15 @@ def check_model_file(path: Path | str, sha256: str | None = None) -> ModelFile:
     return ModelFile(path, total, dict(headers.metadata), tuple(external), tuple(headers.inputs))
 
 
+def identity_of(path: Path | str) -> tuple[int, ...]:
+    """What tells a model's file from another one that has its name later; empty where there is none."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 @dataclass
 class _Headers:
     """What a walk through a file collects; `external` maps a location to the end of the bytes read there."""

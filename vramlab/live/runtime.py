@@ -23,6 +23,7 @@ from vramlab.engine.records import Outcome, Recorder, Records
 from vramlab.engine.requests import Request
 from vramlab.engine.serving import Answer, Engine
 from vramlab.engine.totals import RunningTotals
+from vramlab.live.answers import owned_soon
 from vramlab.live.backend import OnnxBackend
 from vramlab.live.driver import Closing, LiveDriver
 from vramlab.live.interrupts import GUARD
@@ -244,10 +245,16 @@ class LiveRuntime:
         except Closing as closing:
             raise RequestRefused(f"{model}: {closing}") from closing
         try:
-            return await future
+            answer = await future
         except asyncio.CancelledError:
             driver.give_up(task)
             raise
+        return answer if input_key is None else await owned_soon(answer, self.cache_limit_bytes)
+
+    @property
+    def cache_limit_bytes(self) -> int:
+        """What answers in the result cache may have together."""
+        return 0 if self.engine.cache is None else self.engine.cache.limit_bytes
 
     def request(
         self,

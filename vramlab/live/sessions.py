@@ -59,6 +59,8 @@ class Session:
     taken_bytes : int or None
         What the load was seen to take on the device: its charge where the device keeps a ledger, else the
         growth of this process's memory there. None on the CPU, and where the driver does not say.
+    identity : tuple
+        Of the file; another one, if it was replaced.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Session:
         self.inputs = [_described(argument) for argument in session.get_inputs()]
         self.outputs = [_described(argument) for argument in session.get_outputs()]
         self.taken_bytes = taken_bytes
+        self.identity: tuple[Any, ...] = ()
         self.batched, fixed = _batch_axis(self.inputs)
         self.batch_size = fixed or batch_size
         self._fixed = fixed is not None
