@@ -218,7 +218,7 @@ def _parsed(row: bytes) -> Line:
     if line.event == "arrival":
         fits = _is_of_arrival(detail)
     else:
-        fits = line.what != "readmemory" or not detail or _is_reading(detail)
+        fits = (line.event, line.what) != ("end", "readmemory") or not detail or _is_reading(detail)
     if not fits:
         raise _NoLine(f"detail {str(detail)[:60]}")
     return line

@@ -52,11 +52,18 @@ class Loading:
     def join(self, name: str) -> Story:
         """Wait for a load under way, to which the task is pinned. The value is (now_s, failure)."""
         try:
-            now_s, failure = yield Wait(self._ends[name])
+            now_s, failure = yield Wait(self._end_of(name))
         except Cancelled as cancelled:
             self._engine.withdraw(name, cancelled.now_s)
             raise
         return now_s, failure
+
+    def _end_of(self, name: str) -> Gate:
+        """The gate that opens at the end of a load that was decided: who joins it may come before it begins."""
+        gate = self._ends.get(name)
+        if gate is None:
+            gate = self._ends[name] = Gate(self._ready)
+        return gate
 
     def load_for(
         self, task: int | str, decision: Decision, now_s: float, reason: str = "request", pinned: bool = True
@@ -79,7 +86,7 @@ class Loading:
 
         The value is (now_s, failure), which is None if the load ended well.
         """
-        self._ends[decision.model] = Gate(self._ready)
+        self._end_of(decision.model)
         self._engine.note_usage(now_s)
         for victim in decision.victims:
             now_s = yield from self.unload(victim, now_s, "eviction")

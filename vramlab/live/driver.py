@@ -300,8 +300,8 @@ class LiveDriver(Interpreter):
                 if isinstance(task.name, int) and self.tasks.get(task.name) is task:
                     self.cancel(task, self.clock())
 
-    async def settle(self, *endless: str) -> None:
-        """Take no more requests, end the stories called `endless`, and wait until all others have ended."""
+    def take_no_more(self, *endless: str) -> None:
+        """Take no more requests, and end the stories called `endless`."""
         with self.lock:
             self._closing = True
             for name in endless:
@@ -309,17 +309,18 @@ class LiveDriver(Interpreter):
                     self.cancel(self.tasks[name], self.clock())
             if not self.tasks:
                 self._idle.set()
+
+    async def settle(self, *endless: str) -> None:
+        """Take no more requests, end the stories called `endless`, and wait until all others have ended."""
+        self.take_no_more(*endless)
         await self._idle.wait()
 
     def close(self) -> None:
         """Drop all sessions and end the threads; no task may be under way. Blocks."""
-        self._world.close()
         for (model, _), session in self.sessions.items():
-            try:
-                session.close()
-            except Exception:  # the others are to be closed too
-                _LOG.exception("closing the session of %s failed", model)
+            self._close(model, session)
         self.sessions.clear()
+        self._world.close()
 
     def _begin_request(
         self, request: Request, future: asyncio.Future[Any] | None, caller: Caller | None
@@ -499,8 +500,16 @@ class LiveDriver(Interpreter):
         if late:
             self._world.say(_LOG.warning, "the load of %s came too late and is dropped", effect.model)
             if value is not None:
-                value.close()
+                self._close(effect.model, value)
         return late
+
+    def _close(self, model: str, session: LiveSession) -> None:
+        """Close a session that the engine does not know of any more; what it raises is said."""
+        try:
+            session.close()
+        except Exception as error:
+            text = "closing the session of %s failed"
+            self._world.say(_LOG.error, text, model, exc_info=error)
 
     def _loaded(self, model: str, session: LiveSession) -> Any:
         """What the engine is told of a load that has ended well."""
