@@ -3,8 +3,9 @@
 In the manner of FoundationDB's simulation. Threads, timers, event loop and clock are a :class:`World` of one
 thread, which picks what happens next: a worker ends its job, a timer is due, a request comes, a caller is
 interrupted or gives up, the disk of the journal is full, the device loses memory, a model's file is another
-one. Sessions, policies and predictors fail as the seed says. After each step the invariants of :func:`checked`
-hold; in the end every caller has heard, nothing is left, and the journal leads to the same run.
+one. Sessions, policies and predictors fail as the seed says. After each step the invariants of
+:meth:`Run.checked` hold; in the end every caller has heard, nothing is left, and the journal leads to the
+same run.
 
 ``python -m tests.live.chaos 10000`` tries so many seeds; ``--seed N`` shows one.
 """
@@ -226,7 +227,8 @@ def settings(rng):
     overrides = [
         f"total_memory_mb={capacity}",
         "overhead={cuda_context_mb: 0, framework_mb: 0, buffer_mb: 0}",
-        f"zones={{flexible: {{size_mb: {capacity}, max_models: {pick(['null', 3])}, min_retention_time: 0}}}}",
+        f"zones={{flexible: {{size_mb: {capacity}, max_models: {pick(['null', 3])}, "
+        "min_retention_time: 0}}",
         f"scoring.policy={policy}",
         f"placement={pick(['paged', 'contiguous'])}",
         f"admission={pick(['always', 'always', 'compete', 'free_only'])}",
