@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo fidelity test lint notebooks docs results bench fuzz mutants lab clean
+.PHONY: help setup demo fidelity test lint notebooks docs results bench fuzz chaos mutants lab clean
 DATA ?= ../shared/data
 
 help: ## list the targets
@@ -55,6 +55,10 @@ fidelity: $(READY) ## live beside simulated on four workloads, eighteen minutes;
 
 fuzz: $(READY) ## the allocator's state machine, for long
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/allocator
+
+chaos: $(READY) ## the live driver while everything fails: 10,000 seeds, some minutes (SEEDS=N: so many)
+	$(BIN)/python -m tests.live.chaos $(SEEDS)
+SEEDS ?= 10000
 
 ONLY ?=
 mutants: $(READY) ## mutate the allocator, list what no test noticed; an idle hour (ONLY='*zones*': a part)

@@ -451,8 +451,10 @@ class Run:
             return task.name not in self.engine.endless_stories()
         return type(effect) is Unload or (type(effect) is Load and effect.target is Target.GPU)
 
+    PATIENCE = 20_000  # steps
+
     def wait_for(self, what, done):
-        for _ in range(20_000):
+        for _ in range(self.PATIENCE):
             if done():
                 return
             self.step(self.GOES_ON)
