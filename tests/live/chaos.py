@@ -448,7 +448,7 @@ class Run:
         """Whether an effect is under way that takes a model from state to state."""
         effect = task.pending
         if type(effect) is ReadMemory:  # of a load that found no memory
-            return task.name not in self.engine.endless_stories()
+            return not effect.after_s
         return type(effect) is Unload or (type(effect) is Load and effect.target is Target.GPU)
 
     PATIENCE = 20_000  # steps
