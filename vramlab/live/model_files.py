@@ -118,17 +118,19 @@ def check_model_file(path: Path | str, sha256: str | None = None) -> ModelFile:
         wanted = sha256.lower() if sha256 else None
         headers = _headers(path, status.st_size, status.st_mtime_ns, wanted)
         external = {_inside(path, location): end for location, end in headers.external.items()}
-    except OSError as error:
-        found = (error.strerror or str(error)).lower()
+        total = status.st_size
+        for file, end in external.items():
+            if not file.is_file() or not os.access(file, os.R_OK):
+                raise BadModelFile(path, "external_data", f"no {file.name!r}", "a readable file")
+            size = file.stat().st_size
+            if size < end:
+                raise BadModelFile(path, "external_data", f"{size} bytes in {file.name!r}", f"at least {end}")
+            total += size
+    except BadModelFile:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:  # a name too long, a loop of links, a null byte
+        found = (getattr(error, "strerror", None) or str(error)).lower()
         raise BadModelFile(path, "", found, "a readable ONNX file") from error
-    total = status.st_size
-    for file, end in external.items():
-        if not file.is_file() or not os.access(file, os.R_OK):
-            raise BadModelFile(path, "external_data", f"no {file.name!r}", "a readable file")
-        size = file.stat().st_size
-        if size < end:
-            raise BadModelFile(path, "external_data", f"{size} bytes in {file.name!r}", f"at least {end}")
-        total += size
     return ModelFile(path, total, dict(headers.metadata), tuple(external), tuple(headers.inputs))
 
 
@@ -254,9 +256,12 @@ def _find_external(
     if entries:
         location = entries.get("location", "")
         try:
-            needed = int(entries.get("offset") or 0) + int(entries.get("length") or 0)
+            offset, length = int(entries.get("offset") or 0), int(entries.get("length") or 0)
         except ValueError:
             raise _NotOnnx(f"external data with offset or length that is no number: {entries}") from None
+        if offset < 0 or length < 0:
+            raise _NotOnnx(f"external data with a negative offset or length: {entries}")
+        needed = offset + length
         external[location] = max(needed, external.get(location, 0))
 
 

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import numpy.typing as npt
 
-from vramlab.config.errors import InputError, nearest
+from vramlab.config.errors import InputError, nearest, shown
 from vramlab.config.loading import check_fit
 from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.engine.records import Outcome, Recorder, Records
@@ -270,8 +270,10 @@ class LiveRuntime:
             ------
             InputError
         X"""
-        if model not in self.inventory:
+        if type(model) is not str or model not in self.inventory:
             raise _unknown(model, self.inventory)
+        if not isinstance(inputs, Mapping):
+            raise InputError("request", "inputs", shown(inputs), "a mapping from names to arrays")
         items = 1
         for value in inputs.values():
             shape = getattr(value, "shape", None)
@@ -347,8 +349,12 @@ def outputs_of(model: str, answer: Answer) -> list[npt.NDArray[Any]]:
     raise RequestFailed(f"{model}: {answer.why or 'cancelled'}")
 
 
-def _unknown(model: str, inventory: Inventory) -> InputError:
-    return InputError("request", "model", repr(model), f"a model of the inventory{nearest(model, inventory)}")
+def _unknown(model: object, inventory: Inventory) -> InputError:
+    if type(model) is not str:
+        return InputError("request", "model", shown(model), "the name of a model, as text")
+    return InputError(
+        "request", "model", shown(model), f"a model of the inventory{nearest(model, inventory)}"
+    )
 
 
 def _text(what: str, value: object) -> str:
