@@ -8,6 +8,7 @@ import shutil
 import socket
 import threading
 import time
+import urllib.error
 import urllib.request
 from types import SimpleNamespace
 from uuid import UUID
@@ -22,8 +23,9 @@ from vramlab.config.schema import ModelSpec
 from vramlab.engine.effects import Target
 from vramlab.engine.journal import read_journal
 from vramlab.engine.lockstep import lockstep
-from vramlab.engine.records import Outcome
+from vramlab.engine.records import Outcome, Recorder
 from vramlab.live.blocking import BlockingRuntime
+from vramlab.live.metrics_server import _Latencies
 from vramlab.live.runtime import LiveRuntime, RequestFailed, RequestRefused
 from vramlab.live.sessions import make_inputs
 from vramlab.live.stand_ins import with_stand_ins
@@ -320,6 +322,40 @@ def test_what_is_always_loaded_and_could_not_be_is_said(tmp_path, models, inputs
     assert [line.model for line in notes if line.task == "start"] == ["big", "bad"]
 
 
+@pytest.mark.parametrize("given", [None, 5, "abc", [1]])
+def test_inputs_that_are_no_mapping_are_refused_at_the_door(tmp_path, models, inputs, given):
+    async def main():
+        async with Run(tmp_path, settings(3), models) as runtime:
+            with pytest.raises(InputError, match="a mapping from names to arrays"):
+                await runtime.infer("a", given)
+            for name in (None, 5, ["a"], b"a", "m" * 100_000):
+                with pytest.raises(InputError, match="request: model: found") as caught:
+                    await runtime.infer(name, inputs["a"])
+                assert len(str(caught.value)) < 400
+
+    asyncio.run(main())
+
+
+def test_threads_of_loads_that_came_too_late_end_with_them(tmp_path, models, inputs):
+    async def main():
+        run = Run(tmp_path, settings(5, "serving.load_timeout_ms=20", "optimization.monitor=false"), models)
+        real = run.runtime.backend.open
+        slow = SimpleNamespace(cores=run.runtime.backend.cores, memory=run.runtime.backend.memory)
+        slow.open = lambda model, *rest: (model == "secure" and time.sleep(0.1), real(model, *rest))[1]
+        slow.device, slow.stand_ins = run.runtime.backend.device, []
+        before_run, run.runtime.backend = run.runtime.backend, slow
+        async with run as runtime:
+            count = len(threads())
+            for _ in range(10):
+                with pytest.raises(RequestFailed, match="longer than"):
+                    await runtime.infer("secure", inputs["secure"])
+            await asyncio.sleep(0.3)
+            assert len(threads()) <= count
+            run.runtime.backend = before_run
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
 def test_a_corrupt_file(tmp_path, models, inputs):
     path = tmp_path / "broken.onnx"
     shutil.copy(models["secure"].path, path)
@@ -453,6 +489,48 @@ def test_metrics_are_served_on_loopback(tmp_path, models, inputs):
                 assert line in answer, answer
 
     asyncio.run(main())
+
+
+def test_metrics_are_refused_under_another_hosts_name(tmp_path, models, inputs):
+    pytest.importorskip("prometheus_client")
+
+    def asked(port, host):
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Host": host})
+        try:
+            return urllib.request.urlopen(request, timeout=10).status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    async def main():
+        async with Run(tmp_path, settings(3), models, metrics_port=0) as runtime:
+            for host, status in (("evil.example", 421), ("localhost", 200), ("[::1]:80", 200), ("x:80", 421)):
+                assert await asyncio.to_thread(asked, runtime.metrics.port, host) == status
+
+    asyncio.run(main())
+
+
+def test_latencies_in_metrics_are_those_of_the_records(tmp_path, models, inputs):
+    """Looked at many at a time, and again and again, with requests that have not ended by then."""
+    rng = np.random.default_rng(0)
+    recorder, latencies, lock = Recorder([]), _Latencies(), threading.Lock()
+    waiting, expected = [], []
+    for _ in range(50):
+        for _ in range(int(rng.integers(20))):
+            waiting.append(recorder.arrived("a", float(rng.random())))
+        rng.shuffle(waiting)
+        while len(waiting) > 5:
+            number = waiting.pop()
+            outcome = Outcome(int(rng.integers(len(Outcome))))
+            finish_s = recorder.arrival_s[number] + float(rng.exponential(0.1))
+            recorder.done(number, outcome, finish_s)
+            if outcome not in (Outcome.REFUSED, Outcome.FAILED, Outcome.CANCELLED):
+                expected.append(finish_s - recorder.arrival_s[number])
+        latencies.update(recorder, lock)
+        twin = _Latencies()
+        for latency_s in expected:
+            twin.observe(Outcome.HIT, latency_s)
+        assert latencies.counts == twin.counts
+        assert latencies.sum_s == pytest.approx(twin.sum_s)
 
 
 # -- the blocking facade

@@ -60,7 +60,7 @@ def _pieces(times_s: np.ndarray, model: str) -> Iterator[Piece]:
 def _stamps_s(text: str, log: RowLog) -> np.ndarray:
     try:
         export: Any = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(log.source, "", f"no JSON ({error})", "a profile export") from error
     try:
         requests = [request for experiment in export["experiments"] for request in experiment["requests"]]
