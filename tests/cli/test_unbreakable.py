@@ -79,3 +79,17 @@ def test_a_disk_that_is_full_while_results_are_written_is_one_line(tmp_path, cap
     assert status == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not out.exists()
+
+
+def test_more_items_than_memory_has_room_for_are_refused_before_a_recording(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("VRAMLAB_CACHE", str(tmp_path / "cache"))
+    small = "{priority: medium, vram_size_mb: 1.3, load_time_ms: 1}"
+    (tmp_path / "m.yaml").write_text(f"models: {{g: {{genderage.onnx: {small}}}}}")
+    (tmp_path / "t.csv").write_text("time_s,model,items\n0,genderage.onnx,9007199254740992\n")
+    command = ["record", "--workload", str(tmp_path / "t.csv"), "--out", str(tmp_path / "run")]
+    command += ["--models", str(tmp_path / "m.yaml"), "--device", "cpu-emulated"]
+    command += ["--config", str(ROOT / "config/scenarios/plain.yaml")]
+    assert run(command) == 2
+    said = capsys.readouterr().err
+    assert "items of genderage.onnx: found 9007199254740992, expected inputs of a few GB at most" in said
+    assert not (tmp_path / "run").exists()

@@ -18,6 +18,8 @@ from vramlab.live.runtime import Inputs, LiveRuntime
 from vramlab.live.sessions import make_inputs
 from vramlab.traces.trace import Trace, check_models
 
+_MOST_BYTES = 2**33  # of the inputs of one request
+
 
 async def play(
     trace: Trace,
@@ -76,7 +78,8 @@ def check_playable(trace: Trace, inventory: Inventory, speed: float) -> None:
     Raises
     ------
     InputError
-        For a speed that is none, a model that the inventory lacks, or one whose file is no model.
+        For a speed that is none, a model that the inventory lacks, one whose file is no model, or more items
+        than memory has room for.
     """
     if not 0 < speed < math.inf:
         raise InputError("--speed", "", speed, "a finite number of more than 0")
@@ -84,7 +87,10 @@ def check_playable(trace: Trace, inventory: Inventory, speed: float) -> None:
     for name in trace.model_names:
         path = inventory[name].path
         if path is not None:  # the runtime says what has no file
-            make_inputs(path, 1, np.random.default_rng(0))
+            one = make_inputs(path, 1, np.random.default_rng(0))
+            most = int(trace.items[trace.frame["model"] == name].max())
+            if most * sum(array.nbytes for array in one.values()) > _MOST_BYTES:
+                raise InputError(trace.source, f"items of {name}", most, "inputs of a few GB at most")
 
 
 class _Inputs:
