@@ -36,9 +36,10 @@ from vramlab.engine.records import Recorder
 from vramlab.engine.requests import Request
 from vramlab.engine.serving import Answer, Engine
 from vramlab.live.cores import Cores
-from vramlab.live.driver import Caller, LiveDriver
+from vramlab.live.driver import LiveDriver
 from vramlab.live.errors import CorruptModel, OutOfMemory, SessionError
 from vramlab.live.journal_file import JournalFile
+from vramlab.live.tasks import Caller
 
 MIB = 2**20
 STEPS = 120

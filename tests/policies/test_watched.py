@@ -1,5 +1,7 @@
 """A user's policy that raises at any moment: every transition is completed or never begun."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,10 +11,12 @@ from tests.engine.hand import settings, spec
 from vramlab.allocator import Allocator, Kind
 from vramlab.allocator.invariants import check
 from vramlab.allocator.placement import make_allocator
+from vramlab.allocator.policies import make_policy
 from vramlab.allocator.policies.own import PolicyError, Watched
 from vramlab.allocator.policies.queues import LRU
 from vramlab.allocator.states import State
 from vramlab.config.errors import InputError
+from vramlab.config.schema import ScoringConfig
 
 HOOKS = ("admitted", "used", "removed", "rejected", "grown", "score", "bid", "ranked")
 
@@ -188,3 +192,13 @@ def test_classes_that_cannot_be_changed_or_made():
     config = settings(6, "scoring.policy=tests.policies.test_watched:NeverMade")
     with pytest.raises(InputError, match="which raises OSError: no table"):
         Allocator(config, {"a": spec(2)})
+
+
+def test_what_else_a_policy_has_is_found_and_copies_are_copies():
+    policy = make_policy(ScoringConfig(policy="tests.policies.own:NewestFirst"))
+    assert policy.models == []
+    other = deepcopy(policy)
+    other.models.append("x")
+    assert policy.models == []
+    with pytest.raises(AttributeError):
+        policy.nothing_of_the_kind  # noqa: B018

@@ -20,10 +20,10 @@ from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.engine.records import Records
 from vramlab.engine.serving import Answer
 from vramlab.live.answers import owned
-from vramlab.live.driver import Closing
 from vramlab.live.interrupts import GUARD
 from vramlab.live.runtime import Inputs, LiveRuntime, RequestRefused, outputs_of
 from vramlab.live.status import Status
+from vramlab.live.tasks import Closing
 
 _Value = TypeVar("_Value")
 

@@ -29,8 +29,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.config.errors import InputError
@@ -39,7 +38,6 @@ from vramlab.engine.effects import (
     Failure,
     Infer,
     Load,
-    MemoryReading,
     ReadMemory,
     Replaced,
     Sleep,
@@ -54,124 +52,15 @@ from vramlab.engine.requests import Request
 from vramlab.engine.serving import ENDLESS, Answer, Engine
 from vramlab.engine.short_runs import ShortRuns
 from vramlab.live.answers import to_keep
-from vramlab.live.cores import Cores
 from vramlab.live.errors import SessionError
-from vramlab.live.interrupts import BUSY, GUARD, MAIN_THREAD, WAITING
+from vramlab.live.interrupts import GUARD, MAIN_THREAD, undisturbed
+from vramlab.live.tasks import ENDED, Backend, Caller, Closing, LiveSession, LiveTask, Lock
 from vramlab.live.threads import Jobs, Threads, World
 
 _LOG = logging.getLogger(__name__)
 # Unloads and readings are short and wait for nobody; beyond so many at once they may queue for a thread.
 _OTHER_THREADS = 3
-_RLock: Any = type(threading.RLock())  # threading.RLock is a function
-
-
-class Closing(RuntimeError):
-    """The runtime is closing, and takes no more requests."""
-
-
-class Lock(_RLock):  # type: ignore[misc]
-    """The driver's lock, which knows its owner: who comes from inside is told so, and waits not for ever."""
-
-    def refuse_reentry(self) -> None:
-        """Raise RuntimeError if this thread has the lock."""
-        if self._is_owned():
-            raise RuntimeError(
-                "called from inside a decision (a policy, a predictor or an order): "
-                "the runtime cannot be asked from there"
-            )
-
-    def locked(self) -> bool:
-        """Whether anybody has it."""
-        if self._is_owned():
-            return True
-        if self.acquire(blocking=False):
-            self.release()
-            return False
-        return True
-
-
-class LiveSession(Protocol):
-    """A model that is ready to run.
-
-    It may say what its load was seen to take (``taken_bytes``), and of which file it was made (``identity``).
-    """
-
-    def run(self, inputs: Any) -> Any:
-        """Outputs for `inputs`; called from one thread at a time or several."""
-
-    def close(self) -> None:
-        """Give everything back."""
-
-
-class Backend(Protocol):
-    """Where sessions come from. All methods are called from worker threads and may block."""
-
-    cores: Cores
-    """On which cores the device's runs are done, and on which all else."""
-
-    def open(self, model: str, target: Target, size_bytes: int | None = None) -> LiveSession:
-        """Make a session, for which `size_bytes` are reserved; raises :class:`.errors.SessionError`."""
-
-    def memory(self) -> MemoryReading:
-        """What the device says of its memory."""
-
-
-class Caller:
-    """A thread that does the runs of its own request.
-
-    It is told one thing at a time: to do a run, or how its request has ended. A hit is told all in the
-    caller's own thread, and needs no queue; who has to wait for another thread makes one.
-    """
-
-    __slots__ = ("error", "mailbox", "message", "value")
-
-    def __init__(self) -> None:
-        self.message: Any = None  # (effect, session), or _ENDED: then value and error say how
-        self.value: Any = None
-        self.error: Exception | None = None
-        self.mailbox: SimpleQueue[Any] | None = None
-
-    def tell(self, message: Any) -> None:
-        """Under the driver's lock."""
-        if self.mailbox is None:
-            self.message = message
-        else:
-            self.mailbox.put(message)
-
-    def wait(self, lock: Lock) -> Any:
-        """In the caller's thread, which has found no message: blocks until there is one."""
-        if self.mailbox is None:
-            with lock:
-                message, self.message = self.message, None
-                if message is not None:  # meanwhile
-                    return message
-                self.mailbox = SimpleQueue()
-        if threading.get_ident() != MAIN_THREAD:
-            return self.mailbox.get()
-        GUARD.state = WAITING
-        message = self.mailbox.get()  # what an interrupt makes us lose here, `LiveDriver._abandon` puts right
-        GUARD.state = BUSY
-        return message
-
-
-_ENDED = object()
 _GPU = Target.GPU  # a member of an enum is slow to look up
-
-
-class LiveTask(Task):
-    """A story with the request's inputs, whoever awaits it, and the effect whose end is still to come."""
-
-    __slots__ = ("caller", "future", "inputs", "keyed", "pending")
-
-    def __init__(self, name: int | str, story: Story) -> None:
-        self.name, self.story = name, story  # not by the base: a call more would be seen in a hit
-        self.effect = self.waiting = None
-        self.started_s = 0.0
-        self.inputs: Any = None
-        self.future: asyncio.Future[Any] | None = None
-        self.caller: Caller | None = None
-        self.pending: Any = None
-        self.keyed = False  # whether its answer may be kept
 
 
 class LiveDriver(Interpreter):
@@ -260,7 +149,7 @@ class LiveDriver(Interpreter):
                 message, caller.message = caller.message, None
                 if message is None:
                     message = caller.wait(self.lock)
-                if message is _ENDED:
+                if message is ENDED:
                     break
                 effect, session = message
                 self._carry_out(task, effect, session.run, request.inputs)
@@ -276,7 +165,7 @@ class LiveDriver(Interpreter):
         """Begin one of the engine's own stories; the future of this thread's event loop has its value."""
         self.lock.refuse_reentry()
         future: asyncio.Future[Any] = self._world.future()
-        with self.lock:
+        with undisturbed(), self.lock:
             now_s = self.clock()
             if self.journal is not None:
                 self.journal.write(now_s, "begin", name, model)
@@ -289,20 +178,20 @@ class LiveDriver(Interpreter):
     def give_up(self, task: Task) -> None:
         """Nobody wants `task` any more; without effect if it has ended."""
         self.lock.refuse_reentry()
-        with self.lock:
+        with undisturbed(), self.lock:
             if self.tasks.get(task.name) is task:
                 self.cancel(task, self.clock())
 
     def give_up_all(self) -> None:
         """Cancel every request that is under way."""
-        with self.lock:
+        with undisturbed(), self.lock:
             for task in list(self.tasks.values()):
                 if isinstance(task.name, int) and self.tasks.get(task.name) is task:
                     self.cancel(task, self.clock())
 
     def take_no_more(self, *endless: str) -> None:
         """Take no more requests, and end the stories called `endless`."""
-        with self.lock:
+        with undisturbed(), self.lock:
             self._closing = True
             for name in endless:
                 if name in self.tasks:
@@ -434,7 +323,7 @@ class LiveDriver(Interpreter):
             self._world.resolve(future, value, error)
         elif caller is not None:
             caller.value, caller.error = value, error
-            caller.tell(_ENDED)
+            caller.tell(ENDED)
         if self._closing and not self.tasks:
             self._world.soon(self._idle.set)
 

@@ -25,11 +25,12 @@ from vramlab.engine.serving import Answer, Engine
 from vramlab.engine.totals import RunningTotals
 from vramlab.live.answers import owned_soon
 from vramlab.live.backend import OnnxBackend
-from vramlab.live.driver import Closing, LiveDriver
+from vramlab.live.driver import LiveDriver
 from vramlab.live.interrupts import GUARD
 from vramlab.live.journal_file import JournalFile
 from vramlab.live.metrics_server import MetricsServer
 from vramlab.live.status import Status, status_of
+from vramlab.live.tasks import Closing
 
 Inputs = Mapping[str, npt.NDArray[Any]]
 _LOG = logging.getLogger(__name__)

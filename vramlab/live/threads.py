@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 from vramlab.live.cores import keep_to
-from vramlab.live.interrupts import GUARD, MAIN_THREAD
+from vramlab.live.interrupts import GUARD, MAIN_THREAD, undisturbed
 
 _LOG = logging.getLogger(__name__)
 _JOIN_S = 2.0  # all threads together: one that hangs in a load is left behind
@@ -170,12 +170,8 @@ def _called(callback: Callable[..., Any], *arguments: Any) -> None:
 
 
 def _guarded(callback: Callable[..., Any], *arguments: Any) -> None:
-    """Call it, with signals put off until it has ended. In the main thread."""
-    before = GUARD.enter()
-    try:
+    with undisturbed():
         callback(*arguments)
-    finally:
-        GUARD.leave(before)
 
 
 def _resolve(future: asyncio.Future[Any], value: Any, error: Exception | None) -> None:

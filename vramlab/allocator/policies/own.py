@@ -75,6 +75,12 @@ class Watched(Policy):
         self._astray: dict[Model, None] = {}  # tracked, and not heard of
         self.report: Callable[[PolicyError], object] = _raise
 
+    def __getattr__(self, name: str) -> Any:
+        """What else it has: whoever looks at a policy of theirs finds it here."""
+        if name == "own" or name.startswith("__"):  # of one that is being copied, and has nothing yet
+            raise AttributeError(name)
+        return getattr(self.own, name)
+
     def admitted(self, model: Model, now_s: float) -> None:
         """Tell it, and track the model."""
         self._tracked.add(model)
