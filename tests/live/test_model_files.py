@@ -1,6 +1,7 @@
 """Model files are refused before anything loads them: cut, foreign, tampered with, or reaching outside."""
 
 import hashlib
+import os
 
 import numpy as np
 import onnx
@@ -225,3 +226,16 @@ def _with_external_data(entries):
         tensor.external_data.add(key=key, value=value)
     graph = helper.make_graph([], "g", [], [], [tensor])
     return helper.make_model(graph).SerializeToString()
+
+
+def test_a_file_that_was_changed_behind_its_time_is_hashed_again(tmp_path):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(_with_external_data({}))
+    good = path.read_bytes()
+    sha256 = hashlib.sha256(good).hexdigest()
+    check_model_file(path, sha256)
+    status = path.stat()
+    path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(BadModelFile):
+        check_model_file(path, sha256)

@@ -215,7 +215,8 @@ class LiveDriver(Interpreter):
         self, request: Request, future: asyncio.Future[Any] | None, caller: Caller | None
     ) -> LiveTask:
         lock = self.lock
-        lock.refuse_reentry()
+        if lock._is_owned():  # a call less than `refuse_reentry` itself, which would be seen in a hit
+            lock.refuse_reentry()
         with lock:
             if self._closing:
                 raise Closing("the runtime is closing")

@@ -116,7 +116,8 @@ def check_model_file(path: Path | str, sha256: str | None = None) -> ModelFile:
         if not path.is_file():
             raise BadModelFile(path, "", "no regular file", "an ONNX file")
         wanted = sha256.lower() if sha256 else None
-        headers = _headers(path, status.st_size, status.st_mtime_ns, wanted)
+        # the time of change can be set by anybody, that of the inode by nobody
+        headers = _headers(path, status.st_size, (status.st_mtime_ns, status.st_ctime_ns), wanted)
         external = {_inside(path, location): end for location, end in headers.external.items()}
         total = status.st_size
         for file, end in external.items():
@@ -140,7 +141,7 @@ def identity_of(path: Path | str) -> tuple[int, ...]:
         status = os.stat(path)
     except (OSError, ValueError):
         return ()
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 @dataclass
@@ -153,7 +154,7 @@ class _Headers:
 
 
 @lru_cache(maxsize=1024)
-def _headers(path: Path, size_bytes: int, changed_ns: int, sha256: str | None) -> _Headers:
+def _headers(path: Path, size_bytes: int, changed_ns: tuple[int, int], sha256: str | None) -> _Headers:
     with path.open("rb") as stream:
         try:
             headers = _walk_model(stream, size_bytes)

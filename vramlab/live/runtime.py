@@ -271,9 +271,9 @@ class LiveRuntime:
             ------
             InputError
         X"""
-        if type(model) is not str or model not in self.inventory:
+        if not isinstance(model, str) or model not in self.inventory:
             raise _unknown(model, self.inventory)
-        if not isinstance(inputs, Mapping):
+        if type(inputs) is not dict and not isinstance(inputs, Mapping):  # the first is quick
             raise InputError("request", "inputs", shown(inputs), "a mapping from names to arrays")
         items = 1
         for value in inputs.values():
@@ -351,7 +351,7 @@ def outputs_of(model: str, answer: Answer) -> list[npt.NDArray[Any]]:
 
 
 def _unknown(model: object, inventory: Inventory) -> InputError:
-    if type(model) is not str:
+    if not isinstance(model, str):
         return InputError("request", "model", shown(model), "the name of a model, as text")
     return InputError(
         "request", "model", shown(model), f"a model of the inventory{nearest(model, inventory)}"
