@@ -173,6 +173,30 @@ def test_a_close_that_is_interrupted_goes_on(tmp_path, models):  # noqa: F811
     assert out.stdout.split() == ["interrupted", "closed"], out.stderr
 
 
+@main_only
+def test_an_open_that_is_interrupted_leaves_nothing_behind(tmp_path, models):  # noqa: F811
+    always = {"a": models["a"].model_copy(update={"always_loaded": True})}
+    runtime = BlockingRuntime(settings(3), always, "cpu-emulated", tmp_path / "journal.jsonl")
+    backend = runtime.runtime.backend
+    real = backend.open
+    backend.open = lambda *given: time.sleep(0.5) or real(*given)
+
+    def strike(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, strike)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(KeyboardInterrupt):
+            runtime.open()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("vramlab")]
+    assert not runtime.runtime.driver.sessions
+    held_to(runtime.runtime, tmp_path / "journal.jsonl")
+
+
 def test_an_open_that_fails_leaves_no_thread(tmp_path, models):  # noqa: F811
     first = LiveRuntime(settings(3), models, "cpu-emulated")
     second = BlockingRuntime(settings(3), models, "cpu-emulated")

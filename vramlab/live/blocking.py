@@ -52,17 +52,22 @@ class BlockingRuntime:
         self.runtime = LiveRuntime(config, inventory, device, journal, metrics_port, keep_records)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="vramlab-loop", daemon=True)
+        self._opening: asyncio.Task[Any] | None = None
         self._closing: Future[None] | None = None
 
     def open(self) -> BlockingRuntime:
         """Load what is always loaded, and be ready; or raise and leave nothing behind."""
         self._thread.start()
         try:
-            self._wait_for(self.runtime.__aenter__())
+            self._wait_for(self._begin())
         except BaseException:
             self.close()
             raise
         return self
+
+    async def _begin(self) -> None:
+        self._opening = asyncio.current_task()
+        await self.runtime.__aenter__()
 
     def close(self) -> None:
         """Take no more requests, finish what is under way, then unload everything.
@@ -82,6 +87,9 @@ class BlockingRuntime:
     async def _end(self) -> None:
         """On the loop: close, then end the loop itself, whoever still waits for that."""
         try:
+            if self._opening is not None and not self._opening.done():  # it was interrupted
+                self._opening.cancel()
+                await asyncio.wait([self._opening])
             if self.runtime.opened:
                 await self.runtime.__aexit__(None, None, None)
         finally:
