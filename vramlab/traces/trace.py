@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from vramlab.config.errors import InputError, nearest
-from vramlab.config.schema import Priority
+from vramlab.config.schema import LARGEST, Priority
 
 REQUIRED_COLUMNS = ("time_s", "model")
 KNOWN_COLUMNS = ("time_s", "model", "items", "requester", "input_key", "priority")
@@ -269,7 +269,7 @@ def _times(frame: pd.DataFrame, source: str) -> np.ndarray:
     expected = "a finite number of seconds"
     # adding 0 turns -0.0 into 0.0: equal times shall have equal hashes
     times = _numbers(frame, "time_s", source, expected) + 0.0
-    _refuse_where(~np.isfinite(times), frame["time_s"], source, expected)
+    _refuse_where(~(np.abs(times) <= LARGEST), frame["time_s"], source, expected)  # and what is no number
     backwards = np.flatnonzero(np.diff(times) < 0)
     if backwards.size:
         row = int(backwards[0]) + 1
