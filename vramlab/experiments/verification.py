@@ -45,10 +45,7 @@ class Verification:
 
     def caveats(self) -> list[str]:
         """Why live and simulated times may differ though nothing is wrong, one sentence each."""
-        found = [
-            f"{damage}; lock-step and the live figures end before it"
-            for damage in self.run.journal.damaged[:1]
-        ]
+        found = [f"{damage}; what is shown ends before it" for damage in self.run.journal.damaged[:1]]
         if self.times == "spec":
             found.append(
                 "simulated times are the inventory's, not this machine's: `vramlab profile`, "
