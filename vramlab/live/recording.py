@@ -170,6 +170,8 @@ def record(
             loop = asyncio.get_running_loop()
             # a recording without its journal is none: there is no use in going on
             file.on_trouble = lambda: loop.call_soon_threadsafe(playing.cancel)
+            if file.trouble:  # by now
+                playing.cancel()
             try:
                 await playing
             except asyncio.CancelledError:
