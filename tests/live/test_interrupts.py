@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.test_runtime import held_to, inputs, models, settings  # noqa: F401 (fixtures)
+from tests.live.test_runtime import MIB, held_to, inputs, models, settings  # noqa: F401 (fixtures)
 from vramlab.config.loading import write_config, write_inventory
 from vramlab.engine.records import Outcome
 from vramlab.live.blocking import BlockingRuntime
@@ -252,9 +252,8 @@ class Asks(logging.Handler):
 
 
 def test_a_log_handler_may_ask_for_the_status_and_blocks_nobody(tmp_path, models, inputs):  # noqa: F811
-    small = {"a": models["a"].model_copy(update={"vram_size_mb": 1.0}), "b": models["b"]}
     path = tmp_path / "journal.jsonl"
-    with BlockingRuntime(settings(3.2), small, "cpu-emulated", path) as runtime:
+    with BlockingRuntime(settings(5), models, "cpu-emulated", path) as runtime:
         handler = Asks(runtime)
         handler.seconds = 1.0
         logger = logging.getLogger("vramlab.live")
@@ -262,32 +261,35 @@ def test_a_log_handler_may_ask_for_the_status_and_blocks_nobody(tmp_path, models
         try:
             begin = time.perf_counter()
             runtime.infer("b", inputs["b"])
-            runtime.infer("a", inputs["a"])  # takes more than it says: the log hears of it
+            runtime.runtime.backend.device.lose(2 * MIB)
+            runtime.infer("a", inputs["a"])  # the device is smaller than was thought: the log hears of it
             for _ in range(20):
                 runtime.infer("a", inputs["a"])
             assert time.perf_counter() - begin < 1.0
-            while not handler.seen:
+            for _ in range(200):
+                if handler.seen:
+                    break
                 time.sleep(0.05)
         finally:
             logger.removeHandler(handler)
-    assert "grow a" in handler.seen[0][0]
+    assert handler.seen[0][0].startswith("budget device")
     held_to(runtime.runtime, path)
 
 
-class Calls(logging.Handler):
+class Raises(logging.Handler):
     def emit(self, record):
         raise OSError("the disk of the log is full")
 
 
 def test_a_log_handler_that_raises_stops_nothing(tmp_path, models, inputs, capsys):  # noqa: F811
-    small = {"a": models["a"].model_copy(update={"vram_size_mb": 1.0}), "b": models["b"]}
-    handler = Calls()
+    handler = Raises()
     logging.getLogger("vramlab.live.driver").addHandler(handler)
     try:
-        with BlockingRuntime(settings(3.2), small, "cpu-emulated", tmp_path / "j.jsonl") as runtime:
+        with BlockingRuntime(settings(5), models, "cpu-emulated", tmp_path / "j.jsonl") as runtime:
             runtime.infer("b", inputs["b"])
-            runtime.infer("a", inputs["a"])
-            runtime.infer("a", inputs["a"])
+            runtime.runtime.backend.device.lose(2 * MIB)
+            for _ in range(3):
+                runtime.infer("a", inputs["a"])
     finally:
         logging.getLogger("vramlab.live.driver").removeHandler(handler)
     assert "a log handler raised OSError" in capsys.readouterr().err

@@ -25,9 +25,9 @@ from vramlab.engine.journal import read_journal
 from vramlab.engine.lockstep import lockstep
 from vramlab.engine.records import Outcome, Recorder
 from vramlab.live.blocking import BlockingRuntime
+from vramlab.live.inputs import make_inputs
 from vramlab.live.metrics_server import _Latencies
 from vramlab.live.runtime import LiveRuntime, RequestFailed, RequestRefused
-from vramlab.live.sessions import make_inputs
 from vramlab.live.stand_ins import with_stand_ins
 
 MIB = 2**20
@@ -115,7 +115,7 @@ def test_serving_evicting_and_closing(tmp_path, models, inputs):
     asyncio.run(main())
 
 
-def test_batches_are_split(tmp_path, models, inputs):
+def test_several_items_are_answered_in_one_request(tmp_path, models, inputs):
     rng = np.random.default_rng(1)
 
     async def main():
@@ -339,11 +339,9 @@ def test_inputs_that_are_no_mapping_are_refused_at_the_door(tmp_path, models, in
 def test_threads_of_loads_that_came_too_late_end_with_them(tmp_path, models, inputs):
     async def main():
         run = Run(tmp_path, settings(5, "serving.load_timeout_ms=20", "optimization.monitor=false"), models)
-        real = run.runtime.backend.open
-        slow = SimpleNamespace(cores=run.runtime.backend.cores, memory=run.runtime.backend.memory)
-        slow.open = lambda model, *rest: (model == "secure" and time.sleep(0.1), real(model, *rest))[1]
-        slow.device, slow.stand_ins = run.runtime.backend.device, []
-        before_run, run.runtime.backend = run.runtime.backend, slow
+        backend = run.runtime.backend
+        real = backend.open
+        backend.open = lambda model, *rest: (model == "secure" and time.sleep(0.1), real(model, *rest))[1]
         async with run as runtime:
             count = len(threads())
             for _ in range(10):
@@ -351,7 +349,6 @@ def test_threads_of_loads_that_came_too_late_end_with_them(tmp_path, models, inp
                     await runtime.infer("secure", inputs["secure"])
             await asyncio.sleep(0.3)
             assert len(threads()) <= count
-            run.runtime.backend = before_run
 
     asyncio.run(asyncio.wait_for(main(), 30))
 

@@ -14,8 +14,9 @@ from vramlab.config.units import mib_to_bytes
 from vramlab.engine.effects import Target
 from vramlab.live.backend import OnnxBackend
 from vramlab.live.errors import CorruptModel
+from vramlab.live.inputs import make_inputs
 from vramlab.live.model_files import check_model_file
-from vramlab.live.sessions import make_inputs, make_session
+from vramlab.live.sessions import make_session
 from vramlab.live.stand_ins import (
     build_stand_ins,
     cache_folder,

@@ -21,7 +21,7 @@ _LARGE_BYTES = 1 << 20  # beyond, copying would be seen on an event loop
 
 def to_keep(outputs: Any, limit_bytes: int) -> Kept:
     """What the engine is given in place of outputs that it may keep."""
-    size_bytes = _size_of(outputs)
+    size_bytes = size_of(outputs)
     return Kept(_copied(outputs) if size_bytes <= limit_bytes else outputs, size_bytes)
 
 
@@ -41,14 +41,15 @@ async def owned_soon(answer: Answer, limit_bytes: int) -> Answer:
     return owned(answer, limit_bytes)
 
 
-def _size_of(outputs: Any) -> int:
+def size_of(outputs: Any) -> int:
+    """Bytes of outputs or inputs, as far as they are arrays, texts, and lists and maps of these."""
     if isinstance(outputs, np.ndarray):
         size = int(outputs.nbytes)
-        return size + sum(map(_size_of, outputs.flat)) if outputs.dtype.hasobject else size
+        return size + sum(map(size_of, outputs.flat)) if outputs.dtype.hasobject else size
     if isinstance(outputs, list | tuple):
-        return sum(map(_size_of, outputs))
+        return sum(map(size_of, outputs))
     if isinstance(outputs, dict):
-        return sum(map(_size_of, outputs.values())) + sum(map(_size_of, outputs))
+        return sum(map(size_of, outputs.values())) + sum(map(size_of, outputs))
     return len(outputs) if isinstance(outputs, str | bytes) else 8
 
 

@@ -24,7 +24,7 @@ from vramlab.engine.requests import Request
 from vramlab.engine.serving import Answer, Engine
 from vramlab.engine.totals import RunningTotals
 from vramlab.live.answers import owned_soon
-from vramlab.live.backend import OnnxBackend
+from vramlab.live.backend import OnnxBackend, with_file_sizes
 from vramlab.live.driver import LiveDriver
 from vramlab.live.interrupts import GUARD
 from vramlab.live.journal_file import JournalFile
@@ -54,7 +54,7 @@ class LiveRuntime:
     config : VramConfig
         Settings.
     inventory : dict of str to ModelSpec
-        Models, each with the ``path`` of its ONNX file.
+        Models, each with the ``path`` of its ONNX file. One whose size is less than its file's gets that.
     device : str
         ``auto`` (CUDA where it truly works), ``cuda`` or ``cpu-emulated``.
     journal : Path or str, optional
@@ -86,6 +86,7 @@ class LiveRuntime:
         metrics_port: int | None = None,
         keep_records: bool = True,
     ) -> None:
+        inventory = with_file_sizes(inventory)
         check_fit(config, inventory, "configuration", "inventory")
         self.config, self.inventory = config, inventory
         self.backend = OnnxBackend(config, inventory, device)
@@ -267,19 +268,16 @@ class LiveRuntime:
     ) -> Request:
         """What is asked for, checked.
 
-            Raises
-            ------
-            InputError
-        X"""
+        Raises
+        ------
+        InputError
+            For a model that the inventory lacks, a priority that there is none of, inputs that are no
+            mapping, and a requester or input key that cannot be written down.
+        """
         if not isinstance(model, str) or model not in self.inventory:
             raise _unknown(model, self.inventory)
         if type(inputs) is not dict and not isinstance(inputs, Mapping):  # the first is quick
             raise InputError("request", "inputs", shown(inputs), "a mapping from names to arrays")
-        items = 1
-        for value in inputs.values():
-            shape = getattr(value, "shape", None)
-            if shape and shape[0] > items:
-                items = int(shape[0])
         if priority is not None and not isinstance(priority, Priority):
             known = [priority.value for priority in Priority]
             if priority not in known:
@@ -290,7 +288,7 @@ class LiveRuntime:
             requester = _text("requester", requester)
         if input_key is not None:
             input_key = _text("input_key", input_key)
-        return Request(model, items, priority, requester, input_key, inputs)
+        return Request(model, self.backend.items(model, inputs), priority, requester, input_key, inputs)
 
     # -- by hand -----------------------------------------------------------------------------------------
 
