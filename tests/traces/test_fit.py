@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from vramlab.traces.describe import describe
-from vramlab.traces.fit import fit
+from vramlab.traces.fit import fit, twin_names
 from vramlab.traces.generate import generate
 from vramlab.traces.importers.genai_2026 import genai_2026_inventory, import_genai_2026
 from vramlab.traces.spec import make_spec, spec_yaml
@@ -38,11 +38,12 @@ def test_twins_of_the_real_trace_have_its_hit_rate_curve():
     sizes = {name: spec.footprint_bytes for name, spec in genai_2026_inventory(trace).items()}
     spec = fit(trace)
     twins = [generate(spec, seed) for seed in range(3)]
+    twin_sizes = {twin: sizes[name] for name, twin in twin_names(trace).items()}
     for capacity_gib in (8, 12, 16, 20, 24, 32, 48, 64, 96, 128, 256):
         capacity = capacity_gib * 2**30
         original = lru_hit_rate(trace, sizes, capacity)
         for twin in twins:
-            assert lru_hit_rate(twin, sizes, capacity) == pytest.approx(original, abs=0.03)
+            assert lru_hit_rate(twin, twin_sizes, capacity) == pytest.approx(original, abs=0.03)
     for twin in twins:
         assert len(twin) == len(trace)
         assert twin.duration_s == pytest.approx(trace.duration_s, rel=0.1)
@@ -116,6 +117,7 @@ def test_odd_traces_have_twins(times, models):
     spec = fit(trace)
     twin = generate(spec)
     assert len(twin) == len(trace)
-    assert set(twin.model_names) <= set(trace.model_names)
+    assert set(twin.model_names) <= set(twin_names(trace).values())
+    assert not set(twin.model_names) & set(trace.model_names)
     assert fit(trace) == spec
-    assert spec_yaml(spec).startswith("title: like <memory>\n")
+    assert spec_yaml(spec).startswith("title: a twin\n")

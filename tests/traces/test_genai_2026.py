@@ -64,27 +64,28 @@ def test_unordered_source_is_sorted_stably_and_said_so(tmp_path):
 BAD_ROWS = {
     "time": (
         row("yesterday"),
-        "row 2 column gmt_create: found 'yesterday', expected a time such as 2024-11-15 16:57:50",
+        "line 3 column gmt_create: found 'yesterday', expected a date such as 2024-11-15 16:57:50",
     ),
     "no time": (
         row(""),
-        "row 2 column gmt_create: found nothing, expected a time such as 2024-11-15 16:57:50",
+        "line 3 column gmt_create: found nothing, expected a date such as 2024-11-15 16:57:50",
     ),
     "images": (
         row(images="0"),
-        "row 2 column num_images_per_prompt: found '0', expected a whole number of at least 1, or nothing",
+        "line 3 column num_images_per_prompt: found '0', expected a whole number of at least 1, or nothing",
     ),
     "images text": (
         row(images="many"),
-        "row 2 column num_images_per_prompt: found 'many', expected a whole number of at least 1, or nothing",
+        "line 3 column num_images_per_prompt: found 'many', "
+        "expected a whole number of at least 1, or nothing",
     ),
     "images fraction": (
         row(images="1.5"),
-        "row 2 column num_images_per_prompt: found '1.5', expected a whole number of at least 1, or nothing",
+        "line 3 column num_images_per_prompt: found '1.5', expected a whole number of at least 1, or nothing",
     ),
     "images infinite": (
         row(images="inf"),
-        "row 2 column num_images_per_prompt: found 'inf', expected a whole number of at least 1, or nothing",
+        "line 3 column num_images_per_prompt: found 'inf', expected a whole number of at least 1, or nothing",
     ),
 }
 

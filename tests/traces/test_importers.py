@@ -10,10 +10,12 @@ import pyarrow as pa
 import pytest
 
 from vramlab.config.errors import InputError
-from vramlab.traces.importers import IMPORTERS, ImportOptions, rows
+from vramlab.traces.importers import IMPORTERS, ImportOptions, reading
 from vramlab.traces.importers.azure_functions import MINUTES
 from vramlab.traces.importers.inventory import inventory_of
+from vramlab.traces.importers.layout import find_layout
 from vramlab.traces.importers.oracle_general import RECORD
+from vramlab.traces.importers.rows import RowLog
 
 AZURE_LLM = Path(__file__).resolve().parents[3] / "shared/data/azure_llm_2023_code.csv.gz"
 
@@ -219,9 +221,10 @@ def test_csv_defaults_units_and_one_model(tmp_path):
     path = written(tmp_path, "time_s\n1\n2\n")
     assert imported("csv", path, model_name="only")[0].model_names == ["only"]
     assert refusal("csv", path) == (
-        "column model: found only time_s, expected that column, or --columns model=NAME"
+        "column model: found only time_s, expected that column, or --columns model=NAME, "
+        "or --model-name NAME if all are for one model"
     )
-    assert "expected that column, or --columns time=NAME" in refusal(
+    assert "expected that column, or --columns time=time_s" in refusal(
         "csv", path, columns={"time": "t"}, model_name="only"
     )
     assert refusal("csv", path, columns={"tme": "t"}).startswith(
@@ -311,8 +314,10 @@ def test_chunks_make_no_difference(tmp_path, monkeypatch):
     path = written(tmp_path, text)
     options = {"thin": 0.5, "models": ("a", "b", "c"), "mapping": "round_robin"}
     whole, report = imported("csv", path, **options)
-    monkeypatch.setattr(rows.csv_chunks, "__defaults__", (None, 2_000))
-    sizes = [len(chunk.table) for chunk in rows.csv_chunks(path, rows.RowLog(path, 0), ["time_s"])]
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 2_000)
+    options_ = ImportOptions()
+    layout = find_layout(path, options_)
+    sizes = [len(chunk.good) for chunk in reading.chunks(path, RowLog(path, 0), ["time_s"], layout, options_)]
     assert max(sizes) < 200
     assert sum(sizes) == 3_000
     again, other = imported("csv", path, **options)
@@ -337,21 +342,21 @@ def test_bad_rows_are_named_and_bounded(tmp_path):
     assert trace.frame["model"].tolist() == ["a", "e", "g"]
     assert report.dropped == {"malformed": 4}
     assert report.rows_read == 7
-    assert report.lines()[-1].startswith("the first malformed row: row ")
+    assert report.lines()[-1].startswith("the first malformed row: line ")
     for allowed, said in ((1, "1 bad row"), (3, "3 bad rows")):
         hint = f"({said} dropped before it; --skip-bad-rows N drops up to N)"
         assert refusal("csv", path, skip_bad_rows=allowed).endswith(hint)
     assert refusal("csv", path).endswith("(--skip-bad-rows N drops up to N)")
     for text, message in (
-        ("time_s,model\n0,a\nx,b\n", "row 2 column time_s: found 'x', expected a finite number"),
-        ("time_s,model\n0,a\n1,b,c\n", "row 2: found 3 fields, expected the 2 of the header"),
-        ("time_s,model\n0,a\n1\n", "row 2: found 1 fields, expected the 2 of the header"),
-        ("time_s,model\n0,a\n,b\n", "row 2 column time_s: found nothing, expected a finite number"),
-        ("time_s,model\n0,a\nnan,b\n", "row 2 column time_s: found 'nan', expected a finite number"),
-        ("time_s,model\n0,a\n1,\n", "row 2 column model: found nothing, expected the name of a model"),
-        ("time_s,model,items\n0,a,\n1,b,0\n", "row 2 column items: found '0', expected a whole number"),
-        ("time_s,model,priority\n0,a,\n1,b,top\n", "row 2 column priority: found 'top', expected one of"),
-        ("time_s,model\n2024-01-01,a\n7,b\n", "row 2 column time_s: found '7', expected a date such as"),
+        ("time_s,model\n0,a\nx,b\n", "line 3 column time_s: found 'x', expected a finite number"),
+        ("time_s,model\n0,a\n1,b,c\n", "line 3: found 3 fields, expected the 2 of the header"),
+        ("time_s,model\n0,a\n1\n", "line 3: found 1 fields, expected the 2 of the header"),
+        ("time_s,model\n0,a\n,b\n", "line 3 column time_s: found nothing, expected a finite number"),
+        ("time_s,model\n0,a\nnan,b\n", "line 3 column time_s: found 'nan', expected a finite number"),
+        ("time_s,model\n0,a\n1,\n", "line 3 column model: found nothing, expected the name of a model"),
+        ("time_s,model,items\n0,a,\n1,b,0\n", "line 3 column items: found '0', expected a whole number"),
+        ("time_s,model,priority\n0,a,\n1,b,top\n", "line 3 column priority: found 'top', expected one of"),
+        ("time_s,model\n2024-01-01,a\n7,b\n", "line 3 column time_s: found '7', expected a date such as"),
     ):
         assert refusal("csv", written(tmp_path, text)).startswith(message)
 
@@ -359,21 +364,21 @@ def test_bad_rows_are_named_and_bounded(tmp_path):
 def test_row_numbers_count_the_rows_that_were_skipped(tmp_path):
     text = "time_s,model\n0,a\n1\n2,b\n3,c,d\n4,e\nx,f\n"
     assert refusal("csv", written(tmp_path, text), skip_bad_rows=2).startswith(
-        "row 6 column time_s: found 'x'"
+        "line 7 column time_s: found 'x'"
     )
     text = "time_s,model\n0\nx,b\n"
     assert refusal("csv", written(tmp_path, text), skip_bad_rows=1).startswith(
-        "row 2 column time_s: found 'x'"
+        "line 3 column time_s: found 'x'"
     )
 
 
 def test_bad_durations_and_counts(tmp_path):
     path = written(tmp_path, "app,func,end_timestamp,duration\na,f,1,-1\n")
     said = refusal("azure-functions", path)
-    assert said.startswith("row 1 column duration: found '-1', expected seconds, 0 or more (")
+    assert said.startswith("line 2 column duration: found '-1', expected seconds, 0 or more (")
     path = written(tmp_path, "\n".join([AZURE_2019_HEADER, azure_2019({7: -1})]))
     said = refusal("azure-functions", path)
-    assert said.startswith("row 1 column 7: found '-1', expected a count of 0 or more (")
+    assert said.startswith("line 2 column 7: found '-1', expected a count of 0 or more (")
 
 
 def test_broken_files(tmp_path):
@@ -387,18 +392,21 @@ def test_broken_files(tmp_path):
         refusal("csv", written(tmp_path, "time_s,model\n")) == "found no rows, expected at least one request"
     )
     twice = written(tmp_path, "time_s,model,model\n0,a,b\n")
-    assert refusal("csv", twice) == "column model: found the column twice, expected each column once"
+    assert (
+        refusal("csv", twice)
+        == "column model: found the column twice, expected each column once, or its number"
+    )
     latin = tmp_path / "latin.csv"
     latin.write_bytes(b"time_s,model\n0,\xe9\n")
-    assert refusal("csv", latin) == "found bytes that are not UTF-8, expected a CSV file in UTF-8"
+    assert refusal("csv", latin).startswith("line 2 column model: found bytes that are not UTF-8 (")
     cut = tmp_path / "cut.csv.gz"
     cut.write_bytes(gzip.compress(b"time_s,model\n" + b"0,a\n" * 9_999)[:-12])
-    assert "expected a file that can be read, and is what its suffix says" in refusal("csv", cut)
+    assert "what its suffix says" in refusal("csv", cut)
     plain = written(tmp_path, "time_s,model\n0,a\n", "plain.csv.gz")
-    assert "expected a file that can be read, and is what its suffix says" in refusal("csv", plain)
+    assert "what its suffix says" in refusal("csv", plain)
     other = written(tmp_path, "Timestamp,model\n0,a\n")
-    assert refusal("burstgpt", other) == (
-        "column Model: found only Timestamp, model, expected that column (did you mean 'model'?)"
+    assert refusal("burstgpt", other).startswith(
+        "column Model: found only Timestamp, model, expected that column (did you mean 'model'?); for another"
     )
     many = written(tmp_path, ",".join(f"c{number}" for number in range(1500)) + "\n")
     assert "found only c0, c1, c2" in refusal("burstgpt", many)

@@ -156,16 +156,20 @@ BROKEN = {
     "short row": (
         "t.csv",
         b"time_s,model\n0,a\n1\n",
-        "row 2 column model: found nothing, expected a model name",
+        "line 3 column model: found nothing, expected a model name",
     ),
     "bad time": (
         "t.csv",
         b"time_s,model\n0,a\n1,b\nx1,c\n",
-        "row 3 column time_s: found 'x1', expected a finite number of seconds",
+        "line 4 column time_s: found 'x1', expected a finite number of seconds",
     ),
-    "nan": ("t.csv", b"time_s,model\n0,a\nnan,b\n", "row 2 column time_s: found 'nan', expected"),
-    "inf": ("t.csv", b"time_s,model\n0,a\ninf,b\n", "row 2 column time_s: found inf, expected"),
-    "fraction": ("t.csv", b"time_s,model,items\n0,a,1\n1,b,2.5\n", "row 2 column items: found 2.5, expected"),
+    "nan": ("t.csv", b"time_s,model\n0,a\nnan,b\n", "line 3 column time_s: found 'nan', expected"),
+    "inf": ("t.csv", b"time_s,model\n0,a\ninf,b\n", "line 3 column time_s: found inf, expected"),
+    "fraction": (
+        "t.csv",
+        b"time_s,model,items\n0,a,1\n1,b,2.5\n",
+        "line 3 column items: found 2.5, expected",
+    ),
     "no column": (
         "t.csv",
         b"time,model\n0,a\n",

@@ -147,6 +147,18 @@ class Allocator:
         """Loads that wait for the bytes of their victims, in the order in which they get them."""
         return tuple(self._claims)
 
+    @property
+    def binding(self) -> dict[str, int]:
+        """How often a limit left a requested model no free room in its own zone; only those that ever did.
+
+        By name, as in ``max_models in flexible``; ``total_memory_mb`` is the device's.
+        """
+        counts = {"total_memory_mb": self.device.bound}
+        for name, zone in self.zones.items():
+            counts[f"size_mb in {name}"] = zone.bound
+            counts[f"max_models in {name}"] = zone.bound_slots
+        return {name: count for name, count in counts.items() if count}
+
     # -- requests ------------------------------------------------------------------------------------
 
     def request(
@@ -389,6 +401,7 @@ class Allocator:
         zone = self._free_place(model)
         if zone is not None:
             return self._begin_load(model, zone, [], now_s, uses=1, pin=pin)
+        self._count_limits(model)
         admission = self._admission[rank]
         forced = not model.may_run_on_cpu
         if admission == "free_only" and not forced:
@@ -438,6 +451,13 @@ class Allocator:
             ):
                 return zone
         return None
+
+    def _count_limits(self, model: Model) -> None:
+        """Count what kept `model` out of free room: a limit that nobody meant to set shows by that."""
+        home, device, size = model.home, self.device, model.bytes
+        device.bound += size > device.cap - device.committed
+        home.bound += size > home.cap - home.committed
+        home.bound_slots += home.max_models is not None and home.count >= home.max_models
 
     def _never_fits(self, model: Model) -> str:
         """Why `model` could not be loaded even if nothing else were on the device; empty if it could."""

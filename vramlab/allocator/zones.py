@@ -23,7 +23,7 @@ from vramlab.config.schema import Priority, ZoneConfig
 class Ledger:
     """Bytes held and bytes promised under one cap."""
 
-    __slots__ = ("cap", "committed", "held", "limit", "name")
+    __slots__ = ("bound", "cap", "committed", "held", "limit", "name")
 
     def __init__(self, name: str, cap_bytes: int) -> None:
         self.name = name
@@ -31,6 +31,7 @@ class Ledger:
         self.limit = cap_bytes  # more than the cap only after that has shrunk
         self.held = 0
         self.committed = 0
+        self.bound = 0  # requests for which a model found too few bytes here
 
     @property
     def room(self) -> int:
@@ -41,7 +42,17 @@ class Ledger:
 class Zone(Ledger):
     """One zone: a ledger, the zone's rules, and the policy that ranks its models for eviction."""
 
-    __slots__ = ("borrowers", "count", "guests", "max_models", "never", "policy", "reluctant", "retention_s")
+    __slots__ = (
+        "borrowers",
+        "bound_slots",
+        "count",
+        "guests",
+        "max_models",
+        "never",
+        "policy",
+        "reluctant",
+        "retention_s"
+    )  # fmt: skip
 
     def __init__(self, name: str, config: ZoneConfig, policy: Policy) -> None:
         super().__init__(name, config.size_bytes)
@@ -50,6 +61,7 @@ class Zone(Ledger):
         self.reluctant = config.eviction_policy == "reluctant_lru"
         self.retention_s = config.min_retention_time
         self.max_models = config.max_models
+        self.bound_slots = 0  # requests for which a model found `max_models` there
         self.borrowers: frozenset[Priority] = frozenset(config.borrowers)
         self.count = 0  # models loading, resident or in use here
         self.guests = 0  # those of them whose home is elsewhere

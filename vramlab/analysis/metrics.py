@@ -5,13 +5,15 @@ Counts are of requests; ``hit_rate`` and ``cold_start_rate`` are over the reques
 in seconds. Memory is what models held, averaged over the time from the first arrival to the last answer.
 What is always loaded was there before the first request: its loads count nowhere.
 
-``lost`` says why requests were refused or failed and why loads failed, by cause; ``losses`` the same per
-model, with the whole reason of the first; ``faults`` what a fault plan did, where there was one.
+``binding`` says how often which limit left a model no free room. ``lost`` says why requests were refused or
+failed and why loads failed, by cause; ``losses`` the same per model, with the whole reason of the first;
+``faults`` what a fault plan did, where there was one.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -76,7 +78,14 @@ def metrics(records: Records, config: VramConfig, inventory: Inventory) -> dict[
     result["lost"] = _lost(records)
     result["losses"] = _losses(records)
     result["faults"] = dict(records.faults)
+    result["binding"] = dict(records.binding)
     return result
+
+
+def binding_text(binding: Mapping[str, int]) -> str:
+    """Limits that were reached, as a line for people; empty where none was."""
+    ranked = sorted(binding.items(), key=lambda item: -item[1])
+    return "; ".join(f"{name}, {count:,} times" for name, count in ranked)
 
 
 def _preloads(records: Records) -> dict[str, int]:

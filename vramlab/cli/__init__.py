@@ -1,7 +1,5 @@
 """The command line; every command's keys and exit status are promised to users' scripts."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 
@@ -9,7 +7,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit. What it needs is imported here, where an interrupt has an answer."""
+    """Run the command line and exit; an interrupt is one line, while modules are still being read too."""
     try:
         from vramlab.cli.app import main as run
     except KeyboardInterrupt:

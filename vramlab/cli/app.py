@@ -14,7 +14,20 @@ from contextlib import suppress
 import typer
 
 from vramlab import __version__
-from vramlab.cli import curves, demo, fidelity, journals, live, memory, monitor, replaying, studies, traces
+from vramlab.cli import (
+    curves,
+    demo,
+    fidelity,
+    importing,
+    journals,
+    live,
+    memory,
+    monitor,
+    notebooks,
+    replaying,
+    studies,
+    traces,
+)
 from vramlab.config.errors import InputError, nearest
 
 app = typer.Typer(
@@ -29,17 +42,20 @@ app = typer.Typer(
 # the class is not to be had by click's name.
 _UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 _INTERRUPTED = 130
+_LIVE_PACKAGES = {"onnxruntime", "onnx", "pynvml"}  # that vramlab-sim leaves out
 
 replaying.register(app)
 studies.register(app)
 live.register(app)
 memory.register(app)
 traces.register(app)
+importing.register(app)
 curves.register(app)
 demo.register(app)
 fidelity.register(app)
 monitor.register(app)
 journals.register(app)
+notebooks.register(app)
 
 
 def _show_version(wanted: bool) -> None:
@@ -76,6 +92,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _refuse(str(error))
     except _UsageError as error:
         return _refuse(_plain(error.format_message()))
+    except ModuleNotFoundError as error:
+        if error.name not in _LIVE_PACKAGES:
+            raise
+        return _refuse(f"this needs {error.name}: pip install 'vramlab-sim[live]'")
     except (typer.Abort, KeyboardInterrupt):
         status = _INTERRUPTED
     except OSError as error:  # a disk that is full, a file that was there a moment ago

@@ -18,14 +18,13 @@ from vramlab.analysis.timelines import residency_timeline
 from vramlab.cli.live import profile_bar, show_verification
 from vramlab.cli.output import out, save_plot
 from vramlab.cli.replaying import plot_load_costs, show_comparison
-from vramlab.config.errors import InputError
+from vramlab.config.bundled import ROOT
 from vramlab.config.loading import load_config, load_inventory
 from vramlab.config.units import bytes_to_mib
 from vramlab.experiments.comparison import DEFAULT_POLICIES, Comparison, compare
 from vramlab.experiments.verification import Verification, verify
 from vramlab.traces.files import read_trace
 
-ROOT = Path(__file__).parents[2]
 SCENARIO = ROOT / "config" / "scenarios" / "tight.yaml"
 MODELS = ROOT / "config" / "model_config.yaml"
 WORKLOAD = ROOT / "traces" / "live_workload.csv"
@@ -41,17 +40,13 @@ def register(app: typer.Typer) -> None:
 def demo_command(
     folder: Annotated[
         Path, typer.Option("--out", help="Folder for the run and the plots; what is in it is replaced.")
-    ] = ROOT / "results" / "demo",
+    ] = Path("results/demo"),
     device: Annotated[str, typer.Option("--device", help="auto, cuda or cpu-emulated.")] = "auto",
 ) -> None:
     """Record live, verify, simulate, compare: the main job in about a minute.
 
     Example: vramlab demo
     """
-    if not WORKLOAD.exists():
-        raise InputError(
-            "demo", "", f"no {WORKLOAD}", "a clone of the repository, where the bundled inputs are"
-        )
     verification = _live(folder, device)
     comparison = _compared()
     _plot(verification, comparison, folder)
@@ -122,11 +117,10 @@ def _plot(verification: Verification, comparison: Comparison, folder: Path) -> N
 def _next(folder: Path) -> None:
     out.rule("next")
     out.print(f"""\
-  make lab        # notebooks/01_record_and_replay.ipynb tells this story with plots
-  .venv/bin/vramlab verify {_shown(folder / "run")}
-  .venv/bin/vramlab compare traces/forty_models.csv.gz \\
-      --config config/scenarios/forty_models.yaml --policies all
-  .venv/bin/vramlab replay YOUR_TRACE.csv --config config/vram_config.yaml --models YOUR_MODELS.yaml""")
+  vramlab notebooks --out lab      # 01_record_and_replay.ipynb tells this story with plots
+  vramlab verify {_shown(folder / "run")}
+  vramlab compare traces/forty_models.csv.gz --config config/scenarios/forty_models.yaml --policies all
+  vramlab replay YOUR_TRACE.csv --config config/vram_config.yaml --models YOUR_MODELS.yaml""")
 
 
 def _shown(path: Path) -> Path:

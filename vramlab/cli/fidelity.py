@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,11 +12,12 @@ import typer
 from vramlab.cli.inputs import JsonOption, SeedOption
 from vramlab.cli.live import DeviceOption, plot_latencies
 from vramlab.cli.output import count, log, milliseconds, out, percent, print_json, print_table, save_plot
+from vramlab.config.bundled import ROOT
 
 if TYPE_CHECKING:
     from vramlab.experiments.fidelity import Fidelity
 
-FOLDER = Path(__file__).parents[2] / "results" / "fidelity"
+FOLDER = Path("results/fidelity")
 
 
 def register(app: typer.Typer) -> None:
@@ -26,7 +28,10 @@ def register(app: typer.Typer) -> None:
 def fidelity_command(
     folder: Annotated[
         Path,
-        typer.Option("--folder", help="config.yaml, models.yaml and workloads/*.yaml; gets the results."),
+        typer.Option(
+            "--folder",
+            help="config.yaml, models.yaml and workloads/*.yaml, else the bundled ones; gets the results.",
+        ),
     ] = FOLDER,
     runs: Annotated[
         Path | None, typer.Option("--runs", help="Folder for the recorded runs; FOLDER/runs without it.")
@@ -42,6 +47,8 @@ def fidelity_command(
     """
     from vramlab.experiments.fidelity import fidelity, write_fidelity  # load ONNX Runtime
 
+    if not folder.exists():
+        shutil.copytree(ROOT / "results" / "fidelity", folder)
     found = fidelity(folder, runs or folder / "runs", device, seed, log.print)
     write_fidelity(found, folder)
     for name, verification in found.verifications.items():

@@ -9,6 +9,7 @@ import typer
 
 from vramlab.cli.inputs import JsonOption
 from vramlab.cli.output import print_json
+from vramlab.config.bundled import there
 from vramlab.config.files import check_outputs
 from vramlab.engine.journal import read_journal
 from vramlab.experiments.run_folder import journal_of, journal_trace
@@ -29,7 +30,7 @@ def journal_trace_command(
 
     Example: vramlab journal-trace results/run1 --out served.csv
     """
-    if journal.is_dir():
+    if there(journal).is_dir():
         journal = journal_of(journal)
     check_outputs([out], [journal])
     trace = journal_trace(read_journal(journal), str(journal))

@@ -22,6 +22,7 @@ from vramlab.cli.output import (
     milliseconds,
     percent,
     picture,
+    print_binding,
     print_json,
     print_table,
     save_plot,
@@ -325,6 +326,7 @@ def _show_recording(figures: dict[str, Any], workload: str) -> None:
     ]
     print_table(f"live run of {workload}", ["", ""], rows)
     show_losses(figures)
+    print_binding(figures)
 
 
 def _say_what_is_kept(run: Path) -> None:

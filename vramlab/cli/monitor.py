@@ -21,6 +21,7 @@ from rich.text import Text
 from vramlab.cli.inputs import ConfigOption, JsonOption, ModelsOption, SeedOption, SetOption, changes
 from vramlab.cli.live import DeviceOption
 from vramlab.cli.output import SIDES, count, log, mebibytes, out, print_json, seconds, stacked
+from vramlab.config.bundled import there
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.experiments.following import Following, follow_run
@@ -128,7 +129,7 @@ def monitor_command(
 
 def _check_watching(run: Path, of_playing: Mapping[str, object], of_settings: Mapping[str, object]) -> None:
     """Refuse options that would mean nothing for a run elsewhere."""
-    meaningless = [*of_playing.items(), *(of_settings.items() if run.is_dir() else ())]
+    meaningless = [*of_playing.items(), *(of_settings.items() if there(run).is_dir() else ())]
     for option, value in meaningless:
         if value is not None:
             why = "whose folder says it" if option in of_settings else "which is played elsewhere"
@@ -138,6 +139,7 @@ def _check_watching(run: Path, of_playing: Mapping[str, object], of_settings: Ma
 def _follow(
     run: Path, config: Path | None, models: Path | None, overrides: list[str], at: float | None
 ) -> Following:
+    run = there(run)
     if run.is_dir():
         return follow_run(run, at)
     if not run.exists():

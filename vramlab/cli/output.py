@@ -6,7 +6,7 @@ import json
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
+from vramlab.analysis.metrics import binding_text
 from vramlab.config.files import check_suffix, replacing
 
 if TYPE_CHECKING:
@@ -76,6 +77,11 @@ def print_table(
         for row in rows:
             table.add_row(*(row[place] for place in places))
         console.print(table)
+
+
+def print_binding(figures: Mapping[str, Any]) -> None:
+    """Print which limits a run has reached."""
+    out.print(f"binding: {binding_text(figures['binding']) or 'no limit was reached'}")
 
 
 def stacked(heading: str, width: int) -> str:

@@ -37,6 +37,7 @@ from vramlab.cli.output import (
     out,
     percent,
     picture,
+    print_binding,
     print_json,
     print_table,
     save_plot,
@@ -265,6 +266,7 @@ def _show_replay(result: Replay, title: str) -> None:
         for name, zone in figures["zones"].items()
     ]
     print_table("zones", header, zones)
+    print_binding(figures)
     _show_losses(figures)
 
 
@@ -331,6 +333,10 @@ def show_comparison(result: Comparison, title: str) -> None:
     if any(row["gap_closed"] is not None for row in result.rows):
         optimum["gap_closed"] = "1.00"
     rows.append(["offline optimum", *(optimum.get(key, "-") for _, key, _ in shown)])
+    for name in dict.fromkeys(limit for row in result.rows for limit in row["binding"]):
+        times = [row["binding"].get(name, 0) for row in result.rows]
+        least, most = count(min(times)), count(max(times))
+        out.print(f"binding: {name}, {least if least == most else f'{least} to {most}'} times")
     print_table(title, ["policy", *(name for name, _, _ in shown)], rows)
     if not any(row[key] for row in result.rows for key in ("evictions", "fallbacks", "refused")):
         out.print("everything fits: no policy had to choose")

@@ -1,10 +1,10 @@
-"""``generate``, ``import``, ``export`` and ``describe``: traces made, brought, handed on, looked at."""
+"""``generate``, ``export`` and ``describe``: traces made, handed on, looked at."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -20,14 +20,10 @@ from vramlab.experiments.inputs import resolve_inputs
 from vramlab.traces.describe import Description, describe
 from vramlab.traces.exporters import write_libcachesim_csv
 from vramlab.traces.files import read_trace, write_trace
-from vramlab.traces.fit import fit
+from vramlab.traces.fit import fit, twin_names
 from vramlab.traces.generate import generate
-from vramlab.traces.importers import IMPORTERS, ImportOptions, ImportReport, importer_names, make_importer
-from vramlab.traces.importers.genai_2026 import genai_2026_inventory
-from vramlab.traces.importers.inventory import DEFAULT_SIZE_MB, assumptions, inventory_of
-from vramlab.traces.importers.options import Dealing, TimeUnit, counted
 from vramlab.traces.spec import TraceSpec, load_spec, spec_yaml
-from vramlab.traces.trace import Trace
+from vramlab.traces.trace import Trace, check_models
 
 
 class Export(StrEnum):
@@ -39,7 +35,6 @@ class Export(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command("generate")(generate_command)
-    app.command("import")(import_command)
     app.command("export")(export_command)
     app.command("describe")(describe_command)
 
@@ -65,173 +60,6 @@ def generate_command(
     log.print(f"{len(trace):,} requests for {len(trace.model_names)} models written to {out}")
     if as_json:
         print_json({"requests": len(trace), "models": trace.model_names, "trace_sha256": trace.sha256})
-
-
-# -- import --------------------------------------------------------------------------------------------
-
-
-def import_command(
-    kind: Annotated[
-        str,
-        typer.Argument(
-            metavar="KIND", help=f"Whose trace it is: {', '.join(importer_names())}. csv is any table."
-        ),
-    ],
-    source: Annotated[Path, typer.Argument(help="The publisher's file, also packed as .gz.")],
-    out: Annotated[Path, typer.Option("--out", help="Trace file to write.")],
-    models_out: Annotated[
-        Path | None, typer.Option("--models-out", help="First inventory of its models to write.")
-    ] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            "--columns",
-            metavar="time=NAME,model=NAME,...",
-            help="Columns of a csv: time, model, items, requester, input_key, priority, size.",
-        ),
-    ] = None,
-    time_unit: Annotated[TimeUnit, typer.Option("--time-unit", help="Of a csv's times.")] = "s",
-    model_name: Annotated[
-        str | None, typer.Option("--model-name", help="The model, where the source has one only.")
-    ] = None,
-    top: Annotated[int | None, typer.Option("--top", min=1, help="Keep the N most requested only.")] = None,
-    models: Annotated[
-        Path | None, typer.Option("--models", help="Inventory whose models the source's become.")
-    ] = None,
-    mapping: Annotated[
-        Dealing,
-        typer.Option(
-            "--mapping",
-            help="How they do. top: the most requested becomes the first, and so on, the rest is dropped; "
-            "round_robin: in turn; zipf: at random for each request.",
-        ),
-    ] = "top",
-    assume_mb: Annotated[
-        float,
-        typer.Option(
-            "--assume-mb", min=1.0, help="With --models-out: size of models whose size the source lacks."
-        ),
-    ] = DEFAULT_SIZE_MB,
-    window: Annotated[
-        str | None,
-        typer.Option(
-            "--window", metavar="START:END", help="Seconds of the source's clock, or 36h, 2d, 90min."
-        ),
-    ] = None,
-    speed: Annotated[float, typer.Option("--speed", help="Times faster than the source.")] = 1.0,
-    thin: Annotated[float, typer.Option("--thin", help="Probability to keep a request.")] = 1.0,
-    skip_bad_rows: Annotated[
-        int, typer.Option("--skip-bad-rows", min=0, help="So many malformed rows may be dropped.")
-    ] = 0,
-    seed: SeedOption = 0,
-    as_json: JsonOption = False,
-) -> None:
-    """Import somebody's trace; says what was read, what was dropped, and why.
-
-    Example: vramlab import genai-2026 lora_request_trace.csv --out genai.parquet --models-out genai.yaml
-
-    Example: vramlab import csv calls.csv --columns time=when,model=endpoint --window 0:2d --out mine.parquet
-    """
-    check_outputs([out, models_out], [source, models])
-    importer = make_importer(kind)
-    inventory = load_inventory(models) if models is not None else None
-    start_s, end_s = _window(window)
-    options = ImportOptions(
-        models=tuple(inventory or ()),
-        mapping=mapping,
-        top=top,
-        start_s=start_s,
-        end_s=end_s,
-        speed=speed,
-        thin=thin,
-        seed=seed,
-        skip_bad_rows=skip_bad_rows,
-        columns=_columns(columns, kind),
-        time_unit=time_unit,
-        model_name=model_name,
-    )
-    trace, report = importer(source, options)
-    write_trace(trace, out)
-    for line in report.lines():
-        log.print(line)
-    log.print(f"{counted(len(trace.model_names), 'model')} over {trace.duration_s:,.1f} s written to {out}")
-    if models_out is not None:
-        specs, doubts = _inventory(kind, trace, report, inventory, assume_mb)
-        comment = "\n".join([f"Of {source.name}", *doubts])
-        write_inventory(specs, models_out, group=kind.replace("-", "_"), comment=comment)
-        log.print(f"inventory written to {models_out}")
-        for line in doubts:
-            log.print(line)
-        total_mb = sum(spec.vram_size_mb for spec in specs.values())
-        log.print(f"all models together take {total_mb:,.0f} MB; with less memory than that, policy counts")
-        log.print(f"next: vramlab curve {out} --models {models_out} --plot curve.png")
-    if as_json:
-        print_json(_import_document(trace, report))
-
-
-def _columns(text: str | None, kind: str) -> dict[str, str]:
-    """``time=when,model=endpoint`` as a mapping."""
-    if text is None:
-        return {}
-    if kind in IMPORTERS and kind not in ("csv", "libcachesim-csv"):
-        raise InputError("--columns", "", text, f"no mapping: {kind} has columns of its own")
-    columns: dict[str, str] = {}
-    for pair in text.split(","):
-        role, separator, name = pair.partition("=")
-        if not separator or not role.strip() or not name.strip():
-            raise InputError("--columns", "", repr(pair), "ROLE=COLUMN, with commas between")
-        if role.strip() in columns:
-            raise InputError("--columns", role.strip(), "the role twice", "each role once")
-        columns[role.strip()] = name.strip()
-    return columns
-
-
-_UNITS_S = {"min": 60.0, "s": 1.0, "h": 3_600.0, "d": 86_400.0, "": 1.0}
-
-
-def _window(text: str | None) -> tuple[float | None, float | None]:
-    """``START:END`` in seconds; either side may be empty."""
-    if text is None:
-        return None, None
-    start, separator, end = text.partition(":")
-    if not separator or not (start.strip() or end.strip()):
-        raise InputError("--window", "", repr(text), "START:END, as in 0:3600, 12h:36h or 2d:")
-    return _seconds(start.strip()), _seconds(end.strip())
-
-
-def _seconds(text: str) -> float | None:
-    if not text:
-        return None
-    unit = next(unit for unit in _UNITS_S if text.endswith(unit))
-    try:
-        return float(text.removesuffix(unit)) * _UNITS_S[unit]
-    except ValueError:
-        raise InputError("--window", "", repr(text), "a time such as 90, 90s, 15min, 36h or 2d") from None
-
-
-def _inventory(
-    kind: str, trace: Trace, report: ImportReport, given: Inventory | None, assume_mb: float
-) -> tuple[Inventory, list[str]]:
-    """First inventory, and what in it nobody knows."""
-    if given is not None:
-        return {name: spec for name, spec in given.items() if name in set(trace.model_names)}, []
-    if kind == "genai-2026":
-        return genai_2026_inventory(trace), ["ASSUMED: the trace has no sizes; half SD 1.5, half SDXL, fp16"]
-    inventory = inventory_of(trace, report.sizes_bytes, assume_mb)
-    return inventory, assumptions(inventory, report.sizes_bytes, assume_mb)
-
-
-def _import_document(trace: Trace, report: ImportReport) -> dict[str, Any]:
-    return {
-        "rows_read": report.rows_read,
-        "requests": len(trace),
-        "models": len(trace.model_names),
-        "duration_s": trace.duration_s,
-        "dropped": report.dropped,
-        "reordered": report.reordered,
-        "notes": list(report.notes),
-        "trace_sha256": trace.sha256,
-    }
 
 
 # -- export --------------------------------------------------------------------------------------------
@@ -274,24 +102,37 @@ def describe_command(
     spec: Annotated[
         Path | None, typer.Option("--spec", help="Generator spec fitted to the trace, to write.")
     ] = None,
+    models: ModelsOption = None,
+    models_out: Annotated[
+        Path | None,
+        typer.Option("--models-out", help="With --spec and --models: the inventory of the twin, to write."),
+    ] = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Say what a trace is like: rates, bursts, popularity, reuse, working set, daily cycle.
 
     With --spec a generator spec is fitted to it, and a generated twin is held against the trace (and drawn
-    beside it with --plot).
+    beside it with --plot). Neither has a name of the original's models: --models-out has their sizes and
+    times under those of the twin.
 
     Example: vramlab describe traces/synthetic_tight.csv.gz --plot tight.png --spec like_tight.yaml
     """
-    check_outputs([plot, spec], [trace])
+    check_outputs([plot, spec, models_out], [trace, models])
+    if models_out is not None and (models is None or spec is None):
+        raise InputError(
+            "--models-out", "", "no twin to have models, or none to take them from", "--spec and --models"
+        )
     requests = read_trace(trace)
     description = describe(requests)
     fitted = None if spec is None else fit(requests, seed)
     twin = None if fitted is None else describe(generate(fitted))
     if spec is not None and fitted is not None:
-        _write_spec(fitted, spec, trace)
+        _write_spec(fitted, spec)
         log.print(f"written to {spec}; next: vramlab generate {spec} --out twin.parquet")
+    if models is not None and models_out is not None:
+        _write_twin_models(requests, load_inventory(models), models_out)
+        log.print(f"written to {models_out}")
     if plot is not None:
         save_plot(plot_description(description, twin), plot)
         log.print(f"written to {plot}")
@@ -319,6 +160,14 @@ def largest_gap(one: Description, other: Description) -> float:
     return float(np.abs(a - b).max())
 
 
-def _write_spec(spec: TraceSpec, path: Path, trace: Path) -> None:
+def _write_spec(spec: TraceSpec, path: Path) -> None:
     with replacing(path) as temporary:
-        temporary.write_text(f"# fitted to {trace.name}\n{spec_yaml(spec)}", encoding="utf-8")
+        temporary.write_text(f"# fitted to a trace\n{spec_yaml(spec)}", encoding="utf-8")
+
+
+def _write_twin_models(trace: Trace, inventory: Inventory, path: Path) -> None:
+    """Write what the inventory says of a trace's models under the names that they have in its twin."""
+    check_models(trace, inventory)
+    bare = {"path": None, "sha256": None}
+    twins = {twin: inventory[name].model_copy(update=bare) for name, twin in twin_names(trace).items()}
+    write_inventory(twins, path)

@@ -25,8 +25,15 @@ class InputError(ValueError):
 
     def __init__(self, source: object, key: object, found: object, expected: str) -> None:
         self.source, self.key, self.found, self.expected = str(source), str(key), found, expected
-        where = f"{self.source}: {self.key}" if self.key else self.source
-        super().__init__(f"{where}: found {found}, expected {expected}")
+        where = f"{self.source}: {shortened(self.key)}" if self.key else self.source
+        # what stands there may be the whole file
+        super().__init__(f"{where}: found {shortened(str(found))}, expected {shortened(expected, 600)}")
+
+
+def shortened(text: str, most: int = 300) -> str:
+    """Cut a text in the middle if it is longer than `most` signs, so that its end can be seen too."""
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]} ... {text[-half:]}"
 
 
 def check_choice(source: object, key: object, value: object, known: Sequence[str]) -> None:

@@ -21,6 +21,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from vramlab.config.bundled import there
 from vramlab.config.errors import InputError, nearest
 from vramlab.config.faults import FaultPlan
 from vramlab.config.files import replacing
@@ -159,7 +160,7 @@ def load_scenario(path: Path | str, overrides: Iterable[str] = ()) -> Scenario:
     InputError
         Naming file, key, found and expected.
     """
-    path = Path(path)
+    path = there(path)
     data = _merged_with_base(path, seen=())
     header = validated(ScenarioHeader, data.get("scenario", {}), str(path), "scenario")
     section = data.get("vram_management") or {}
@@ -212,7 +213,7 @@ def load_inventory(path: Path | str) -> Inventory:
     InputError
         Naming file, key, found and expected; also for a model name that stands in two groups.
     """
-    path = Path(path)
+    path = there(path)
     data = read_yaml(path)
     _check_top_keys(path, data, {"models"})
     groups = data.get("models")

@@ -7,6 +7,7 @@ are per request, in the order of arrival.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from math import nan
@@ -104,6 +105,8 @@ class Records:
         In the order of time.
     faults : dict of str to float
         What a fault plan did, where there was one.
+    binding : dict of str to int
+        Limits that were reached, and how often (:attr:`vramlab.allocator.Allocator.binding`).
     """
 
     model_names: list[str]
@@ -118,6 +121,7 @@ class Records:
     lost: list[LossRecord] = field(default_factory=list)
     faults: dict[str, float] = field(default_factory=dict)
     preloads: list[PreloadRecord] = field(default_factory=list)
+    binding: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.outcomes)
@@ -129,7 +133,7 @@ class Records:
         return np.where(answered, self.finish_s - self.arrival_s, np.nan)
 
     def since(self, time_s: float) -> Records:
-        """The requests that came at `time_s` or later, and what was done from then on; `faults` are all."""
+        """The requests that came at `time_s` or later, and what was done since; counts of faults are all."""
         kept = self.arrival_s >= time_s
         numbers = np.cumsum(kept) - 1
         held = [use for use in self.usage if use.time_s < time_s][-1:]
@@ -174,6 +178,7 @@ class Recorder:
         self.usage: list[tuple[float, tuple[int, ...]]] = []
         self.lost: list[LossRecord] = []
         self.faults: dict[str, float] = {}
+        self.binding: Callable[[], dict[str, int]] = dict
         self.preloads: list[PreloadRecord] = []
         self.outcomes = bytearray()
         self.finish_s = array("d")
@@ -229,4 +234,5 @@ class Recorder:
             lost=self.lost,
             faults=self.faults,
             preloads=self.preloads,
+            binding=self.binding(),
         )

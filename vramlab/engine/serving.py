@@ -92,6 +92,7 @@ class Engine:
             make_allocator(config, inventory) if mapped else make_allocator(config, inventory, mapped=False)
         )
         self.recorder = recorder
+        recorder.binding = lambda: self.allocator.binding
         self._zones = list(self.allocator.zones.values())
         self.journal = journal
         self.ready: Ready = deque()

@@ -11,6 +11,7 @@ import time
 from itertools import takewhile
 from pathlib import Path
 
+from vramlab.config.bundled import there
 from vramlab.config.errors import InputError
 from vramlab.config.loading import load_config, load_inventory
 from vramlab.config.schema import Inventory, VramConfig
@@ -145,7 +146,7 @@ def follow_run(folder: Path | str, until_s: float | None = None) -> Following:
     InputError
         If the folder is none of a live run.
     """
-    folder = Path(folder)
+    folder = there(folder)
     journal = journal_of(folder)
     device = str(read_environment(folder).get("device", "recorded"))
     config, inventory = load_config(folder / "config.yaml"), load_inventory(folder / "models.yaml")

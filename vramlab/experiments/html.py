@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from vramlab.analysis.metrics import binding_text
 from vramlab.config.html import Cell, html_table
 from vramlab.config.units import bytes_to_mib
 
@@ -33,6 +34,8 @@ def replay_html(figures: Mapping[str, Any]) -> str:
     header += ["p50", "p95", "p99", "VRAM, mean"]
     counts = [f"{figures[key]:,} {key.replace('_', ' ')}" for key in _OUTCOMES if figures.get(key)]
     caption = f"{figures.get('policy', '')}, {figures.get('backend', '')}"
+    binding = binding_text(figures.get("binding", {}))
+    counts += [f"binding: {binding}"] if binding else []
     return html_table(header, rows, caption, ", ".join(counts))
 
 
@@ -63,6 +66,9 @@ def comparison_html(
         table.append(cells)
     what = "load cost" if counts == "load_cost_s" else counts
     notes = [f"offline optimum: {what} {_seconds(optimum_s)}"]
+    bound = [row.get("binding", {}) for row in rows]
+    limits = {name: max(limits.get(name, 0) for limits in bound) for limits in bound for name in limits}
+    notes += [f"binding: {binding_text(limits)} at most"] if limits else []
     notes += [f"the first {warmup:,} requests do not count"] if warmup else []
     return html_table(["policy", *(name for name, *_ in columns)], table, note="; ".join(notes))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
 
+from vramlab.config.bundled import there
 from vramlab.config.errors import InputError
 from vramlab.config.faults import FaultPlan
 from vramlab.config.loading import check_fit, load_inventory, load_scenario, with_overrides
@@ -48,7 +49,7 @@ def resolve_settings(
         Configuration or scenario file; None for the specification's values.
     models : dict of str to ModelSpec, Path, str or None
         Inventory; None for the one that the scenario names, else ``config/model_config.yaml`` in the current
-        folder.
+        folder, else the bundled one.
     overrides : iterable of str
         ``dotted.key=value`` below ``vram_management``.
 
@@ -95,9 +96,7 @@ def _resolve(
     if isinstance(models, dict):
         inventory, models_source = models, "the inventory"
     else:
-        path = models or beside or (DEFAULT_INVENTORY if DEFAULT_INVENTORY.exists() else None)
-        if path is None:
-            raise InputError("models", "", "no inventory", "a file of models, or a scenario that names one")
+        path = models or beside or DEFAULT_INVENTORY
         inventory, models_source = load_inventory(path), str(path)
     check_fit(settings, inventory, source, models_source)
     return settings, inventory, models_source
@@ -124,7 +123,7 @@ def profile_beside(
         return None
     if not models and isinstance(config, str | Path):
         models = load_scenario(config, overrides).models_path
-    path = samples_path(models or DEFAULT_INVENTORY)
+    path = samples_path(there(models or DEFAULT_INVENTORY))
     return path if path.exists() else None
 
 

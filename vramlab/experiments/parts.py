@@ -45,6 +45,7 @@ def later_part(records: Records, first: int) -> Records:
         usage=[*before, *usage[held:]],
         lost=[row._replace(number=row.number - first) for row in records.lost if row.number >= first],
         faults=records.faults,
+        binding=records.binding,
         preloads=[row for row in records.preloads if row.time_s >= start_s],
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from vramlab import __version__
-from vramlab.analysis.metrics import metrics
+from vramlab.analysis.metrics import binding_text, metrics
 from vramlab.config.errors import check_choice
 from vramlab.config.faults import FaultPlan, check_faults
 from vramlab.config.loading import fingerprint
@@ -139,5 +139,6 @@ def check_mode(mode: object) -> None:
 
 
 def flat(figures: dict[str, Any]) -> dict[str, Any]:
-    """Figures without those per zone, per model and per loss: one row of a table."""
-    return {key: value for key, value in figures.items() if not isinstance(value, dict | list)}
+    """Figures without those per zone, per model and per loss: one row of a table; ``binding`` as a line."""
+    row = {key: value for key, value in figures.items() if not isinstance(value, dict | list)}
+    return row | {"binding": binding_text(figures.get("binding", {}))}

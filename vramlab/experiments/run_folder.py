@@ -18,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 
+from vramlab.config.bundled import there
 from vramlab.config.errors import InputError
 from vramlab.config.files import read_json, replacing
 from vramlab.config.loading import load_config, load_inventory
@@ -55,7 +56,7 @@ def read_run(path: Path | str) -> RunFolder:
     InputError
         If something is missing or malformed.
     """
-    path = Path(path)
+    path = there(path)
     journal = journal_of(path)
     environment = read_environment(path)
     samples = samples_path(path / "models.yaml")
@@ -87,8 +88,8 @@ def journal_of(path: Path) -> Path:
         If there is none.
     """
     for name in _JOURNALS:
-        if (path / name).exists():
-            return path / name
+        if (there(path) / name).exists():
+            return there(path) / name
     raise InputError(path, "", "no journal.jsonl", "a folder that `vramlab record` wrote")
 
 
@@ -100,7 +101,7 @@ def read_environment(path: Path) -> dict[str, Any]:
     InputError
         If the folder does not say.
     """
-    return read_json(path / "environment.json", "a JSON file of the recording")
+    return read_json(there(path) / "environment.json", "a JSON file of the recording")
 
 
 def journal_trace(journal: Sequence[Line], source: str = "<journal>") -> Trace:

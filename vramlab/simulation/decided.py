@@ -42,10 +42,16 @@ class DecidedRecords(Records):
         self.faults = {}
         self.preloads = []
         self._log = log
+        self._allocator = allocator
         self._names = list(allocator.models)
         self._sizes = [model.bytes for model in allocator.models.values()]
         self._homes = [model.home.name for model in allocator.models.values()]
         self._numbers = [allocator.models[name].number for name in trace.model_names]
+
+    @cached_property
+    def binding(self) -> dict[str, int]:  # type: ignore[override]
+        """Limits that were reached, and how often."""
+        return self._allocator.binding
 
     @cached_property
     def loads(self) -> list[LoadRecord]:  # type: ignore[override]

@@ -52,7 +52,7 @@ class Description:
     items_mean : float
         Items per request.
     repeated_inputs : float
-        Share of the requests whose model and ``input_key`` came before.
+        Share of the requests whose model and ``input_key`` came before; NaN where the trace has no keys.
     """
 
     source: str
@@ -119,7 +119,9 @@ class Description:
                 "under two days" if np.isnan(self.daily).all() else f"{self.daily.max():.2f}"
             ),
             "items per request": f"{self.items_mean:.3g}",
-            "requests whose input came before": f"{self.repeated_inputs:.1%}",
+            "requests whose input came before": (
+                "not given" if np.isnan(self.repeated_inputs) else f"{self.repeated_inputs:.1%}"
+            ),
         }
         return pd.DataFrame({"what": list(rows), "value": list(rows.values())})
 
@@ -213,8 +215,8 @@ def _distinct(texts: np.ndarray | None) -> int:
 
 
 def _repeated_inputs(trace: Trace) -> float:
-    if trace.input_keys is None:
-        return 0.0
+    if trace.input_keys is None or pd.isna(trace.input_keys).all():
+        return float("nan")
     pairs = pd.DataFrame({"model": trace.model_codes, "key": trace.input_keys}).dropna()
     return float(pairs.duplicated().sum() / len(trace))
 

@@ -7,7 +7,9 @@ import gzip
 import io
 import itertools
 import os
+import re
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vramlab.config.bundled import there
 from vramlab.config.errors import InputError
 from vramlab.config.files import replacing
 from vramlab.traces.trace import Trace
@@ -39,7 +42,11 @@ def read_trace(path: Path | str) -> Trace:
         If the file cannot be read, is not what its suffix says, or holds no valid trace.
     """
     if _format_of(path) == ".csv":
-        return Trace.from_frame(read_csv(path, dtype=dict.fromkeys(_TEXT_COLUMNS, "str")), str(path))
+        frame = read_csv(path, dtype=dict.fromkeys(_TEXT_COLUMNS, "str"))
+        try:
+            return Trace.from_frame(frame, str(path))
+        except InputError as error:
+            raise _with_line(error, path) from None
     frame, metadata = _read_parquet(path)
     return Trace.from_frame(frame, str(path), metadata)
 
@@ -59,6 +66,39 @@ def write_trace(trace: Trace, path: Path | str) -> None:
         data = gzip.compress(data, compresslevel=6, mtime=0)
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def line_of_row(lines: Iterable[str], row: int) -> int:
+    """Line, from 1 on, on which a row of a CSV file begins.
+
+    Parameters
+    ----------
+    lines : iterable of str
+        The file's; empty ones are no rows, and a cell in quotes may have several.
+    row : int
+        From 0 on; the header counts as one.
+    """
+    first, quoted = 0, False
+    for number, line in enumerate(lines, 1):
+        if not quoted:
+            first = number
+            if not line.strip("\r\n"):
+                continue
+        quoted ^= bool(line.count('"') % 2)
+        row -= not quoted
+        if row < 0:
+            break
+    return first
+
+
+def _with_line(error: InputError, path: Path | str) -> InputError:
+    """The error for a row of a CSV file, by its line in an editor."""
+    found = re.fullmatch(r"row (\d+)( .*)?", error.key)
+    if found is None:
+        return error
+    text = io.StringIO(_read_bytes(path).decode("utf-8-sig", "replace"), newline="")
+    key = f"line {line_of_row(text, int(found[1]))}{found[2] or ''}"
+    return InputError(path, key, error.found, error.expected)
 
 
 def read_csv(path: Path | str, dtype: dict[str, str] | str | None = None) -> pd.DataFrame:
@@ -127,7 +167,7 @@ def _read_parquet(path: Path | str) -> tuple[pd.DataFrame, dict[str, str]]:
 
 def _read_bytes(path: Path | str) -> bytes:
     try:
-        data = Path(path).read_bytes()
+        data = there(path).read_bytes()
     except OSError as error:
         found = (error.strerror or str(error)).lower()
         raise InputError(path, "", found, "a trace file that can be read") from error

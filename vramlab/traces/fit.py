@@ -39,8 +39,16 @@ _SURE = 4
 _MOST_ITEM_SIZES = 64
 
 
+def twin_names(trace: Trace) -> dict[str, str]:
+    """Name in a twin of each model of a trace: ``model_01`` is the most requested."""
+    counts = np.bincount(trace.model_codes)
+    width = len(str(len(counts)))
+    ranked = np.argsort(-counts, kind="stable")
+    return {trace.model_names[code]: f"model_{rank:0{width}}" for rank, code in enumerate(ranked, 1)}
+
+
 def fit(trace: Trace, seed: int = 0) -> TraceSpec:
-    """Spec of a synthetic trace like this one.
+    """Spec of a synthetic trace like this one, which names neither its models nor its source.
 
     Parameters
     ----------
@@ -49,6 +57,7 @@ def fit(trace: Trace, seed: int = 0) -> TraceSpec:
     seed : int
         Of the spec, and of the twins that it is fitted with.
     """
+    names = twin_names(trace)
     times_s = trace.times_s - trace.times_s[0]
     duration_s = trace.duration_s
     counts = np.bincount(trace.model_codes)
@@ -57,14 +66,16 @@ def fit(trace: Trace, seed: int = 0) -> TraceSpec:
         rate_per_s=len(trace) / duration_s if duration_s > 0 else float(len(trace)),
         burstiness=_burstiness(times_s, cycle),
         cycle=cycle,
-        models={trace.model_names[code]: float(counts[code]) for code in np.argsort(-counts, kind="stable")},
+        models={
+            names[trace.model_names[code]]: float(counts[code]) for code in np.argsort(-counts, kind="stable")
+        },
         reuse=_reuse(trace.model_codes, counts, seed),
         items=_items(trace),
         requesters=_labels(trace.requesters),
         input_keys=_labels(trace.input_keys),
         priority=_priority(trace),
     )
-    return TraceSpec(title=f"like {trace.source}", seed=seed, requests=len(trace), streams=(stream,))
+    return TraceSpec(title="a twin", seed=seed, requests=len(trace), streams=(stream,))
 
 
 # -- the sequence of models --------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, model_validator
 
+from vramlab.config.bundled import there
 from vramlab.config.loading import read_yaml, validated
 from vramlab.config.schema import Count, Fraction, NonNegative, Positive, PriorityField, Section
 
@@ -207,7 +208,7 @@ def load_spec(path: Path | str) -> TraceSpec:
     InputError
         Naming file, key, found and expected.
     """
-    return make_spec(read_yaml(path), str(path))
+    return make_spec(read_yaml(there(path)), str(path))
 
 
 def make_spec(data: object, source: str = "<spec>") -> TraceSpec:

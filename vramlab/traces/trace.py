@@ -26,6 +26,9 @@ KNOWN_COLUMNS = ("time_s", "model", "items", "requester", "input_key", "priority
 _MAX_ITEMS = 2**53
 _MOST_COLUMNS = 12  # that a message names
 
+# From 2001 to 2096; as seconds, milliseconds since 1970 would be some ten thousand years.
+_EPOCH_S = (1e9, 4e9)
+
 
 @dataclass(frozen=True, eq=False)
 class Trace:
@@ -269,7 +272,14 @@ def _times(frame: pd.DataFrame, source: str) -> np.ndarray:
     expected = "a finite number of seconds"
     # adding 0 turns -0.0 into 0.0: equal times shall have equal hashes
     times = _numbers(frame, "time_s", source, expected) + 0.0
-    _refuse_where(~(np.abs(times) <= LARGEST), frame["time_s"], source, expected)  # and what is no number
+    _refuse_where(~np.isfinite(times), frame["time_s"], source, expected)
+    for unit, per_s in (("ms", 1e3), ("us", 1e6), ("ns", 1e9)):
+        first, last = (times[place] / per_s for place in (0, -1)) if times.size > 1 else (0, 0)
+        if _EPOCH_S[0] <= first and last < _EPOCH_S[1] and (times == np.floor(times)).all():
+            found = f"{times[0]:.19g}, which looks like {unit} since 1970"
+            expected = f"seconds; `vramlab import csv --time-unit {unit}` makes them of {unit}"
+            raise InputError(source, "row 1 column time_s", found, expected)
+    _refuse_where(np.abs(times) > LARGEST, frame["time_s"], source, expected)
     backwards = np.flatnonzero(np.diff(times) < 0)
     if backwards.size:
         row = int(backwards[0]) + 1

@@ -12,6 +12,7 @@ import pandas as pd
 
 from vramlab.allocator.placement import Block
 from vramlab.analysis.layouts import zones_of
+from vramlab.config.bundled import there
 from vramlab.config.errors import InputError
 from vramlab.config.html import html_table
 from vramlab.config.schema import Inventory, VramConfig
@@ -117,7 +118,7 @@ def memory_history(
 
 def _resolved(run: Run, config: Any, models: Any) -> tuple[str, list[Line], VramConfig, Inventory]:
     if isinstance(run, Path | str):
-        run = read_run(run) if Path(run).is_dir() else read_journal(run)
+        run = read_run(run) if there(run).is_dir() else read_journal(run)
     if isinstance(run, RunFolder):
         return str(run.path), run.journal, run.config, run.inventory
     settings, inventory = resolve_settings(config, models)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -10,14 +11,20 @@ import numpy as np
 import pandas as pd
 
 from vramlab.config.errors import InputError
-from vramlab.traces.importers.options import ImportOptions, ImportReport
-from vramlab.traces.importers.rows import RowLog
+from vramlab.traces.importers.options import ImportOptions, ImportReport, counted
+from vramlab.traces.importers.rows import RowLog, categorical
 from vramlab.traces.popularity import draw
-from vramlab.traces.trace import Trace
+from vramlab.traces.trace import KNOWN_COLUMNS, Trace
+
+# Texts that stand for nothing in many tables, and are names in some.
+_MISSING = {"nan", "null", "none", "n/a", "na", "-", "undefined", "<na>"}
 
 MAX_REQUESTS = 200_000_000
 
 _ZIPF_EXPONENT = 0.9
+
+
+Texts = np.ndarray | pd.Categorical
 
 
 class Piece(NamedTuple):
@@ -26,22 +33,68 @@ class Piece(NamedTuple):
     Parameters
     ----------
     time_s : ndarray of float64
-        Time on the source's clock.
-    function : ndarray of str
+        Seconds, of one beginning for all pieces.
+    function : Categorical, or ndarray of str
         What the source calls the model.
     items : ndarray of int64, optional
-    texts : dict of str to ndarray
+    texts : dict of str to Categorical or ndarray of str
         Other columns of the trace, None where missing.
     counts : ndarray of int64, optional
         Requests that each entry stands for, spread over `spread_s` from its time on.
+    spread_s : float, optional
+        None: not known, which is an error where there are counts.
+    origin_s : float
+        What to add to `time_s` for the source's own clock, which a window is given in.
     """
 
     time_s: np.ndarray
-    function: np.ndarray
+    function: Texts
     items: np.ndarray | None = None
-    texts: dict[str, np.ndarray] = {}  # noqa: RUF012  never changed
+    texts: dict[str, Texts] = {}  # noqa: RUF012  never changed
     counts: np.ndarray | None = None
-    spread_s: float = 0.0
+    spread_s: float | None = None
+    origin_s: float = 0.0
+
+
+class Interval:
+    """Length of the intervals of a source of counts: given, or the least difference of two times."""
+
+    def __init__(self, given_s: float | None = None) -> None:
+        self._given_s = given_s
+        self._least_s, self._last = np.inf, np.empty(0)
+
+    def of(self, times_s: np.ndarray) -> float | None:
+        """Seconds, by all times so far; None while there is one only."""
+        if self._given_s is not None:
+            return self._given_s
+        times_s = np.unique(np.concatenate([self._last, times_s]))
+        if len(times_s) > 1:
+            self._least_s = min(self._least_s, float(np.diff(times_s).min()))
+        self._last = times_s[-1:]
+        return self._least_s if np.isfinite(self._least_s) else None
+
+
+def joined(one: pd.Categorical, other: pd.Categorical, between: str = "/") -> pd.Categorical:
+    """Names of two parts, such as ``app/function``."""
+    width = len(other.categories) + 1
+    both, codes = np.unique(one.codes.astype(np.int64) * width + other.codes, return_inverse=True)
+    names = [f"{one.categories[pair // width]}{between}{other.categories[pair % width]}" for pair in both]
+    return categorical(codes, names)
+
+
+class _Range:
+    """From when to when a source runs, on its own clock."""
+
+    def __init__(self) -> None:
+        self.first_s, self.last_s = np.inf, -np.inf
+
+    def add(self, piece: Piece) -> None:
+        if len(piece.time_s):
+            self.first_s = min(self.first_s, float(piece.time_s.min()) + piece.origin_s)
+            self.last_s = max(self.last_s, float(piece.time_s.max()) + piece.origin_s)
+
+    def __str__(self) -> str:
+        return f"and the source runs from {self.first_s:.15g} to {self.last_s:.15g}"
 
 
 class _Names:
@@ -51,7 +104,7 @@ class _Names:
         self.names: list[str] = []
         self._codes: dict[str, int] = {}
 
-    def codes(self, texts: np.ndarray) -> np.ndarray:
+    def codes(self, texts: Texts) -> np.ndarray:
         """int32 code per text, -1 where it is None."""
         local, names = pd.factorize(texts)
         for name in names:
@@ -98,14 +151,18 @@ def assemble(
         If nothing is left, or too much.
     """
     thinning, dealing, spreading = np.random.default_rng(options.seed).spawn(3)
-    gathered, spread_s = _Gathered(), 0.0
+    gathered, spread_s, runs = _Gathered(), None, _Range()
     for piece in pieces:
+        runs.add(piece)
         gathered.add(_thinned(_cut(piece, log, options), log, options, thinning))
         spread_s = piece.spread_s
     columns = {name: np.concatenate(parts) for name, parts in gathered.columns.items()}
     if not len(columns.get("time_s", ())):
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in log.dropped.items())
-        raise InputError(log.source, "", f"no request that can be kept ({reasons})", "at least one")
+        window = options.start_s is not None or options.end_s is not None
+        expected = f"at least one{log.hint}" + (f"; --window counts {log.clock}, {runs}" if window else "")
+        raise InputError(log.source, "", f"no request that can be kept ({reasons})", expected)
+    spread_s = _interval(columns, spread_s, log, options)
     total = int(columns["counts"].sum()) if "counts" in columns else len(columns["time_s"])
     columns, models = _with_models(columns, gathered.functions.names, log, options, dealing)
     columns = _expanded(columns, spread_s, spreading, log)
@@ -114,24 +171,31 @@ def assemble(
     # requests spread at random within a minute have no order that the source could have given
     reordered = not spread_s and bool((np.diff(times) < 0).any())
     columns = {name: values[order] for name, values in columns.items()}
-    frame = {
-        "time_s": (columns["time_s"] - columns["time_s"][0]) / options.speed,
-        "model": np.array(models, dtype=object)[columns["function"]],
-    }
-    if "items" in columns:
-        frame["items"] = columns["items"]
-    for column, names in gathered.names.items():
-        frame[column] = np.array([*names.names, None], dtype=object)[columns[column]]
-    trace = Trace.from_frame(pd.DataFrame(frame), str(log.source))
+    trace = Trace(_frame(columns, models, gathered.names, options), str(log.source))
     report = ImportReport(
         rows_read=log.rows_read,
         rows_kept=len(trace),
         dropped=log.dropped,
         reordered=reordered,
-        notes=tuple(_notes(log, options, len(gathered.functions.names), total)),
+        notes=tuple(_notes(log, options, gathered.functions.names, total)),
         sizes_bytes=sizes_bytes or {},
     )
     return trace, report
+
+
+def _frame(
+    columns: dict[str, np.ndarray], models: list[str], names: dict[str, _Names], options: ImportOptions
+) -> pd.DataFrame:
+    """The table of a trace, as :meth:`Trace.from_frame` would have it: that takes as long as the import."""
+    frame: dict[str, np.ndarray | pd.Series] = {
+        "time_s": (columns["time_s"] - columns["time_s"][0]) / options.speed,
+        "model": pd.Series(np.array(models, dtype=object)[columns["function"]], dtype=object),
+        "items": columns.get("items", np.ones(len(columns["time_s"]), dtype=np.int64)),
+    }
+    for column in sorted(names, key=KNOWN_COLUMNS.index):
+        texts = np.array([*names[column].names, None], dtype=object)[columns[column]]
+        frame[column] = pd.Series(texts, dtype=object)
+    return pd.DataFrame(frame)
 
 
 def _rows(piece: Piece, keep: np.ndarray) -> Piece:
@@ -153,9 +217,9 @@ def _requests(piece: Piece) -> int:
 def _cut(piece: Piece, log: RowLog, options: ImportOptions) -> Piece:
     keep = np.ones(len(piece.time_s), dtype=bool)
     if options.start_s is not None:
-        keep &= piece.time_s >= options.start_s
+        keep &= piece.time_s >= options.start_s - piece.origin_s
     if options.end_s is not None:
-        keep &= piece.time_s < options.end_s
+        keep &= piece.time_s < options.end_s - piece.origin_s
     inside = _rows(piece, keep)
     log.drop("outside the time window", _requests(piece) - _requests(inside))
     return inside
@@ -221,8 +285,44 @@ def _expanded(
     return columns
 
 
-def _notes(log: RowLog, options: ImportOptions, functions: int, total: int) -> list[str]:
+def _interval(
+    columns: dict[str, np.ndarray], spread_s: float | None, log: RowLog, options: ImportOptions
+) -> float:
+    """Seconds that counts are spread over."""
+    if "counts" not in columns:
+        return 0.0
+    if spread_s is None:
+        expected = "times of several intervals, or --interval, as in --interval 60s"
+        raise InputError(log.source, "--count", "one time for all counts", expected)
+    log.note(f"counts spread at random over the {spread_s:g} s from their time on (seed {options.seed})")
+    return spread_s
+
+
+def _name_notes(names: list[str]) -> list[str]:
+    """What looks wrong with names and was left as it is."""
+    notes = []
+    missing = [name for name in names if name.lower() in _MISSING]
+    if missing:
+        listed = ", ".join(map(repr, missing[:5]))
+        notes.append(f"models called {listed}: taken as names; --where COLUMN!=VALUE leaves such rows out")
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(re.sub(r"^(\d+)\.0$", r"\1", name.lower()), []).append(name)
+    pairs = [" and ".join(group) for group in alike.values() if len(group) > 1]
+    if pairs:
+        notes.append(f"names that are almost the same are different models: {'; '.join(pairs[:3])}")
+    return notes
+
+
+def _notes(log: RowLog, options: ImportOptions, names: list[str], total: int) -> list[str]:
     notes = [log.first_malformed] if log.first_malformed else []
+    notes += log.notes
+    if log.trimmed:
+        notes.append(f"{counted(log.trimmed, 'cell')} with blanks round a name: taken off")
+    notes += _name_notes(names)
+    if options.start_s is not None or options.end_s is not None:
+        notes.append(f"--window counts {log.clock}")
+    functions = len(names)
     if options.models:
         how = {
             "top": "by popularity",

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from vramlab.config.errors import InputError
-from vramlab.traces.importers.assemble import Piece, assemble
+from vramlab.traces.importers.assemble import Piece, assemble, joined
+from vramlab.traces.importers.layout import Layout, find_layout
 from vramlab.traces.importers.options import ImportOptions, ImportReport
-from vramlab.traces.importers.rows import RowLog, csv_chunks, read_header
+from vramlab.traces.importers.reading import chunks
+from vramlab.traces.importers.rows import RowLog
 from vramlab.traces.trace import Trace, require_columns_of
 
-COLUMNS_2021 = ("app", "func", "end_timestamp", "duration")
+COLUMNS_2021 = ("end_timestamp", "app", "func", "duration")
 NAMES_2019 = ("HashOwner", "HashApp", "HashFunction")
 MINUTES = tuple(str(minute) for minute in range(1, 1441))
 MINUTE_S, DAY_S = 60.0, 86_400.0
@@ -35,51 +38,62 @@ def import_azure_functions(
     Raises
     ------
     InputError
-        Naming file, row, column, what was found and what was expected.
+        Naming file, line, column, what was found and what was expected.
     """
-    options = options or ImportOptions()
+    options = replace(options or ImportOptions(), header=True)
     log = RowLog(source, options.skip_bad_rows)
     days = _day_files(source)
-    if days is None and "HashFunction" not in read_header(source):
-        return assemble(_pieces_2021(source, log), log, options)
-    return assemble(_pieces_2019(days or [Path(source)], log), log, options)
+    if days is None:
+        layout = find_layout(source, options)
+        if "HashFunction" not in layout.columns:
+            require_columns_of(layout.columns, COLUMNS_2021, source)
+            return assemble(_pieces_2021(source, log, layout, options), log, options)
+    return assemble(_pieces_2019(days or [Path(source)], log, options), log, options)
 
 
-def _pieces_2021(source: Path | str, log: RowLog) -> Iterator[Piece]:
-    for chunk in csv_chunks(source, log, COLUMNS_2021):
-        app = chunk.required("app", "the name of an app")
-        function = chunk.required("func", "the name of a function")
+def _pieces_2021(source: Path | str, log: RowLog, layout: Layout, options: ImportOptions) -> Iterator[Piece]:
+    for chunk in chunks(source, log, COLUMNS_2021, layout, options):
+        app = chunk.names("app", "the name of an app")
+        function = chunk.names("func", "the name of a function")
         end_s = chunk.numbers("end_timestamp", "a finite number of seconds")
         duration_s = chunk.numbers("duration", "seconds, 0 or more", at_least=0)
         good = chunk.good
         yield Piece(
             time_s=(end_s - duration_s)[good],
-            function=app[good] + "/" + function[good],
+            function=joined(app[good], function[good]),
             texts={"requester": app[good]},
         )
 
 
-def _pieces_2019(files: list[Path], log: RowLog) -> Iterator[Piece]:
+def _pieces_2019(files: list[Path], log: RowLog, options: ImportOptions) -> Iterator[Piece]:
     first_day = _day_of(files[0])
     for number, path in enumerate(files):
-        require_columns_of(read_header(path), (*NAMES_2019, *MINUTES), path)
+        layout = find_layout(path, options)
+        require_columns_of(layout.columns, NAMES_2019, path)
+        minutes = {
+            name: int(name.removeprefix("minute_")) for name in layout.columns if _MINUTE.fullmatch(name)
+        }
+        require_columns_of(layout.columns, [] if minutes else MINUTES[:1], path)
         day = _day_of(path)
         offset_s = DAY_S * (number if day is None or first_day is None else day - first_day)
-        log.start_file(path)
-        for chunk in csv_chunks(path, log, (*NAMES_2019, *MINUTES)):
-            owner, app, function = (chunk.required(name, "a hash") for name in NAMES_2019)
+        starts_s = offset_s + (np.array(list(minutes.values())) - 1) * MINUTE_S
+        for chunk in chunks(path, log, (*NAMES_2019, *minutes), layout, options):
+            owner, app, function = (chunk.names(name, "a hash") for name in NAMES_2019)
             counts = np.stack(
-                [chunk.counts(minute, "a count of 0 or more", default=0) for minute in MINUTES], axis=1
+                [chunk.counts(name, "a count of 0 or more", default=0) for name in minutes], axis=1
             )
             counts[~chunk.good] = 0
-            rows, minutes = np.nonzero(counts)
+            rows, places = np.nonzero(counts)
             yield Piece(
-                time_s=offset_s + minutes * MINUTE_S,
-                function=(app[rows] + "/" + function[rows]) if len(rows) else np.empty(0, dtype=object),
+                time_s=starts_s[places],
+                function=joined(app, function)[rows],
                 texts={"requester": owner[rows]},
-                counts=counts[rows, minutes],
+                counts=counts[rows, places],
                 spread_s=MINUTE_S,
             )
+
+
+_MINUTE = re.compile(r"(?:minute_)?[1-9]\d*")
 
 
 def _day_files(source: Path | str) -> list[Path] | None:

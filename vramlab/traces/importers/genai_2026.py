@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from vramlab.config.schema import Inventory, ModelSpec, Priority
 from vramlab.traces.importers.assemble import Piece, assemble
+from vramlab.traces.importers.layout import find_layout
 from vramlab.traces.importers.options import ImportOptions, ImportReport
-from vramlab.traces.importers.rows import Clock, RowLog, csv_chunks
-from vramlab.traces.trace import Trace, refuse_row
+from vramlab.traces.importers.reading import chunks
+from vramlab.traces.importers.rows import RowLog
+from vramlab.traces.importers.times import Clock
+from vramlab.traces.trace import Trace, refuse_row, require_columns_of
 
 TIME, MODEL = "gmt_create", "checkpoint_model_version_id"
 REQUESTER, ITEMS = "groupId", "num_images_per_prompt"
@@ -40,21 +44,24 @@ def import_genai_2026(source: Path | str, options: ImportOptions | None = None) 
     InputError
         Naming file, row, column, what was found and what was expected.
     """
-    options = options or ImportOptions()
+    options = replace(options or ImportOptions(), header=True)
     log = RowLog(source, options.skip_bad_rows)
-    return assemble(_pieces(source, log), log, options)
+    return assemble(_pieces(source, log, options), log, options)
 
 
-def _pieces(source: Path | str, log: RowLog) -> Iterator[Piece]:
-    clock = Clock()
-    for chunk in csv_chunks(source, log, (TIME, MODEL, REQUESTER, ITEMS)):
-        time_s = clock.seconds(chunk, TIME, "a time such as 2024-11-15 16:57:50", "%Y-%m-%d %H:%M:%S")
+def _pieces(source: Path | str, log: RowLog, options: ImportOptions) -> Iterator[Piece]:
+    layout = find_layout(source, options)
+    columns = (TIME, MODEL, REQUESTER, ITEMS)
+    require_columns_of(layout.columns, columns, source)
+    clock = Clock(options, TIME)
+    for chunk in chunks(source, log, columns, layout, options):
+        time_s = clock.seconds(chunk)
         items = chunk.counts(ITEMS, "a whole number of at least 1, or nothing", default=1)
-        model = chunk.texts(MODEL)
-        named = chunk.table[MODEL].notna().to_numpy()
-        log.drop("no model", (chunk.good & ~named).sum())
+        model = chunk.names(MODEL)
+        named = model.codes >= 0
+        log.drop("no model", int((chunk.good & ~named).sum()))
         keep = chunk.good & named
-        yield Piece(time_s[keep], model[keep], items[keep], {"requester": chunk.texts(REQUESTER)[keep]})
+        yield Piece(time_s[keep], model[keep], items[keep], {"requester": chunk.names(REQUESTER)[keep]})
 
 
 def genai_2026_inventory(trace: Trace) -> Inventory:

@@ -41,6 +41,12 @@ def inventory_of(
     return inventory
 
 
+def _listed(names: list[str], most: int = 5) -> str:
+    """The first few names, and how many more."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def assumptions(
     inventory: Inventory, sizes_bytes: Mapping[str, int], assumed_mb: float = DEFAULT_SIZE_MB
 ) -> list[str]:
@@ -48,7 +54,7 @@ def assumptions(
     unknown = [name for name in inventory if not sizes_bytes.get(name)]
     lines = [f"ASSUMED, not measured: load_time_ms ({LOAD_MS_PER_MB} ms per MB), inference_ms, priority"]
     if unknown:
-        which = "all" if len(unknown) == len(inventory) else ", ".join(unknown)
+        which = "all" if len(unknown) == len(inventory) else _listed(unknown)
         models = f"{len(unknown):,} of {len(inventory):,} models ({which})"
         lines.append(f"ASSUMED, not measured: vram_size_mb {assumed_mb:g} of {models}")
     return [*lines, "Put right what you know; `vramlab profile` measures models whose ONNX files you have."]

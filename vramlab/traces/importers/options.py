@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import math
+import re
+import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -10,9 +13,12 @@ from typing import Literal, get_args
 from vramlab.config.errors import InputError, nearest
 
 Dealing = Literal["top", "round_robin", "zipf"]
-TimeUnit = Literal["s", "ms", "us", "ns"]
+TimeUnit = Literal["s", "ms", "us", "ns", "d"]
 
-UNIT_S: dict[str, float] = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+UNIT_S: dict[str, float] = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "d": 86_400.0}
+
+ROLES = ("time", "model", "items", "requester", "input_key", "priority", "size", "duration", "count")
+"""What a column of a table may be."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +50,31 @@ class ImportOptions:
         So many malformed rows may be dropped; one more is an error.
     columns : mapping of str to str
         For ``csv`` and ``libcachesim-csv``: ``time``, ``model``, ``items``, ``requester``, ``input_key``,
-        ``priority`` or ``size`` (bytes) to the source's column.
-    time_unit : {"s", "ms", "us", "ns"}
-        Of numbers in the time column of ``csv``.
+        ``priority``, ``size`` (bytes), ``duration`` (where the time is that of the end) or ``count``
+        (requests per interval) to the source's column: its name, its number from 1 on, or a path in JSON,
+        as in ``data.tags.name``.
+    time_unit : {"s", "ms", "us", "ns", "d"}, optional
+        Of numbers in the time column of ``csv``; not given: seconds, unless the column's name says otherwise
+        or the numbers look like another unit, which is asked about.
+    time_format : str, optional
+        Of dates in the time column, as for :func:`time.strptime`; not given: found by looking.
+    time_zone : str, optional
+        Of dates that say none, as in ``Europe/Berlin``.
     model_name : str, optional
         The one model of a source that has no column for it.
+    header : bool, optional
+        Whether a table's first line names its columns; not given: found by looking.
+    delimiter, encoding : str, optional
+        Of a table; not given: found by looking, and UTF-8.
+    decimal : str
+        Sign before a number's fraction: a point or a comma.
+    regex : str, optional
+        For a text log: a pattern that finds a request in a line; its named groups are the columns.
+    where : tuple of str
+        Conditions ``column=value`` or ``column!=value``, all of which must hold; of several ``=`` for one
+        column, one.
+    interval_s : float, optional
+        Length of what ``count`` counts; not given: the least difference of two times.
 
     Raises
     ------
@@ -66,12 +92,23 @@ class ImportOptions:
     seed: int = 0
     skip_bad_rows: int = 0
     columns: Mapping[str, str] = field(default_factory=dict)
-    time_unit: TimeUnit = "s"
+    time_unit: TimeUnit | None = None
+    time_format: str | None = None
+    time_zone: str | None = None
     model_name: str | None = None
+    header: bool | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+    decimal: str = "."
+    regex: str | None = None
+    where: tuple[str, ...] = ()
+    interval_s: float | None = None
 
     def __post_init__(self) -> None:
         _one_of("mapping", self.mapping, get_args(Dealing))
-        _one_of("time_unit", self.time_unit, get_args(TimeUnit))
+        if self.time_unit is not None:
+            _one_of("time_unit", self.time_unit, get_args(TimeUnit))
+        _check_reading(self)
         _check("speed", self.speed, 0 < self.speed < math.inf, "more than 0, finite")
         _check("thin", self.thin, 0 < self.thin <= 1, "more than 0, at most 1")
         _check("seed", self.seed, self.seed >= 0, "0 or more")
@@ -127,6 +164,42 @@ class ImportReport:
 def counted(number: int, what: str) -> str:
     """``1 row``, ``2 rows``."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _check_reading(options: ImportOptions) -> None:
+    """Refuse what says wrongly how the source is written."""
+    for role in options.columns:
+        if role not in ROLES:
+            expected = f"one of {', '.join(ROLES)}{nearest(role, ROLES)}"
+            raise InputError("columns", role, "an unknown role", expected)
+    for condition in options.where:
+        good = bool(re.match(r"[^=!]+!?=", condition))
+        _check("where", repr(condition), good, "COLUMN=VALUE or COLUMN!=VALUE")
+    if options.time_zone is not None:
+        try:
+            zoneinfo.ZoneInfo(options.time_zone)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            expected = "a name such as Europe/Berlin or UTC"
+            near = nearest(options.time_zone, zoneinfo.available_timezones())
+            _check("time_zone", repr(options.time_zone), False, expected + near)
+    if options.regex is not None:
+        try:
+            groups = re.compile(options.regex).groupindex
+        except re.error as error:
+            raise InputError("import options", "regex", str(error), "a regular expression") from error
+        expected = "named groups, as in '(?P<time>\\S+) .* model=(?P<model>\\S+)'"
+        _check("regex", options.regex, bool(groups), expected)
+    if options.encoding is not None:
+        try:
+            codecs.lookup(options.encoding)
+        except LookupError:
+            _check("encoding", repr(options.encoding), False, "a name such as utf-8, cp1252 or utf-16")
+    if options.delimiter is not None:
+        good = len(options.delimiter) == 1 and options.delimiter not in '"\r\n'
+        _check("delimiter", repr(options.delimiter), good, "one character, or tab, space, comma, semicolon")
+    _check("decimal", repr(options.decimal), options.decimal in (".", ","), "a point or a comma")
+    interval_s = options.interval_s
+    _check("interval_s", interval_s, interval_s is None or 0 < interval_s < math.inf, "more than 0, finite")
 
 
 def _check(key: str, value: object, good: bool, expected: str) -> None:

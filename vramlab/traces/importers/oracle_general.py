@@ -15,13 +15,17 @@ import pyarrow as pa
 from vramlab.config.errors import InputError
 from vramlab.traces.importers.assemble import Piece, assemble
 from vramlab.traces.importers.options import ImportOptions, ImportReport
-from vramlab.traces.importers.rows import RowLog, open_source
-from vramlab.traces.importers.tabular import note_sizes
+from vramlab.traces.importers.packed import BROKEN, open_source, unreadable
+from vramlab.traces.importers.rows import RowLog, categorical
+from vramlab.traces.importers.table import note_sizes
 from vramlab.traces.trace import Trace
 
 RECORD = np.dtype([("time", "<u4"), ("object", "<u8"), ("size", "<u4"), ("next", "<i8")])
 
 RECORDS_PER_CHUNK = 1_000_000
+
+_FAR = 2**48  # no trace has so many requests
+_TEXT = {*range(32, 127), 9, 10, 13}
 
 
 def import_oracle_general(
@@ -48,13 +52,33 @@ def _pieces(source: Path | str, log: RowLog, sizes: dict[str, int]) -> Iterator[
                 expected = f"whole records of {RECORD.itemsize} bytes"
                 raise InputError(source, f"row {log.rows_read + whole + 1}", f"{rest} bytes", expected)
             records = np.frombuffer(data, dtype=RECORD)
+            _check(records, log.rows_read, source)
             log.rows_read += whole
             objects, which = np.unique(records["object"], return_inverse=True)
-            function = np.array([str(number) for number in objects], dtype=object)[which]
+            function = categorical(which, [str(number) for number in objects])
             note_sizes(sizes, function, records["size"].astype(np.int64))
             yield Piece(time_s=records["time"].astype(np.float64), function=function)
     if not log.rows_read:
         raise InputError(source, "", "an empty file", "at least one record")
+
+
+def _check(records: np.ndarray, first: int, source: Path | str) -> None:
+    """Refuse bytes of another kind: times run on, and the next request for an object comes after this one.
+
+    Raises
+    ------
+    InputError
+        If a hundredth of the records do otherwise.
+    """
+    rows = first + np.arange(len(records))
+    backwards = int((np.diff(records["time"].astype(np.int64)) < 0).sum())
+    before = int(((records["next"] >= 0) & (records["next"] <= rows)).sum())
+    far = int(((records["next"] > _FAR) & (records["next"] != np.iinfo(np.int64).max)).sum())
+    if 100 * (backwards + before + far) > len(records):
+        expected = "records of oracleGeneral (`vramlab import libcachesim-csv` is for text)"
+        text = not set(records[:10].tobytes()) - _TEXT
+        found = "text" if text else "bytes that are none"
+        raise InputError(source, "", found, expected)
 
 
 def _read(stream: pa.NativeFile, size: int, source: Path | str) -> bytes:
@@ -64,6 +88,6 @@ def _read(stream: pa.NativeFile, size: int, source: Path | str) -> bytes:
         while missing and (part := stream.read(missing)):
             parts.append(part)
             missing -= len(part)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(source, "", str(error).splitlines()[0], "a file that is whole") from error
+    except BROKEN as error:
+        raise unreadable(source, error) from error
     return b"".join(parts)

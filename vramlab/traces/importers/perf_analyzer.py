@@ -1,28 +1,29 @@
 """Importer of what Triton's ``perf_analyzer`` leaves behind.
 
 Either a profile export (``--profile-export-file``, JSON with a time stamp in nanoseconds per request) or a
-file of request intervals (``--request-intervals``, one number of microseconds per line). Both tell of one
-model.
-A profile export is read as a whole: it must fit memory.
+file of request intervals (``--request-intervals``, one number of microseconds per line), which tells of one
+model. A profile export is read as a whole: it must fit memory.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from vramlab.config.errors import InputError
 from vramlab.traces.importers.assemble import Piece, assemble
+from vramlab.traces.importers.nested import value_at
 from vramlab.traces.importers.options import ImportOptions, ImportReport
-from vramlab.traces.importers.rows import RowLog, open_source
+from vramlab.traces.importers.packed import BROKEN, open_source, unreadable
+from vramlab.traces.importers.rows import RowLog
 from vramlab.traces.trace import Trace
 
 DEFAULT_MODEL = "model"
+
+_MODEL_PATHS = ("model_name", "model", "request_inputs.payload.model", "request_inputs.model_name", "request_inputs.model")  # fmt: skip  # noqa: E501
 
 
 def import_perf_analyzer(
@@ -30,7 +31,8 @@ def import_perf_analyzer(
 ) -> tuple[Trace, ImportReport]:
     """Read the requests of all experiments of a profile export, or a file of request intervals.
 
-    The model is ``options.model_name``, or ``model``. Experiments follow each other by their own time stamps.
+    The model is ``options.model_name``, else the one that a request's inputs name, else ``model``.
+    Experiments follow each other by their own time stamps.
 
     Raises
     ------
@@ -39,25 +41,24 @@ def import_perf_analyzer(
     """
     options = options or ImportOptions()
     log = RowLog(source, options.skip_bad_rows)
-    model = options.model_name or DEFAULT_MODEL
     try:
         with open_source(source) as stream:
             text = stream.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(source, "", "bytes that are not UTF-8", "a text file") from error
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(source, "", str(error).splitlines()[0], "a file that is whole") from error
-    times = _stamps_s(text, log) if text.lstrip().startswith("{") else _intervals_s(text, log)
+    except BROKEN as error:
+        raise unreadable(source, error) from error
+    if text.lstrip().startswith("{"):
+        piece = _exported(text, log, options.model_name)
+    else:
+        times_s = _intervals_s(text, log)
+        piece = Piece(times_s, np.full(len(times_s), options.model_name or DEFAULT_MODEL, dtype=object))
     if not log.rows_read:
         raise InputError(source, "", "no requests", "at least one")
-    return assemble(_pieces(times, model), log, options)
+    return assemble([piece], log, options)
 
 
-def _pieces(times_s: np.ndarray, model: str) -> Iterator[Piece]:
-    yield Piece(time_s=times_s, function=np.full(len(times_s), model, dtype=object))
-
-
-def _stamps_s(text: str, log: RowLog) -> np.ndarray:
+def _exported(text: str, log: RowLog, model_name: str | None) -> Piece:
     try:
         export: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -66,17 +67,25 @@ def _stamps_s(text: str, log: RowLog) -> np.ndarray:
         requests = [request for experiment in export["experiments"] for request in experiment["requests"]]
     except (KeyError, TypeError) as error:
         raise InputError(log.source, "", f"no {error}", "experiments with their requests") from error
-    stamps = []
+    stamps, models = [], []
     for row, request in enumerate(requests):
         stamp = request.get("timestamp") if isinstance(request, dict) else None
         log.rows_read += 1
         if isinstance(stamp, int) and not isinstance(stamp, bool) and 0 <= stamp < 2**63:
             stamps.append(stamp)
+            models.append(model_name or _model_of(request) or DEFAULT_MODEL)
         else:
             log.refuse(row, "timestamp", repr(stamp), "a whole number of nanoseconds")
     nanoseconds = np.array(stamps, dtype=np.int64)
     # whole numbers until the first is taken away: float64 cannot hold an epoch's nanoseconds
-    return (nanoseconds - nanoseconds[0]) / 1e9 if len(stamps) else np.empty(0)
+    times_s = (nanoseconds - nanoseconds[0]) / 1e9 if len(stamps) else np.empty(0)
+    return Piece(times_s, np.array(models, dtype=object))
+
+
+def _model_of(request: Any) -> str | None:
+    """The model that a request names: of OpenAI's endpoints it stands in the body that was sent."""
+    found = (value_at(request, path) for path in _MODEL_PATHS)
+    return next((name for name in found if isinstance(name, str) and name), None)
 
 
 def _intervals_s(text: str, log: RowLog) -> np.ndarray:
