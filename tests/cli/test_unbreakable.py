@@ -31,6 +31,14 @@ def test_a_standard_output_that_is_full_is_one_line(json):
     assert done.stderr == "vramlab: standard output: no space left on device\n"
 
 
+def test_a_reader_that_has_enough_is_told_nothing():
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as out:
+        done = called("describe", "traces/live_workload.csv", "--json", out=out)
+    assert (done.returncode, done.stderr) == (2, "")
+
+
 INTERRUPTED = """
 import sys
 class Interrupts:

@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         sys.stdout.flush()
     except OSError as error:
-        status = _refuse(_cannot_write(error))
+        status = _cannot_write(error)
     sys.exit(status)
 
 
@@ -99,7 +99,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (typer.Abort, KeyboardInterrupt):
         status = _INTERRUPTED
     except OSError as error:  # a disk that is full, a file that was there a moment ago
-        return _refuse(_cannot_write(error))
+        return _cannot_write(error)
     if status == _INTERRUPTED:  # newer versions of typer make a status of it and say nothing
         return _refuse("interrupted", _INTERRUPTED)
     return status if isinstance(status, int) else 0
@@ -123,15 +123,17 @@ _WORDS = {
 }
 
 
-def _cannot_write(error: OSError) -> str:
-    """What there is to say of an error of the system; without a file it is that of standard output."""
+def _cannot_write(error: OSError) -> int:
+    """Say what the system would not do; without a file it is that of standard output. Returns the status."""
     place = error.filename
     if place is None:
         place = "standard output"
         # what is left in its buffer would be written, and fail, once more when Python ends
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return f"{place}: {(error.strerror or str(error)).lower()}"
+    if isinstance(error, BrokenPipeError):  # whoever reads has enough, and knows it
+        return 2
+    return _refuse(f"{place}: {(error.strerror or str(error)).lower()}")
 
 
 def _refuse(message: str, status: int = 2) -> int:
