@@ -337,3 +337,10 @@ def _own(output: Any) -> Any:
 
 def _described(argument: Any) -> InputInfo:
     return InputInfo(argument.name, tuple(argument.shape), argument.type)
+
+
+def make_inputs(model: Session | Path | str, items: int, rng: np.random.Generator) -> Feeds:
+    """As :func:`vramlab.live.inputs.make_inputs`; here is where scripts of before look for it."""
+    from vramlab.live.inputs import make_inputs as made
+
+    return made(model, items, rng)
