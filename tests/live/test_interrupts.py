@@ -15,6 +15,7 @@ import pytest
 
 from tests.live.test_runtime import MIB, held_to, inputs, models, settings  # noqa: F401 (fixtures)
 from vramlab.config.loading import write_config, write_inventory
+from vramlab.engine.effects import Target
 from vramlab.engine.records import Outcome
 from vramlab.live.blocking import BlockingRuntime
 from vramlab.live.interrupts import GUARD, Guard, State
@@ -293,6 +294,32 @@ def test_a_log_handler_that_raises_stops_nothing(tmp_path, models, inputs, capsy
     finally:
         logging.getLogger("vramlab.live.driver").removeHandler(handler)
     assert "a log handler raised OSError" in capsys.readouterr().err
+
+
+def test_a_worker_goes_on_after_whatever_a_session_raises(tmp_path, models, inputs, caplog):  # noqa: F811
+    async def main():
+        config = settings(3, "serving.inline_run_ms=0")
+        runtime = LiveRuntime(config, models, "cpu-emulated", tmp_path / "j.jsonl")
+        async with runtime:
+            await runtime.infer("a", inputs["a"])
+            session = runtime.driver.sessions["a", Target.GPU]
+            run = session.run
+
+            def ends_it_all(given):
+                raise SystemExit("enough")
+
+            session.run = ends_it_all
+            for _ in range(5):  # more than there are threads
+                with pytest.raises(RequestFailed, match="interrupted"):
+                    await runtime.infer("a", inputs["a"])
+            session.run = run
+            await runtime.infer("a", inputs["a"])
+        held_to(runtime, tmp_path / "j.jsonl")
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+    said = [record for record in caplog.records if "goes on after an error" in record.message]
+    assert len(said) == 5
+    assert isinstance(said[0].exc_info[1], SystemExit)
 
 
 RUNTIME = []

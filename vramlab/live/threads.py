@@ -102,8 +102,8 @@ class Threads:
         while not surplus and (job := jobs.get()) is not None:
             try:
                 surplus = work(*job)
-            except BaseException:  # whatever it is, the next job needs this thread
-                self.say(_LOG.exception, "a worker thread goes on after an error", exc_info=True)
+            except BaseException as error:  # whatever it is, the next job needs this thread
+                self.say(_LOG.error, "a worker thread goes on after an error", exc_info=error)
             del job  # or inputs and outputs would stay until the next one comes
         self._workers.pop(threading.current_thread(), None)
 
