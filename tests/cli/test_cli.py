@@ -357,7 +357,7 @@ def test_a_profile_without_any_model_writes_nothing(vramlab, two_files, tmp_path
     assert "out.txt: found suffix '.txt'" in err
     status, _, err = vramlab(*PROFILE, "a.onnx", tmp_path / "a.onnx")
     assert (status, err.count("\n")) == (2, 1)
-    assert "different names" in err
+    assert "each file once" in err
 
 
 def test_help_of_every_command_has_an_example(vramlab):

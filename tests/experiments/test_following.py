@@ -15,7 +15,7 @@ from vramlab.config.schema import ModelSpec, ZoneConfig
 from vramlab.engine.journal import read_journal
 from vramlab.experiments.following import Following, follow_run
 from vramlab.live.blocking import BlockingRuntime
-from vramlab.live.sessions import make_inputs
+from vramlab.live.inputs import make_inputs
 from vramlab.live.stand_ins import with_stand_ins
 
 CONFIG = load_config().model_copy(

@@ -25,7 +25,7 @@ import asyncio, sys, time
 import numpy as np
 from vramlab.config.loading import load_config, load_inventory
 from vramlab.live.runtime import LiveRuntime
-from vramlab.live.sessions import make_inputs
+from vramlab.live.inputs import make_inputs
 
 config, inventory = load_config(sys.argv[1]), load_inventory(sys.argv[2])
 

@@ -9,7 +9,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vramlab.config.errors import InputError
 from vramlab.live.errors import BadModelFile, CorruptModel
-from vramlab.live.model_files import InputInfo, check_model_file
+from vramlab.live.model_files import check_model_file
+from vramlab.live.values import InputInfo
 
 
 def small_model(initializers=(), nodes=None, inputs=None):

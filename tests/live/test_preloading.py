@@ -7,8 +7,8 @@ import numpy as np
 from tests.live.test_runtime import settings, spec
 from vramlab.engine.journal import read_journal
 from vramlab.engine.lockstep import lockstep
+from vramlab.live.inputs import make_inputs
 from vramlab.live.runtime import LiveRuntime
-from vramlab.live.sessions import make_inputs
 from vramlab.live.stand_ins import with_stand_ins
 
 

@@ -21,8 +21,8 @@ from vramlab.engine.journal import read_journal
 from vramlab.engine.lockstep import lockstep
 from vramlab.engine.records import Outcome
 from vramlab.live.blocking import BlockingRuntime
+from vramlab.live.inputs import make_inputs
 from vramlab.live.runtime import LiveRuntime, RequestFailed, RequestRefused
-from vramlab.live.sessions import make_inputs
 from vramlab.live.stand_ins import with_stand_ins
 
 MIB = 2**20
@@ -110,7 +110,7 @@ def test_serving_evicting_and_closing(tmp_path, models, inputs):
     asyncio.run(main())
 
 
-def test_batches_are_split(tmp_path, models, inputs):
+def test_several_items_are_answered_in_one_request(tmp_path, models, inputs):
     rng = np.random.default_rng(1)
 
     async def main():

@@ -11,8 +11,9 @@ from vramlab.config.errors import InputError
 from vramlab.config.loading import load_inventory
 from vramlab.config.schema import ModelSpec, Priority
 from vramlab.config.units import mib_to_bytes
+from vramlab.live.inputs import make_inputs
 from vramlab.live.model_files import check_model_file
-from vramlab.live.sessions import make_inputs, make_session
+from vramlab.live.sessions import make_session
 from vramlab.live.stand_ins import (
     build_stand_ins,
     cache_folder,

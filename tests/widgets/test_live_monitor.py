@@ -11,8 +11,8 @@ from vramlab.config.loading import load_config
 from vramlab.config.schema import ModelSpec
 from vramlab.experiments.following import Following
 from vramlab.live.blocking import BlockingRuntime
+from vramlab.live.inputs import make_inputs
 from vramlab.live.runtime import LiveRuntime
-from vramlab.live.sessions import make_inputs
 from vramlab.live.stand_ins import with_stand_ins
 from vramlab.widgets import LiveMonitor
 

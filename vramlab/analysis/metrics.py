@@ -5,8 +5,9 @@ Counts are of requests; ``hit_rate`` and ``cold_start_rate`` are over the reques
 in seconds. Memory is what models held, averaged over the time from the first arrival to the last answer.
 What is always loaded was there before the first request: its loads count nowhere.
 
-``binding`` says how often which limit left a model no free room, ``lost`` why requests were refused or failed
-and why loads failed, by cause; ``faults`` what a fault plan did, where there was one.
+``binding`` says how often which limit left a model no free room. ``lost`` says why requests were refused or
+failed and why loads failed, by cause; ``losses`` the same per model, with the whole reason of the first;
+``faults`` what a fault plan did, where there was one.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ def metrics(records: Records, config: VramConfig, inventory: Inventory) -> dict[
     }
     result |= _preloads(records)
     result["lost"] = _lost(records)
+    result["losses"] = _losses(records)
     result["faults"] = dict(records.faults)
     result["binding"] = dict(records.binding)
     return result
@@ -109,6 +111,16 @@ def _lost(records: Records) -> dict[str, dict[str, int]]:
         kind: dict(Counter(why.partition(":")[0] for why in whys).most_common())
         for kind, whys in causes.items()
     }
+
+
+def _losses(records: Records) -> list[dict[str, Any]]:
+    """Requests without an answer by model and outcome, most frequent first, with the first one's reason."""
+    found: dict[tuple[str, Outcome], dict[str, Any]] = {}
+    for loss in records.lost:
+        model = records.model_names[records.model_codes[loss.number]]
+        row = {"model": model, "outcome": loss.outcome.name.lower(), "requests": 0, "why": loss.why}
+        found.setdefault((model, loss.outcome), row)["requests"] += 1
+    return sorted(found.values(), key=lambda row: -int(row["requests"]))
 
 
 def _by_model(rows: list[_Row]) -> dict[str, list[_Row]]:

@@ -94,13 +94,14 @@ def latency_distribution(
 ) -> Axes:
     """Empirical distribution of latencies, log scale: one line per name (live and simulated, say).
 
-    NaN (not answered) does not count. Dots mark the 50th, 95th and 99th percentiles. What took next to no
-    time (answers from the result cache) lies beyond the left edge.
+    NaN (not answered) does not count, and is said in the legend. Dots mark the 50th, 95th and 99th
+    percentiles. What took next to no time (answers from the result cache) lies beyond the left edge.
     """
     ax = style.axes(ax)
     least_s = np.inf  # of what took time
     for index, (name, values) in enumerate(latencies_s.items()):
         numbers = np.sort(np.asarray(values, dtype=float))
+        unanswered = int(np.isnan(numbers).sum())
         numbers = numbers[~np.isnan(numbers)]
         if not numbers.size:
             raise InputError("plot", name, "no latency", "at least one answered request")
@@ -113,7 +114,7 @@ def latency_distribution(
         dashes = ("-", (0, (4, 2)), "-.", ":")[index % 4]
         ax.step(
             seconds[drawn], 100 * share[drawn], where="post", color=colour, linewidth=2, linestyle=dashes,
-            label=f"{name} ({len(seconds):,} requests)",
+            label=f"{name} ({len(seconds):,} requests{f', {unanswered:,} unanswered' * (unanswered > 0)})",
         )  # fmt: skip
         marks = np.percentile(seconds, [50, 95, 99])
         ax.plot(

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from vramlab.analysis.plots import latency_distribution
 from vramlab.analysis.timelines import residency_timeline
-from vramlab.cli.live import show_verification
+from vramlab.cli.live import profile_bar, show_verification
 from vramlab.cli.output import out, save_plot
 from vramlab.cli.replaying import plot_load_costs, show_comparison
 from vramlab.config.bundled import ROOT
@@ -67,8 +67,8 @@ def _live(folder: Path, device: str) -> Verification:
         f"{len(inventory)} ONNX stand-ins of the specification's sizes, {size_mb:,.0f} MB in all; "
         f"room for {bytes_to_mib(config.budget_bytes):,.0f} MB"
     )
-    with tqdm(total=len(inventory) + 1, desc="profile", unit="model", disable=None, leave=False) as bar:
-        inventory, found = profile(config, inventory, device, loads=3, runs=5, done=bar.update)
+    with profile_bar(len(inventory)) as done:
+        inventory, found = profile(config, inventory, device, loads=3, runs=5, done=done)
     trace = read_trace(WORKLOAD)
     run = folder / "run"
     shutil.rmtree(run, ignore_errors=True)

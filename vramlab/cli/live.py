@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import count as count_from
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pandas as pd
 import typer
@@ -24,6 +26,7 @@ from vramlab.cli.output import (
     print_json,
     print_table,
     save_plot,
+    show_losses,
 )
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs, check_suffix, replacing
@@ -123,6 +126,9 @@ def profile_command(
         int, typer.Option("--loads", min=1, help="Loads per model and target; up to 10 in a second.")
     ] = 3,
     runs: Annotated[int, typer.Option("--runs", min=1, help="Runs per model, target and pause.")] = 10,
+    limit_s: Annotated[
+        float, typer.Option("--limit", min=1.0, help="Seconds per model and target; then few samples do.")
+    ] = 10.0,
     from_run: Annotated[
         Path | None, typer.Option("--from-run", help="Take what this recorded run has seen instead.")
     ] = None,
@@ -153,8 +159,8 @@ def profile_command(
     else:
         settings, inventory = resolve_settings(config, inventory_of_files(files) if files else models)
         inventory = with_stand_ins(inventory)
-        with tqdm(total=len(inventory) + 1, desc="profile", unit="model", disable=None, leave=False) as bar:
-            profiled, found = profile(settings, inventory, device, loads, runs, bar.update)
+        with profile_bar(len(inventory)) as done:
+            profiled, found = profile(settings, inventory, device, loads, runs, done, limit_s)
         unmeasured = [name for name, causes in found.failed.items() if Target.GPU in causes]
         if len(unmeasured) == len(inventory):
             why = f"no model that could be measured ({'; '.join(found.failures())})"
@@ -162,6 +168,9 @@ def profile_command(
         frame = found.frame()
         notes = [f"{name}: {flag}" for name, flags in found.flags.items() for flag in flags]
         comment = "Measured by `vramlab profile`; samples stand beside this file."
+        if found.busy:
+            notes.append(found.disturbance())
+            comment += f"\nDISTURBED: {found.disturbance()}."
         if files:  # of which nothing was known before
             profiled = {name: spec for name, spec in profiled.items() if name not in unmeasured}
         elif unmeasured:
@@ -186,6 +195,19 @@ def profile_command(
         raise typer.Exit(1)
 
 
+@contextmanager
+def profile_bar(models: int) -> Iterator[Callable[[str], object]]:
+    """A bar that says which model is being measured; yields what to call with the name of each."""
+    with tqdm(total=models, desc="profile", unit="model", disable=None, leave=False) as bar:
+        begun = count_from(0)
+
+        def begins(name: str) -> None:
+            bar.update(int(next(begun) > 0))  # the one before has ended
+            bar.set_description_str(f"profile {name}" if name else "profile: what models do to each other")
+
+        yield begins
+
+
 def show_profile(profiled: Inventory, frame: pd.DataFrame) -> None:
     """Print times by model and target, from the samples."""
     alone = frame[frame.beside == ""]
@@ -193,17 +215,20 @@ def show_profile(profiled: Inventory, frame: pd.DataFrame) -> None:
     for (name, target), samples in alone.groupby(["model", "target"], sort=False):
         runs = samples[samples.what == "infer"]
         runs = runs[runs.pause_s == runs.pause_s.max()]
-        single, most = (runs[runs["items"] == count].seconds for count in (1, runs["items"].max()))
+        single, most = (
+            runs[runs["items"] == count].seconds for count in (runs["items"].min(), runs["items"].max())
+        )
+        medians = samples.groupby("what").seconds.median()
+        first_s = medians.get("warm-up", 0.0)
         spec = profiled[str(name)]
         rows.append(
             (
                 str(name),
                 str(target),
-                f"{spec.vram_size_mb:g} + {spec.workspace_mb:g} MB" if target == "gpu" else "",
-                *(
-                    milliseconds(_or_none(samples[samples.what == what].seconds.median()))
-                    for what in ("cold load", "load", "first infer")
-                ),
+                f"{spec.vram_size_mb:,.4g} + {spec.workspace_mb:,.4g} MB" if target == "gpu" else "",
+                milliseconds(_or_none(medians.get("cold load", math.nan))),
+                milliseconds(_or_none(medians.get("load", math.nan) - first_s)),
+                milliseconds(_or_none(first_s or medians.get("first infer", math.nan))),
                 milliseconds(_or_none(single.median())),
                 milliseconds(_or_none(single.quantile(0.95))),
                 f"{milliseconds(_or_none(most.median()))} ({runs['items'].max()})" if len(runs) else "-",
@@ -256,8 +281,9 @@ def record_command(
     """Play a trace against live sessions and keep everything that happens.
 
     Models without a file get stand-ins. Measurements that `vramlab profile` left beside the inventory go with
-    the run, for `vramlab verify`. Example: vramlab record --config config/scenarios/tight.yaml
-    --workload traces/live_workload.csv --out results/run1
+    the run, for `vramlab verify`. The exit status is 1 if a request failed.
+    Example: vramlab record --config config/scenarios/tight.yaml --workload traces/live_workload.csv
+    --out results/run1
     """
     from vramlab.experiments.recording import record_run
     from vramlab.live.stand_ins import with_stand_ins
@@ -281,7 +307,13 @@ def record_command(
     log.print(f"written to {out}; next: vramlab verify {out}")
     if as_json:
         print_json(figures)
-        return
+    else:
+        _show_recording(figures, str(workload))
+    if figures["failed"]:
+        raise typer.Exit(1)
+
+
+def _show_recording(figures: dict[str, Any], workload: str) -> None:
     rows = [
         ("backend", str(figures["backend"])),
         *((key.replace("_", " "), count(figures[key])) for key in _COUNTS),
@@ -289,6 +321,7 @@ def record_command(
         *((f"latency {p}", milliseconds(figures[f"latency_{p}_s"])) for p in ("p50", "p95", "p99")),
     ]
     print_table(f"live run of {workload}", ["", ""], rows)
+    show_losses(figures)
     print_binding(figures)
 
 
@@ -309,6 +342,7 @@ _COUNTS = (
     "waits",
     "fallbacks",
     "refused",
+    "failed",
     "cache_hits",
     "loads",
     "evictions",
@@ -373,6 +407,7 @@ def show_verification(result: Verification) -> None:
     ]
     header = ["", f"live ({result.live['backend']})", "simulated", "error"]
     print_table("live beside simulated", header, rows)
+    show_losses(result.live)
     for caveat in result.caveats():
         print(caveat)
 
@@ -392,6 +427,8 @@ _FIDELITY = (
     ("cold starts", "cold_starts", count),
     ("joined a load", "waits", count),
     ("CPU fallbacks", "fallbacks", count),
+    ("refused", "refused", count),
+    ("failed", "failed", count),
     ("loads", "loads", count),
     ("evictions", "evictions", count),
     ("latency mean", "latency_mean_s", milliseconds),

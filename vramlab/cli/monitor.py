@@ -192,17 +192,17 @@ async def _watch(
 ) -> Status:
     """Play and show; without an interval only the last status counts. Returns it."""
     # here, for they load ONNX Runtime, and other commands need it not
-    from vramlab.live.recording import check_playable, play
+    from vramlab.live.recording import play, playable_recipes
     from vramlab.live.runtime import LiveRuntime
 
-    if trace is not None:
-        check_playable(trace, inventory, speed)
+    recipes = None if trace is None else playable_recipes(trace, inventory, speed)
     async with LiveRuntime(config, inventory, device, metrics_port=metrics_port) as runtime:
         if runtime.metrics is not None:
             log.print(f"metrics at http://127.0.0.1:{runtime.metrics.port}/metrics")
         playing = None
         if trace is not None:
-            playing = asyncio.create_task(play(trace, runtime, np.random.default_rng(seed), speed))
+            rng = np.random.default_rng(seed)
+            playing = asyncio.create_task(play(trace, runtime, rng, speed, recipes=recipes))
         if interval_s is None:
             if playing is not None:
                 await playing

@@ -165,3 +165,12 @@ def mebibytes(value_bytes: float | None) -> str:
 def count(value: int | None) -> str:
     """A number of things, for people."""
     return "-" if value is None else f"{value:,}"
+
+
+def show_losses(figures: dict[str, Any], most: int = 10) -> None:
+    """Print which models' requests were refused or failed, and why; nothing where none was."""
+    losses = figures["losses"]
+    rows = [(loss["model"], loss["outcome"], count(loss["requests"]), loss["why"]) for loss in losses[:most]]
+    if rows:
+        more = f", {most} of {len(losses)}" if len(losses) > most else ""
+        print_table(f"requests without an answer{more}", ["model", "", "requests", "why (the first)"], rows)

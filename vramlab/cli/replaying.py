@@ -42,6 +42,7 @@ from vramlab.cli.output import (
     print_table,
     save_plot,
     seconds,
+    show_losses,
 )
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs
@@ -278,6 +279,7 @@ def _show_losses(figures: dict[str, Any]) -> None:
     ]
     if lost:
         print_table("lost", ["", "why", "how many"], lost)
+    show_losses(figures)
     if figures["faults"]:
         rows = [
             (key.removesuffix("_s").replace("_", " "), seconds(value) if key.endswith("_s") else count(value))

@@ -57,6 +57,12 @@ class LoadFailures(Section):
         return self
 
 
+class RunFailures(Section):
+    """Runs that fail: those of the requests of these numbers, counted from 0 in the order of the trace."""
+
+    requests: tuple[Annotated[int, Field(ge=0)], ...] = Field(strict=False)
+
+
 class DeviceShrinks(Period):
     """Others take ``by_mb`` of the device's memory, and give it back in the end."""
 
@@ -82,12 +88,19 @@ class FaultPlan(Section):
     """All that goes wrong."""
 
     load_failures: tuple[LoadFailures, ...] = Field(default=(), strict=False)
+    run_failures: RunFailures | None = None
     device_shrinks: tuple[DeviceShrinks, ...] = Field(default=(), strict=False)
     slow_disk: tuple[SlowDisk, ...] = Field(default=(), strict=False)
     cpu_stalls: tuple[CpuStalls, ...] = Field(default=(), strict=False)
 
     def __bool__(self) -> bool:
-        return bool(self.load_failures or self.device_shrinks or self.slow_disk or self.cpu_stalls)
+        return bool(
+            self.load_failures
+            or self.run_failures
+            or self.device_shrinks
+            or self.slow_disk
+            or self.cpu_stalls
+        )
 
 
 def check_faults(plan: FaultPlan, inventory: Collection[str], source: str) -> None:

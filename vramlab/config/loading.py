@@ -186,12 +186,20 @@ def load_inventory(path: Path | str) -> Inventory:
             if name in inventory:
                 raise InputError(path, key, "the model name a second time", "each model in one group")
             spec = validated(ModelSpec, values, str(path), key)
-            if spec.path is not None:
-                spec = spec.model_copy(update={"path": str(path.parent / spec.path)})
-            inventory[name] = spec
+            inventory[name] = _beside(spec, path.parent)
     if not inventory:
         raise InputError(path, "models", "only empty groups", "at least one model")
     return inventory
+
+
+def _beside(spec: ModelSpec, folder: Path) -> ModelSpec:
+    """A spec whose relative paths are below `folder`."""
+    found: dict[str, Any] = {"custom_ops": tuple(str(folder / library) for library in spec.custom_ops)}
+    if spec.path is not None:
+        found["path"] = str(folder / spec.path)
+    if isinstance(spec.inputs, str):
+        found["inputs"] = str(folder / spec.inputs)
+    return spec.model_copy(update=found)
 
 
 def check_fit(config: VramConfig, inventory: Inventory, source: str, models_source: str) -> None:
@@ -271,7 +279,7 @@ def validated(model: type[_Model], data: object, source: str, prefix: str) -> _M
     except ValidationError as error:
         # an unknown key first: a required one that is missing is often the same, misspelt
         problem = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-        path = [str(part) for part in problem["loc"] if part != "[key]"]
+        path = [str(part) for part in problem["loc"] if part not in _NO_KEYS]
         key = ".".join([prefix, *path] if prefix else path)
         more = len(error.errors()) - 1
         suffix = f" (and {more} more error{'s' if more > 1 else ''})" if more else ""
@@ -282,6 +290,9 @@ def validated(model: type[_Model], data: object, source: str, prefix: str) -> _M
         if problem["type"] == "missing":
             raise InputError(source, key, "nothing", "a value, the key is required" + suffix) from None
         raise InputError(source, key, _describe(problem["input"]), in_words(problem) + suffix) from None
+
+
+_NO_KEYS = {"[key]", "[file]", "[samples]"}  # that pydantic puts between those of the file
 
 
 def in_words(problem: ErrorDetails) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from vramlab.config.html import html_table
 from vramlab.config.units import mib_to_bytes, ms_to_s
@@ -246,6 +246,7 @@ class ServingConfig(Section):
     max_skips: Count = 3
     warm_up: bool = True
     inline_run_ms: NonNegative = 1
+    heap: Literal["returned", "kept", "default"] = "returned"
 
 
 class VramConfig(Section):
@@ -322,6 +323,45 @@ class VramConfig(Section):
         return getattr(self.admission_by_priority, priority.value, None) or self.admission
 
 
+class InputSample(Section):
+    """How one input of a model is made, where an inventory names no file of true inputs.
+
+    ``shape`` lists lengths; ``items`` stands for the batch. ``range`` is the least and the greatest value;
+    without it numbers are standard normal, or 0 and 1.
+    """
+
+    shape: tuple[Annotated[int, Field(ge=0)] | Literal["items"], ...] = Field(strict=False)
+    range: tuple[float, float] | None = Field(default=None, strict=False)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> InputSample:
+        if self.range is not None and not self.range[0] <= self.range[1]:
+            raise ValueError("range: the least value first")
+        return self
+
+
+# Tagged, so that an error names the key and not every kind of value that might have stood there.
+InputsField = Annotated[
+    Annotated[str, Tag("[file]")] | Annotated[dict[str, InputSample], Tag("[samples]")],
+    Discriminator(lambda value: "[samples]" if isinstance(value, dict) else "[file]"),
+]
+
+
+class SessionSettings(Section):
+    """Options of a model's onnxruntime session; what is left out has onnxruntime's default.
+
+    ``prepacking: false`` keeps weights as they are read: loads are shorter, and some models run longer.
+    ``config`` holds further entries as onnxruntime's documentation names them.
+    """
+
+    prepacking: bool = True
+    graph_optimization_level: Literal["disable", "basic", "extended", "all"] | None = None
+    intra_op_num_threads: Count | None = None
+    enable_mem_pattern: bool | None = None
+    enable_cpu_mem_arena: bool | None = None
+    config: dict[str, str] = Field(default_factory=dict)
+
+
 class ModelSpec(Section):
     """One model of the inventory.
 
@@ -329,7 +369,13 @@ class ModelSpec(Section):
     ``performance_multiplier`` (a factor on time: the heavier models of the inventory have the larger one).
     On the CPU an item takes ``cpu_inference_ms`` where measured, else the GPU's time divided by
     ``fallback.cpu_performance_ratio``. ``workspace_mb`` is what a run needs on top of the weights; it is
-    reserved together with them, so that the peak always fits.
+    reserved together with them, so that the peak always fits. ``warm_up_ms`` is what a first run adds to a
+    load, where loads end with one (``serving.warm_up``).
+
+    ``batch_size`` is the most items of one run. A larger request is split only with ``splits``, which
+    ``vramlab profile`` writes where it has seen that split and whole answers are equal bit for bit.
+    ``inputs`` names true inputs for profiles, recordings and first runs: an ``.npz`` file, or a shape and a
+    range per input. ``custom_ops`` are libraries of operators. Paths are relative to the inventory's file.
     """
 
     priority: PriorityField
@@ -341,11 +387,16 @@ class ModelSpec(Section):
     always_loaded: bool = False
     performance_multiplier: Positive = 1.0
     batch_size: Count = 1
+    splits: bool = False
+    warm_up_ms: NonNegative = 0
     inference_ms: NonNegative = 20
     cpu_inference_ms: NonNegative | None = None
     cpu_load_time_ms: NonNegative | None = None
     path: str | None = None
     sha256: str | None = None
+    inputs: InputsField | None = None
+    session_options: SessionSettings = SessionSettings()
+    custom_ops: tuple[str, ...] = Field(default=(), strict=False)
 
     @property
     def footprint_bytes(self) -> int:
@@ -354,8 +405,8 @@ class ModelSpec(Section):
 
     @property
     def load_s(self) -> float:
-        """Load time onto the GPU in seconds."""
-        return ms_to_s(self.load_time_ms)
+        """Load time onto the GPU in seconds, the first run included where it was measured."""
+        return ms_to_s(self.load_time_ms + self.warm_up_ms)
 
     @property
     def cpu_load_s(self) -> float:

@@ -128,24 +128,47 @@ def profile_beside(
 
 
 def inventory_of_files(files: Sequence[Path]) -> Inventory:
-    """An inventory of ONNX files of which nothing is known yet but their size.
+    """An inventory of ONNX files of which nothing is known yet but their size, external data included.
+
+    Models have the names of their files; where two files have the same name, those of their folders as well.
 
     Raises
     ------
     InputError
-        If a file is missing, or has the name of another: they are the models' names.
+        If a file is missing, or given twice.
     """
     for place, file in enumerate(files):
         if not file.is_file():
             raise InputError(file, "", "no such file", "an ONNX file")
-        if file.name in [other.name for other in files[:place]]:
-            raise InputError(file, "", "the name of a file before it", "files of different names")
+        if file.resolve() in [other.resolve() for other in files[:place]]:
+            raise InputError(file, "", "a file that was given before", "each file once")
     return {
-        file.name: ModelSpec(
+        name: ModelSpec(
             priority=Priority.MEDIUM,
-            vram_size_mb=max(1, math.ceil(file.stat().st_size / MIB)),  # an empty file is refused as a model
+            vram_size_mb=max(1, math.ceil(_size_bytes(file) / MIB)),
             load_time_ms=0,
             path=str(file.resolve()),
         )
-        for file in files
+        for name, file in zip(_names_of(files), files, strict=True)
     }
+
+
+def _size_bytes(file: Path) -> int:
+    from vramlab.live.model_files import check_model_file  # knows ONNX, which most commands need not load
+
+    try:
+        return check_model_file(file).size_bytes
+    except InputError:  # its measurement says what is wrong with it
+        return file.stat().st_size
+
+
+def _names_of(files: Sequence[Path]) -> list[str]:
+    """The shortest ends of the files' paths that tell them apart: ``model.onnx``, ``ocr/model.onnx``."""
+    parts = [file.resolve().parts for file in files]
+    names = []
+    for own in parts:
+        length = 1
+        while sum(other[-length:] == own[-length:] for other in parts) > 1:
+            length += 1
+        names.append("/".join(own[-length:]))
+    return names

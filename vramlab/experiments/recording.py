@@ -15,6 +15,7 @@ from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.journal import read_journal
 from vramlab.engine.samples import samples_path, write_samples
 from vramlab.experiments.run_folder import journal_trace, write_json
+from vramlab.live.backend import with_file_sizes
 from vramlab.live.machine_load import OtherProcesses
 from vramlab.live.recording import record
 from vramlab.traces.files import write_trace
@@ -48,6 +49,7 @@ def record_run(
         As :func:`vramlab.live.recording.record`, before the folder is made.
     """
     journal = out / "journal.jsonl"
+    inventory = with_file_sizes(inventory)
     known = {"vramlab": __version__, "workload_sha256": trace.sha256}
 
     def note(environment: dict[str, Any], ended: bool, other_cores: float | None) -> None:

@@ -139,6 +139,6 @@ def check_mode(mode: object) -> None:
 
 
 def flat(figures: dict[str, Any]) -> dict[str, Any]:
-    """Figures without those per zone and per model: one row of a table; ``binding`` as a line."""
-    row = {key: value for key, value in figures.items() if not isinstance(value, dict)}
+    """Figures without those per zone, per model and per loss: one row of a table; ``binding`` as a line."""
+    row = {key: value for key, value in figures.items() if not isinstance(value, dict | list)}
     return row | {"binding": binding_text(figures.get("binding", {}))}

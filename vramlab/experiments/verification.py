@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vramlab.analysis.metrics import metrics
 from vramlab.config.errors import InputError
+from vramlab.config.faults import FaultPlan
+from vramlab.engine.effects import Failure
+from vramlab.engine.journal import Line
 from vramlab.engine.lockstep import LockstepReport, lockstep
 from vramlab.engine.records import Records
 from vramlab.experiments.replay import replay
@@ -51,12 +55,17 @@ class Verification:
                 "simulated times are the inventory's, not this machine's: `vramlab profile`, "
                 "then record with what it writes"
             )
-        others, cores = self.run.environment.get("other_cores"), self.run.environment.get("cpu_count")
-        if others is not None and others > _BUSY_CORES:
-            found.append(
-                f"other programs kept {others:.1f} of {cores} cores busy while this was recorded: "
-                "live times are longer for that"
-            )
+        cores = self.run.environment.get("cpu_count")
+        profiled = {} if self.run.profile is None else self.run.profile.attrs
+        for when, others, whose in (
+            ("recorded", self.run.environment.get("other_cores"), "live"),
+            ("profiled", profiled.get("other_cores"), "simulated"),
+        ):
+            if others is not None and others > _BUSY_CORES:
+                found.append(
+                    f"other programs kept {others:.1f} of {cores} cores busy while this was {when}: "
+                    f"{whose} times are longer for that"
+                )
         return found
 
     def errors(self) -> dict[str, float | None]:
@@ -116,11 +125,49 @@ def verify(
     live = metrics(recorded, run.config, run.inventory)
     live |= {"backend": run.environment.get("backend", "live"), "policy": run.config.scoring.policy}
     times = service_times or ("spec" if run.profile is None else "contended")
-    free = replay(run.trace, run.config, run.inventory, seed=seed, service_times=times, profile=run.profile)
+    free = replay(
+        run.trace,
+        run.config,
+        run.inventory,
+        seed=seed,
+        service_times=times,
+        profile=run.profile,
+        faults=_failures_of(run.journal),
+    )
     records, simulated = _warm(free.records, warm_up_s), free.figures
     if warm_up_s:
         simulated = simulated | metrics(records, run.config, run.inventory)
     return Verification(run, report, live, simulated, recorded, records, times)
+
+
+def _failures_of(journal: Iterable[Line]) -> FaultPlan:
+    """What failed live, to fail in the simulation too: runs of single requests, and loads of a model.
+
+    Loads that ran out of memory are left out: whether one does is what the simulator is to tell.
+    """
+    runs: set[int] = set()
+    loads: dict[tuple[str, str, str], list[float]] = {}
+    for line in journal:
+        if line.event != "fail" or line.what is None:
+            continue
+        what, _, target = line.what.partition(" on ")
+        kind = (line.why or "").partition(":")[0]
+        if kind == Failure.OUT_OF_MEMORY.value:
+            continue
+        if what == "infer" and isinstance(line.task, int):
+            runs.add(line.task)
+        elif what == "load" and line.model is not None:
+            begun_s = line.time_s - (line.duration_s or 0.0)
+            loads.setdefault((line.model, target, kind), []).append(begun_s)
+    return FaultPlan.model_validate(
+        {
+            "run_failures": {"requests": sorted(runs)} if runs else None,
+            "load_failures": [
+                {"models": [model], "target": target, "why": kind, "at_s": sorted(times_s)}
+                for (model, target, kind), times_s in loads.items()
+            ],
+        }
+    )
 
 
 def _warm(records: Records, warm_up_s: float) -> Records:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, VramConfig
+from vramlab.config.units import bytes_to_mib, mib_to_bytes
 from vramlab.engine.effects import MemoryReading, Target
+from vramlab.live.batches import batch_axis
 from vramlab.live.cores import Cores, shared_out
 from vramlab.live.devices import choose_device, describe
-from vramlab.live.sessions import Session, make_inputs, make_session
+from vramlab.live.errors import BadModelFile, SessionError
+from vramlab.live.heap import set_heap
+from vramlab.live.inputs import RECIPES, Recipe, fitting_recipe, make_inputs
+from vramlab.live.model_files import check_model_file
+from vramlab.live.sessions import Session, make_session
+
+_LOG = logging.getLogger(__name__)
+_TRYING_S = 1.0  # for inputs of a first run, once per model: a load waits for it
+_UNTRIED: Any = object()
 
 
 class OnnxBackend:
@@ -42,8 +55,11 @@ class OnnxBackend:
         )
         self.cores = shared_out(config.serving.gpu_streams) if self.device.keeps_ledger else Cores()
         self._inventory = inventory
+        self._axes: dict[str, Any] = {}
+        self._recipes: dict[str, Any] = {}  # that a model was seen to run with; None: there is none
         self._buffer_bytes = config.overhead_bytes - config.overhead.taken_bytes
         self._warm_up = config.serving.warm_up
+        self._heap = set_heap(config.serving.heap)
         self._budget_bytes = config.budget_bytes
 
     def open(self, model: str, target: Target, size_bytes: int | None = None) -> Session:
@@ -51,18 +67,76 @@ class OnnxBackend:
 
         Where more than the spec's footprint is reserved for it (`size_bytes`), it may take that much.
         """
+        session = self.load(model, target, size_bytes)
+        try:
+            first = self._recipes.get(model, _UNTRIED) is _UNTRIED
+            self.warm_up(model, session)
+            if first and self._recipes.get(model, RECIPES[0]) is not RECIPES[0]:
+                # several guesses were tried, and the arena keeps what the largest of them took
+                session.close()
+                session = self.load(model, target, size_bytes)
+                self.warm_up(model, session)
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    def load(self, model: str, target: Target, size_bytes: int | None = None) -> Session:
+        """Make a session that has not run yet."""
         spec = self._inventory[model]
         assert spec.path is not None
         limit = size_bytes if spec.workspace_mb and (size_bytes or 0) > spec.footprint_bytes else None
         device = self.device if target is Target.GPU else None
         session = make_session(spec.path, spec, device, limit_bytes=limit)
-        if self._warm_up:
-            try:
-                session.run(make_inputs(session, 1, np.random.default_rng(0)))
-            except BaseException:
-                session.close()
-                raise
+        self._axes[model] = session.axis  # which a file in ORT format does not tell
         return session
+
+    def warm_up(self, model: str, session: Session) -> None:
+        """Do the first run, if that is the setting.
+
+        One on inputs that were only guessed may fail; the model is served without it then, from now on.
+        """
+        spec = self._inventory[model]
+        known = self._recipes.get(model, _UNTRIED)
+        if not self._warm_up or known is None:
+            return
+        try:
+            if known is _UNTRIED:
+                self._recipes[model] = fitting_recipe(session, spec, _TRYING_S)
+            else:
+                session.run(make_inputs(session, 1, np.random.default_rng(0), known, spec))
+        except (SessionError, InputError) as error:
+            if spec.inputs is not None:
+                raise
+            self._recipes[model] = None
+            _LOG.warning("no first run of %s: %s", model, error, extra={"model": model})
+
+    def find_recipe(self, model: str, session: Session) -> Recipe:
+        """The recipe of inputs that the model was seen to run with; tried for longer than a load would wait.
+
+        Raises
+        ------
+        NoInputs
+            If there is none.
+        """
+        found = self._recipes.get(model)
+        if found is None:
+            found = self._recipes[model] = fitting_recipe(session, self._inventory[model])
+        assert isinstance(found, Recipe)
+        return found
+
+    def items(self, model: str, inputs: Mapping[str, Any]) -> int:
+        """Number of items that inputs of a model have: the length of what looks like its batch."""
+        axis = self._axes.get(model, _UNTRIED)
+        if axis is _UNTRIED:
+            path = self._inventory[model].path
+            assert path is not None
+            try:
+                axis = batch_axis(check_model_file(path).inputs)
+            except BadModelFile:  # its load says what is wrong
+                axis = None
+            self._axes[model] = axis
+        return 1 if axis is None else max(1, axis.items(inputs))
 
     def has_room_for(self, *models: str) -> bool:
         """Whether the device's budget is enough for all of these at once, workspaces included."""
@@ -78,4 +152,26 @@ class OnnxBackend:
     def describe(self) -> dict[str, Any]:
         """Device, versions and cores, in plain values."""
         cores = len(self.cores.device or ())
-        return describe(self.device) | {"backend": self.device.label, "device_cores": cores}
+        known = {"backend": self.device.label, "device_cores": cores, "heap": self._heap}
+        return describe(self.device) | known
+
+
+def with_file_sizes(inventory: Inventory) -> Inventory:
+    """The inventory, where no model's size is less than that of its file and external data together.
+
+    With a smaller one the device would be full while the allocator's ledger has room.
+    """
+    sized = dict(inventory)
+    for name, spec in inventory.items():
+        if spec.path is None:
+            continue
+        try:
+            size_bytes = check_model_file(spec.path).size_bytes
+        except BadModelFile:  # its load says what is wrong with it
+            continue
+        if size_bytes > mib_to_bytes(spec.vram_size_mb):
+            size_mb = math.ceil(bytes_to_mib(size_bytes) * 1000) / 1000
+            said = "%s: its file takes %.1f MB, and the inventory says %.1f MB: the file's size is reserved"
+            _LOG.warning(said, name, size_mb, spec.vram_size_mb)
+            sized[name] = spec.model_copy(update={"vram_size_mb": size_mb})
+    return sized

@@ -11,10 +11,8 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import sys
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import onnxruntime
@@ -22,6 +20,7 @@ import onnxruntime
 from vramlab.config.errors import InputError, nearest
 from vramlab.live.cores import usable_cores
 from vramlab.live.errors import OutOfMemory
+from vramlab.live.heap import private_bytes, trim_heap
 
 Providers = list[str | tuple[str, dict[str, str]]]
 
@@ -37,8 +36,8 @@ class DeviceMemory:
     total_bytes, used_bytes, available_bytes : int
         Of the whole device, by all processes together.
     process_bytes : int or None
-        Taken by this process: on the device where that is real, else of the machine's memory (resident set).
-        None where the system does not say.
+        Taken by this process: on the device where that is real, else of the machine's memory, as far as no
+        other process shares it. None where the system does not say.
     """
 
     total_bytes: int
@@ -106,11 +105,11 @@ class CpuEmulatedDevice:
         self._lock = threading.Lock()
 
     def memory(self) -> DeviceMemory:
-        """Read the ledger; the resident set of the process stands beside it."""
+        """Read the ledger; the private memory of the process stands beside it."""
         with self._lock:
             used = self.overhead_bytes + self._charged_bytes + self._lost_bytes
         total = self.budget_bytes + self.overhead_bytes
-        return DeviceMemory(total, used, max(0, total - used), resident_bytes())
+        return DeviceMemory(total, used, max(0, total - used), private_bytes())
 
     def providers(self, limit_bytes: int | None) -> Providers:
         """The CPU provider: the ledger keeps the limit."""
@@ -212,22 +211,3 @@ def describe(device: Device) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "cpu_count": len(usable_cores()) or os.cpu_count(),
     }
-
-
-def resident_bytes() -> int | None:
-    """Resident set of this process in bytes, or None where the system has no ``/proc``."""
-    statm = Path("/proc/self/statm")
-    if not statm.exists():
-        return None
-    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def trim_heap() -> None:
-    """Hand freed heap memory back to the system; does nothing where the C library is not glibc."""
-    if sys.platform != "linux":
-        return
-    import ctypes
-
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
-    if trim is not None:
-        trim(0)

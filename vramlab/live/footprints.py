@@ -1,8 +1,9 @@
 """What a model truly takes: memory at each step of its life, and what an estimate from its file cannot see.
 
 On CUDA this process's memory on the device is read where the driver says it, else the whole device's. On the
-emulated device the ledger is the truth; the resident set of the process stands beside it and changes no
-footprint, as it depends on everything else that the process did.
+emulated device, as on the CPU, it is the memory that this process shares with nobody: so a budget there is a
+budget of real memory. Only with ``serving.heap: returned`` is that what the model takes; else it is also what
+others have left behind.
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ import numpy as np
 from vramlab.config.schema import ModelSpec
 from vramlab.config.units import MIB
 from vramlab.engine.effects import Target
-from vramlab.live.devices import Device, resident_bytes
-from vramlab.live.sessions import make_inputs, make_session
+from vramlab.live.devices import Device
+from vramlab.live.heap import private_bytes, trim_heap
+from vramlab.live.inputs import Recipe, make_inputs
+from vramlab.live.sessions import make_session
 
 _POLL_S = 0.001
 _STEADY_RUNS = 4
 # A difference below this is the allocator's rounding, or another process's doing.
 _NOISE_BYTES = 2 * MIB
+_FAR_ABOVE, _MUCH_BYTES = 1.5, 32 * MIB
 _T = TypeVar("_T")
 
 
@@ -51,8 +55,23 @@ class Footprint:
     workspace_bytes: int
 
 
-def measure_memory(name: str, spec: ModelSpec, device: Device, target: Target) -> list[Stage]:
+def measure_memory(
+    name: str, spec: ModelSpec, device: Device, target: Target, recipe: Recipe | None = None
+) -> list[Stage]:
     """Load, run and drop a model, and read the memory at each step; blocks.
+
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    spec : ModelSpec
+        Of the model.
+    device : Device
+        Where it is loaded, if `target` is the GPU.
+    target : Target
+        GPU or CPU.
+    recipe : Recipe, optional
+        For its inputs, where the spec names none.
 
     Raises
     ------
@@ -62,45 +81,48 @@ def measure_memory(name: str, spec: ModelSpec, device: Device, target: Target) -
     on_device = target is Target.GPU
     # With a known workspace the arena would be limited to what is to be found out.
     asked = spec if device.keeps_ledger else spec.model_copy(update={"workspace_mb": 0.0})
+    real = on_device and not device.keeps_ledger
 
     def read() -> int:
+        if not real:
+            return private_bytes() or 0
         memory = device.memory()
-        if not on_device:
-            return resident_bytes() or 0
-        if device.keeps_ledger or memory.process_bytes is None:
-            return memory.used_bytes
-        return memory.process_bytes
+        return memory.used_bytes if memory.process_bytes is None else memory.process_bytes
 
-    before, before_process = read(), resident_bytes()
+    trim_heap()
+    before, before_process = read(), private_bytes()
     stages: list[Stage] = []
 
-    def note(stage: str, value: int) -> None:
-        process = resident_bytes()
+    def note(stage: str, value: int | None = None) -> None:
+        trim_heap()
+        process = private_bytes()
         beside = process - before_process if process is not None and before_process is not None else None
-        stages.append(Stage(name, target.value, stage, value - before, beside))
+        held = read() if value is None else value
+        stages.append(Stage(name, target.value, stage, held - before, beside))
 
     path = Path(str(spec.path))
     session, peak = _watched(lambda: make_session(path, asked, device if on_device else None), read)
     try:
         note("load peak", peak)
-        note("loaded", read())
+        note("loaded")
         rng = np.random.default_rng(0)
         peak = 0
-        for stage, items in (("first run at batch 1", 1), ("first run at batch_size", session.batch_size)):
-            inputs = make_inputs(session, items, rng)
+        most = spec.batch_size if session.axis is not None and not session.axis.fixed else 1
+        for stage, items in (("first run at batch 1", 1), ("first run at batch_size", most)):
+            inputs = make_inputs(session, items, rng, recipe, spec)
             _, seen = _watched(lambda inputs=inputs: session.run(inputs), read)  # type: ignore[misc]
             peak = max(peak, seen)
-            note(stage, read())
+            note(stage)
         for number in range(2, 2 + _STEADY_RUNS):
             session.run(inputs)
-            note(f"run {number}", read())
+            note(f"run {number}")
         note("run peak", max(peak, read()))
-        note("steady", read())
+        note("steady")
     finally:
         session.close()
     if on_device:
         device.trim()
-    note("unloaded", read())
+    note("unloaded")
     return stages
 
 
@@ -131,15 +153,22 @@ def footprint(stages: list[Stage]) -> Footprint:
     return Footprint(resident, max(0, max(by_stage["run peak"], by_stage["steady"]) - resident))
 
 
-def memory_flags(stages: list[Stage]) -> list[str]:
+def memory_flags(stages: list[Stage], file_bytes: int) -> list[str]:
     """What an estimate from the file's size cannot see, in words."""
     by_stage = {stage.stage: stage.device_bytes for stage in stages}
+    true = footprint(stages)
     highest = max(by_stage["run peak"], by_stage["steady"])
     steady = [
         stage.device_bytes for stage in stages if stage.stage.startswith("run ") and "peak" not in stage.stage
     ]
     flags = []
-    if by_stage["load peak"] > highest + _NOISE_BYTES:
+    if true.resident_bytes > _FAR_ABOVE * file_bytes and true.resident_bytes - file_bytes > _MUCH_BYTES:
+        times = true.resident_bytes / file_bytes
+        flags.append(f"holds {true.resident_bytes / MIB:.0f} MB, {times:.1f} times the size of its file")
+    if true.workspace_bytes > _FAR_ABOVE * file_bytes and true.workspace_bytes > _MUCH_BYTES:
+        needs, size = true.workspace_bytes / MIB, file_bytes / MIB
+        flags.append(f"a run needs {needs:.0f} MB on top, for a file of {size:.0f} MB")
+    if by_stage["load peak"] > highest + _MUCH_BYTES:
         above = (by_stage["load peak"] - highest) / MIB
         flags.append(f"loading takes {above:.0f} MB more than running")
     if by_stage["unloaded"] > by_stage["steady"] / 2 and by_stage["unloaded"] > _NOISE_BYTES:

@@ -8,15 +8,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import Any
-
-import numpy as np
 
 from vramlab.config.plain import plain_memory, plain_models
 from vramlab.config.schema import Inventory, VramConfig
@@ -27,7 +25,8 @@ from vramlab.live.cores import Cores, keep_to
 from vramlab.live.driver import LiveSession
 from vramlab.live.errors import SessionError
 from vramlab.live.runtime import LiveRuntime
-from vramlab.live.sessions import Session, make_inputs
+from vramlab.live.sessions import Session
+from vramlab.live.values import Feeds
 
 PAUSES_S = (0.0, 0.003, 0.01, 0.03)
 """How long a model has not run before a measured run; beyond the last, nothing more changes."""
@@ -122,17 +121,19 @@ def middling(config: VramConfig, inventory: Inventory, names: Iterable[str]) -> 
     return fitting[middle : middle + 2] if len(fitting) > 1 else []
 
 
-async def serving_overheads(config: VramConfig, pair: Inventory, device: str, runs: int) -> list[Sample]:
+async def serving_overheads(
+    config: VramConfig, pair: Inventory, made: Mapping[str, Feeds], device: str, runs: int
+) -> list[Sample]:
     """Time what serving adds to a bare run, by how long nothing has run; none where the GPU cannot be had.
 
     From a request's arrival, or the end of the run before it in the queue, to the end of its run in the
     journal, less the run itself: of the first model of `pair`, in turn with the other, which leaves caches as
-    they are where many models are served. Zones and rights play no part, and there are none.
+    they are where many models are served. Zones and rights play no part, and there are none. `made` holds
+    inputs of both.
     """
-    (name, spec), (other, other_spec) = pair.items()
+    name, other = pair
     plain, inventory = plain_memory(config, config.budget_bytes), plain_models(pair)
-    rng = np.random.default_rng(0)
-    inputs, others_inputs = (make_inputs(str(one.path), 1, rng) for one in (spec, other_spec))
+    inputs, others_inputs = made[name], made[other]
     pauses_s, samples = PAUSES_S * runs, []
 
     def note(label: str, pause_s: float, served_s: float, bare_s: float) -> None:
@@ -170,13 +171,12 @@ async def serving_overheads(config: VramConfig, pair: Inventory, device: str, ru
     return samples
 
 
-async def neighbours(
-    hops: Hops, backend: OnnxBackend, measured: str, neighbour: str, runs: int
-) -> list[Sample]:
-    """Time two models, one beside the other, in every pair of kinds; raises a :class:`SessionError`."""
+async def neighbours(hops: Hops, backend: OnnxBackend, made: Mapping[str, Feeds], runs: int) -> list[Sample]:
+    """Time the first model of `made` beside the second, in every pair of kinds; raises `SessionError`."""
     samples: list[Sample] = []
-    jobs = await asyncio.to_thread(_jobs_of, backend, measured)
-    others = await asyncio.to_thread(_jobs_of, backend, neighbour)
+    measured, neighbour = made
+    jobs = await asyncio.to_thread(_jobs_of, backend, measured, made[measured])
+    others = await asyncio.to_thread(_jobs_of, backend, neighbour, made[neighbour])
     pause_s = PAUSES_S[-1]
     try:
         for _ in range((runs + 1) // 2):
@@ -221,9 +221,8 @@ class _Jobs:
             session.close()
 
 
-def _jobs_of(backend: OnnxBackend, name: str) -> _Jobs:
+def _jobs_of(backend: OnnxBackend, name: str, inputs: Feeds) -> _Jobs:
     on_gpu, on_cpu = backend.open(name, Target.GPU), backend.open(name, Target.CPU)
-    inputs = make_inputs(on_gpu, 1, np.random.default_rng(0))
     jobs = _Jobs([on_gpu, on_cpu], [], {})
 
     def load() -> None:

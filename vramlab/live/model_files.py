@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from google.protobuf.message import DecodeError
-from onnx import TensorProto, ValueInfoProto
+from onnx import TensorProto, TypeProto, ValueInfoProto
 
 from vramlab.live.errors import BadModelFile
+from vramlab.live.values import InputInfo
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -54,17 +55,13 @@ _MODEL_FIELDS = {
     25: _BYTES,
     26: _BYTES,
 }
+# onnxruntime's own format: a flatbuffer, whose identifier stands behind four bytes.
+_ORT_IDENTIFIER = b"ORTM"
+# Operators whose kernels end the whole process on an axis of length 0 (onnxruntime 1.31.1: LSTM and GRU).
+_RECURRENT = {b"LSTM", b"GRU", b"RNN", b"DynamicQuantizeLSTM"}
 _IR_VERSION, _GRAPH, _METADATA = 1, 7, 14
-_GRAPH_INITIALIZER, _GRAPH_INPUT, _TENSOR_NAME = 5, 11, 8
+_GRAPH_INITIALIZER, _GRAPH_INPUT, _TENSOR_NAME, _NODE_OPERATOR = 5, 11, 8, 4
 _DEEPEST = 100  # messages within messages, as protobuf itself has it
-
-
-class InputInfo(NamedTuple):
-    """One input of a model, described as onnxruntime describes it: an open length is a name, or None."""
-
-    name: str
-    shape: tuple[int | str | None, ...]
-    type: str
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,12 @@ class ModelFile:
     external : tuple of Path
         Files with external data, each once.
     inputs : tuple of InputInfo
-        What a run needs, in the order of the graph.
+        What a run needs, in the order of the graph. Empty for a file in ORT format, which only a session
+        can read.
+    is_ort_format : bool
+        Whether the file is in onnxruntime's own format (``.ort``).
+    is_recurrent : bool
+        Whether it has operators that must not see an axis of length 0.
     """
 
     path: Path
@@ -90,6 +92,8 @@ class ModelFile:
     metadata: dict[str, str] = field(default_factory=dict)
     external: tuple[Path, ...] = ()
     inputs: tuple[InputInfo, ...] = ()
+    is_ort_format: bool = False
+    is_recurrent: bool = False
 
 
 def check_model_file(path: Path | str, sha256: str | None = None) -> ModelFile:
@@ -118,8 +122,8 @@ def check_model_file(path: Path | str, sha256: str | None = None) -> ModelFile:
         wanted = sha256.lower() if sha256 else None
         headers = _headers(path, status.st_size, status.st_mtime_ns, wanted)
         external = {_inside(path, location): end for location, end in headers.external.items()}
-    except OSError as error:
-        found = (error.strerror or str(error)).lower()
+    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError before Python 3.13
+        found = (getattr(error, "strerror", None) or str(error)).lower()
         raise BadModelFile(path, "", found, "a readable ONNX file") from error
     total = status.st_size
     for file, end in external.items():
@@ -129,7 +133,15 @@ def check_model_file(path: Path | str, sha256: str | None = None) -> ModelFile:
         if size < end:
             raise BadModelFile(path, "external_data", f"{size} bytes in {file.name!r}", f"at least {end}")
         total += size
-    return ModelFile(path, total, dict(headers.metadata), tuple(external), tuple(headers.inputs))
+    return ModelFile(
+        path,
+        total,
+        dict(headers.metadata),
+        tuple(external),
+        tuple(headers.inputs),
+        headers.is_ort_format,
+        headers.is_recurrent,
+    )
 
 
 @dataclass
@@ -139,6 +151,8 @@ class _Headers:
     metadata: dict[str, str] = field(default_factory=dict)
     external: dict[str, int] = field(default_factory=dict)
     inputs: list[InputInfo] = field(default_factory=list)
+    is_ort_format: bool = False
+    is_recurrent: bool = False
 
 
 @lru_cache(maxsize=1024)
@@ -177,6 +191,12 @@ class _NotOnnx(Exception):
 
 def _walk_model(stream: BinaryIO, size: int) -> _Headers:
     headers = _Headers()
+    if stream.read(8)[4:] == _ORT_IDENTIFIER:
+        headers.is_ort_format = True
+        stream.seek(0)
+        content = stream.read()
+        headers.is_recurrent = any(name in content for name in _RECURRENT)
+        return headers
     seen = set()
     for number, wire, start, end in _fields(stream, 0, size):
         if _MODEL_FIELDS.get(number) != wire:
@@ -186,7 +206,7 @@ def _walk_model(stream: BinaryIO, size: int) -> _Headers:
             key, value = _entry(stream, start, end)
             headers.metadata[key] = value
         elif number in _MESSAGES["model"]:
-            _find_external(stream, _MESSAGES["model"][number], start, end, headers.external, 1)
+            _walk(stream, _MESSAGES["model"][number], start, end, headers, 1)
         if number == _GRAPH:
             headers.inputs = _graph_inputs(stream, start, end)
     if not seen:
@@ -216,24 +236,45 @@ def _input_info(message: bytes) -> InputInfo:
         value = ValueInfoProto.FromString(message)
     except DecodeError as error:
         raise _NotOnnx("inputs that cannot be read") from error
-    kind = value.type.WhichOneof("value")
-    if kind != "tensor_type":
-        return InputInfo(value.name, (), kind or "nothing")
     tensor = value.type.tensor_type
     dims = tuple(
         getattr(dim, which) if (which := dim.WhichOneof("value")) else None for dim in tensor.shape.dim
     )
-    return InputInfo(value.name, dims, f"tensor({TensorProto.DataType.Name(tensor.elem_type).lower()})")
+    return InputInfo(value.name, dims, _type_in_words(value.type))
 
 
-def _find_external(
-    stream: BinaryIO, message: str, start: int, end: int, external: dict[str, int], depth: int
-) -> None:
+def _type_in_words(kind: TypeProto) -> str:
+    """A type as onnxruntime writes it: ``tensor(float)``, ``seq(tensor(float))``."""
+    match kind.WhichOneof("value"):
+        case "tensor_type":
+            return f"tensor({_element(kind.tensor_type.elem_type)})"
+        case "sparse_tensor_type":
+            return f"sparse_tensor({_element(kind.sparse_tensor_type.elem_type)})"
+        case "sequence_type":
+            return f"seq({_type_in_words(kind.sequence_type.elem_type)})"
+        case "optional_type":
+            return f"optional({_type_in_words(kind.optional_type.elem_type)})"
+        case "map_type":
+            key = _element(kind.map_type.key_type)
+            return f"map({key},{_type_in_words(kind.map_type.value_type)})"
+    return "nothing"
+
+
+def _element(number: int) -> str:
+    known = number in TensorProto.DataType.values()
+    return str(TensorProto.DataType.Name(number)).lower() if known else f"type {number}"
+
+
+def _walk(stream: BinaryIO, message: str, start: int, end: int, headers: _Headers, depth: int) -> None:
+    """Collect external data, and whether there are recurrent operators, from a message and all below it."""
     if depth > _DEEPEST:
         raise _NotOnnx(f"messages nested more than {_DEEPEST} deep")
     inner = _MESSAGES[message]
     entries: dict[str, str] = {}
     for number, wire, first, last in _fields(stream, start, end):
+        if number == _NODE_OPERATOR and message == "node" and last - first < 32:
+            stream.seek(first)
+            headers.is_recurrent |= stream.read(last - first) in _RECURRENT
         below = inner.get(number)
         if below is None or wire != _BYTES:
             continue
@@ -241,14 +282,17 @@ def _find_external(
             key, value = _entry(stream, first, last)
             entries[key] = value
         else:
-            _find_external(stream, below, first, last, external, depth + 1)
+            _walk(stream, below, first, last, headers, depth + 1)
     if entries:
         location = entries.get("location", "")
         try:
-            needed = int(entries.get("offset") or 0) + int(entries.get("length") or 0)
+            offset, length = (int(entries.get(key) or 0) for key in ("offset", "length"))
         except ValueError:
             raise _NotOnnx(f"external data with offset or length that is no number: {entries}") from None
-        external[location] = max(needed, external.get(location, 0))
+        if offset < 0 or length < 0:
+            raise _NotOnnx(f"external data with a negative offset or length: {entries}")
+        needed = offset + length
+        headers.external[location] = max(needed, headers.external.get(location, 0))
 
 
 def _entry(stream: BinaryIO, start: int, end: int) -> tuple[str, str]:

@@ -5,6 +5,9 @@ milliseconds runs slower than one in a tight loop (caches, clocks), by half and 
 are measured after pauses of several lengths, and the inventory gets the time after the longest. Where another
 model has run meanwhile, only the caches are cold: that is measured too. What effects do to each other is
 measured on two models of middling size, pair by pair. Memory is in :mod:`vramlab.live.footprints`.
+
+What is chosen per model by measurement (prepacking, and whether requests may be split) is in
+:mod:`vramlab.live.choices`. Where other programs were busy meanwhile, a block of measurements is repeated.
 """
 
 from __future__ import annotations
@@ -12,9 +15,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,16 +30,25 @@ from vramlab.config.units import bytes_to_mib
 from vramlab.engine.effects import Target
 from vramlab.engine.samples import Sample, samples_frame
 from vramlab.live.backend import OnnxBackend
+from vramlab.live.choices import choose
 from vramlab.live.errors import SessionError
 from vramlab.live.footprints import Stage, footprint, measure_memory, memory_flags
+from vramlab.live.inputs import Recipe, make_inputs
 from vramlab.live.interplay import PAUSES_S, Hop, Hops, middling, neighbours, serving_overheads, timed_run
 from vramlab.live.loops import run_to_end
-from vramlab.live.sessions import Session, make_inputs, make_session
+from vramlab.live.machine_load import BUSY_CORES, OtherProcesses
+from vramlab.live.model_files import check_model_file
+from vramlab.live.sessions import Session, make_session
+from vramlab.live.stand_ins import METADATA_KEY
+from vramlab.live.values import Feeds
 
 _MOST_LOADS, _LOADS_S = 10, 1.0  # few loads say little of how long the longest take: more while cheap
 _MS = 1000.0
 _LEAST_MS = 0.001
 _SLOW_FIRST_RUN = 3.0
+_LEAST_RUNS = 3  # of each kind, whatever the time limit
+_PATIENCE, _CALM_S = 2, 1.0  # for measurements that other programs disturb
+_NEIGHBOUR_S = 0.25  # a model whose load and run take longer is no neighbour: sixty effects are timed
 
 
 @dataclass
@@ -53,7 +66,11 @@ class Measurements:
     failed : dict of str to dict of Target to str
         Per model that could not be measured on some target, why. Of that target it has no samples.
     machine : dict
-        Device, versions and cores.
+        Device, versions and cores, and how many cores other programs kept busy at the worst.
+    specs : dict of str to ModelSpec
+        Per model, with what was chosen for it.
+    busy : dict of str to float
+        Per model that was disturbed, how many cores other programs kept busy.
     """
 
     samples: list[Sample] = field(default_factory=list)
@@ -61,6 +78,8 @@ class Measurements:
     flags: dict[str, list[str]] = field(default_factory=dict)
     failed: dict[str, dict[Target, str]] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
+    specs: Inventory = field(default_factory=dict)
+    busy: dict[str, float] = field(default_factory=dict)
 
     def frame(self) -> pd.DataFrame:
         """The times, as the simulator reads them."""
@@ -83,6 +102,15 @@ class Measurements:
             lines.append(f"{name}: {'; '.join(dict.fromkeys(said))}")
         return lines
 
+    def disturbance(self) -> str:
+        """One line on what other programs did meanwhile; empty where the machine was idle."""
+        if not self.busy:
+            return ""
+        return (
+            f"other programs kept up to {max(self.busy.values()):.1f} cores busy while "
+            f"{', '.join(self.busy)} were measured: their times are too long. Measure again when it is idle"
+        )
+
     def fail(self, name: str, target: Target, error: Exception) -> None:
         """Note why a model could not be measured, and forget the little that was."""
         self.failed.setdefault(name, {})[target] = " ".join(str(error).split())
@@ -96,14 +124,15 @@ def profile(
     device: str = "auto",
     loads: int = 3,
     runs: int = 10,
-    done: Callable[[], object] | None = None,
+    done: Callable[[str], object] | None = None,
+    limit_s: float = 10.0,
 ) -> tuple[Inventory, Measurements]:
     """Measure every model of an inventory, one at a time on an idle machine.
 
     Parameters
     ----------
     config : VramConfig
-        As it will be served (``serving.warm_up`` counts into the load).
+        As it will be served (``serving.warm_up``: loads end with a first run).
     inventory : dict of str to ModelSpec
         Models with their files.
     device : str
@@ -112,159 +141,290 @@ def profile(
         Measurements per model and target, runs for each of :data:`PAUSES_S`. Loads go on to ten while they
         have not taken a second yet; the first two are not counted.
     done : callable, optional
-        Called after each model, and once in the end.
+        Called with the name of each model when it begins, and with an empty text in the end.
+    limit_s : float
+        Seconds per model and target after which only three samples of each kind are taken.
 
     Returns
     -------
     inventory : dict of str to ModelSpec
-        With what was measured: medians in ``load_time_ms``, ``inference_ms``, ``cpu_load_time_ms``,
-        ``cpu_inference_ms``; where the device's memory is real, ``vram_size_mb`` (what stays) and
-        ``workspace_mb`` (what a run needs on top). A model that could not be measured keeps its values.
+        With what was measured: medians in ``load_time_ms``, ``warm_up_ms``, ``inference_ms``,
+        ``cpu_load_time_ms``, ``cpu_inference_ms``; ``vram_size_mb`` (what stays) and ``workspace_mb`` (what a
+        run needs on top), but for stand-ins, which keep the size that they stand for; and what was chosen.
+        A model that could not be measured keeps its values.
     measurements : Measurements
         All samples, memory readings, flags, and what could not be measured.
     """
-    backend = OnnxBackend(config, inventory, device)
-    found = Measurements(machine=backend.describe())
-    others = middling(config, inventory, inventory)
+    known = dict(inventory)
+    backend = OnnxBackend(config, known, device)
+    found = Measurements(machine=backend.describe(), specs=known)
 
     async def measure() -> None:
         hops = Hops(backend.cores)
+        profiler = _Profiler(config, hops, backend, found, loads, runs, limit_s)
         try:
-            for name, spec in inventory.items():
-                flags = found.flags[name] = []
-                for target in Target:
-                    try:
-                        another = next((one for one in others if one != name), None)
-                        await _measure(hops, backend, name, spec, target, another, loads, runs, found)
-                    except (SessionError, InputError) as error:
-                        found.fail(name, target, error)
-                flags += _slow_first_runs(name, found.samples)
+            await hops.of("load", Target.CPU)(_wake)
+            for name in inventory:
                 if done is not None:
-                    done()
-            pair = middling(config, inventory, [name for name in inventory if name not in found.failed])
-            if pair:
-                one, other = pair
-                try:
-                    found.samples += await neighbours(hops, backend, one, other, runs)
-                    both = {name: inventory[name] for name in pair}
-                    found.samples += await serving_overheads(config, both, device, runs)
-                except SessionError as error:
-                    found.flags[one].append(f"not measured beside {other}: {error}")
+                    done(name)
+                await profiler.one(name)
+            await profiler.interplay(device)
             if done is not None:
-                done()
+                done("")
         finally:
             hops.close()
 
     run_to_end(measure())
-    return {
-        name: measured(spec, name, found, backend.device.keeps_ledger) for name, spec in inventory.items()
-    }, found
+    return {name: measured(spec, name, found, is_stand_in(spec)) for name, spec in known.items()}, found
 
 
-async def _measure(
-    hops: Hops,
-    backend: OnnxBackend,
-    name: str,
-    spec: ModelSpec,
-    target: Target,
-    other: str | None,
-    loads: int,
-    runs: int,
-    found: Measurements,
-) -> None:
-    """Memory, loads, and runs of one model on one target."""
-    device = backend.device if target is Target.GPU else None
-
-    def note(what: str, items: int, seconds: float, pause_s: float = 0.0) -> None:
-        found.samples.append(Sample(name, target.value, what, items, seconds, pause_s))
-
-    hop, run_hop = hops.of("load", target), hops.of("infer", target)
-    _forget(str(spec.path))
-    session, seconds = await hop(lambda: backend.open(name, target))
-    note("cold load", 1, seconds)
-    await hop(session.close)
-    stages = measure_memory(name, spec, backend.device, target)
-    found.stages += stages
-    if device is not None and not device.keeps_ledger:
-        found.flags[name] += memory_flags(stages)
-    with closing(make_session(str(spec.path), spec, device)) as session:
-        inputs = {
-            items: make_inputs(session, items, np.random.default_rng(0)) for items in _batches(session, spec)
-        }
-        _, seconds = await run_hop(lambda: session.run(inputs[1]))
-        note("first infer", 1, seconds)
-    with ExitStack() as stack:
-        # As it is served: loaded into memory that others have left, below what others hold. (The memory of
-        # the first two loads is still to come from the system; at the top it would go back each time.)
-        session, _ = await hop(lambda: backend.open(name, target))
-        stack.callback(lambda: session.close())
-        another = await _another(hop, backend, name, other, target)
-        if another is not None:
-            stack.callback(another[0].close)
-        taken_s, number = 0.0, -1
-        while number < loads or (number < _MOST_LOADS and taken_s < _LOADS_S):
-            await asyncio.sleep(PAUSES_S[-1])
-            _, unload_s = await hop(session.close)
-            await asyncio.sleep(PAUSES_S[-1])
-            session, load_s = await hop(lambda: backend.open(name, target))
-            if number >= 0:
-                note("unload", 1, unload_s)
-                note("load", 1, load_s)
-                taken_s += load_s
-            number += 1
-        if another is not None:
-            for pause_s, bare_s in await _after_another(run_hop, session, inputs[1], *another, runs):
-                note("bare infer after another", 1, bare_s, pause_s)
-            await hop(another[0].close)  # which may be in the way of larger batches
-        singles = [(1, pause_s) for pause_s in PAUSES_S * runs]
-        several = [(items, PAUSES_S[-1]) for items in inputs if items > 1] * ((runs + 1) // 2)
-        for items, pause_s in singles + several:
-            seconds, bare_s = await timed_run(run_hop, session, inputs[items], pause_s)
-            note("infer", items, seconds, pause_s)
-            note("bare infer", items, bare_s, pause_s)
-
-
-async def _another(
-    hop: Hop, backend: OnnxBackend, name: str, other: str | None, target: Target
-) -> tuple[Session, Any] | None:
-    """A session of `other` that has run, and its inputs; none if there is none, or no room beside `name`."""
-    if other is None or not backend.has_room_for(name, other):
-        return None
+def is_stand_in(spec: ModelSpec) -> bool:
+    """Whether a model's file is one that vramlab made in its place."""
     try:
-        session, _ = await hop(lambda: backend.open(other, target))
+        return METADATA_KEY in check_model_file(str(spec.path)).metadata
+    except InputError:  # its measurement says what is wrong with it
+        return False
+
+
+def _wake() -> None:
+    """Load something tiny: the first session of a process takes memory that stays with it."""
+    import onnx.parser
+    import onnxruntime
+
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17]> wake (float[n] x) => (float[n] y) { y = Relu(x) }'
+    )
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session.run(None, {"x": np.zeros(1, np.float32)})
+
+
+@dataclass
+class _Profiler:
+    """Measures one model after the other."""
+
+    config: VramConfig
+    hops: Hops
+    backend: OnnxBackend
+    found: Measurements
+    loads: int
+    runs: int
+    limit_s: float
+    until_s: float = 0.0
+    disturbed: int = 0
+    made: dict[str, Feeds] = field(default_factory=dict)
+
+    @property
+    def late(self) -> bool:
+        """Whether the time of this model is up."""
+        return time.perf_counter() > self.until_s
+
+    async def one(self, name: str) -> None:
+        """Measure a model on both targets."""
+        flags = self.found.flags[name] = []
+        for target in Target:
+            self.until_s = time.perf_counter() + self.limit_s
+            try:
+                await self._measure(name, target)
+            except (SessionError, InputError) as error:
+                self.found.fail(name, target, error)
+            if self.late:
+                flags.append(f"on the {target.value}, cut short after {self.limit_s:g} s: few samples")
+        flags += _slow_first_runs(name, self.found.samples)
+
+    async def _measure(self, name: str, target: Target) -> None:
+        """Choices, memory, loads, and runs of one model on one target."""
+        backend, found, spec = self.backend, self.found, self.found.specs[name]
+        device = backend.device if target is Target.GPU else None
+        hop, run_hop = self.hops.of("load", target), self.hops.of("infer", target)
+        _forget(str(spec.path))
+        session, seconds = await hop(lambda: backend.open(name, target))
+        with closing(session):
+            recipe = backend.find_recipe(name, session)
+        found.samples.append(Sample(name, target.value, "cold load", 1, seconds))
+        if device is not None:
+            chosen, _ = await run_hop(lambda: choose(spec, device, recipe))
+            spec = found.specs[name] = chosen.spec
+            found.flags[name] += chosen.notes
+        stages = measure_memory(name, spec, backend.device, target, recipe)
+        found.stages += stages
+        if device is not None:
+            found.flags[name] += memory_flags(stages, check_model_file(str(spec.path)).size_bytes)
+        with closing(make_session(str(spec.path), spec, device)) as session:
+            inputs = _inputs_of(session, spec, recipe)
+            self.made[name] = inputs[min(inputs)]
+            _, seconds = await run_hop(lambda: session.run(inputs[min(inputs)]))
+            found.samples.append(Sample(name, target.value, "first infer", min(inputs), seconds))
+        found.samples += await self._calmly(name, lambda: self._loads_and_runs(name, target, inputs))
+
+    async def _calmly(self, name: str, block: Callable[[], Awaitable[list[Sample]]]) -> list[Sample]:
+        """Take measurements, and again if other programs were busy meanwhile; the calmer of both.
+
+        On a machine that is busy all the time that is given up after two models.
+        """
+        others = OtherProcesses()
+        best = await block()
+        least = others.cores() or 0.0
+        if least > BUSY_CORES and self.disturbed < _PATIENCE:
+            await asyncio.sleep(_CALM_S)
+            others = OtherProcesses()
+            again = await block()
+            busy = others.cores() or 0.0
+            best, least = min((best, least), (again, busy), key=lambda one: one[1])
+            self.disturbed += least > BUSY_CORES
+        if least > BUSY_CORES:
+            machine = self.found.machine
+            machine["other_cores"] = max(least, machine.get("other_cores", 0.0))
+            self.found.busy[name] = max(least, self.found.busy.get(name, 0.0))
+        return best
+
+    async def _loads_and_runs(self, name: str, target: Target, inputs: dict[int, Feeds]) -> list[Sample]:
+        """As it is served: loaded into memory that others have left, below what others hold.
+
+        The memory of the first two loads is still to come from the system; at the top it would go back each
+        time.
+        """
+        hop, run_hop = self.hops.of("load", target), self.hops.of("infer", target)
+        samples: list[Sample] = []
+
+        def note(what: str, items: int, seconds: float, pause_s: float = 0.0) -> None:
+            samples.append(Sample(name, target.value, what, items, seconds, pause_s))
+
+        with ExitStack() as stack:
+            session, _ = await hop(lambda: self.backend.open(name, target))
+            stack.callback(lambda: session.close())
+            other = next((other for other in self._others() if other != name), None)
+            another = await self._another(hop, name, other, target)
+            if another is not None:
+                stack.callback(another[0].close)
+            taken_s, number = 0.0, -1
+            while number < self.loads or (number < _MOST_LOADS and taken_s < _LOADS_S):
+                await asyncio.sleep(PAUSES_S[-1])
+                _, unload_s = await hop(session.close)
+                await asyncio.sleep(PAUSES_S[-1])
+                session, load_s = await hop(lambda: self.backend.load(name, target))
+                _, warm_up_s = await hop(partial(self.backend.warm_up, name, session))
+                if number >= 0:
+                    note("unload", 1, unload_s)
+                    note("load", 1, load_s + warm_up_s)
+                    note("warm-up", 1, warm_up_s)
+                    taken_s += load_s + warm_up_s
+                number += 1
+                if self.late and number:
+                    break
+            single = min(inputs)
+            if another is not None:
+                for pause_s, bare_s in await self._after_another(run_hop, session, inputs[single], *another):
+                    note("bare infer after another", single, bare_s, pause_s)
+                await hop(another[0].close)  # which may be in the way of larger batches
+            singles = [(single, pause_s) for pause_s in PAUSES_S * self.runs]
+            several = [(items, PAUSES_S[-1]) for items in inputs if items > single]
+            rounds = several * ((self.runs + 1) // 2)
+            for number, (items, pause_s) in enumerate(singles[: _LEAST_RUNS * len(PAUSES_S)] + rounds):
+                if self.late and number >= _LEAST_RUNS * len(PAUSES_S) + len(several):
+                    break
+                await self._timed(run_hop, session, inputs, items, pause_s, note)
+            for items, pause_s in singles[_LEAST_RUNS * len(PAUSES_S) :]:
+                if self.late:
+                    break
+                await self._timed(run_hop, session, inputs, items, pause_s, note)
+        return samples
+
+    async def _timed(
+        self,
+        hop: Hop,
+        session: Session,
+        inputs: dict[int, Feeds],
+        items: int,
+        pause_s: float,
+        note: Callable[..., None],
+    ) -> None:
+        seconds, bare_s = await timed_run(hop, session, inputs[items], pause_s)
+        note("infer", items, seconds, pause_s)
+        note("bare infer", items, bare_s, pause_s)
+
+    def _others(self) -> list[str]:
+        return middling(self.config, self.found.specs, self.found.specs)
+
+    async def _another(
+        self, hop: Hop, name: str, other: str | None, target: Target
+    ) -> tuple[Session, Any] | None:
+        """A session of `other` that has run, and its inputs; none if none is to be had beside `name`."""
+        backend = self.backend
+        if other is None or not backend.has_room_for(name, other):
+            return None
         try:
-            inputs = make_inputs(session, 1, np.random.default_rng(0))
-            await hop(lambda: session.run(inputs))
-        except BaseException:
+            session, _ = await hop(lambda: backend.open(other, target))
+            try:
+                recipe = backend.find_recipe(other, session)
+                rng = np.random.default_rng(0)
+                inputs = make_inputs(session, 1, rng, recipe, self.found.specs[other])
+                _, seconds = await hop(lambda: session.run(inputs))
+            except BaseException:
+                session.close()
+                raise
+        except (SessionError, InputError):  # its own measurement says what is wrong with it
+            return None
+        if seconds > _NEIGHBOUR_S:
             session.close()
-            raise
-    except (SessionError, InputError):  # its own measurement says what is wrong with it
-        return None
-    return session, inputs
+            return None
+        return session, inputs
+
+    async def _after_another(
+        self, hop: Hop, session: Session, inputs: Any, another: Session, others: Any
+    ) -> list[tuple[float, float]]:
+        """Pauses and times of runs, in seconds, before which another model ran, on `others`."""
+
+        def run_for_long() -> None:  # as much as it takes to drive the model's weights out of the caches
+            until_s = time.perf_counter() + PAUSES_S[-1]
+            while time.perf_counter() < until_s:
+                another.run(others)
+
+        timed: list[tuple[float, float]] = []
+        for pause_s in PAUSES_S[:-1] * ((self.runs + 1) // 2):
+            if self.late and len(timed) >= _LEAST_RUNS * len(PAUSES_S[:-1]):
+                break
+            await hop(run_for_long)
+            _, bare_s = await timed_run(hop, session, inputs, pause_s)
+            timed.append((pause_s, bare_s))
+        return timed
+
+    async def interplay(self, device: str) -> None:
+        """What effects do to each other, and what serving adds, on two models of middling size."""
+        found, specs = self.found, self.found.specs
+        samples = [sample for sample in found.samples if sample.what in ("load", "infer")]
+        quick = [
+            name
+            for name in specs
+            if name not in found.failed
+            and sum(median_ms(samples, Target.GPU, what, name) or 0 for what in ("load", "infer"))
+            < _NEIGHBOUR_S * _MS
+        ]
+        pair = middling(self.config, specs, quick)
+        if not pair:
+            return
+        one, other = pair
+        made = {name: self.made[name] for name in pair}
+        both = {name: specs[name] for name in pair}
+        try:
+            found.samples += await self._calmly(
+                one, lambda: neighbours(self.hops, self.backend, made, self.runs)
+            )
+            found.samples += await self._calmly(
+                one, lambda: serving_overheads(self.config, both, made, device, self.runs)
+            )
+        except SessionError as error:
+            found.flags[one].append(f"not measured beside {other}: {error}")
 
 
-async def _after_another(
-    hop: Hop, session: Session, inputs: Any, another: Session, others: Any, runs: int
-) -> list[tuple[float, float]]:
-    """Pauses and times of runs, in seconds, before which another model ran, on `others`."""
-
-    def run_for_long() -> None:  # as much as it takes to drive the model's weights out of the caches
-        until_s = time.perf_counter() + PAUSES_S[-1]
-        while time.perf_counter() < until_s:
-            another.run(others)
-
-    timed = []
-    for pause_s in PAUSES_S[:-1] * runs:
-        await hop(run_for_long)
-        _, bare_s = await timed_run(hop, session, inputs, pause_s)
-        timed.append((pause_s, bare_s))
-    return timed
-
-
-def _batches(session: Session, spec: ModelSpec) -> list[int]:
-    """1, 2, 4... up to the batch size."""
-    most = session.batch_size if session.batched else 1
-    return [2**power for power in range(most.bit_length()) if 2**power < most] + [most]
+def _inputs_of(session: Session, spec: ModelSpec, recipe: Recipe) -> dict[int, Feeds]:
+    """Inputs of 1, 2, 4... items, up to the batch size; of those of a file's fixed batch only."""
+    axis = session.axis
+    most = 1 if axis is None else session.batch_size
+    if axis is not None and axis.fixed and not spec.splits:
+        counts = [axis.fixed]
+    else:
+        counts = [2**power for power in range(most.bit_length()) if 2**power < most] + [most]
+    return {items: make_inputs(session, items, np.random.default_rng(0), recipe, spec) for items in counts}
 
 
 def _forget(path: str) -> None:
@@ -277,14 +437,16 @@ def _forget(path: str) -> None:
 # -- from measurements to an inventory -------------------------------------------------------------------
 
 
-def measured(spec: ModelSpec, name: str, found: Measurements, keeps_ledger: bool) -> ModelSpec:
-    """A spec with the medians of its model's samples, and its footprint where memory is real."""
+def measured(spec: ModelSpec, name: str, found: Measurements, stand_in: bool) -> ModelSpec:
+    """A spec with the medians of its model's samples and its footprint; a stand-in's is that of the spec."""
     samples = [sample for sample in found.samples if sample.model == name and not sample.beside]
     changes = median_times(spec, samples)
     stages = [stage for stage in found.stages if (stage.model, stage.target) == (name, Target.GPU.value)]
-    if stages and not keeps_ledger:
+    if stages and not stand_in:
         true = footprint(stages)
-        changes["vram_size_mb"] = round(bytes_to_mib(true.resident_bytes), 3)
+        file_bytes = check_model_file(str(spec.path)).size_bytes if spec.path else 0
+        # mapped weights are no private memory of this process, and would be the card's all the same
+        changes["vram_size_mb"] = round(bytes_to_mib(max(true.resident_bytes, file_bytes)), 3)
         changes["workspace_mb"] = round(bytes_to_mib(true.workspace_bytes), 3)
     return spec.model_copy(update=changes)
 
@@ -298,14 +460,18 @@ def median_times(spec: ModelSpec, samples: Sequence[Sample]) -> dict[str, float]
         "cpu_inference_ms": median_ms(samples, Target.CPU, "infer"),
     }
     found = {key: value for key, value in times.items() if value is not None}
+    if "load_time_ms" in found:
+        warm_up_ms = median_ms(samples, Target.GPU, "warm-up") or 0.0
+        found["warm_up_ms"] = 0.0 if warm_up_ms <= _LEAST_MS else warm_up_ms
+        found["load_time_ms"] = round(max(found["load_time_ms"] - found["warm_up_ms"], _LEAST_MS), 4)
     if "inference_ms" in found:
         found["inference_ms"] = round(found["inference_ms"] / spec.performance_multiplier, 4)
     return found
 
 
-def median_ms(samples: Sequence[Sample], target: Target, what: str) -> float | None:
+def median_ms(samples: Sequence[Sample], target: Target, what: str, model: str | None = None) -> float | None:
     """Median of single items after the longest measured pause, ms; None where nothing was measured."""
-    chosen = [s for s in samples if (s.target, s.what) == (target.value, what)]
+    chosen = [s for s in samples if (s.target, s.what) == (target.value, what) and model in (None, s.model)]
     if not chosen:
         return None
     fewest = min(sample.items for sample in chosen)

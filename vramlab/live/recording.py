@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vramlab.config.errors import InputError
-from vramlab.config.schema import Inventory, VramConfig
+from vramlab.config.schema import Inventory, ModelSpec, VramConfig
 from vramlab.engine.records import Records
+from vramlab.live.backend import with_file_sizes
+from vramlab.live.batches import BatchAxis, batch_axis
+from vramlab.live.errors import CorruptModel
+from vramlab.live.heap import trim_heap
+from vramlab.live.inputs import RECIPES, NoInputs, Recipe, fitting_recipe, inputs_of_file, make_inputs
 from vramlab.live.loops import run_to_end
+from vramlab.live.model_files import check_model_file
 from vramlab.live.runtime import Inputs, LiveRuntime
-from vramlab.live.sessions import make_inputs
+from vramlab.live.sessions import make_session
+from vramlab.live.stand_ins import METADATA_KEY
+from vramlab.live.values import Feeds
 from vramlab.traces.trace import Trace, check_models
 
 
@@ -25,6 +33,7 @@ async def play(
     rng: np.random.Generator,
     speed: float = 1.0,
     done: Callable[[], object] | None = None,
+    recipes: Mapping[str, Recipe] | None = None,
 ) -> None:
     """Send the requests of a trace to an open runtime at their times, and wait for all answers.
 
@@ -40,8 +49,10 @@ async def play(
         Times faster than the trace.
     done : callable, optional
         Called after each answer.
+    recipes : mapping of str to Recipe, optional
+        By which inputs are made, per model (:func:`playable_recipes`).
     """
-    inputs = _Inputs(runtime, rng)
+    inputs = _Inputs(runtime, rng, recipes or {})
     columns = trace.frame
     optional = {
         key: columns[key].tolist() for key in ("requester", "priority", "input_key") if key in columns
@@ -70,36 +81,65 @@ async def _answered(runtime: LiveRuntime, model: str, inputs: Inputs, more: dict
     await runtime.submit(model, inputs, **more)
 
 
-def check_playable(trace: Trace, inventory: Inventory, speed: float) -> None:
-    """Refuse what :func:`play` could not play to its end.
+def playable_recipes(trace: Trace, inventory: Inventory, speed: float) -> dict[str, Recipe]:
+    """Check that :func:`play` can play a trace to its end, and find inputs that each model runs with.
+
+    Every model of the trace is loaded once on the CPU for that, but for those whose inventory entry names
+    inputs, and for stand-ins.
 
     Raises
     ------
     InputError
-        For a speed that is none, a model that the inventory lacks, or one whose file is no model.
+        For a speed that is none, a model that the inventory lacks or whose file is no model, one for which no
+        inputs can be made, and more items than a file's fixed batch may have.
     """
     if not 0 < speed < math.inf:
         raise InputError("--speed", "", speed, "a finite number of more than 0")
     check_models(trace, inventory)
+    recipes = {}
+    most = trace.frame.assign(items=trace.items).groupby("model", observed=True)["items"].max()
     for name in trace.model_names:
-        path = inventory[name].path
-        if path is not None:  # the runtime says what has no file
-            make_inputs(path, 1, np.random.default_rng(0))
+        spec = inventory[name]
+        if spec.path is None:  # the runtime says what has no file
+            continue
+        file = check_model_file(spec.path)
+        recipes[name] = RECIPES[0] if METADATA_KEY in file.metadata else _recipe(name, spec)
+        _check_items(name, spec, batch_axis(inputs_of_file(spec.path)), int(most.get(name, 1)))
+    trim_heap()
+    return recipes
+
+
+def _recipe(name: str, spec: ModelSpec) -> Recipe:
+    try:
+        with make_session(str(spec.path), spec, None) as session:
+            return fitting_recipe(session, spec)
+    except CorruptModel:
+        return RECIPES[0]  # that it cannot be loaded is what the recording will show
+    except NoInputs as error:
+        found = f"no inputs that it runs with ({error.last})"
+        raise InputError("inventory", f"models.{name}.inputs", found, "true inputs named there") from error
+
+
+def _check_items(name: str, spec: ModelSpec, axis: BatchAxis | None, items: int) -> None:
+    if axis is not None and axis.fixed and not spec.splits and items > axis.fixed:
+        expected = f"at most {axis.fixed}: the file of {name} fixes its batch, and it was not shown to split"
+        raise InputError("trace", "items", items, expected)
 
 
 class _Inputs:
     """Inputs that fit a model, made once for each number of items."""
 
-    def __init__(self, runtime: LiveRuntime, rng: np.random.Generator) -> None:
-        self._runtime, self._rng = runtime, rng
-        self._made: dict[tuple[str, int], dict[str, np.ndarray]] = {}
+    def __init__(self, runtime: LiveRuntime, rng: np.random.Generator, recipes: Mapping[str, Recipe]) -> None:
+        self._inventory, self._rng, self._recipes = runtime.inventory, rng, recipes
+        self._made: dict[tuple[str, int], Feeds] = {}
 
-    def of(self, model: str, items: int) -> dict[str, np.ndarray]:
+    def of(self, model: str, items: int) -> Feeds:
         made = self._made.get((model, items))
         if made is None:
-            path = self._runtime.inventory[model].path
-            assert path is not None  # the runtime has refused what has no file
-            made = self._made[model, items] = make_inputs(path, items, self._rng)
+            spec = self._inventory[model]
+            assert spec.path is not None  # the runtime has refused what has no file
+            recipe = self._recipes.get(model)
+            made = self._made[model, items] = make_inputs(spec.path, items, self._rng, recipe, spec)
         return made
 
 
@@ -146,7 +186,8 @@ def record(
         Before any file is made: for a model that the inventory lacks or whose file is none, a device that is
         not to be had, or a speed that is none.
     """
-    check_playable(trace, inventory, speed)
+    inventory = with_file_sizes(inventory)
+    recipes = playable_recipes(trace, inventory, speed)
 
     async def run() -> tuple[Records, dict[str, Any]]:
         runtime = LiveRuntime(config, inventory, device, journal)
@@ -154,7 +195,7 @@ def record(
         if opened is not None:
             opened(environment)
         async with runtime:
-            await play(trace, runtime, np.random.default_rng(seed), speed, done)
+            await play(trace, runtime, np.random.default_rng(seed), speed, done, recipes)
         return runtime.records(), environment
 
     return run_to_end(run())

@@ -21,7 +21,7 @@ from vramlab.engine.records import Outcome, Recorder, Records
 from vramlab.engine.requests import Request
 from vramlab.engine.serving import Answer, Engine
 from vramlab.engine.totals import RunningTotals
-from vramlab.live.backend import OnnxBackend
+from vramlab.live.backend import OnnxBackend, with_file_sizes
 from vramlab.live.driver import Closing, LiveDriver
 from vramlab.live.journal_file import JournalFile
 from vramlab.live.metrics_server import MetricsServer
@@ -49,7 +49,7 @@ class LiveRuntime:
     config : VramConfig
         Settings.
     inventory : dict of str to ModelSpec
-        Models, each with the ``path`` of its ONNX file.
+        Models, each with the ``path`` of its ONNX file. One whose size is less than its file's gets that.
     device : str
         ``auto`` (CUDA where it truly works), ``cuda`` or ``cpu-emulated``.
     journal : Path or str, optional
@@ -80,6 +80,7 @@ class LiveRuntime:
         metrics_port: int | None = None,
         keep_records: bool = True,
     ) -> None:
+        inventory = with_file_sizes(inventory)
         check_fit(config, inventory, "configuration", "inventory")
         self.config, self.inventory = config, inventory
         self.backend = OnnxBackend(config, inventory, device)
@@ -216,18 +217,13 @@ class LiveRuntime:
         """
         if model not in self.inventory:
             raise _unknown(model, self.inventory)
-        items = 1
-        for value in inputs.values():
-            shape = getattr(value, "shape", None)
-            if shape and shape[0] > items:
-                items = int(shape[0])
         if priority is not None and not isinstance(priority, Priority):
             known = [priority.value for priority in Priority]
             if priority not in known:
                 expected = f"one of {', '.join(known)}"
                 raise InputError("request", "priority", repr(priority), expected)
             priority = Priority(priority)
-        return Request(model, items, priority, requester, input_key, inputs)
+        return Request(model, self.backend.items(model, inputs), priority, requester, input_key, inputs)
 
     # -- by hand -----------------------------------------------------------------------------------------
 

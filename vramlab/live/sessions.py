@@ -1,7 +1,9 @@
-"""onnxruntime sessions: made from checked files, run in chunks along the batch axis, dropped for good.
+"""onnxruntime sessions: made from checked files, run, dropped for good.
 
 One :class:`Session` is one model on one device, or on the CPU as second best. It blocks: an asynchronous
-driver calls it from worker threads (a run releases the interpreter's lock).
+driver calls it from worker threads (a run releases the interpreter's lock). An answer is never changed:
+:meth:`Session.run` returns what one ``InferenceSession.run`` returns. Where a request is split nevertheless,
+that was shown to make no difference (:mod:`vramlab.live.batches`).
 """
 
 from __future__ import annotations
@@ -9,80 +11,89 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 
-from vramlab.config.errors import InputError
-from vramlab.config.schema import ModelSpec
+from vramlab.config.schema import ModelSpec, SessionSettings
 from vramlab.config.units import mib_to_bytes
+from vramlab.live.batches import batch_axis, run_split
 from vramlab.live.devices import Device
 from vramlab.live.errors import SessionError, translated, translation
-from vramlab.live.model_files import InputInfo, check_model_file
+from vramlab.live.heap import settle_heap
+from vramlab.live.model_files import ModelFile, check_model_file
+from vramlab.live.values import Feeds, InputInfo, Signature
 
-Arrays = dict[str, np.ndarray]
-
-# Element types in onnxruntime's words, for which inputs can be made.
-_DTYPES: dict[str, Any] = {
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(double)": np.float64,
-    "tensor(int8)": np.int8,
-    "tensor(int16)": np.int16,
-    "tensor(int32)": np.int32,
-    "tensor(int64)": np.int64,
-    "tensor(uint8)": np.uint8,
-    "tensor(uint16)": np.uint16,
-    "tensor(uint32)": np.uint32,
-    "tensor(uint64)": np.uint64,
-    "tensor(bool)": np.bool_,
-    "tensor(string)": np.object_,
+_LEVELS = {
+    "disable": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
-_PIXELS, _CHANNELS, _LENGTH = 128, 3, 16  # of dimensions that a model leaves open
-_COPIED_BYTES = 65_536  # beyond, a copy would be seen beside the run
 
 
 class Session:
     """One loaded model; made by :func:`make_session`.
 
-    Attributes
+    Parameters
     ----------
+    session : InferenceSession
+        onnxruntime's.
     name : str
         The file's name, for messages.
-    inputs, outputs : list of InputInfo
-        As the model describes them.
-    batch_size : int
-        Most items of one chunk.
+    spec : ModelSpec
+        ``batch_size`` is the most items of one run where ``splits`` says that a request may be split.
+    device : Device or None
+        None on the CPU.
+    charged_bytes : int
+        What the device was charged for the load.
     taken_bytes : int or None
         What the load was seen to take on the device: its charge where the device keeps a ledger, else the
         growth of this process's memory there. None on the CPU, and where the driver does not say.
+    refuses_empty : bool
+        Whether inputs with an axis of length 0 are refused (:class:`~vramlab.live.values.Signature`).
+
+    Attributes
+    ----------
+    signature : Signature
+        Inputs and outputs as the model describes them.
+    axis : BatchAxis or None
+        What looks like a batch.
+    batch_size : int
+        Most items of one run: as fixed in the file, else the spec's.
     """
 
     def __init__(
         self,
         session: onnxruntime.InferenceSession,
         name: str,
-        batch_size: int,
+        spec: ModelSpec,
         device: Device | None,
         charged_bytes: int = 0,
-        workspace_bytes: int = 0,
         taken_bytes: int | None = None,
+        refuses_empty: bool = False,
     ) -> None:
         self.name = name
         # Copies: onnxruntime's own descriptions keep the whole session alive, and its memory with it.
-        self.inputs = [_described(argument) for argument in session.get_inputs()]
-        self.outputs = [_described(argument) for argument in session.get_outputs()]
+        self.signature = Signature(
+            name,
+            [_described(argument) for argument in session.get_inputs()],
+            [_described(argument) for argument in session.get_outputs()],
+            [_described(argument) for argument in session.get_overridable_initializers()],
+            refuses_empty,
+        )
         self.taken_bytes = taken_bytes
-        self.batched, fixed = _batch_axis(self.inputs)
-        self.batch_size = fixed or batch_size
-        self._fixed = fixed is not None
+        self.axis = batch_axis(self.signature.inputs)
+        fixed = None if self.axis is None else self.axis.fixed
+        self.batch_size = fixed or spec.batch_size
+        self._split_axis = self.axis if spec.splits else None
         self._session: onnxruntime.InferenceSession | None = session
         self._device = device
         self._charged_bytes = charged_bytes
-        self._workspace_bytes = workspace_bytes
+        self._workspace_bytes = 0 if device is None else mib_to_bytes(spec.workspace_mb)
         self._workspace_held = False
         self._running = 0
         self._lock = threading.Lock()
@@ -90,86 +101,91 @@ class Session:
         arena = device.arena if device is not None else "cpu:0"
         self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", arena)
 
-    def run(self, inputs: Mapping[str, np.ndarray], *, shrink: bool = False) -> list[np.ndarray]:
-        """Run the model on all items, in chunks of at most :attr:`batch_size`.
+    def run(self, inputs: Mapping[str, Any], *, shrink: bool = False) -> list[Any]:
+        """Run the model.
 
-        The batch axis is the first axis of the first input, if that has two axes or more, and of every input
-        whose first axis has the same name or length. Where a model fixes its length, short chunks are filled
-        up and the surplus is cut off. Outputs of chunks are joined along their first axis.
-
-        Outputs of up to 64 KB are copies. Larger ones are onnxruntime's own: the arena in which
-        they lie is not freed while anybody keeps one.
+        Outputs are copies: onnxruntime's own arrays keep the whole arena in which they lie, hundreds of
+        megabytes for some models, until the last of them is freed.
 
         Parameters
         ----------
-        inputs : mapping of str to ndarray
+        inputs : mapping of str to array, list or None
             By the names of the model's inputs.
         shrink : bool
             Give the arena's free memory back after the run.
+
+        Returns
+        -------
+        list
+            What ``InferenceSession.run`` returns: an array per tensor, a list per sequence, a dict per map.
 
         Raises
         ------
         OutOfMemory
             If the workspace found no room.
         SessionError
-            If the run failed otherwise, inputs that do not fit included, or the session is closed.
+            If the run failed otherwise, or the session is closed. Inputs that do not fit are named.
         """
         session = self._session
         if session is None:
             raise SessionError(f"running {self.name}: the session is closed")
         # No context managers: a run is short, and what they cost would be seen beside it.
-        charged = self._device is not None and self._workspace_bytes > 0
-        if charged:
+        if self._workspace_bytes:
             self._take_workspace()
         try:
-            items = _items(inputs, self.batched)
-            if items == self.batch_size or not items or (items < self.batch_size and not self._fixed):
-                made: list[Any] = session.run(None, inputs, self._shrinking if shrink else None)
-                # Small ones are copied: onnxruntime's own keep an arena of a megabyte until they are freed.
-                return [
-                    out.copy() if isinstance(out, np.ndarray) and out.nbytes <= _COPIED_BYTES else out
-                    for out in made
-                ]
-            return self._run_in_chunks(session, inputs, items, shrink)
+            if self._split_axis is not None and self._is_to_be_split(inputs):
+                return self._run_split(session, inputs, shrink)
+            return self._run_whole(session, inputs, self._shrinking if shrink else None)
+        finally:
+            if self._workspace_bytes:
+                self._leave_workspace(shrink)
+
+    def _run_whole(
+        self, session: onnxruntime.InferenceSession, inputs: Mapping[str, Any], options: Any
+    ) -> list[Any]:
+        try:
+            if self.signature.plain:
+                made: list[Any] = session.run(None, inputs, options)
+            else:
+                made = self.signature.run(session, inputs, options)
         except SessionError:
             raise
         except Exception as error:
-            raise translation(error, f"running {self.name}") from error
-        finally:
-            if charged:
-                self._leave_workspace(shrink)
+            raise self._failure(inputs, error) from error
+        return [_own(output) for output in made]
 
-    def _run_in_chunks(
-        self,
-        session: onnxruntime.InferenceSession,
-        inputs: Mapping[str, np.ndarray],
-        items: int,
-        shrink: bool,
-    ) -> list[np.ndarray]:
-        parts = []
-        for start in range(0, items, self.batch_size):
-            count = min(self.batch_size, items - start)
-            chunk = dict(inputs)
-            for name in self.batched:
-                chunk[name] = self._chunk(inputs[name], start, count)
-            last = start + count == items
-            outputs = session.run(None, chunk, self._shrinking if shrink and last else None)
-            parts.append([self._cut(output, count) for output in outputs])
-        return [
-            np.concatenate([np.atleast_1d(part) for part in column]) for column in zip(*parts, strict=True)
-        ]
+    def _failure(self, inputs: Mapping[str, Any], error: Exception) -> SessionError:
+        """What a run that raised has failed for; inputs are looked at only now, as most are right."""
+        failure = translation(error, f"running {self.name}")
+        if failure.kind != "failed":
+            return failure
+        fault = self.signature.fault(inputs)
+        if fault is None:
+            return failure
+        axis = self.axis
+        if axis is not None and axis.fixed and axis.items(inputs) != axis.fixed:
+            return type(fault)(
+                f"{fault} (the file fixes the batch; `vramlab profile` shows whether requests may be split)"
+            )
+        return fault
 
-    def _chunk(self, array: np.ndarray, start: int, count: int) -> np.ndarray:
-        chunk = array[start : start + count]
-        if not self._fixed or count == self.batch_size:
-            return chunk
-        return np.concatenate([chunk, np.repeat(chunk[-1:], self.batch_size - count, axis=0)])
+    def _is_to_be_split(self, inputs: Mapping[str, Any]) -> bool:
+        assert self._split_axis is not None
+        items, fixed = self._split_axis.items(inputs), self._split_axis.fixed
+        return items > 0 and (items > self.batch_size if fixed is None else items != fixed)
 
-    def _cut(self, output: Any, count: int) -> Any:
-        filled_up = self._fixed and count < self.batch_size
-        if filled_up and isinstance(output, np.ndarray) and output.shape[:1] == (self.batch_size,):
-            return output[:count]
-        return output
+    def _run_split(
+        self, session: onnxruntime.InferenceSession, inputs: Mapping[str, Any], shrink: bool
+    ) -> list[Any]:
+        assert self._split_axis is not None
+
+        def run(chunk: Feeds) -> list[Any]:
+            return self._run_whole(session, chunk, self._shrinking if shrink else None)
+
+        missing = [name for name in self._split_axis.names if name not in inputs]
+        if missing:
+            raise SessionError(f"{self.name}: input {missing[0]}: found nothing, expected a value")
+        return run_split(run, inputs, self._split_axis, self.batch_size)
 
     def _take_workspace(self) -> None:
         """Charge the workspace as an arena takes it: from the first run until closed, or until shrunk."""
@@ -199,6 +215,7 @@ class Session:
             del session
             if leftover() is not None:  # a reference cycle holds it; a collection costs more, so only then
                 gc.collect()
+            settle_heap()
             if self._device is not None:
                 workspace = self._workspace_bytes if self._workspace_held else 0
                 self._device.give_back(self._charged_bytes + workspace)
@@ -226,8 +243,8 @@ def make_session(
     path : Path or str
         The ONNX file.
     spec : ModelSpec
-        ``sha256`` is checked, ``batch_size`` is the length of a chunk, sizes are what the device is charged:
-        the larger of ``vram_size_mb`` and the file at once, ``workspace_mb`` from the first run on.
+        ``sha256`` is checked, sizes are what the device is charged: the larger of ``vram_size_mb`` and the
+        file at once, ``workspace_mb`` from the first run on.
     device : Device or None
         Where it is to live; None for a session on the CPU, which no budget counts.
     threads : int
@@ -246,11 +263,11 @@ def make_session(
     path = Path(path)
     checked = check_model_file(path, spec.sha256)
     doing = f"loading {path.name}"
-    options = _session_options(threads, device)
     if device is None:
         with translated(doing, loading=True):
-            session = _load(path, options, ["CPUExecutionProvider"])
-        return Session(session, path.name, spec.batch_size, None)
+            session = _load(checked, _session_options(checked, spec, threads), ["CPUExecutionProvider"])
+        settle_heap()
+        return Session(session, path.name, spec, None, refuses_empty=checked.is_recurrent)
     if limit_bytes is None and spec.workspace_mb > 0:
         limit_bytes = spec.footprint_bytes
     charge = max(mib_to_bytes(spec.vram_size_mb), checked.size_bytes)
@@ -258,7 +275,9 @@ def make_session(
     try:
         before = None if device.keeps_ledger else device.memory().process_bytes
         with translated(doing, loading=True):
-            session = _load(path, options, device.providers(limit_bytes))
+            options = _session_options(checked, spec, threads)
+            session = _load(checked, options, device.providers(limit_bytes))
+        settle_heap()
         taken: int | None = charge
         if not device.keeps_ledger:
             after = device.memory().process_bytes
@@ -266,115 +285,52 @@ def make_session(
     except BaseException:
         device.give_back(charge)
         raise
-    workspace = mib_to_bytes(spec.workspace_mb)
-    return Session(session, path.name, spec.batch_size, device, charge, workspace, taken)
+    return Session(session, path.name, spec, device, charge, taken, checked.is_recurrent)
 
 
-def _load(path: Path, options: onnxruntime.SessionOptions, providers: Any) -> onnxruntime.InferenceSession:
+def _load(
+    file: ModelFile, options: onnxruntime.SessionOptions, providers: Any
+) -> onnxruntime.InferenceSession:
     # Without enable_fallback=0 a session that CUDA has no room for would quietly be made on the CPU.
-    session = onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
+    session = onnxruntime.InferenceSession(str(file.path), options, providers=providers, enable_fallback=0)
     wanted = providers[0] if isinstance(providers[0], str) else providers[0][0]
     if wanted not in session.get_providers():
-        raise SessionError(f"loading {path.name}: {wanted} did not load, and the session would run elsewhere")
+        name = file.path.name
+        raise SessionError(f"loading {name}: {wanted} did not load, and the session would run elsewhere")
     return session
 
 
-def _session_options(threads: int, device: Device | None) -> onnxruntime.SessionOptions:
+def _session_options(file: ModelFile, spec: ModelSpec, threads: int) -> onnxruntime.SessionOptions:
+    """onnxruntime's options: its defaults, but for one thread per run, and what the inventory says."""
+    wanted: SessionSettings = spec.session_options
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = wanted.intra_op_num_threads or threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what fails is raised, and said once
-    if threads > 1:  # threads that spin after a run take the cores from other models
+    if options.intra_op_num_threads > 1:  # threads that spin after a run take the cores from other models
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if device is None or device.keeps_ledger:
-        # On the CPU: keep weights as they are read. Repacking them makes a second copy, and loading up to
-        # four times as long, for runs that are a tenth to a quarter faster in larger batches.
+    if wanted.graph_optimization_level is not None:
+        options.graph_optimization_level = _LEVELS[wanted.graph_optimization_level]
+    if wanted.enable_mem_pattern is not None:
+        options.enable_mem_pattern = wanted.enable_mem_pattern
+    if wanted.enable_cpu_mem_arena is not None:
+        options.enable_cpu_mem_arena = wanted.enable_cpu_mem_arena
+    if not wanted.prepacking:
         options.add_session_config_entry("session.disable_prepacking", "1")
-        options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
+    if file.is_ort_format:
+        options.add_session_config_entry("session.load_model_format", "ORT")
+    for key, value in wanted.config.items():
+        options.add_session_config_entry(key, value)
+    for library in spec.custom_ops:
+        options.register_custom_ops_library(library)
     return options
 
 
-def make_inputs(model: Session | Path | str, items: int, rng: np.random.Generator) -> Arrays:
-    """Inputs that fit a model, whatever its inputs are.
-
-    Parameters
-    ----------
-    model : Session, Path or str
-        A loaded model, or its file, which need not be loaded for this.
-    items : int
-        Length of the batch axis.
-    rng : Generator
-        Numbers are drawn from it: standard normal, or small integers (which are valid as indices).
-
-    Raises
-    ------
-    InputError
-        For a file that is no model, and an input that is no tensor of numbers, switches or text.
-    """
-    if isinstance(model, Session):
-        name, arguments = model.name, model.inputs
-    else:
-        name, arguments = str(model), list(check_model_file(model).inputs)
-    batched, _ = _batch_axis(arguments)
-    lengths: dict[str, int] = {}
-    inputs: Arrays = {}
-    for argument in arguments:
-        dtype = _DTYPES.get(argument.type)
-        if dtype is None:
-            raise InputError(name, f"input {argument.name}", argument.type, "a tensor of a common type")
-        shape = []
-        for axis, length in enumerate(argument.shape):
-            if axis == 0 and argument.name in batched:
-                shape.append(items)
-            elif isinstance(length, int):
-                shape.append(length)
-            else:
-                fitting = _open_length(argument.shape, axis)
-                shape.append(lengths.setdefault(length, fitting) if length else fitting)
-        inputs[argument.name] = _values(tuple(shape), np.dtype(dtype), rng)
-    return inputs
-
-
-def _values(shape: tuple[int, ...], dtype: np.dtype[Any], rng: np.random.Generator) -> np.ndarray:
-    if dtype.kind == "f":
-        return rng.standard_normal(shape, dtype=np.float32).astype(dtype, copy=False)
-    if dtype.kind == "O":
-        return np.full(shape, "text", dtype=object)
-    highest = 256 if dtype == np.uint8 else 2  # pixels, else indices and switches
-    return rng.integers(0, highest, shape).astype(dtype)
-
-
-def _open_length(shape: Sequence[Any], axis: int) -> int:
-    """A length for an axis that the model leaves open: images have four axes, anything else is a sequence."""
-    if len(shape) != 4:
-        return _LENGTH
-    channels_last = shape[3] in (1, 3, 4)
-    return _CHANNELS if axis == 1 and not channels_last else _PIXELS
+def _own(output: Any) -> Any:
+    if isinstance(output, np.ndarray):
+        return output.copy()
+    return [_own(item) for item in output] if isinstance(output, list) else output
 
 
 def _described(argument: Any) -> InputInfo:
     return InputInfo(argument.name, tuple(argument.shape), argument.type)
-
-
-def _batch_axis(inputs: Sequence[InputInfo]) -> tuple[tuple[str, ...], int | None]:
-    """Inputs that have a batch axis, and its length where the model fixes it."""
-    if not inputs or len(inputs[0].shape) < 2:
-        return (), None
-    length = inputs[0].shape[0]
-    names = tuple(argument.name for argument in inputs if argument.shape and argument.shape[0] == length)
-    return names, length if isinstance(length, int) else None
-
-
-def _items(inputs: Mapping[str, np.ndarray], batched: tuple[str, ...]) -> int:
-    if not batched:
-        return 0  # one chunk
-    items = None
-    for name in batched:
-        if name in inputs:
-            length = len(inputs[name])
-            if items is None:
-                items = length
-            elif length != items:
-                lengths = {name: len(inputs[name]) for name in batched if name in inputs}
-                raise SessionError(f"inputs differ in their number of items: {lengths}")
-    return items or 0

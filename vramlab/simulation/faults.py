@@ -1,4 +1,4 @@
-"""Fault plans in a simulated run: loads that fail, a device that shrinks, a slow disk, a CPU that stalls.
+"""Fault plans in a simulated run: what fails, a device that shrinks, a slow disk, a CPU that stalls.
 
 A faulty driver is any of the simulated drivers whose service times are stretched and some of whose loads
 fail. The engine is told what it would be told live, and nothing more: a load fails, a reading shows less
@@ -164,6 +164,8 @@ class FaultyDriver(SimulatedDriver):
         super().__init__(engine, self._stretched, journal)
         self._rules = [_LoadFailing(rule, self.rng) for rule in self.plan.load_failures]
         self._doomed: dict[int | str, tuple[Failure, str]] = {}
+        failing = self.plan.run_failures
+        self._failing = frozenset(() if failing is None else failing.requests)
         self._on_device: dict[str, int] = {}
         self._room = engine.config.total_bytes - engine.config.overhead.taken_bytes
         self._last_change_s = max((shrink.until_s for shrink in self.plan.device_shrinks), default=-np.inf)
@@ -182,6 +184,10 @@ class FaultyDriver(SimulatedDriver):
         effect = task.effect
         if type(effect) is Load and task.name in self._doomed:
             self.fail(task, now_s, *self._doomed[task.name])
+            return
+        if type(effect) is Infer and task.name in self._failing:
+            self._counts["run_failures"] += 1
+            super().fail(task, now_s, Failure.RAISED, MESSAGE)
             return
         if type(effect) is Unload:
             self._on_device.pop(effect.model, None)
@@ -236,6 +242,7 @@ _COUNTED = (
     "loads_timed_out",
     "loads_slowed",
     "load_delay_s",
+    "run_failures",
     "runs_stalled",
     "run_delay_s",
 )

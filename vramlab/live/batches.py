@@ -1,0 +1,159 @@
+"""Cutting a request into runs of a few items, and the proof that this changes no answer.
+
+A request is split only where its inventory says ``splits: true``, which ``vramlab profile`` writes after
+:func:`why_not_split` has found nothing: whole and split answers were equal bit for bit. Whether an axis is a
+batch cannot be seen from a file: time, a mean over all rows, or a sum of another order look just the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vramlab.live.errors import SessionError
+from vramlab.live.values import Feeds, InputInfo, equal_answers
+
+Run = Callable[[Feeds], list[Any]]
+
+
+class BatchAxis(NamedTuple):
+    """What looks like a batch: the first axis of some inputs.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Inputs whose first axis it is.
+    fixed : int or None
+        Its length where the file fixes it.
+    """
+
+    names: tuple[str, ...]
+    fixed: int | None
+
+    def items(self, inputs: Mapping[str, Any]) -> int:
+        """Number of items in a request; 1 where its inputs do not say."""
+        for name in self.names:
+            value = inputs.get(name)
+            shape = getattr(value, "shape", None)
+            if shape:
+                return int(shape[0])
+            if shape is None and isinstance(value, list | tuple):
+                return len(value)
+        return 1
+
+
+def batch_axis(inputs: Sequence[InputInfo]) -> BatchAxis | None:
+    """The axis that counts items: the first one of the first input that has two axes or more.
+
+    It is open, or fixed at some length; every input that names its first axis alike shares it. None for
+    models without such an input.
+    """
+    if not inputs or len(inputs[0].shape) < 2 or not inputs[0].type.startswith("tensor"):
+        return None
+    length = inputs[0].shape[0]
+    alike = length is not None and length != -1  # axes without a name have nothing to do with each other
+    names = [info.name for info in inputs[1:] if alike and info.shape and info.shape[0] == length]
+    fixed = length if isinstance(length, int) and length > 0 else None
+    return BatchAxis((inputs[0].name, *names), fixed)
+
+
+def run_split(run: Run, inputs: Mapping[str, Any], axis: BatchAxis, size: int) -> list[Any]:
+    """Run at most `size` items at a time, and join the answers.
+
+    Where the file fixes the batch, that is the size; a short rest is filled up with its last item, whose
+    surplus answers are cut off. Arrays are joined along their first axis, lists one after the other.
+
+    Raises
+    ------
+    SessionError
+        If inputs differ in their number of items, or an answer is neither.
+    """
+    size = axis.fixed or size
+    arrays = {name: np.asarray(inputs[name]) for name in axis.names if name in inputs}
+    lengths = {name: len(array) for name, array in arrays.items()}
+    items = axis.items(inputs)
+    if any(length != items for length in lengths.values()):
+        raise SessionError(f"inputs differ in their number of items: {lengths}")
+    parts = []
+    for start in range(0, items, size):
+        count = min(size, items - start)
+        chunk = dict(inputs)
+        for name, array in arrays.items():
+            chunk[name] = _filled(array[start : start + count], axis.fixed or count)
+        parts.append([_cut(output, axis.fixed or count, count) for output in run(chunk)])
+    return [_joined(column) for column in zip(*parts, strict=True)]
+
+
+def why_not_split(run: Run, make: Callable[[int], Feeds], axis: BatchAxis, size: int) -> str:
+    """Compare whole answers with split ones.
+
+    Parameters
+    ----------
+    run : callable
+        Runs the model as it is.
+    make : callable
+        Inputs of so many items.
+    axis : BatchAxis
+        Where they would be cut.
+    size : int
+        Most items of one run.
+
+    Returns
+    -------
+    str
+        Why requests must not be split; empty if every answer was equal bit for bit.
+    """
+    try:
+        if axis.fixed:
+            return _why_not_filled(run, make(axis.fixed), axis)
+        for items in sorted({2, size, size + 1, 2 * size}):
+            inputs = make(items)
+            whole = run(inputs)
+            for at_once in sorted({1, size}):
+                if at_once < items and not equal_answers(run_split(run, inputs, axis, at_once), whole):
+                    return f"{items} items run {at_once} at a time do not give what one run gives"
+    except (SessionError, ValueError) as error:
+        return f"a split run failed: {' '.join(str(error).split())}"
+    return ""
+
+
+def _why_not_filled(run: Run, inputs: Feeds, axis: BatchAxis) -> str:
+    """Whether each item's answer is its own, where the file fixes the batch."""
+    assert axis.fixed is not None
+    whole = run(inputs)
+    for count in {1, max(1, axis.fixed - 1)}:
+        part = dict(inputs)
+        for name in axis.names:
+            part[name] = np.asarray(inputs[name])[:count]
+        expected = [_cut(output, axis.fixed, count) for output in whole]
+        if not equal_answers(run_split(run, part, axis, axis.fixed), expected):
+            return f"{count} of {axis.fixed} items, filled up, do not give what they give among others"
+    turned = dict(inputs)
+    for name in axis.names:
+        turned[name] = np.asarray(inputs[name])[::-1]
+    if not equal_answers(run(turned), [_cut(output, axis.fixed, axis.fixed)[::-1] for output in whole]):
+        return "items in another order do not give the same answers in that order"
+    return ""
+
+
+def _filled(array: np.ndarray, size: int) -> np.ndarray:
+    if len(array) == size:
+        return array
+    return np.concatenate([array, np.repeat(array[-1:], size - len(array), axis=0)])
+
+
+def _cut(output: Any, size: int, count: int) -> Any:
+    """The answers of the first `count` of `size` items."""
+    if not (isinstance(output, list) or (isinstance(output, np.ndarray) and output.ndim)):
+        raise SessionError(f"an answer of type {type(output).__name__} has no items")
+    if len(output) != size:
+        raise SessionError(f"{len(output)} answers for {size} items")
+    return output[:count]
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]
+    return [item for part in parts for item in part]
