@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from vramlab.config.errors import InputError
+from vramlab.config.loading import load_config, load_inventory
 from vramlab.config.schema import ModelSpec
+from vramlab.live.runtime import LiveRuntime
 from vramlab.live.stand_ins import build_stand_ins
 
 ROOT = Path(__file__).parents[2]
@@ -380,6 +383,59 @@ def test_a_model_that_was_not_measured_does_not_look_measured(vramlab, two_files
     assert "# NOT MEASURED, with the values of before: bad.onnx" in text
     status, out, _ = vramlab(*PROFILE, "a.onnx", "bad.onnx", "--json")
     assert (status, list(json.loads(out))) == (1, ["a.onnx"])
+
+
+def test_a_path_that_leads_nowhere_becomes_no_random_weights(vramlab, tmp_path, monkeypatch):
+    monkeypatch.setenv("VRAMLAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    spec = {"priority": "medium", "vram_size_mb": 2, "load_time_ms": 10}
+    (tmp_path / "typo.yaml").write_text(yaml.safe_dump({"models": {"g": {"a": spec | {"path": "a.omnx"}}}}))
+    (tmp_path / "t.csv").write_text("time_s,model\n0,a\n")
+    for command in (
+        ["profile", "--models", "typo.yaml", "--device", "cpu-emulated", "--out", "out.yaml"],
+        [
+            "record",
+            "--models",
+            "typo.yaml",
+            "--workload",
+            "t.csv",
+            "--device",
+            "cpu-emulated",
+            "--out",
+            "run",
+        ],
+    ):
+        status, _, err = vramlab(*command)
+        assert (status, err.count("\n")) == (2, 1)
+        assert "models.a.path: found no file" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.csv", "typo.yaml"]
+
+
+def test_what_was_measured_on_a_stand_in_says_so_and_is_not_served_as_the_model(
+    vramlab, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("VRAMLAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    spec = {"priority": "medium", "vram_size_mb": 2, "load_time_ms": 10, "sha256": "0" * 64}
+    (tmp_path / "m.yaml").write_text(yaml.safe_dump({"models": {"g": {"a": spec}}}))
+    status, _, _ = vramlab(*PROFILE, "--models", "m.yaml")
+    assert status == 0
+    text = (tmp_path / "out.yaml").read_text()
+    assert "# MEASURED ON STAND-INS, not on the models: a." in text
+    inventory = load_inventory(tmp_path / "out.yaml")
+    assert (inventory["a"].path, inventory["a"].sha256, inventory["a"].stand_in_mb) == (None, "0" * 64, 2.0)
+    with pytest.raises(InputError, match=r"models\.a\.path: found nothing"):
+        LiveRuntime(load_config(None), inventory, "cpu-emulated")
+
+
+def test_stand_ins_replace_nothing_that_is_the_users(vramlab, tmp_path):
+    spec = {"priority": "medium", "vram_size_mb": 2, "load_time_ms": 10}
+    (tmp_path / "m.yaml").write_text(yaml.safe_dump({"models": {"g": {"a.onnx": spec}}}))
+    (tmp_path / "a.onnx").write_bytes(b"precious")
+    status, _, err = vramlab("stand-ins", "--models", tmp_path / "m.yaml", "--out", tmp_path)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "a file that vramlab did not make" in err
+    assert (tmp_path / "a.onnx").read_bytes() == b"precious"
 
 
 def test_a_profile_without_any_model_writes_nothing(vramlab, two_files, tmp_path):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vramlab.config.errors import InputError
+from vramlab.config.errors import InputError, nearest, shown
 from vramlab.config.loading import check_fit, load_config, load_inventory, load_scenario, with_overrides
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -438,3 +438,48 @@ def test_a_models_error_in_the_words_of_the_file(tmp_path, text, message):
 def test_a_settings_error_in_the_words_of_the_file(tmp_path, text, message):
     path = write(tmp_path, f"vram_management: {{{text}}}")
     assert str(error_of(load_config, path)) == f"{path}: vram_management.{message}"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("total_memory_mb: 0777", "0777, which YAML takes for the number 511"),
+        ("total_memory_mb: 1:30", "1:30, which YAML takes for the number 90"),
+        ("total_memory_mb: -1:30.5", "-1:30.5, which YAML takes for the number -90.5"),
+        ("total_memory_mb: 2026-02-30", "day is out of range"),
+        ("total_memory_mb: " + "[" * 100_000, "nested too deeply"),
+        ("total_memory_mb: !!int many", "invalid literal"),
+        ("total_memory_mb: 1e308", "a number"),
+        ("total_memory_mb: 1.0e+308", "1e+308"),
+        ("optimization: {monitoring_interval: 0.000000001}", "1e-09"),
+        ("optimization: {preload_interval: 1.0e-9}", "1e-09"),
+        ("serving: {gpu_streams: 1000000}", "1000000"),
+        ("caching: {result_cache_size: 100000000000000000000}", "100000000000000000000"),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_what_yaml_reads_otherwise_than_people_or_not_at_all(tmp_path, text, found):
+    error = error_of(load_config, write(tmp_path, f"vram_management:\n  {text}\n"))
+    assert "\n" not in str(error)
+    if found != "a number":
+        assert found in str(error)
+
+
+def test_names_are_as_they_are_written(tmp_path):
+    names = ["1.10", "no", "0777", "1:30", "2026-02-30", "007", "1e3", "~", "7", "null", "1_000"]
+    path = write(tmp_path, "models:\n  g:\n" + "".join(f"    {name}: {{{GOOD}}}\n" for name in names))
+    assert list(load_inventory(path)) == names
+
+
+def test_an_octal_name_in_quotes_and_numbers_as_people_read_them_are_fine(tmp_path):
+    path = write(tmp_path, "vram_management: {total_memory_mb: 6_144, scoring: {seed: 0x10}}")
+    config = load_config(path)
+    assert (config.total_memory_mb, config.scoring.seed) == (6144, 16)
+
+
+def test_a_near_name_among_many_is_found_and_long_ones_are_cut():
+    known = [f"model_{number:06d}.onnx" for number in range(10_000)]
+    assert nearest("modle_000123.onnx", known) == " (did you mean 'model_000123.onnx'?)"
+    assert nearest("m" * 100_000, known) == ""
+    assert shown("abc") == "'abc'"
+    assert len(shown("m" * 100_000)) < 220

@@ -46,6 +46,7 @@ def test_vram_config_has_the_specifications_values():
     }
     assert config.caching.model_dump() == {
         "result_cache_size": 1000,
+        "result_cache_mb": 256,
         "cache_ttl": 3600,
         "enable_result_caching": True,
     }

@@ -1,14 +1,14 @@
 """The result cache against cachetools' own, by random use."""
 
-import numpy as np
 from cachetools import TTLCache
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vramlab.config.schema import CachingConfig
-from vramlab.engine.cache import MISS, ResultCache
+from vramlab.engine.cache import MISS, Kept, ResultCache
 from vramlab.engine.requests import Request
 
+MIB = 2**20
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["get", "put"]), st.sampled_from("abcdefg"), st.sampled_from([0.0, 0.5, 1.0, 3.0])
@@ -45,11 +45,49 @@ def test_an_answer_of_none_is_an_answer():
     assert cache.get(Request("m", input_key="k"), 1.0) is None
 
 
-def test_an_answer_belongs_to_its_caller():
+def of_bytes(size_bytes):
+    return Kept(object(), size_bytes)
+
+
+def test_answers_have_so_many_bytes_together():
+    cache = ResultCache(CachingConfig(result_cache_mb=1))
+    for number in range(5):
+        cache.put(Request("m", input_key=str(number)), of_bytes(MIB // 4), float(number))
+    assert len(cache) == 4
+    assert cache.get(Request("m", input_key="0"), 5.0) is MISS  # the longest not asked for
+    cache.get(Request("m", input_key="1"), 5.0)
+    cache.put(Request("m", input_key="large"), of_bytes(MIB // 2), 6.0)
+    assert [cache.get(Request("m", input_key=key), 7.0) is MISS for key in "1234"] == [
+        False, True, True, False
+    ]  # fmt: skip
+    cache.put(Request("m", input_key="larger"), of_bytes(MIB + 1), 8.0)
+    assert cache.get(Request("m", input_key="larger"), 8.0) is MISS
+    assert len(cache) == 3
+    cache.put(Request("m", input_key="large"), of_bytes(1), 9.0)
+    assert cache.held_bytes == MIB // 2 + 1
+
+
+def test_answers_of_a_model_whose_file_is_another_one_are_forgotten():
     cache = ResultCache(CachingConfig())
-    request, outputs = Request("m", input_key="k"), [np.zeros(3)]
-    cache.put(request, outputs, 0.0)
-    outputs[0][:] = 1  # by whom the model answered
-    cache.get(request, 1.0)[0][:] = 2  # and by whom the cache did
-    assert cache.get(request, 1.0)[0].tolist() == [0, 0, 0]
-    assert cache.get(request, 1.0)[0].flags.owndata
+    for model in "mn":
+        cache.put(Request(model, input_key="k"), of_bytes(10), 0.0)
+    cache.forget("m")
+    assert cache.get(Request("m", input_key="k"), 1.0) is MISS
+    assert cache.get(Request("n", input_key="k"), 1.0) is not MISS
+    assert cache.held_bytes == 10
+
+
+@given(STEPS, st.lists(st.integers(0, 3 * MIB // 4), min_size=100, max_size=100))
+def test_bytes_are_counted_whatever_comes(steps, sizes):
+    cache = ResultCache(CachingConfig(result_cache_mb=1, cache_ttl=4.0))
+    now_s, live = 0.0, {}
+    for (what, key, pause_s), size in zip(steps, sizes, strict=False):
+        now_s += pause_s
+        request = Request("m", input_key=key)
+        if what == "put":
+            live[key] = of_bytes(size)
+            cache.put(request, live[key], now_s)
+        else:
+            assert cache.get(request, now_s) in (MISS, live.get(key))
+        assert cache.held_bytes == sum(kept.size_bytes for kept in cache._kept.values()) <= MIB
+        assert cache._kept.keys() == cache._until_s.keys()

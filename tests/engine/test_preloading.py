@@ -182,3 +182,14 @@ def test_ledgers_hold_every_preload_is_accounted_for_and_runs_are_equal(predicto
     for name, room_mb in (("z0", 260), ("z1", 240)):
         index = records.zone_names.index(name)
         assert max(usage.held_bytes[index] for usage in records.usage) <= room_mb * 2**20
+
+
+def test_a_gap_of_years_is_passed_in_a_few_looks_and_ends_with_the_next_request():
+    told = "{told: {b: [[1.0e+10, 0.9]]}}"
+    config = settings(300, ON, f"optimization.predictor_options={told}", "optimization.monitor=false")
+    trace = trace_of((0.0, "a"), (1e10, "a"), (1e10 + 200.0, "b"))
+    records = simulate(trace, config, MODELS)
+    (preload,) = records.preloads
+    assert preload.model == "b"
+    assert 0 <= preload.time_s - 1e10 <= 60.0  # and not at the next of the looks far apart
+    assert [Outcome(outcome) for outcome in records.outcomes][-1] is Outcome.HIT

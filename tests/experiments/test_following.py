@@ -116,6 +116,8 @@ def test_a_folder_names_its_device(tmp_path, inventory):
     (tmp_path / "journal.jsonl.gz").write_bytes(packed)
     assert follow_run(tmp_path).status().loads == 1
     (tmp_path / "journal.jsonl.gz").write_bytes(packed[:-9])
+    assert follow_run(tmp_path).status().loads == 1  # all that matters is there
+    (tmp_path / "journal.jsonl.gz").write_bytes(b"not packed")
     with pytest.raises(InputError, match="a journal that can be read"):
         follow_run(tmp_path)
 

@@ -11,7 +11,7 @@ from tests.experiments.studying import POOL, TRACE
 from vramlab.config.errors import InputError
 from vramlab.config.loading import fingerprint, load_config
 from vramlab.experiments.replay import flat, replay
-from vramlab.experiments.results_store import journal_path, manifest_path
+from vramlab.experiments.results_store import ResultsStore, journal_path, manifest_path
 from vramlab.experiments.shared_traces import share
 from vramlab.experiments.sweep import sweep
 from vramlab.traces.files import read_trace
@@ -254,3 +254,41 @@ def test_a_sweep_on_a_cluster_gives_the_same_table_though_a_worker_is_killed_mid
     assert result.failed == 0
     assert len(ended) == len(result.table) == 24
     same(run(seeds=seeds), result)
+
+
+def test_two_studies_never_write_at_one_place_at_a_time(tmp_path):
+    path = tmp_path / "out.parquet"
+    manifest = {"code_sha256": "c", "models_sha256": "m", "faults_sha256": None, "mode": "decide"}
+    first = ResultsStore(path, manifest, resume=False)
+    for resume in (False, True):
+        with pytest.raises(InputError, match="another process that writes it now"):
+            ResultsStore(path, manifest, resume)
+    first.add({"run": 0, "run_key": "k"})
+    first.close()
+    second = ResultsStore(path, manifest, resume=True)
+    assert list(second.earlier) == ["k"]
+    second.close()
+    with pytest.raises(InputError, match="unfinished study"):
+        ResultsStore(path, manifest, resume=False)
+    ResultsStore(path, manifest, resume=True).close()  # the refusal has let go of it
+
+
+def test_a_full_disk_is_one_error_and_lines_of_another_kind_are_no_rows(tmp_path, monkeypatch):
+    path = tmp_path / "out.parquet"
+    manifest = {"code_sha256": "c", "models_sha256": "m", "faults_sha256": None, "mode": "decide"}
+    store = ResultsStore(path, manifest, resume=False)
+    store.add({"run": 0, "run_key": "k"})
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(InputError, match="no space left on device, expected a disk with room"):
+        store.add({"run": 1, "run_key": "l"})
+    monkeypatch.undo()
+    store.close()
+    with journal_path(path).open("a") as lines:
+        lines.write('7\n["run_key"]\n{"run_key": 1}\n' + "[" * 100_000 + "\n")
+    store = ResultsStore(path, manifest, resume=True)
+    assert {"k"} <= store.earlier.keys() <= {"k", "l"}
+    store.close()

@@ -6,13 +6,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import yaml
 
+from tests.live.test_runtime import settings, spec
 from vramlab.cli.live import answered
+from vramlab.config.errors import InputError
 from vramlab.engine.journal import Line
 from vramlab.experiments.verification import verify
+from vramlab.live import journal_file
+from vramlab.live.recording import record
+from vramlab.live.stand_ins import with_stand_ins
+from vramlab.traces.trace import Trace
 
 # Ctrl+C is ignored by what a shell script has started in the background, as these tests may be
 COMMAND = """
@@ -76,3 +84,34 @@ def test_a_recording_cut_off_with_nothing_under_way_has_no_request_without_an_an
     come, done = Line(0.0, "arrival", 0, "m"), Line(1.0, "done", 0)
     assert answered([come, done]) == "all 1 requests that had come are answered"
     assert answered([come, come, done]) == "1 of 2 requests have no answer"
+
+
+def test_a_recording_whose_disk_is_full_ends_at_once(tmp_path, monkeypatch):
+    """Not at its end, a minute later."""
+    inventory = with_stand_ins({"a": spec(2)}, tmp_path / "stand-ins")
+    created = journal_file._created
+
+    def full(path, numbered):
+        place, file = created(path, numbered)
+        file.close()
+
+        def write(data):
+            raise OSError(28, "No space left on device")
+
+        return place, SimpleNamespace(write=write, close=lambda: None)
+
+    monkeypatch.setattr(journal_file, "_created", full)
+    trace = Trace.from_frame(pd.DataFrame({"time_s": [0.0, 60.0], "model": ["a", "a"]}))
+    begin = time.monotonic()
+    with pytest.raises(InputError, match="no space left on device, expected a disk with room"):
+        record(trace, settings(3), inventory, tmp_path / "journal.jsonl", "cpu-emulated")
+    assert time.monotonic() - begin < 30
+
+
+def test_two_recordings_do_not_share_a_journal(tmp_path):
+    inventory = with_stand_ins({"a": spec(2)}, tmp_path / "stand-ins")
+    (tmp_path / "journal.jsonl").write_text("of another one")
+    trace = Trace.from_frame(pd.DataFrame({"time_s": [0.0], "model": ["a"]}))
+    with pytest.raises(InputError, match="a journal of another recording"):
+        record(trace, settings(3), inventory, tmp_path / "journal.jsonl", "cpu-emulated")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["journal.jsonl", "stand-ins"]

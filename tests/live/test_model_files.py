@@ -1,6 +1,7 @@
 """Model files are refused before anything loads them: cut, foreign, tampered with, or reaching outside."""
 
 import hashlib
+import os
 
 import numpy as np
 import onnx
@@ -192,3 +193,50 @@ def test_graphs_without_end_are_refused(tmp_path):
     path.write_bytes(b"\x08\x08" + field(7, graph))
     with pytest.raises(BadModelFile, match="nested more than"):
         check_model_file(path)
+
+
+@pytest.mark.parametrize(("key", "value"), [("offset", "-8"), ("length", "-1")])
+def test_external_data_before_the_beginning_of_a_file(tmp_path, key, value):
+    entries = {"location": "weights.bin", "offset": "0", "length": "4"} | {key: value}
+    path = tmp_path / "m.onnx"
+    path.write_bytes(_with_external_data(entries))
+    (tmp_path / "weights.bin").write_bytes(bytes(16))
+    with pytest.raises(BadModelFile, match="negative offset or length"):
+        check_model_file(path)
+
+
+@pytest.mark.parametrize("location", ["loop.bin", "n" * 300, "a\0b"])
+def test_external_data_that_no_system_can_look_for(tmp_path, location):
+    (tmp_path / "loop.bin").symlink_to(tmp_path / "loop.bin")
+    path = tmp_path / "m.onnx"
+    path.write_bytes(_with_external_data({"location": location}))
+    with pytest.raises(BadModelFile):
+        check_model_file(path)
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "a\0b", "loop"])
+def test_a_path_that_no_system_can_look_for(tmp_path, name):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(BadModelFile, match="a readable ONNX file"):
+        check_model_file(tmp_path / name)
+
+
+def _with_external_data(entries):
+    tensor = TensorProto(dims=[1], data_type=TensorProto.FLOAT, name="w", data_location=TensorProto.EXTERNAL)
+    for key, value in entries.items():
+        tensor.external_data.add(key=key, value=value)
+    graph = helper.make_graph([], "g", [], [], [tensor])
+    return helper.make_model(graph).SerializeToString()
+
+
+def test_a_file_that_was_changed_behind_its_time_is_hashed_again(tmp_path):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(_with_external_data({}))
+    good = path.read_bytes()
+    sha256 = hashlib.sha256(good).hexdigest()
+    check_model_file(path, sha256)
+    status = path.stat()
+    path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(BadModelFile):
+        check_model_file(path, sha256)

@@ -5,9 +5,13 @@ Each run leaves a journal, which must lead the engine to the same decisions, and
 
 import asyncio
 import shutil
+import socket
 import threading
 import time
+import urllib.error
 import urllib.request
+from types import SimpleNamespace
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -19,9 +23,10 @@ from vramlab.config.schema import ModelSpec
 from vramlab.engine.effects import Target
 from vramlab.engine.journal import read_journal
 from vramlab.engine.lockstep import lockstep
-from vramlab.engine.records import Outcome
+from vramlab.engine.records import Outcome, Recorder
 from vramlab.live.blocking import BlockingRuntime
 from vramlab.live.inputs import make_inputs
+from vramlab.live.metrics_server import _Latencies
 from vramlab.live.runtime import LiveRuntime, RequestFailed, RequestRefused
 from vramlab.live.stand_ins import with_stand_ins
 
@@ -159,6 +164,195 @@ def test_bad_requests_do_not_reach_the_journal(tmp_path, models, inputs):
     asyncio.run(main())
 
 
+class Twenty(int):
+    """As an integer of numpy: a number that JSON does not know by its type."""
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        (UUID(int=5), "00000000-0000-0000-0000-000000000005"),
+        (b"\x00\xff", "00ff"),
+        (np.int64(7), "7"),
+        (Twenty(20), "20"),
+        ("zoë", "zoë"),
+        (np.str_("text"), "text"),
+    ],
+)
+def test_who_asks_and_for_what_is_written_down_as_text(tmp_path, models, inputs, given, written):
+    async def main():
+        async with Run(tmp_path, settings(3), models) as runtime:
+            await runtime.infer("a", inputs["a"], requester=given, input_key=given)
+            answer = await runtime.submit("a", inputs["a"], input_key=written)
+            assert answer.outcome is Outcome.CACHE_HIT
+
+    asyncio.run(main())
+    arrival = next(line for line in read_journal(tmp_path / "journal.jsonl") if line.event == "arrival")
+    assert arrival.detail == {"items": 1, "requester": written, "input_key": written}
+
+
+@pytest.mark.parametrize("given", [[1], {"a": 1}, float("nan"), 1.5, True, "\udc80", object()])
+def test_who_cannot_be_written_down_is_refused_at_the_door(tmp_path, models, inputs, given):
+    async def main():
+        async with Run(tmp_path, settings(3), models) as runtime:
+            for key in ("requester", "input_key"):
+                with pytest.raises(InputError, match=f"request: {key}: found .*, expected text"):
+                    await runtime.infer("a", inputs["a"], **{key: given})
+            await runtime.infer("a", inputs["a"])
+
+    asyncio.run(main())
+
+
+# -- opening and closing
+
+
+def threads():
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("vramlab")]
+
+
+def test_a_runtime_is_opened_once(tmp_path, models, inputs):
+    async def main():
+        run = Run(tmp_path, settings(3), models)
+        async with run as runtime:
+            await runtime.infer("a", inputs["a"])
+            with pytest.raises(RuntimeError, match="opened once"):
+                await runtime.__aenter__()
+            await runtime.infer("a", inputs["a"])
+        with pytest.raises(RuntimeError, match="opened once"):
+            await run.runtime.__aenter__()
+
+    asyncio.run(main())
+    assert not threads()
+
+
+def test_a_runtime_that_is_never_opened_has_no_threads(tmp_path, models):
+    LiveRuntime(settings(3), models, "cpu-emulated", tmp_path / "journal.jsonl")
+    assert not threads()
+
+
+def test_a_start_that_fails_leaves_nothing_behind(tmp_path, models):
+    always = {"a": models["a"].model_copy(update={"always_loaded": True})}
+
+    async def main():
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            runtime = LiveRuntime(
+                settings(3), always, "cpu-emulated", tmp_path / "j.jsonl", metrics_port=port
+            )
+            with pytest.raises(InputError, match="free port"):
+                async with runtime:
+                    raise AssertionError("not opened")
+        assert not threads()
+        assert not runtime.driver.sessions
+        held_to(runtime, tmp_path / "j.jsonl")
+
+    asyncio.run(main())
+
+
+def test_an_exit_that_is_cancelled_leaves_nothing_behind(tmp_path, models, inputs):
+    async def main():
+        runtime = LiveRuntime(settings(5), models, "cpu-emulated", tmp_path / "j.jsonl")
+        slow = runtime.backend = Slow(runtime.backend, "a")
+
+        async def serve():
+            async with runtime:
+                asked = asyncio.create_task(runtime.submit("a", inputs["a"]))
+                await asyncio.sleep(0.05)
+            return asked
+
+        serving = asyncio.create_task(serve())
+        while not slow.opened:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        serving.cancel()
+        await asyncio.sleep(0.05)
+        serving.cancel()  # twice
+        asyncio.get_running_loop().call_later(0.1, slow.go_on.set)
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        assert not threads()
+        assert not runtime.driver.sessions
+        held_to(runtime, tmp_path / "j.jsonl")
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_a_full_disk_shows_in_status_and_metrics_and_costs_nothing_else(tmp_path, models, inputs):
+    async def main():
+        async with Run(tmp_path, settings(3), models, metrics_port=0) as runtime:
+            write = runtime.journal._file.write
+            runtime.journal._file = SimpleNamespace(write=lambda data: 1 // 0, close=lambda: None)
+            await runtime.infer("a", inputs["a"])
+            runtime.journal.flush()
+            status = runtime.status()
+            assert "zero" in status.journal_trouble
+            assert status.journal_waiting_bytes > 100
+            url = f"http://127.0.0.1:{runtime.metrics.port}/metrics"
+            answer = await asyncio.to_thread(lambda: urllib.request.urlopen(url).read().decode())
+            assert "vramlab_journal_trouble 1.0" in answer
+            runtime.journal._file.write = write
+            await runtime.infer("a", inputs["a"])
+            runtime.journal.flush()
+            assert runtime.status().journal_trouble == ""
+
+    asyncio.run(main())
+
+
+def test_what_is_always_loaded_and_could_not_be_is_said(tmp_path, models, inputs, caplog):
+    bad = tmp_path / "bad.onnx"
+    bad.write_bytes(b"no model")
+    always = {
+        "big": models["a"].model_copy(update={"always_loaded": True, "vram_size_mb": 6.0}),
+        "bad": models["a"].model_copy(update={"always_loaded": True, "path": str(bad)}),
+        "a": models["a"].model_copy(update={"always_loaded": True}),
+    }
+
+    async def main():
+        async with Run(tmp_path, settings(5), always) as runtime:
+            await runtime.infer("a", inputs["a"])
+
+    asyncio.run(main())
+    said = [record for record in caplog.records if record.message.startswith("always loaded")]
+    assert [record.model for record in said] == ["big", "bad"]
+    assert "no room" in said[0].message
+    assert "corrupt" in said[1].message
+    notes = [line for line in read_journal(tmp_path / "journal.jsonl") if line.event == "action"]
+    assert [line.model for line in notes if line.task == "start"] == ["big", "bad"]
+
+
+@pytest.mark.parametrize("given", [None, 5, "abc", [1]])
+def test_inputs_that_are_no_mapping_are_refused_at_the_door(tmp_path, models, inputs, given):
+    async def main():
+        async with Run(tmp_path, settings(3), models) as runtime:
+            with pytest.raises(InputError, match="a mapping from names to arrays"):
+                await runtime.infer("a", given)
+            for name in (None, 5, ["a"], b"a", "m" * 100_000):
+                with pytest.raises(InputError, match="request: model: found") as caught:
+                    await runtime.infer(name, inputs["a"])
+                assert len(str(caught.value)) < 400
+
+    asyncio.run(main())
+
+
+def test_threads_of_loads_that_came_too_late_end_with_them(tmp_path, models, inputs):
+    async def main():
+        run = Run(tmp_path, settings(5, "serving.load_timeout_ms=20", "optimization.monitor=false"), models)
+        backend = run.runtime.backend
+        real = backend.open
+        backend.open = lambda model, *rest: (model == "secure" and time.sleep(0.1), real(model, *rest))[1]
+        async with run as runtime:
+            count = len(threads())
+            for _ in range(10):
+                with pytest.raises(RequestFailed, match="longer than"):
+                    await runtime.infer("secure", inputs["secure"])
+            await asyncio.sleep(0.3)
+            assert len(threads()) <= count
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
 def test_a_corrupt_file(tmp_path, models, inputs):
     path = tmp_path / "broken.onnx"
     shutil.copy(models["secure"].path, path)
@@ -292,6 +486,48 @@ def test_metrics_are_served_on_loopback(tmp_path, models, inputs):
                 assert line in answer, answer
 
     asyncio.run(main())
+
+
+def test_metrics_are_refused_under_another_hosts_name(tmp_path, models, inputs):
+    pytest.importorskip("prometheus_client")
+
+    def asked(port, host):
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Host": host})
+        try:
+            return urllib.request.urlopen(request, timeout=10).status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    async def main():
+        async with Run(tmp_path, settings(3), models, metrics_port=0) as runtime:
+            for host, status in (("evil.example", 421), ("localhost", 200), ("[::1]:80", 200), ("x:80", 421)):
+                assert await asyncio.to_thread(asked, runtime.metrics.port, host) == status
+
+    asyncio.run(main())
+
+
+def test_latencies_in_metrics_are_those_of_the_records(tmp_path, models, inputs):
+    """Looked at many at a time, and again and again, with requests that have not ended by then."""
+    rng = np.random.default_rng(0)
+    recorder, latencies, lock = Recorder([]), _Latencies(), threading.Lock()
+    waiting, expected = [], []
+    for _ in range(50):
+        for _ in range(int(rng.integers(20))):
+            waiting.append(recorder.arrived("a", float(rng.random())))
+        rng.shuffle(waiting)
+        while len(waiting) > 5:
+            number = waiting.pop()
+            outcome = Outcome(int(rng.integers(len(Outcome))))
+            finish_s = recorder.arrival_s[number] + float(rng.exponential(0.1))
+            recorder.done(number, outcome, finish_s)
+            if outcome not in (Outcome.REFUSED, Outcome.FAILED, Outcome.CANCELLED):
+                expected.append(finish_s - recorder.arrival_s[number])
+        latencies.update(recorder, lock)
+        twin = _Latencies()
+        for latency_s in expected:
+            twin.observe(Outcome.HIT, latency_s)
+        assert latencies.counts == twin.counts
+        assert latencies.sum_s == pytest.approx(twin.sum_s)
 
 
 # -- the blocking facade

@@ -8,9 +8,12 @@ import onnx
 import pytest
 
 from vramlab.config.errors import InputError
-from vramlab.config.loading import load_inventory
+from vramlab.config.loading import load_config, load_inventory
 from vramlab.config.schema import ModelSpec, Priority
 from vramlab.config.units import mib_to_bytes
+from vramlab.engine.effects import Target
+from vramlab.live.backend import OnnxBackend
+from vramlab.live.errors import CorruptModel
 from vramlab.live.inputs import make_inputs
 from vramlab.live.model_files import check_model_file
 from vramlab.live.sessions import make_session
@@ -20,6 +23,7 @@ from vramlab.live.stand_ins import (
     role_of,
     stand_in_size_bytes,
     with_stand_ins,
+    without_stand_ins,
 )
 
 SPECIFICATION = Path(__file__).parents[2] / "config/model_config.yaml"
@@ -171,19 +175,77 @@ def test_names_that_are_no_file_names(tmp_path):
 
 
 def test_with_stand_ins_leaves_real_files_alone(built, tmp_path):
-    real = built["genderage.onnx"]
+    (tmp_path / "real.onnx").write_bytes(b"no stand-in")
     mixed = {
-        "real.onnx": spec(1.3, path=str(real), sha256=sha256(real)),
-        "gone.onnx": spec(1.3, path=str(tmp_path / "gone/gone.onnx"), sha256="0" * 64),
+        "real.onnx": spec(1.3, path=str(tmp_path / "real.onnx"), sha256="1" * 64),
+        "built.onnx": spec(1.3, path=str(built["genderage.onnx"])),
+        "hashed.onnx": spec(1.3, sha256="0" * 64),
         "none.onnx": spec(1.3),
     }
     ready = with_stand_ins(mixed, tmp_path)
     assert list(ready) == list(mixed)
     assert ready["real.onnx"] == mixed["real.onnx"]
-    for name in ("gone.onnx", "none.onnx"):
+    assert ready["built.onnx"].stand_in_mb == 1.3
+    for name in ("hashed.onnx", "none.onnx"):
         assert ready[name].path == str(tmp_path / name)
         assert ready[name].sha256 is None
+        assert ready[name].stand_in_mb == 1.3
         check_model_file(ready[name].path)
+
+
+def test_a_file_that_vramlab_did_not_make_is_never_replaced(tmp_path):
+    real = tmp_path / "arcface.onnx"
+    real.write_bytes(b"weights of a year")
+    (tmp_path / "link.onnx").symlink_to(tmp_path / "elsewhere.onnx")
+    for name in ("arcface.onnx", "link.onnx"):
+        with pytest.raises(InputError, match="a file that vramlab did not make"):
+            build_stand_ins({name: spec(1.3)}, tmp_path)
+    assert real.read_bytes() == b"weights of a year"
+
+
+def test_names_that_would_share_a_file_get_one_each(tmp_path):
+    names = ["a b.onnx", "a_b.onnx", "a/b", "A_B", "é" * 200, "é" * 201]
+    paths = build_stand_ins(inventory(dict.fromkeys(names, 0.5)), tmp_path)
+    assert len({path.name.lower() for path in paths.values()}) == len(names)
+    assert paths["a_b.onnx"].name == "a_b.onnx"
+    assert len({sha256(path) for path in paths.values()}) == len(names)
+
+
+def test_a_path_that_leads_nowhere_gets_no_stand_in(tmp_path):
+    typo = {"a.onnx": spec(1.3, path=str(tmp_path / "typo.onnx"))}
+    with pytest.raises(InputError, match=r"models\.a\.onnx\.path: found no file .*typo.onnx"):
+        with_stand_ins(typo, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stand_in_is_refused_where_the_inventory_does_not_call_it_one(tmp_path):
+    told = with_stand_ins({"a.onnx": spec(2.0)}, tmp_path)
+    untold = {"a.onnx": told["a.onnx"].model_copy(update={"stand_in_mb": None})}
+    config = load_config(None)
+    with pytest.raises(InputError, match="a stand-in, expected the model itself"):
+        OnnxBackend(config, untold, "cpu-emulated")
+    assert OnnxBackend(config, told, "cpu-emulated").stand_ins == ["a.onnx"]
+
+
+def test_a_stand_in_that_takes_the_models_place_meanwhile_is_not_loaded(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"not yet there")
+    backend = OnnxBackend(load_config(None), {"a.onnx": spec(2.0, path=str(path))}, "cpu-emulated")
+    path.write_bytes(Path(with_stand_ins({"a.onnx": spec(2.0)}, tmp_path / "s")["a.onnx"].path).read_bytes())
+    with pytest.raises(CorruptModel, match="a stand-in"):
+        backend.open("a.onnx", Target.GPU)
+
+
+def test_what_is_measured_on_a_stand_in_is_not_written_down_as_the_model(tmp_path):
+    given = {"a.onnx": spec(2.0, sha256="0" * 64)}
+    measured = {
+        name: one.model_copy(update={"vram_size_mb": 2.5})
+        for name, one in with_stand_ins(given, tmp_path).items()
+    }
+    written = without_stand_ins(measured, given)["a.onnx"]
+    assert (written.path, written.sha256, written.stand_in_mb) == (None, "0" * 64, 2.0)
+    again = with_stand_ins({"a.onnx": written}, tmp_path)["a.onnx"]
+    assert again.path == measured["a.onnx"].path  # the same file, though the footprint is another by now
 
 
 @pytest.mark.parametrize("size_mb", [0.01, 6656])

@@ -99,14 +99,15 @@ class Decided(Policy):
         return 5.0
 
     def rejected(self, model, now_s):
-        return "noted"
+        self.noted = model, now_s
 
 
 def test_a_class_of_ones_own_keeps_what_it_has():
     policy = make_policy(ScoringConfig(policy=f"{__name__}:Decided"))
     assert (policy.in_order, policy.merges_uses, policy.adds_up) == (True, True, False)
     assert policy.bid(None, 0.0) == 5.0
-    assert policy.rejected(None, 0.0) == "noted"
+    policy.rejected(None, 3.0)
+    assert policy.own.noted == (None, 3.0)
 
 
 def test_a_function_of_ones_own_is_a_score():

@@ -11,6 +11,7 @@ from vramlab.prediction.ewma import Ewma
 from vramlab.prediction.histogram import Histogram, Windows
 from vramlab.prediction.predictor import gamma_poisson
 from vramlab.prediction.profile import Profile, week_offset_s
+from vramlab.prediction.registry import PREDICTORS, make_predictor
 from vramlab.prediction.successor import Successor
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
@@ -196,3 +197,23 @@ class TestSuccessor:
         assert predictor.probability("D", 4, 10) == gamma_poisson(1, 4, 10)
         predictor.observe("A", 5)
         assert predictor.probability("B", 5, 10) > predictor.probability("D", 5, 10)
+
+
+@pytest.mark.parametrize("name", PREDICTORS)
+def test_a_gap_of_a_million_years_takes_no_longer_than_a_day(name):
+    predictor = make_predictor(name, ["a", "b"])
+    predictor.observe("a", 0.0)
+    predictor.observe("b", 3e13)
+    assert 0 <= predictor.probability("a", 3e13, 3e13) <= 1
+
+
+def test_a_long_horizon_is_the_sum_of_its_weeks():
+    week_s = 7 * 86_400.0
+    profile = Profile()
+    rng = np.random.default_rng(0)
+    for time_s in np.sort(rng.uniform(0, 100 * week_s, 40)):
+        profile.observe("a", float(time_s))
+    now_s = 100 * week_s + 1234.5
+    hazards = [-math.log1p(-profile.probability("a", now_s, weeks * week_s + 100.0)) for weeks in range(1, 5)]
+    steps = np.diff(hazards)
+    np.testing.assert_allclose(steps, steps[0], rtol=1e-9)

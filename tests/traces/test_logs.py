@@ -127,6 +127,20 @@ def test_json_with_rows_in_lists(tmp_path):
     assert imported(tmp_path, nested, columns=columns)[:2] == ([0.0, 2.0], ["a", "b"])
 
 
+def test_json_in_the_cells_of_a_table(tmp_path):
+    bodies = [json.dumps({"model": name, "n": 1}) for name in ("a", "b")]
+    frame = pd.DataFrame(
+        {"@timestamp": ["2026-11-02 08:00:00.5", "2026-11-02 08:00:01.5"], "@message": bodies}
+    )
+    columns = {"time": "@timestamp", "model": "@message.model"}
+    assert imported(tmp_path, frame.to_csv(index=False), columns=columns)[:2] == ([0.0, 1.0], ["a", "b"])
+    frame.to_parquet(tmp_path / "calls.parquet")
+    trace, _ = make_importer("csv")(tmp_path / "calls.parquet", ImportOptions(columns=columns))
+    assert trace.model_names == ["a", "b"]
+    said = refusal(tmp_path, frame.to_csv(index=False), columns=columns | {"model": "@message.name"})
+    assert said.startswith("line 2 column @message.name: found nothing")
+
+
 def test_json_that_is_none(tmp_path):
     lines = '{"when": 1, "net": "a"}\n{"when": 2,\n{"when": 3, "net": "c"}\n'
     assert refusal(tmp_path, lines, columns=WHEN).startswith(

@@ -202,3 +202,10 @@ def test_a_million_rows_in_about_a_second():
     assert trace.model_codes[51] == 1
     # in truth 0.4 s: the limit leaves room for a busy machine, and none for a loop over rows
     assert time.perf_counter() - start < 3
+
+
+@pytest.mark.parametrize("time_s", [1e308, -1e308, 2e15, float("inf"), float("nan")])
+def test_times_that_no_clock_shows(time_s):
+    times = sorted([0.0, time_s]) if time_s == time_s else [0.0, time_s]
+    with pytest.raises(InputError, match=r"time_s: found .*, expected a finite number of seconds"):
+        Trace.from_frame(pd.DataFrame({"time_s": times, "model": "a"}))

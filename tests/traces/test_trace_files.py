@@ -156,19 +156,19 @@ BROKEN = {
     "short row": (
         "t.csv",
         b"time_s,model\n0,a\n1\n",
-        "line 3 column model: found nothing, expected a model name",
+        "row 2 column model: found nothing, expected a model name",
     ),
     "bad time": (
         "t.csv",
         b"time_s,model\n0,a\n1,b\nx1,c\n",
-        "line 4 column time_s: found 'x1', expected a finite number of seconds",
+        "row 3 column time_s: found 'x1', expected a finite number of seconds",
     ),
-    "nan": ("t.csv", b"time_s,model\n0,a\nnan,b\n", "line 3 column time_s: found 'nan', expected"),
-    "inf": ("t.csv", b"time_s,model\n0,a\ninf,b\n", "line 3 column time_s: found inf, expected"),
+    "nan": ("t.csv", b"time_s,model\n0,a\nnan,b\n", "row 2 column time_s: found 'nan', expected"),
+    "inf": ("t.csv", b"time_s,model\n0,a\ninf,b\n", "row 2 column time_s: found inf, expected"),
     "fraction": (
         "t.csv",
         b"time_s,model,items\n0,a,1\n1,b,2.5\n",
-        "line 3 column items: found 2.5, expected",
+        "row 2 column items: found 2.5, expected",
     ),
     "no column": (
         "t.csv",
@@ -214,3 +214,10 @@ def test_missing_file_and_folder(tmp_path):
     (tmp_path / "dir.csv").mkdir()
     with pytest.raises(InputError, match="expected a trace file that can be read"):
         read_trace(tmp_path / "dir.csv")
+
+
+def test_a_row_is_told_by_its_line_too(tmp_path):
+    path = tmp_path / "trace.csv"
+    path.write_text('time_s,model\n\n0,"a\nb"\n\nx,c\n')
+    with pytest.raises(InputError, match=r"row 2 column time_s: found 'x', .* \(line 6 of the file\)$"):
+        read_trace(path)

@@ -77,7 +77,8 @@ class PlacedAllocator(Allocator):
             return None
         if zone.slots is not None and zone.slots <= 0:
             return None
-        self._wanted = extents
+        # it may have turned out larger while it was unloaded, and then that place is none for it
+        self._wanted = extents if sum(extent.length for extent in extents) == model.bytes else ()
         try:
             return self._begin_load(model, zone, [], now_s, uses=model.uses, pin=False)
         finally:

@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Sequence
 
+__all__ = ["main"]
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit; an interrupt is one line, while modules are still being read too."""
@@ -12,6 +14,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("vramlab: interrupted", file=sys.stderr)
         sys.exit(130)
     run(arguments)
-
-
-__all__ = ["main"]

@@ -5,9 +5,11 @@ Exit status: 0 done; 1 the run found a failure that it was asked to look for; 2 
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import typer
 
@@ -73,7 +75,12 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
-    sys.exit(run(arguments))
+    status = run(arguments)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        status = _cannot_write(error)
+    sys.exit(status)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -91,6 +98,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _refuse(f"this needs {error.name}: pip install 'vramlab-sim[live]'")
     except (typer.Abort, KeyboardInterrupt):
         status = _INTERRUPTED
+    except OSError as error:  # a disk that is full, a file that was there a moment ago
+        return _cannot_write(error)
     if status == _INTERRUPTED:  # newer versions of typer make a status of it and say nothing
         return _refuse("interrupted", _INTERRUPTED)
     return status if isinstance(status, int) else 0
@@ -112,6 +121,19 @@ _WORDS = {
     "Input should be a valid number, unable to parse string as a number": "expected a number",
     "Input should be ": "expected ",
 }
+
+
+def _cannot_write(error: OSError) -> int:
+    """Say what the system would not do; without a file it is that of standard output. Returns the status."""
+    place = error.filename
+    if place is None:
+        place = "standard output"
+        # what is left in its buffer would be written, and fail, once more when Python ends
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):  # whoever reads has enough, and knows it
+        return 2
+    return _refuse(f"{place}: {(error.strerror or str(error)).lower()}")
 
 
 def _refuse(message: str, status: int = 2) -> int:

@@ -146,7 +146,7 @@ def profile_command(
     """
     from vramlab.experiments.observed import observed_profile
     from vramlab.live.profiler import profile
-    from vramlab.live.stand_ins import with_stand_ins
+    from vramlab.live.stand_ins import with_stand_ins, without_stand_ins
 
     check_suffix(out, (".yaml", ".yml"))
     known = DEFAULT_INVENTORY if models is None and not files else models
@@ -158,9 +158,10 @@ def profile_command(
         comment = f"Corrected by `vramlab profile --from-run {from_run}`; samples stand beside this file."
     else:
         settings, inventory = resolve_settings(config, inventory_of_files(files) if files else models)
-        inventory = with_stand_ins(inventory)
+        measured = with_stand_ins(inventory)
         with profile_bar(len(inventory)) as done:
-            profiled, found = profile(settings, inventory, device, loads, runs, done, limit_s)
+            profiled, found = profile(settings, measured, device, loads, runs, done, limit_s)
+        profiled = without_stand_ins(profiled, inventory)
         unmeasured = [name for name, causes in found.failed.items() if Target.GPU in causes]
         if len(unmeasured) == len(inventory):
             why = f"no model that could be measured ({'; '.join(found.failures())})"
@@ -168,6 +169,9 @@ def profile_command(
         frame = found.frame()
         notes = [f"{name}: {flag}" for name, flags in found.flags.items() for flag in flags]
         comment = "Measured by `vramlab profile`; samples stand beside this file."
+        stand_ins = [name for name, spec in measured.items() if spec.stand_in_mb is not None]
+        if stand_ins:
+            comment += f"\nMEASURED ON STAND-INS, not on the models: {', '.join(stand_ins)}."
         if found.busy:
             notes.append(found.disturbance())
             comment += f"\nDISTURBED: {found.disturbance()}."

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# A table that is piped into a file is not cut to the width of a terminal that is not there.
-out = Console(highlight=False, soft_wrap=True)
-log = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+# A table that is piped into a file is not cut to the width of a terminal that is not there. Names are
+# anybody's: `[red]` and `:cat:` in them are neither colours nor pictures.
+_PLAINLY: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+out = Console(soft_wrap=True, **_PLAINLY)
+log = Console(stderr=True, soft_wrap=True, **_PLAINLY)
 
 SIDES = 3
 """What a column takes beside its text: a line, and a space on either side."""
@@ -58,7 +60,7 @@ def print_table(
     come below, with the first one again.
     """
     if not console.is_terminal:
-        console = Console(file=console.file, highlight=False, width=max(console.width, 200))
+        console = Console(file=console.file, width=max(console.width, 200), **_PLAINLY)
     rows, header = list(rows), list(header)
     widths = [max((cell_len(row[place]) for row in rows), default=0) for place in range(len(header))]
     parts = _side_by_side(header, widths, console.width)

@@ -20,7 +20,7 @@ from vramlab.cli.inputs import (
 )
 from vramlab.cli.output import count, latency, log, percent, print_json, print_table, seconds
 from vramlab.cli.replaying import ModeOption, say_without_preloading
-from vramlab.config.files import check_outputs, check_suffix
+from vramlab.config.files import check_outputs, check_suffix, locked
 from vramlab.experiments.grids import parse_grid
 from vramlab.experiments.results_store import journal_path, manifest_path
 from vramlab.experiments.search_space import DEFAULT_OVER, GROUPS, POLICIES
@@ -189,7 +189,8 @@ def tune_command(
     check_outputs([out], [trace, config, models])
     groups, names = names_in("--over", over), names_in("--policies", policies)
     say_without_preloading(mode, config, models, changes(overrides))
-    with tqdm(total=trials, desc="tune", unit="trial", disable=None, leave=False) as progress:
+    bar = tqdm(total=trials, desc="tune", unit="trial", disable=None, leave=False)
+    with locked(out), bar as progress:
         try:
             result = tune(
                 trace, config, models, trials, objectives or ["cost_s"], validate_from, groups, names,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import heapq
+import os
 from collections.abc import Iterable, Sequence
 
 
@@ -41,7 +43,28 @@ def check_choice(source: object, key: object, value: object, known: Sequence[str
         raise InputError(source, key, repr(value), expected)
 
 
+_MANY = 300  # words; beyond, difflib would take a tenth of a second and more
+_LONG = 200  # characters; longer words are nobody's typing
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known word closest to `word`, or an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    if len(word) > _LONG:
+        return ""
+    names = [name for name in known if len(name) <= _LONG]
+    if len(names) > _MANY:
+        names = heapq.nlargest(_MANY, names, key=lambda name: _shared(word, name))
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _shared(word: str, name: str) -> int:
+    """How many characters two words begin and end with alike: a mistyped one differs in the middle."""
+    alike = os.path.commonprefix  # of any texts
+    return len(alike((word, name))) + len(alike((word[::-1], name[::-1])))
+
+
+def shown(word: object) -> str:
+    """A word of anybody's for a message: quoted, and not longer than a line."""
+    text = repr(word)
+    return text if len(text) <= _LONG else f"{text[: _LONG - 20]}... ({len(text):,} characters)"

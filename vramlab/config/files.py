@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from vramlab.config.errors import InputError
+
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+_LOG = logging.getLogger(__name__)
 
 
 def check_outputs(
@@ -68,6 +80,83 @@ def check_suffix(path: Path, suffixes: tuple[str, ...]) -> None:
         raise InputError(path, "", f"suffix {path.suffix!r}", expected)
 
 
+def read_json(path: Path, expected: str) -> dict[str, Any]:
+    """The object that a JSON file holds, which is `expected` there.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is no JSON, or holds something else.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(path, "", (error.strerror or str(error)).lower(), expected) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(path, "", error, expected) from error
+    if not isinstance(document, dict):
+        raise InputError(path, "", f"a {type(document).__name__}", expected)
+    return document
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep everybody else from writing what belongs to `path` meanwhile; a process that dies lets go of it.
+
+    The lock is the system's, on a file beside `path` that is gone afterwards. A file system that knows no
+    locks leaves the study unguarded, which the log says.
+
+    Raises
+    ------
+    InputError
+        If somebody else has it.
+    """
+    place = path.with_name(f".{path.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _lock(place)
+    except BlockingIOError as error:
+        raise InputError(
+            path, "", "another process that writes it now", "another file, or its end"
+        ) from error
+    except OSError as error:
+        raise InputError(path, "", error.strerror or error, "a path that can be written") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # before it is let go of: who comes next makes a new one
+            place.unlink()
+        os.close(descriptor)
+
+
+def _lock(place: Path) -> int:
+    """Descriptor of the locked file at `place`; BlockingIOError if somebody else has it."""
+    while True:
+        descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _take(descriptor, place)
+            with suppress(FileNotFoundError):
+                # whoever had it may have removed it in between: then this is the lock of nothing
+                if os.path.samestat(os.fstat(descriptor), os.stat(place)):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _take(descriptor: int, place: Path) -> None:
+    if fcntl is None:
+        _LOG.warning("%s: this system has no locks, see to it that nobody else writes there", place)
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        _LOG.warning("%s: no locks there (%s), see to it that nobody else writes", place, error)
+
+
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes the place of `path`, on error it goes away.
@@ -84,10 +173,27 @@ def replacing(path: Path | str) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        _to_the_disk(temporary)  # else a power failure may leave the new name with nothing behind it
         os.replace(temporary, path)
+        _to_the_disk(path.parent)
     except OSError as error:
         raise InputError(path, "", error.strerror or error, "a path that can be written") from error
     finally:
         # what has failed may be the folder itself: that it has no such file is not what there is to say
         with suppress(OSError):
             temporary.unlink()
+
+
+def _to_the_disk(path: Path) -> None:
+    """Let what is written at `path`, a file or a folder, survive a power failure."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:  # folders of Windows; and what is not there is for the caller to find out
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # file systems that cannot
+            raise
+    finally:
+        os.close(descriptor)

@@ -14,10 +14,16 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 from vramlab.config.html import html_table
 from vramlab.config.units import mib_to_bytes, ms_to_s
 
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LARGEST = 1e15
+"""What sizes and times are below: more is a slip of the pen, and would be no finite number of bytes."""
+
+NonNegative = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False)]
+Interval = Annotated[float, Field(ge=0.001, le=LARGEST, allow_inf_nan=False)]
+"""Seconds between two looks of a loop, which would have time for nothing else if they were none."""
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=2**31)]
+Threads = Annotated[int, Field(ge=1, le=1024)]
 
 
 class Priority(StrEnum):
@@ -189,7 +195,7 @@ class OptimizationConfig(Section):
     """
 
     monitor: bool = True
-    monitoring_interval: Positive = 5
+    monitoring_interval: Interval = 5
     optimization_threshold: Fraction = 0.85
     unused_after_s: NonNegative = 300
     pressure_available_mb: NonNegative = 200
@@ -198,7 +204,7 @@ class OptimizationConfig(Section):
     preload_prediction_threshold: Fraction = 0.7
     predictor: str | None = None
     predictor_options: dict[str, Any] = Field(default_factory=dict)
-    preload_interval: Positive = 60
+    preload_interval: Interval = 60
     preload_horizon_s: Positive = 3600
     preload_horizon_load_factor: Positive | None = None
     preload_may_evict: bool = False
@@ -221,9 +227,13 @@ class FallbackConfig(Section):
 
 
 class CachingConfig(Section):
-    """The result cache (specification, ``caching``); ``cache_ttl`` in seconds."""
+    """The result cache (specification, ``caching``): so many answers, of so many MB together.
+
+    ``cache_ttl`` in seconds.
+    """
 
     result_cache_size: Count = 1000
+    result_cache_mb: Positive = 256
     cache_ttl: Positive = 3600
     enable_result_caching: bool = True
 
@@ -246,9 +256,9 @@ class ServingConfig(Section):
     since a worker thread would cost it more than that; 0 leaves every run to the workers.
     """
 
-    gpu_streams: Count = 1
-    load_channels: Count = 1
-    cpu_workers: Count = 1
+    gpu_streams: Threads = 1
+    load_channels: Threads = 1
+    cpu_workers: Threads = 1
     on_miss: Literal["wait", "cpu_while_loading"] = "wait"
     unload_time_ms: NonNegative = 1
     release_timeout_ms: Positive = 30_000
@@ -416,6 +426,9 @@ class ModelSpec(Section):
     ``vramlab profile`` writes where it has seen that split and whole answers are equal bit for bit.
     ``inputs`` names true inputs for profiles, recordings and first runs: an ``.npz`` file, or a shape and a
     range per input. ``custom_ops`` are libraries of operators. Paths are relative to the inventory's file.
+
+    ``stand_in_mb``: these are the figures of a stand-in of that size (:mod:`vramlab.live.stand_ins`), and a
+    ``path`` beside it leads to a stand-in.
     """
 
     priority: PriorityField
@@ -434,6 +447,7 @@ class ModelSpec(Section):
     cpu_load_time_ms: NonNegative | None = None
     path: str | None = None
     sha256: str | None = None
+    stand_in_mb: Positive | None = None
     inputs: InputsField | None = None
     session_options: SessionSettings = SessionSettings()
     custom_ops: tuple[str, ...] = Field(default=(), strict=False)

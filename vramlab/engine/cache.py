@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 from vramlab.config.schema import CachingConfig
+from vramlab.config.units import mib_to_bytes
 from vramlab.engine.requests import Request
 
 MISS = object()
 """What :meth:`ResultCache.get` gives where nothing is kept."""
 
 _Key = tuple[str, str]
+
+
+@dataclass(slots=True, frozen=True, eq=False)
+class Kept:
+    """An answer as a driver hands it in to be kept, and gets it back: nobody else writes into it.
+
+    Copies are the driver's business, outside its lock. One that is too large to be kept is none.
+    """
+
+    outputs: Any
+    size_bytes: int
 
 
 class ResultCache:
@@ -22,12 +34,15 @@ class ResultCache:
     longest end first: two orders, and nothing is ever searched. (``cachetools.TTLCache`` does the same, as a
     test holds, but took more time than all the rest of a simulated request.)
 
-    What is kept is a copy, and so is what is given: an answer belongs to its caller, who may write into it,
-    and the arrays that a session gives hold that session's memory, though it may have been evicted long ago.
+    Together they have at most `result_cache_mb`: as many leave as must, the longest not asked for first.
+    Sizes are what a live driver says (:class:`Kept`) or its journal (a number of bytes); a simulation's
+    answers have none.
     """
 
     def __init__(self, config: CachingConfig) -> None:
         self._size, self._ttl_s = config.result_cache_size, config.cache_ttl
+        self.limit_bytes = mib_to_bytes(config.result_cache_mb)
+        self.held_bytes = 0
         self._kept: OrderedDict[_Key, Any] = OrderedDict()  # least recently asked for first
         self._until_s: OrderedDict[_Key, float] = OrderedDict()  # the first to end first
 
@@ -43,7 +58,7 @@ class ResultCache:
         if answer is MISS or now_s >= self._until_s[key]:
             return MISS
         self._kept.move_to_end(key)
-        return deepcopy(answer) if answer is not None else None
+        return answer
 
     def put(self, request: Request, answer: Any, now_s: float) -> None:
         """Keep an answer, if the request says what it is an answer to."""
@@ -54,12 +69,33 @@ class ResultCache:
             oldest = next(iter(until_s))
             if now_s < until_s[oldest]:
                 break
-            del until_s[oldest], kept[oldest]
+            self._drop(oldest)
+        if answer is not None and _size_of(answer) > self.limit_bytes:
+            return
         if key in kept:
             kept.move_to_end(key)
             until_s.move_to_end(key)
+            self.held_bytes -= _size_of(kept[key])
         elif len(kept) >= self._size:
-            leaving, _ = kept.popitem(last=False)
-            del until_s[leaving]
-        kept[key] = deepcopy(answer) if answer is not None else None
+            self._drop(next(iter(kept)))
+        kept[key] = answer
         until_s[key] = now_s + self._ttl_s
+        if answer is not None:
+            self.held_bytes += _size_of(answer)
+            while self.held_bytes > self.limit_bytes:
+                self._drop(next(iter(kept)))
+
+    def forget(self, model: str) -> None:
+        """Drop all answers of a model: another file has its name now."""
+        for key in [key for key in self._kept if key[0] == model]:
+            self._drop(key)
+
+    def _drop(self, key: _Key) -> None:
+        del self._until_s[key]
+        self.held_bytes -= _size_of(self._kept.pop(key))
+
+
+def _size_of(answer: Any) -> int:
+    if type(answer) is Kept:
+        return answer.size_bytes
+    return answer if type(answer) is int else 0

@@ -18,17 +18,26 @@ if TYPE_CHECKING:
 
 
 def start(engine: Engine, now_s: float) -> Story:
-    """Load what is always loaded, one after the other; what fails for want of memory is tried once more."""
+    """Load what is always loaded, one after the other; what fails for want of memory is tried once more.
+
+    What could not be loaded is said: whoever counts on it learns so now, and not from its first request.
+    """
     allocator, loading = engine.allocator, engine.loading
     for name in allocator.always_loaded():
+        why_not = ""
         for _ in range(2):
             decision = allocator.reserve(name, now_s)
             if decision is None:
+                why_not = "no room in its zone or the budget"
                 break
             engine.note_decision("start", now_s, decision)
             now_s, failure = yield from loading.load_for("start", decision, now_s, "start", pinned=False)
+            why_not = "" if failure is None else str(failure)
             if not engine.worth_another_try(failure):
                 break
+        if why_not:
+            size_bytes = allocator.models[name].bytes
+            engine.note(now_s, "start", "always loaded, and could not be", name, size_bytes, why_not)
     return now_s
 
 

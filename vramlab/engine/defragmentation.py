@@ -331,7 +331,7 @@ def _carry_out(engine: Engine, allocator: PlacedAllocator, zone: Zone, plan: Pla
         if decision is None:
             continue  # a request has loaded it already, or has taken its room
         engine.note_decision(_WHY, now_s, decision)
-        now_s, failure = yield from engine.loading.load(decision, now_s, _WHY)
+        now_s, failure = yield from engine.loading.load_for(NAME, decision, now_s, _WHY, pinned=False)
         moved += failure is None
     now_s, used_after = yield from _used_bytes(now_s)
     after = extents.fragmentation

@@ -6,7 +6,8 @@ is. The outcome of every effect is a pair ``(now_s, value)``:
 ============== ============================================ ==============================================
 effect         the driver                                   value
 ============== ============================================ ==============================================
-``Load``       makes a session on the device                bytes that were seen to be taken, or None
+``Load``       makes a session on the device                bytes that were seen to be taken, or None;
+                                                            :class:`Replaced` for another file than before
 ``Unload``     drops the session                            bytes that were seen to come back, or None
 ``Infer``      runs the model                               its outputs (None in simulation)
 ``Wait``       sleeps until the gate opens                  what the gate was opened with, or ``TIMED_OUT``
@@ -76,6 +77,12 @@ class Load(NamedTuple):
     timeout_s: float | None = None
 
 
+class Replaced(NamedTuple):
+    """What a ``Load`` gives where the model's file is not the one of its last load: bytes, as far as seen."""
+
+    size_bytes: int | None = None
+
+
 class Unload(NamedTuple):
     """Take `model` off the GPU and give its memory back."""
 
@@ -140,6 +147,9 @@ class Spawn(NamedTuple):
 
 TIMED_OUT = object()
 """What a ``Wait`` yields when its time is up."""
+
+REPLACED = {"file": "replaced"}
+"""How the journal notes a :class:`Replaced`."""
 
 Result = tuple[float, Any]
 """When an effect ended, and its value."""

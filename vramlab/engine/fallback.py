@@ -106,7 +106,8 @@ class Fallback:
                 continue
             gate = sessions[name] = Gate(self._engine.ready)
             try:
-                now_s, _ = yield Load(name, Target.CPU, None, self._load_timeout_s)
+                now_s, loaded = yield Load(name, Target.CPU, None, self._load_timeout_s)
+                self._engine.note_loaded(name, loaded)
                 sessions[name] = None
             except (EffectFailed, Cancelled):
                 del sessions[name]

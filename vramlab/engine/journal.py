@@ -14,11 +14,14 @@ key            meaning
 ``model``      the model in question
 ``what``       the decision, the effect, or the outcome
 ``zone``       zone of a decision or a load
-``size_bytes`` footprint, or what the device showed
+``size_bytes`` footprint, or what the device showed; of a run: its answer's, if that may be kept
 ``duration_s`` of an effect that ended; of a request that is done: from its arrival
 ``why``        the reason of a decision, or what failed
-``detail``     the rest: victims of a decision; items, priority, requester, input key of an arrival
+``detail``     the rest: victims of a decision; items, priority, requester, input key of an arrival; of a
+               load, that the model's file is another one than before
 ============== ======================================================================================
+
+Files are read by :mod:`vramlab.engine.journal_reading`.
 
 ``arrival``, ``begin``, ``end``, ``fail``, ``timer`` and ``cancel`` come from outside and drive the engine;
 the other lines follow from them. :mod:`vramlab.engine.lockstep` holds a journal to that.
@@ -31,41 +34,42 @@ when the line is read, and its text is made once.
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from vramlab.allocator import Decision
-from vramlab.config.errors import InputError
 from vramlab.config.files import replacing
-from vramlab.engine.effects import Infer, Load, MemoryReading, Unload, describe_effect
+from vramlab.engine.cache import Kept
+from vramlab.engine.effects import (
+    REPLACED,
+    Infer,
+    Load,
+    MemoryReading,
+    Replaced,
+    Unload,
+    describe_effect,
+)
+from vramlab.engine.journal_reading import OUTSIDE, Damage, JournalLines, JournalTail, Line, read_journal
 from vramlab.engine.records import Outcome
 from vramlab.engine.requests import Request
 
-
-class Line(NamedTuple):
-    """One line of a journal; see the module's table."""
-
-    time_s: float
-    event: str
-    task: int | str
-    model: str | None = None
-    what: str | None = None
-    zone: str | None = None
-    size_bytes: int | None = None
-    duration_s: float | None = None
-    why: str | None = None
-    detail: dict[str, Any] | None = None
-
-
-OUTSIDE = frozenset({"arrival", "begin", "end", "fail", "timer", "cancel"})
-"""Events that drive the engine; everything else follows from them."""
+__all__ = [
+    "OUTSIDE",
+    "Damage",
+    "Form",
+    "Journal",
+    "JournalLines",
+    "JournalTail",
+    "Line",
+    "encode",
+    "read_journal",
+    "write_journal",
+]
 
 
 @dataclass(slots=True, eq=False)
@@ -94,7 +98,9 @@ class Form:
 
 
 def _pair(key: str, value: Any) -> str:
-    return "" if value is None else f',"{key}":{json.dumps(value, separators=(",", ":"))}'
+    if value is None:
+        return ""
+    return f',"{key}":{json.dumps(value, separators=(",", ":"), default=str)}'
 
 
 class _Forms(dict[Any, Form]):
@@ -216,8 +222,22 @@ class Journal:
         return list(self._lines(self._taken()))
 
     def take_text(self) -> str:
-        """As :meth:`take`, the lines as they stand in a file."""
-        return _text(self._read(self._taken()))
+        """As :meth:`take`, the lines as they stand in a file.
+
+        A line that JSON cannot write is there as an ``unwritable`` one, and costs no other.
+        """
+        taken = self._taken()
+        try:
+            return _text(self._read(taken))
+        except Exception:
+            return "".join(self._text_of(taken[start : start + 4]) for start in range(0, len(taken), 4))
+
+    def _text_of(self, entry: list[Any]) -> str:
+        try:
+            return _text(self._read(entry))
+        except Exception as error:
+            why = type(error).__name__
+            return encode(Line(float(entry[0]), "unwritable", str(entry[1]), why=why)) + "\n"
 
     def _taken(self) -> list[Any]:
         # Entries come whole, in one step of the interpreter, and are only ever taken from the front here.
@@ -248,7 +268,13 @@ def _decided(decision: Decision, size_bytes: int | None = None) -> Form:
 def _effect(event: str, effect: Any, value: Any = None) -> Form:
     what, model = describe_effect(effect)
     size_bytes = value if type(value) is int else None
-    detail = value._asdict() if type(value) is MemoryReading else None
+    detail: dict[str, Any] | None = None
+    if type(value) is MemoryReading:
+        detail = value._asdict()
+    elif type(value) is Kept:
+        size_bytes = value.size_bytes
+    elif type(value) is Replaced:
+        size_bytes, detail = value.size_bytes, REPLACED
     return Form(event, model, what, None, size_bytes, None, detail)
 
 
@@ -286,90 +312,3 @@ def write_journal(journal: Journal, path: Path | str) -> None:
             file.write(text.encode() if packer is None else packer.compress(text.encode()))
         if packer is not None:
             file.write(packer.flush())
-
-
-def read_journal(path: Path | str) -> list[Line]:
-    """Read a journal file. A last line that was cut off (the process was killed) is left out.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, or a line other than the last is no line of a journal.
-    """
-    try:
-        text = _contents(path).decode("utf-8")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise _unreadable(path, error) from error
-    lines = []
-    rows = text.split("\n")
-    for number, row in enumerate(rows, 1):
-        if not row:
-            continue
-        try:
-            lines.append(_parsed(row, number, path))
-        except InputError:
-            if number == len(rows):  # no line end after it: it was being written
-                break
-            raise
-    return lines
-
-
-class JournalTail:
-    """A journal file that somebody is still writing, read as it grows.
-
-    Parameters
-    ----------
-    path : Path or str
-        A ``.jsonl`` file; one that is packed (``.gz``) no longer grows.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read.
-    """
-
-    def __init__(self, path: Path | str) -> None:
-        self._path = path
-        self._number = 0
-        self._cut = b""  # a line that is not whole yet
-        try:
-            packed = str(path).endswith(".gz")
-            self._file = io.BytesIO(_contents(path)) if packed else Path(path).open("rb")  # noqa: SIM115
-        except (OSError, EOFError) as error:
-            raise _unreadable(path, error) from error
-
-    def read(self) -> list[Line]:
-        """The whole lines that have come since the last time.
-
-        Raises
-        ------
-        InputError
-            If one of them is no line of a journal.
-        """
-        *rows, self._cut = (self._cut + self._file.read()).split(b"\n")
-        lines = []
-        for row in rows:
-            self._number += 1
-            lines.append(_parsed(row.decode("utf-8", "replace"), self._number, self._path))
-        return lines
-
-    def close(self) -> None:
-        """Read no more."""
-        self._file.close()
-
-
-def _contents(path: Path | str) -> bytes:
-    data = Path(path).read_bytes()
-    return gzip.decompress(data) if str(path).endswith(".gz") else data
-
-
-def _unreadable(path: Path | str, error: Exception) -> InputError:
-    found = (getattr(error, "strerror", None) or str(error)).lower()
-    return InputError(path, "", found, "a journal that can be read")
-
-
-def _parsed(row: str, number: int, path: Path | str) -> Line:
-    try:
-        return Line(**json.loads(row))
-    except (ValueError, TypeError) as error:
-        raise InputError(path, f"line {number}", repr(row[:60]), "a line of a journal") from error

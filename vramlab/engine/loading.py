@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vramlab.allocator import Decision
+from vramlab.config.units import ms_to_s
 from vramlab.engine import shortage
 from vramlab.engine.effects import Cancelled, EffectFailed, Failure, Load, Spawn, Story, Target, Unload, Wait
 from vramlab.engine.gates import Gate
@@ -39,6 +40,7 @@ class Loading:
         self._channel = engine.channel
         self._wait_channel = Wait(engine.channel)
         self._timeout_s = timeout_s
+        self._claim_timeout_s = ms_to_s(engine.config.serving.release_timeout_ms)
         self._ends: dict[str, Gate] = {}  # of models being loaded: opens with the failure, or None
         self._claims: dict[str, Gate] = {}  # of loads that wait for their victims' bytes
 
@@ -52,11 +54,18 @@ class Loading:
     def join(self, name: str) -> Story:
         """Wait for a load under way, to which the task is pinned. The value is (now_s, failure)."""
         try:
-            now_s, failure = yield Wait(self._ends[name])
+            now_s, failure = yield Wait(self._end_of(name))
         except Cancelled as cancelled:
             self._engine.withdraw(name, cancelled.now_s)
             raise
         return now_s, failure
+
+    def _end_of(self, name: str) -> Gate:
+        """The gate that opens at the end of a decided load; who joins it may come before it has begun."""
+        gate = self._ends.get(name)
+        if gate is None:
+            gate = self._ends[name] = Gate(self._ready)
+        return gate
 
     def load_for(
         self,
@@ -85,7 +94,7 @@ class Loading:
 
         The value is (now_s, failure), which is None if the load ended well.
         """
-        self._ends[decision.model] = Gate(self._ready)
+        self._end_of(decision.model)
         self._engine.moved(decision.model, *decision.victims)
         self._engine.note_usage(now_s)
         for victim in decision.victims:
@@ -100,9 +109,11 @@ class Loading:
         try:
             if model.claiming:
                 claim = self._claims[name] = self._claims.get(name) or Gate(self._ready)
-                now_s, given_up = yield Wait(claim)
+                # The bytes of victims come within milliseconds; those of a device that has shrunk may never.
+                now_s, given_up = yield Wait(claim, self._claim_timeout_s)
                 if given_up:
-                    raise EffectFailed(now_s, Failure.TIMED_OUT, given_up)
+                    why = given_up if isinstance(given_up, str) else "the device has too little memory left"
+                    raise EffectFailed(now_s, Failure.TIMED_OUT, why)
             if not has_channel:
                 if self._channel.free:
                     self._channel.free -= 1
@@ -110,7 +121,8 @@ class Loading:
                     now_s, _ = yield self._wait_channel
                 has_channel = True
             started_s = now_s
-            now_s, _ = yield Load(name, Target.GPU, model.bytes, self._timeout_s)
+            now_s, loaded = yield Load(name, Target.GPU, model.bytes, self._timeout_s)
+            self._engine.note_loaded(name, loaded)
         except EffectFailed as failed:
             now_s, failure = failed.now_s, failed
         finally:

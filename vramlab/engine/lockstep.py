@@ -15,7 +15,7 @@ from typing import Any
 from vramlab.allocator.placement import Block
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.config.schema import Inventory, VramConfig
-from vramlab.engine.effects import Failure, MemoryReading, Story
+from vramlab.engine.effects import REPLACED, Failure, MemoryReading, Replaced, Story
 from vramlab.engine.gates import Gate
 from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import OUTSIDE, Journal, Line
@@ -128,6 +128,7 @@ class Follower:
         self._journal = Journal()
         self.recorder = recorder or Recorder(list(config.zones))
         self.engine = Engine(config, inventory, self.recorder, self._journal)
+        self.engine.tolerate(lambda error: None)  # as the live driver does, which has said so in its log
         self._driver = _Lockstep(self.engine, self._journal)
         self._watch = watch
         self._to_come: deque[Line] = deque()  # what the engine has written and the journal has yet to say
@@ -156,7 +157,10 @@ class Follower:
 
     def _happen(self, line: Line) -> str:
         """Let an event of the outside happen. Returns what is wrong, if it cannot."""
-        problem = _feed(line, self._driver, self.recorder) if line.event in OUTSIDE else "nothing more"
+        try:
+            problem = _feed(line, self._driver, self.recorder) if line.event in OUTSIDE else "nothing more"
+        except Exception as error:  # a journal that was changed may ask for anything
+            problem = f"an engine that cannot follow ({type(error).__name__}: {error})"
         made = self._journal.take()
         self._to_come.extend(made)
         if not problem and self._watch is not None:
@@ -208,8 +212,12 @@ def _feed(line: Line, driver: _Lockstep, recorder: Recorder) -> str:
     elif line.event == "cancel":
         driver.cancel(task, now_s)
     elif line.event == "end":
-        reading = MemoryReading(**line.detail) if line.what == "readmemory" and line.detail else None
-        driver.resume(task, now_s, reading or line.size_bytes)
+        value: Any = line.size_bytes
+        if line.detail == REPLACED:
+            value = Replaced(line.size_bytes)
+        elif line.what == "readmemory" and line.detail:
+            value = MemoryReading(**line.detail)
+        driver.resume(task, now_s, value)
     elif line.event == "fail":
         driver.fail(task, now_s, Failure(line.why), (line.detail or {}).get("message", ""))
     return ""

@@ -18,25 +18,31 @@ before it was asked for: else the loop would do and undo the same thing.
 A preload is *useful* if its model is asked for before it leaves, and *wasted* if it leaves before that.
 
 Looks fall on a grid, from the start on. Looks at which nothing could be done (no room, nothing to take back)
-are left out: the story waits until memory is taken or given back.
+are left out: the story waits until memory is taken or given back. After a week of looks (at the default
+interval) without any request they come farther and farther apart, until somebody asks for something again: a
+trace may have a gap of years.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vramlab.allocator import Decision, State
 from vramlab.allocator.models import Model
+from vramlab.config.errors import InputError
 from vramlab.engine.effects import Spawn, Story, Wait
 from vramlab.engine.gates import Gate
 from vramlab.engine.records import PreloadRecord
 from vramlab.prediction import Predictor, accepts, make_predictor
+from vramlab.prediction.own import Watched
 
 if TYPE_CHECKING:
     from vramlab.engine.serving import Engine
 
 NAME = "preloading"
+_IDLE_LOOKS = 10_080
 _THERE = (State.LOADING, State.RESIDENT, State.IN_USE)
 
 
@@ -71,14 +77,23 @@ class Preloading:
         self._unpreload_after_s = config.unpreload_after_s
         self._unused: dict[str, int] = {}  # preloaded and not yet asked for: place in the records
         self._in_vain: set[str] = set()  # not again before they were asked for
-        self._next_look = Gate(engine.ready)  # never opens: waiting for it is sleeping
+        self._idle_looks = 0  # since somebody has asked for anything
+        self._next_look = Gate(engine.ready)  # hardly ever opens: waiting for it is sleeping
         self._load_ended = Gate(engine.ready)
+
+    def tolerate(self, report: Callable[[InputError], object]) -> None:
+        """Go on where the predictor raises or gives no probability; `report` is told."""
+        name = self._engine.config.optimization.predictor or ""
+        self.predictor = Watched(self.predictor, name, report)
 
     # -- what the engine tells it ------------------------------------------------------------------------
 
     def asked(self, name: str, now_s: float) -> None:
         """A request for `name` reaches the allocator."""
         self.predictor.observe(name, now_s)
+        if self._idle_looks > _IDLE_LOOKS:
+            self._next_look.open()  # by now they may be far between
+        self._idle_looks = 0
         self._in_vain.discard(name)
         if name in self._unused and self._allocator.models[name].state in _THERE:
             self._settle(name, now_s, "useful", "asked for")
@@ -101,7 +116,7 @@ class Preloading:
         """Look, and sleep until the next look that could matter; never ends by itself."""
         start_s, look = now_s, 0
         while True:
-            look = max(look, math.floor((now_s - start_s) / self._interval_s)) + 1
+            look = max(look, math.floor((now_s - start_s) / self._interval_s)) + self._stride()
             now_s, _ = yield Wait(self._next_look, start_s + look * self._interval_s - now_s)
             now_s = yield from self._unload_unused(now_s)
             now_s = yield from self._preload(now_s)
@@ -110,6 +125,11 @@ class Preloading:
                 now_s, _ = yield Wait(self._engine.memory_taken, timeout_s)
                 if timeout_s is not None and now_s >= self._first_unused_s():
                     break
+
+    def _stride(self) -> int:
+        """How many times the interval it is until the next look; more where nobody asks for anything."""
+        self._idle_looks += 1
+        return 1 << max(0, self._idle_looks - _IDLE_LOOKS) // 100
 
     def _preload(self, now_s: float) -> Story:
         """Load what is likely to be used, the most probable first. The value is the time."""

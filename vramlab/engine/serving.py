@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 from vramlab.allocator import Allocator, Decision, Kind, make_allocator
 from vramlab.allocator.placement import PlacedAllocator
-from vramlab.allocator.policies.own import PolicyError
+from vramlab.allocator.policies.own import PolicyError, Watched
 from vramlab.allocator.states import IN_USE, RESIDENT
+from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import ms_to_s
 from vramlab.engine import commands, defragmentation, monitor, preloading, shortage
@@ -28,6 +29,7 @@ from vramlab.engine.effects import (
     EffectFailed,
     Failure,
     Infer,
+    Replaced,
     Story,
     Target,
     Wait,
@@ -128,6 +130,17 @@ class Engine:
         if not isinstance(self.allocator, PlacedAllocator):
             raise TypeError("this engine keeps no map of the memory")
         return self.allocator
+
+    def tolerate(self, report: Callable[[InputError], object]) -> None:
+        """Go on where a user's policy or predictor raises on hearing something; `report` is told.
+
+        For drivers that serve on. Else the error ends the run, as it should a study.
+        """
+        for zone in self._zones:
+            if isinstance(zone.policy, Watched):
+                zone.policy.report = report
+        if self.preloading is not None:
+            self.preloading.tolerate(report)
 
     # -- a request ---------------------------------------------------------------------------------------
 
@@ -319,6 +332,11 @@ class Engine:
         """Write down what the monitor does."""
         if self.journal is not None:
             self.journal.write(now_s, "action", monitor.NAME, model, what, zone, size_bytes, why, detail)
+
+    def note_loaded(self, name: str, loaded: Any) -> None:
+        """A model was loaded, as a ``Load`` says: answers of another file are not its own."""
+        if type(loaded) is Replaced and self.cache is not None:
+            self.cache.forget(name)
 
     def note_usage(self, now_s: float) -> None:
         """Memory has been taken or given back."""

@@ -167,16 +167,26 @@ def on_dask(work: Work, context: Any, tasks: Sequence[Any], address: str) -> Ite
     except (OSError, ValueError) as error:
         raise InputError("--dask", address, _in_words(error), "the address of a Dask scheduler") from error
     with client:
-        for worker, code in client.run(code_sha256).items():
-            if code != code_sha256():
-                raise InputError("--dask", worker, f"vramlab with code {code[:12]}", f"{code_sha256()[:12]}")
-        held = client.scatter(context, broadcast=True, hash=False)
+        held = _handed_out(client, context, address)
         futures = {client.submit(attempt, work, held, task, pure=False): task for task in tasks}
         for future in as_completed(list(futures)):
             task = futures.pop(future)
             problem = future.exception()
             yield future.result() if problem is None else Ended(task, None, _in_words(problem))
             future.release()
+
+
+def _handed_out(client: Any, context: Any, address: str) -> Any:
+    """Give every worker of a cluster the context; it has to run our code."""
+    try:
+        codes = client.run(code_sha256)
+        held = client.scatter(context, broadcast=True, hash=False)
+    except Exception as error:  # a worker that dies meanwhile shows as errors of many kinds
+        raise InputError("--dask", address, _in_words(error), "a cluster whose workers stay") from error
+    for worker, code in codes.items():
+        if code != code_sha256():
+            raise InputError("--dask", worker, f"vramlab with code {code[:12]}", f"{code_sha256()[:12]}")
+    return held
 
 
 def _in_words(error: BaseException) -> str:

@@ -4,7 +4,8 @@
 study, only the runs under way are lost, and a line that was cut short is not counted. At the end the rows
 become ``FILE`` (Parquet), in the order of the study, with ``FILE``'s name and ``.manifest.json`` beside it,
 and the lines go away. Resuming takes rows from either. Before the first run has ended nothing is written: a
-study that fails at once leaves nothing that would stand in the way of the next call.
+study that fails at once leaves nothing that would stand in the way of the next call. Two studies never write
+at one place at a time: the second is refused, also after the first was killed and a third began.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vramlab.config.errors import InputError
-from vramlab.config.files import check_outputs, replacing
+from vramlab.config.files import check_outputs, locked, read_json, replacing
 
 Row = dict[str, Any]
 
@@ -53,8 +55,9 @@ class ResultsStore:
     Raises
     ------
     InputError
-        If there are rows of an earlier study, finished or not, and it is not to be resumed, or those that are
-        there were made by other code or from other inputs, or the place cannot be written.
+        If another process writes there, there are rows of an earlier study, finished or not, and it is not to
+        be resumed, or those that are there were made by other code or from other inputs, or the place cannot
+        be written.
     """
 
     def __init__(self, path: Path, manifest: Mapping[str, Any], resume: bool) -> None:
@@ -66,6 +69,14 @@ class ResultsStore:
         self._journal = journal_path(path)
         self._file: TextIO | None = None
         self.earlier: dict[str, Row] = {}
+        with ExitStack() as stack:
+            stack.enter_context(locked(path))
+            self._look(resume)
+            self._lock = stack.pop_all()
+
+    def _look(self, resume: bool) -> None:
+        """Take over what is there, or refuse to write over it."""
+        path = self.path
         if resume:
             self._check_same()
             self.earlier = {row["run_key"]: row for row in self._rows() if not row.get("error")}
@@ -78,17 +89,23 @@ class ResultsStore:
             raise InputError(path, "", found, "--resume to go on with them, or another file")
 
     def close(self) -> None:
-        """Stop writing; what is there stays."""
+        """Stop writing, and let others write; what is there stays."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # of a full disk: what is lost has been said by `add`
+                self._file.close()
+        self._lock.close()
 
     def add(self, row: Row) -> None:
         """Keep one row: when this returns, it is on the disk."""
         if self._file is None:
             self._file = self._begun()
-        self._file.write(_line(row))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        try:
+            self._file.write(_line(row))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            found = (error.strerror or str(error)).lower()
+            raise InputError(self._journal, "", found, "a disk with room for the results") from error
 
     def _begun(self) -> TextIO:
         _write_json(self.manifest, manifest_path(self.path))
@@ -111,10 +128,7 @@ class ResultsStore:
         place = manifest_path(self.path)
         if not place.exists():
             return  # nothing was begun: the first call of one that resumes
-        try:
-            there = json.loads(place.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(place, "", error, "the manifest of the study to be resumed") from error
+        there = read_json(place, "the manifest of the study to be resumed")
         for key in _SAME:
             if there.get(key) != self.manifest[key]:
                 found, expected = str(there.get(key))[:12], str(self.manifest[key])[:12]
@@ -130,9 +144,11 @@ class ResultsStore:
         if self._journal.exists():
             for text in self._journal.read_text(encoding="utf-8").splitlines():
                 try:
-                    rows.append(json.loads(text))
-                except ValueError:
+                    row = json.loads(text)
+                except (ValueError, RecursionError):
                     continue  # the study ended in the middle of this line
+                if isinstance(row, dict) and isinstance(row.get("run_key"), str):
+                    rows.append(row)
         return rows
 
 

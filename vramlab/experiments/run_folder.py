@@ -20,10 +20,10 @@ import pandas as pd
 
 from vramlab.config.bundled import there
 from vramlab.config.errors import InputError
-from vramlab.config.files import replacing
+from vramlab.config.files import read_json, replacing
 from vramlab.config.loading import load_config, load_inventory
 from vramlab.config.schema import Inventory, VramConfig
-from vramlab.engine.journal import Line, read_journal, write_journal
+from vramlab.engine.journal import JournalLines, Line, read_journal, write_journal
 from vramlab.engine.records import EvictionRecord, LoadRecord, Outcome, Records
 from vramlab.engine.samples import read_samples, samples_path
 from vramlab.experiments.replay import Replay
@@ -40,7 +40,7 @@ class RunFolder:
     path: Path
     config: VramConfig
     inventory: Inventory
-    journal: list[Line]
+    journal: JournalLines
     trace: Trace
     environment: dict[str, Any]
     profile: pd.DataFrame | None = None
@@ -48,6 +48,8 @@ class RunFolder:
 
 def read_run(path: Path | str) -> RunFolder:
     """Read the folder of a live run.
+
+    Of a journal that is damaged somewhere, the requests are those before that.
 
     Raises
     ------
@@ -61,8 +63,8 @@ def read_run(path: Path | str) -> RunFolder:
     lines = read_journal(journal)
     trace = path / "trace.csv"
     killed = environment.get("ended") is False and not trace.exists()
-    arrived = journal_trace(lines, str(journal))
-    served = arrived if killed else read_trace(trace)
+    arrived = journal_trace(lines[: lines.whole], str(journal))
+    served = arrived if killed or lines.damaged else read_trace(trace)
     if served.sha256 != arrived.sha256:  # one of them was overwritten: all that is shown would be of two runs
         found = f"{len(served):,} requests that are not the {len(arrived):,} of {journal.name}"
         raise InputError(trace, "", found, "journal and trace of one recording")
@@ -99,13 +101,7 @@ def read_environment(path: Path) -> dict[str, Any]:
     InputError
         If the folder does not say.
     """
-    try:
-        environment: dict[str, Any] = json.loads(
-            (there(path) / "environment.json").read_text(encoding="utf-8")
-        )
-    except (OSError, ValueError) as error:
-        raise InputError(path / "environment.json", "", error, "a JSON file of the recording") from error
-    return environment
+    return read_json(there(path) / "environment.json", "a JSON file of the recording")
 
 
 def journal_trace(journal: Sequence[Line], source: str = "<journal>") -> Trace:

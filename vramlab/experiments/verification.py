@@ -49,7 +49,7 @@ class Verification:
 
     def caveats(self) -> list[str]:
         """Why live and simulated times may differ though nothing is wrong, one sentence each."""
-        found = []
+        found = [f"{damage}; what is shown ends before it" for damage in self.run.journal.damaged[:1]]
         if self.times == "spec":
             found.append(
                 "simulated times are the inventory's, not this machine's: `vramlab profile`, "
@@ -120,7 +120,7 @@ def verify(
     if not 0 <= warm_up_s <= run.trace.duration_s:
         expected = f"seconds of the run, which took {run.trace.duration_s:.6g}"
         raise InputError(folder, "--warm-up", warm_up_s, expected)
-    report = lockstep(run.journal, run.config, run.inventory)
+    report = lockstep(run.journal[: run.journal.whole], run.config, run.inventory)
     recorded = _warm(report.records, warm_up_s)
     live = metrics(recorded, run.config, run.inventory)
     live |= {"backend": run.environment.get("backend", "live"), "policy": run.config.scoring.policy}

@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 
 from vramlab.config.errors import InputError
-from vramlab.config.schema import Inventory, VramConfig
+from vramlab.config.schema import Inventory, ModelSpec, VramConfig
 from vramlab.config.units import bytes_to_mib, mib_to_bytes
 from vramlab.engine.effects import MemoryReading, Target
 from vramlab.live.batches import batch_axis
 from vramlab.live.cores import Cores, shared_out
 from vramlab.live.devices import choose_device, describe
-from vramlab.live.errors import BadModelFile, SessionError
+from vramlab.live.errors import BadModelFile, CorruptModel, SessionError
 from vramlab.live.heap import set_heap
 from vramlab.live.inputs import RECIPES, Recipe, fitting_recipe, make_inputs
-from vramlab.live.model_files import check_model_file
+from vramlab.live.model_files import check_model_file, identity_of
 from vramlab.live.sessions import Session, make_session
+from vramlab.live.stand_ins import is_stand_in
 
 _LOG = logging.getLogger(__name__)
 _TRYING_S = 1.0  # for inputs of a first run, once per model: a load waits for it
@@ -43,13 +44,15 @@ class OnnxBackend:
     Raises
     ------
     InputError
-        For a model without a file, or a device that is not to be had.
+        For a model without a file, a stand-in that the inventory does not call one, or a device that is not
+        to be had.
     """
 
     def __init__(self, config: VramConfig, inventory: Inventory, device: str = "auto") -> None:
         for name, spec in inventory.items():
             if spec.path is None:
                 raise InputError("inventory", f"models.{name}.path", "nothing", "the path of its ONNX file")
+            _check_no_stand_in(name, spec)
         self.device = choose_device(
             device, budget_bytes=config.budget_bytes, overhead_bytes=config.overhead_bytes
         )
@@ -85,9 +88,15 @@ class OnnxBackend:
         """Make a session that has not run yet."""
         spec = self._inventory[model]
         assert spec.path is not None
+        try:
+            _check_no_stand_in(model, spec)
+        except InputError as error:
+            raise CorruptModel(str(error)) from error
         limit = size_bytes if spec.workspace_mb and (size_bytes or 0) > spec.footprint_bytes else None
         device = self.device if target is Target.GPU else None
+        identity = identity_of(spec.path)  # before the load: what changes during it is another file next time
         session = make_session(spec.path, spec, device, limit_bytes=limit)
+        session.identity = identity
         self._axes[model] = session.axis  # which a file in ORT format does not tell
         return session
 
@@ -149,11 +158,23 @@ class OnnxBackend:
         buffer = self._buffer_bytes if self.device.keeps_ledger else 0
         return MemoryReading(memory.total_bytes, memory.used_bytes - buffer)
 
+    @property
+    def stand_ins(self) -> list[str]:
+        """Models that are served by stand-ins, as the inventory says."""
+        return [name for name, spec in self._inventory.items() if spec.stand_in_mb is not None]
+
     def describe(self) -> dict[str, Any]:
         """Device, versions and cores, in plain values."""
         cores = len(self.cores.device or ())
         known = {"backend": self.device.label, "device_cores": cores, "heap": self._heap}
         return describe(self.device) | known
+
+
+def _check_no_stand_in(name: str, spec: ModelSpec) -> None:
+    """Refuse random weights in a model's place, unless the inventory says that this is what is wanted."""
+    if spec.stand_in_mb is None and spec.path is not None and is_stand_in(spec.path):
+        expected = "the model itself, or stand_in_mb to serve random weights"
+        raise InputError("inventory", f"models.{name}.path", f"{spec.path}, a stand-in", expected)
 
 
 def with_file_sizes(inventory: Inventory) -> Inventory:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -18,9 +19,11 @@ import numpy.typing as npt
 from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.engine.records import Records
 from vramlab.engine.serving import Answer
-from vramlab.live.driver import Closing
+from vramlab.live.answers import owned
+from vramlab.live.interrupts import GUARD
 from vramlab.live.runtime import Inputs, LiveRuntime, RequestRefused, outputs_of
 from vramlab.live.status import Status
+from vramlab.live.tasks import Closing
 
 _Value = TypeVar("_Value")
 
@@ -49,23 +52,48 @@ class BlockingRuntime:
         self.runtime = LiveRuntime(config, inventory, device, journal, metrics_port, keep_records)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="vramlab-loop", daemon=True)
+        self._opening: asyncio.Task[Any] | None = None
+        self._closing: Future[None] | None = None
 
     def open(self) -> BlockingRuntime:
-        """Load what is always loaded, and be ready."""
+        """Load what is always loaded, and be ready; or raise and leave nothing behind."""
         self._thread.start()
-        self._wait_for(self.runtime.__aenter__())
+        try:
+            self._wait_for(self._begin())
+        except BaseException:
+            self.close()
+            raise
         return self
 
+    async def _begin(self) -> None:
+        self._opening = asyncio.current_task()
+        await self.runtime.__aenter__()
+
     def close(self) -> None:
-        """Take no more requests, finish what is under way, then unload everything."""
-        if not self._thread.is_alive():
-            return
-        try:
-            self._wait_for(self.runtime.__aexit__(None, None, None))
-        finally:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
+        """Take no more requests, finish what is under way, then unload everything.
+
+        Who interrupts this is let go, and the rest is done all the same; closing again waits for it.
+        """
+        if self._thread.ident is None:  # never opened
             self._loop.close()
+            return
+        if self._closing is None:
+            self._closing = asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+        self._closing.result()
+        self._thread.join()
+        self._loop.close()
+        GUARD.tidy()
+
+    async def _end(self) -> None:
+        """On the loop: close, then end the loop itself, whoever still waits for that."""
+        try:
+            if self._opening is not None and not self._opening.done():  # it was interrupted
+                self._opening.cancel()
+                await asyncio.wait([self._opening])
+            if self.runtime.opened:
+                await self.runtime.__aexit__(None, None, None)
+        finally:
+            self._loop.call_soon(self._loop.stop)
 
     def __enter__(self) -> BlockingRuntime:
         return self.open()
@@ -103,9 +131,10 @@ class BlockingRuntime:
         """As :meth:`infer`, but the answer says how the request ended, and a refusal is an answer too."""
         runtime = self.runtime
         try:
-            return runtime.driver.serve(runtime.request(model, inputs, requester, priority, input_key))
+            answer = runtime.driver.serve(runtime.request(model, inputs, requester, priority, input_key))
         except Closing as closing:
             raise RequestRefused(f"{model}: {closing}") from closing
+        return answer if input_key is None else owned(answer, runtime.cache_limit_bytes)
 
     def load(self, model: str) -> str:
         """Bring a model onto the device; see :meth:`.LiveRuntime.load`."""

@@ -18,6 +18,9 @@ Rules:
    than that, but for a run that unexpectedly takes longer than those before it.
 4. An effect ends once. A load past its time limit has failed; what a worker has to say later is dropped, and
    the session closed.
+5. No code of others runs under the lock but what decides (policies, predictors, orders): what is to be logged
+   is said by a thread of its own. Who comes back in from inside a decision is refused.
+6. No signal strikes in the middle of a decision (:mod:`vramlab.live.interrupts`).
 """
 
 from __future__ import annotations
@@ -25,19 +28,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 from collections.abc import Callable
-from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
 from vramlab.allocator.policies.own import PolicyError
-from vramlab.config.units import ms_to_s
+from vramlab.config.errors import InputError
+from vramlab.config.units import bytes_to_mib, ms_to_s
 from vramlab.engine.effects import (
     Failure,
     Infer,
     Load,
-    MemoryReading,
     ReadMemory,
+    Replaced,
     Sleep,
     Story,
     Target,
@@ -49,99 +51,20 @@ from vramlab.engine.journal import Journal
 from vramlab.engine.requests import Request
 from vramlab.engine.serving import ENDLESS, Answer, Engine
 from vramlab.engine.short_runs import ShortRuns
-from vramlab.live.cores import Cores, keep_to
+from vramlab.live.answers import to_keep
 from vramlab.live.errors import SessionError
+from vramlab.live.interrupts import GUARD, MAIN_THREAD, undisturbed
+from vramlab.live.tasks import ENDED, Backend, Caller, Closing, LiveSession, LiveTask, Lock
+from vramlab.live.threads import Jobs, Threads, World
 
 _LOG = logging.getLogger(__name__)
 # Unloads and readings are short and wait for nobody; beyond so many at once they may queue for a thread.
 _OTHER_THREADS = 3
-_JOIN_S = 2.0  # a thread that hangs in a load is left behind
-
-
-class Closing(RuntimeError):
-    """The runtime is closing, and takes no more requests."""
-
-
-class LiveSession(Protocol):
-    """A model that is ready to run."""
-
-    def run(self, inputs: Any) -> Any:
-        """Outputs for `inputs`; called from one thread at a time or several."""
-
-    def close(self) -> None:
-        """Give everything back."""
-
-
-class Backend(Protocol):
-    """Where sessions come from. All methods are called from worker threads and may block."""
-
-    cores: Cores
-    """On which cores the device's runs are done, and on which all else."""
-
-    def open(self, model: str, target: Target, size_bytes: int | None = None) -> LiveSession:
-        """Make a session, for which `size_bytes` are reserved; raises :class:`.errors.SessionError`."""
-
-    def memory(self) -> MemoryReading:
-        """What the device says of its memory."""
-
-
-class Caller:
-    """A thread that does the runs of its own request.
-
-    It is told one thing at a time: to do a run, or how its request has ended. A hit is told all in the
-    caller's own thread, and needs no queue; who has to wait for another thread makes one.
-    """
-
-    __slots__ = ("error", "mailbox", "message", "value")
-
-    def __init__(self) -> None:
-        self.message: Any = None  # (effect, session), or _ENDED: then value and error say how
-        self.value: Any = None
-        self.error: Exception | None = None
-        self.mailbox: SimpleQueue[Any] | None = None
-
-    def tell(self, message: Any) -> None:
-        """Under the driver's lock."""
-        if self.mailbox is None:
-            self.message = message
-        else:
-            self.mailbox.put(message)
-
-    def wait(self, lock: threading.Lock) -> Any:
-        """In the caller's thread, which has found no message: blocks until there is one."""
-        if self.mailbox is None:
-            with lock:
-                message, self.message = self.message, None
-                if message is not None:  # meanwhile
-                    return message
-                self.mailbox = SimpleQueue()
-        return self.mailbox.get()
-
-
-_ENDED = object()
 _GPU = Target.GPU  # a member of an enum is slow to look up
-# Whose effect, which, and what to call with what.
-_Job = tuple[Any, ...]
-_Jobs = SimpleQueue[_Job | None]
-
-
-class LiveTask(Task):
-    """A story with the request's inputs, whoever awaits it, and the effect whose end is still to come."""
-
-    __slots__ = ("caller", "future", "inputs", "pending")
-
-    def __init__(self, name: int | str, story: Story) -> None:
-        self.name, self.story = name, story  # not by the base: a call more would be seen in a hit
-        self.effect = self.waiting = None
-        self.started_s = 0.0
-        self.inputs: Any = None
-        self.future: asyncio.Future[Any] | None = None
-        self.caller: Caller | None = None
-        self.pending: Any = None
 
 
 class LiveDriver(Interpreter):
-    """Runs the engine beside the running event loop, which gives it timers.
+    """Runs the engine with threads, beside an event loop that gives it timers.
 
     Parameters
     ----------
@@ -151,22 +74,28 @@ class LiveDriver(Interpreter):
         Makes the sessions.
     journal : Journal, optional
         Where everything is written down.
+    world : World, optional
+        Threads, timers and clock; without it those of the running event loop and of this machine.
     """
 
     task_type = LiveTask
 
-    def __init__(self, engine: Engine, backend: Backend, journal: Journal | None = None) -> None:
+    def __init__(
+        self, engine: Engine, backend: Backend, journal: Journal | None = None, world: World | None = None
+    ) -> None:
         super().__init__(engine, journal)
-        self.lock = threading.Lock()
+        self.lock = Lock()
         self.tasks: dict[int | str, LiveTask] = {}
         self.sessions: dict[tuple[str, Target], LiveSession] = {}
+        self._identities: dict[str, Any] = {}  # of the file that a model was last loaded from
         self._backend = backend
-        self._loop = asyncio.get_running_loop()
-        self._loop_thread = threading.get_ident()
-        self._start_s = time.perf_counter()
+        self._world: World = Threads() if world is None else world
+        world = self._world
+        self._loop_thread = world.loop_thread
+        self._time_s = world.now_s
+        self._start_s = world.now_s()
         self._closing = False
         self._idle = asyncio.Event()
-        self._threads: list[tuple[threading.Thread, _Jobs]] = []
         self._endless = len(engine.endless_stories())
         serving = engine.config.serving
         self._short_runs = ShortRuns(ms_to_s(serving.inline_run_ms))
@@ -175,10 +104,12 @@ class LiveDriver(Interpreter):
         self._loads = self._workers(serving.load_channels, cores.host)
         self._cpu = self._workers(serving.cpu_workers, cores.host)
         self._others = self._workers(_OTHER_THREADS, cores.host)
+        engine.on_notice = self._notice
+        engine.tolerate(self._wrong)
 
     def clock(self) -> float:
         """Seconds since the driver began."""
-        return time.perf_counter() - self._start_s
+        return self._time_s() - self._start_s
 
     @property
     def closing(self) -> bool:
@@ -188,14 +119,29 @@ class LiveDriver(Interpreter):
     # -- requests and stories ----------------------------------------------------------------------------
 
     def submit(self, request: Request, future: asyncio.Future[Answer]) -> LiveTask:
-        """Begin a request; the result of `future` will be its answer. On the loop's thread only."""
-        return self._begin_request(request, future, None)
+        """Begin a request; the result of `future` will be its answer."""
+        if threading.get_ident() != MAIN_THREAD:
+            return self._begin_request(request, future, None)
+        before = GUARD.enter()
+        try:
+            return self._begin_request(request, future, None)
+        finally:
+            GUARD.leave(before)
 
     def serve(self, request: Request) -> Answer:
         """Serve a request to its end, running the model in this thread; blocks.
 
         Not on the loop's thread, which has to attend to the timers.
         """
+        if threading.get_ident() != MAIN_THREAD:
+            return self._serve(request)
+        before = GUARD.enter()
+        try:
+            return self._serve(request)
+        finally:
+            GUARD.leave(before)
+
+    def _serve(self, request: Request) -> Answer:
         caller = Caller()
         task = self._begin_request(request, None, caller)
         try:
@@ -203,7 +149,7 @@ class LiveDriver(Interpreter):
                 message, caller.message = caller.message, None
                 if message is None:
                     message = caller.wait(self.lock)
-                if message is _ENDED:
+                if message is ENDED:
                     break
                 effect, session = message
                 self._carry_out(task, effect, session.run, request.inputs)
@@ -216,9 +162,10 @@ class LiveDriver(Interpreter):
         return answer
 
     def run_story(self, name: str, model: str | None = None) -> asyncio.Future[Any]:
-        """Begin one of the engine's own stories; the future has its value. On the loop's thread only."""
-        future = self._loop.create_future()
-        with self.lock:
+        """Begin one of the engine's own stories; the future of this thread's event loop has its value."""
+        self.lock.refuse_reentry()
+        future: asyncio.Future[Any] = self._world.future()
+        with undisturbed(), self.lock:
             now_s = self.clock()
             if self.journal is not None:
                 self.journal.write(now_s, "begin", name, model)
@@ -230,41 +177,55 @@ class LiveDriver(Interpreter):
 
     def give_up(self, task: Task) -> None:
         """Nobody wants `task` any more; without effect if it has ended."""
-        with self.lock:
+        self.lock.refuse_reentry()
+        with undisturbed(), self.lock:
             if self.tasks.get(task.name) is task:
                 self.cancel(task, self.clock())
 
-    async def settle(self, *endless: str) -> None:
-        """Take no more requests, end the stories called `endless`, and wait until all others have ended."""
-        with self.lock:
+    def give_up_all(self) -> None:
+        """Cancel every request that is under way."""
+        with undisturbed(), self.lock:
+            for task in list(self.tasks.values()):
+                if isinstance(task.name, int) and self.tasks.get(task.name) is task:
+                    self.cancel(task, self.clock())
+
+    def take_no_more(self, *endless: str) -> None:
+        """Take no more requests, and end the stories called `endless`."""
+        with undisturbed(), self.lock:
             self._closing = True
             for name in endless:
                 if name in self.tasks:
                     self.cancel(self.tasks[name], self.clock())
             if not self.tasks:
                 self._idle.set()
+
+    async def settle(self, *endless: str) -> None:
+        """Take no more requests, end the stories called `endless`, and wait until all others have ended."""
+        self.take_no_more(*endless)
         await self._idle.wait()
 
     def close(self) -> None:
         """Drop all sessions and end the threads; no task may be under way. Blocks."""
-        for _, jobs in self._threads:
-            jobs.put(None)
-        for thread, _ in self._threads:
-            thread.join(_JOIN_S)
-        for session in self.sessions.values():
-            session.close()
+        for (model, _), session in self.sessions.items():
+            self._close(model, session)
         self.sessions.clear()
+        self._world.close()
 
     def _begin_request(
         self, request: Request, future: asyncio.Future[Any] | None, caller: Caller | None
     ) -> LiveTask:
-        with self.lock:
+        lock = self.lock
+        if lock._is_owned():  # a call less than `refuse_reentry` itself, which would be seen in a hit
+            lock.refuse_reentry()
+        with lock:
             if self._closing:
                 raise Closing("the runtime is closing")
-            now_s = time.perf_counter() - self._start_s
+            now_s = self._time_s() - self._start_s
             number = self.engine.recorder.arrived(request.model, now_s)
             task: LiveTask = self.arrived(number, request, now_s)  # type: ignore[assignment]  # its task_type
             task.inputs, task.future, task.caller = request.inputs, future, caller
+            if request.input_key is not None:
+                task.keyed = self.engine.cache is not None
             self.tasks[number] = task
             self.start(task, now_s)
         return task
@@ -295,22 +256,22 @@ class LiveDriver(Interpreter):
             if task.caller is not None:
                 task.caller.tell((effect, session))
             elif self._is_worth_no_thread(effect):
-                self._loop.call_soon(self._carry_out, task, effect, session.run, task.inputs)
+                self._world.soon(self._carry_out, task, effect, session.run, task.inputs)
             else:
                 runs = self._gpu_runs if effect.target is _GPU else self._cpu
                 runs.put((task, effect, session.run, task.inputs))
         elif kind is Load:
             self._jobs_for(effect).put((task, effect, self._backend.open, *effect[:3]))
             if effect.timeout_s is not None:
-                self._call_later(effect.timeout_s, self._overdue, task, effect)
+                self._world.later(effect.timeout_s, self._overdue, task, effect)
         elif kind is Unload:
             self._others.put((task, effect, self.sessions.pop((effect.model, _GPU)).close))
         elif kind is Sleep:
-            self._call_later(effect.seconds, self._report, task, effect, None, None)
+            self._world.later(effect.seconds, self._report, task, effect, None, None)
         elif kind is ReadMemory:
-            job: _Job = (task, effect, self._backend.memory)
+            job = (task, effect, self._backend.memory)
             if effect.after_s:
-                self._call_later(effect.after_s, self._others.put, job)
+                self._world.later(effect.after_s, self._others.put, job)
             else:
                 self._others.put(job)
         else:
@@ -325,7 +286,7 @@ class LiveDriver(Interpreter):
 
     def set_timer(self, task: Task, gate: Gate, timeout_s: float) -> None:
         """Let the loop call :meth:`time_out`."""
-        self._call_later(timeout_s, self._time_is_up, task, gate)
+        self._world.later(timeout_s, self._time_is_up, task, gate)
 
     def finished(self, task: Any, value: Any) -> None:
         """Give the story's value to whoever awaits it."""
@@ -337,7 +298,7 @@ class LiveDriver(Interpreter):
         What a user's policy does wrong is no bug of ours: the request has failed, and the run goes on. So
         does the monitor, which begins anew.
         """
-        _LOG.error("task %s crashed", task.name, exc_info=error)
+        self._world.say(_LOG.error, "task %s crashed", task.name, exc_info=error)
         if not isinstance(error, PolicyError):
             self._tell(task, None, error)
             return
@@ -347,7 +308,7 @@ class LiveDriver(Interpreter):
         self._tell(task, answer, None if answer is not None or endless else error)
         if endless and not self._closing:
             pause_s = self.engine.config.optimization.monitoring_interval
-            self._call_later(pause_s, self._begin_anew, task.name)
+            self._world.later(pause_s, self._begin_anew, task.name)
 
     def _begin_anew(self, name: str) -> None:
         if not self._closing:
@@ -360,83 +321,92 @@ class LiveDriver(Interpreter):
         # the arena of the session that made them, long after that has been closed.
         task.inputs = task.pending = task.future = task.caller = None
         if future is not None:
-            if threading.get_ident() == self._loop_thread:
-                _resolve(future, value, error)
-            else:
-                self._loop.call_soon_threadsafe(_resolve, future, value, error)
+            self._world.resolve(future, value, error)
         elif caller is not None:
             caller.value, caller.error = value, error
-            caller.tell(_ENDED)
+            caller.tell(ENDED)
         if self._closing and not self.tasks:
-            self._loop.call_soon_threadsafe(self._idle.set)
+            self._world.soon(self._idle.set)
 
-    def _call_later(self, seconds: float, callback: Callable[..., Any], *arguments: Any) -> None:
-        if threading.get_ident() == self._loop_thread:
-            self._loop.call_later(seconds, callback, *arguments)
-        else:
-            self._loop.call_soon_threadsafe(self._loop.call_later, seconds, callback, *arguments)
+    def _notice(self, what: str, model: str | None, size_bytes: int, why: str) -> None:
+        """What the engine has learned or done of its own accord goes to the log."""
+        extra = {"what": what, "model": model, "size_bytes": size_bytes, "why": why}
+        text = "%s %s: %.1f MB (%s)"
+        self._world.say(
+            _LOG.warning, text, what, model or "device", bytes_to_mib(size_bytes), why, extra=extra
+        )
+
+    def _wrong(self, error: InputError) -> None:
+        """A user's policy or predictor failed to hear something: what happens does not depend on it."""
+        self._world.say(_LOG.error, "%s", error, exc_info=error.__cause__)
 
     # -- reports from outside ----------------------------------------------------------------------------
 
-    def _jobs_for(self, load: Load) -> _Jobs:
+    def _jobs_for(self, load: Load) -> Jobs:
         return self._loads if load.target is _GPU else self._cpu
 
-    def _workers(self, count: int, cores: frozenset[int] | None) -> _Jobs:
-        jobs: _Jobs = SimpleQueue()
+    def _workers(self, count: int, cores: frozenset[int] | None) -> Jobs:
+        jobs = self._world.jobs()
         for _ in range(count):
-            self._add_thread(jobs, cores)
+            self._world.add_worker(jobs, self._carry_out, cores)
         return jobs
 
-    def _add_thread(self, jobs: _Jobs, cores: frozenset[int] | None) -> None:
-        name = f"vramlab-{len(self._threads)}"
-        thread = threading.Thread(target=self._work, args=(jobs, cores), name=name, daemon=True)
-        self._threads.append((thread, jobs))
-        thread.start()
-
-    def _work(self, jobs: _Jobs, cores: frozenset[int] | None) -> None:
-        """One worker thread. (An executor's futures would cost a hit some twenty microseconds more.)"""
-        keep_to(cores)
-        while (work := jobs.get()) is not None:
-            self._carry_out(*work)
-            del work  # or inputs and outputs would stay until the next job comes
-
-    def _carry_out(self, task: LiveTask, effect: Any, job: Callable[..., Any], *arguments: Any) -> None:
-        """Do what an effect asks for, and report it."""
+    def _carry_out(self, task: LiveTask, effect: Any, job: Callable[..., Any], *arguments: Any) -> bool:
+        """Do what an effect asks for, and report it. Returns whether it came too late."""
         value, failure = None, None
         try:
-            begin_s = time.perf_counter()
+            begin_s = self._time_s()
             value = job(*arguments)
             if type(effect) is Infer and task.caller is None:
-                self._short_runs.note(effect, time.perf_counter() - begin_s)
+                self._short_runs.note(effect, self._time_s() - begin_s)
+            if task.keyed and type(effect) is Infer and self.engine.cache is not None:
+                value = to_keep(value, self.engine.cache.limit_bytes)
         except SessionError as error:
             failure = (Failure(_FAILURES[error.kind]), str(error))
         except Exception as error:  # whatever a session raises is the outcome of its effect
-            failure = (Failure.RAISED, f"{type(error).__name__}: {error}")
+            failure = (Failure.RAISED, _said(error))
         except BaseException:
             self._report(task, effect, None, (Failure.RAISED, "interrupted"))
             raise
-        self._report(task, effect, value, failure)
+        return self._report(task, effect, value, failure)
 
-    def _report(self, task: LiveTask, effect: Any, value: Any, failure: tuple[Failure, str] | None) -> None:
-        """An effect has ended."""
-        late = None
+    def _report(self, task: LiveTask, effect: Any, value: Any, failure: tuple[Failure, str] | None) -> bool:
+        """An effect has ended. Returns whether it was a load that came too late."""
+        late = False
         with self.lock:
             if task.pending is not effect or task.effect is not effect:
-                late = value if type(effect) is Load else None
+                late = type(effect) is Load
             else:
                 task.pending = None
-                now_s = time.perf_counter() - self._start_s
+                now_s = self._time_s() - self._start_s
                 if failure is not None:
                     self.fail(task, now_s, *failure)
                 else:
                     if type(effect) is Load:
                         self.sessions[effect.model, effect.target] = value
                         self._short_runs.forget(effect.model, effect.target)
-                        value = getattr(value, "taken_bytes", None)
+                        value = self._loaded(effect.model, value)
                     self.resume(task, now_s, value)
-        if late is not None:
-            _LOG.warning("the load of %s came too late and is dropped", effect.model)
-            late.close()
+        if late:
+            self._world.say(_LOG.warning, "the load of %s came too late and is dropped", effect.model)
+            if value is not None:
+                self._close(effect.model, value)
+        return late
+
+    def _close(self, model: str, session: LiveSession) -> None:
+        """Close a session that the engine does not know of any more; what it raises is said."""
+        try:
+            session.close()
+        except Exception as error:
+            text = "closing the session of %s failed"
+            self._world.say(_LOG.error, text, model, exc_info=error)
+
+    def _loaded(self, model: str, session: LiveSession) -> Any:
+        """What the engine is told of a load that has ended well."""
+        taken_bytes, identity = getattr(session, "taken_bytes", None), getattr(session, "identity", None)
+        before = self._identities.get(model, identity)
+        self._identities[model] = identity
+        return taken_bytes if identity == before else Replaced(taken_bytes)
 
     def _overdue(self, task: LiveTask, effect: Load) -> None:
         """The time of a load is up; without effect if it has ended."""
@@ -444,7 +414,8 @@ class LiveDriver(Interpreter):
             if task.pending is not effect:
                 return
             task.pending = None
-            self._add_thread(self._jobs_for(effect), self._backend.cores.host)  # for the one that hangs
+            # in place of the one that hangs, which ends when the load does
+            self._world.add_worker(self._jobs_for(effect), self._carry_out, self._backend.cores.host)
             took = f"loading {effect.model} took longer than {effect.timeout_s:g} s"
             self.fail(task, self.clock(), Failure.TIMED_OUT, took)
 
@@ -453,13 +424,12 @@ class LiveDriver(Interpreter):
             self.time_out(task, gate, self.clock())
 
 
-def _resolve(future: asyncio.Future[Any], value: Any, error: Exception | None) -> None:
-    if future.done():  # cancelled
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(value)
+def _said(error: Exception) -> str:
+    """What an exception says; of anybody's class, whose text may raise in its turn."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__
 
 
 _FAILURES = {

@@ -22,10 +22,10 @@ from vramlab.engine.effects import Target
 from vramlab.engine.samples import BY_A_WORKER, ON_THE_LOOP, QUEUED, Sample
 from vramlab.live.backend import OnnxBackend
 from vramlab.live.cores import Cores, keep_to
-from vramlab.live.driver import LiveSession
 from vramlab.live.errors import SessionError
 from vramlab.live.runtime import LiveRuntime
 from vramlab.live.sessions import Session
+from vramlab.live.tasks import LiveSession
 from vramlab.live.values import Feeds
 
 PAUSES_S = (0.0, 0.003, 0.01, 0.03)

@@ -6,10 +6,13 @@ that are new since the last one.
 
 from __future__ import annotations
 
-import math
+import threading
 from bisect import bisect_left
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import numpy as np
 
 from vramlab.config.errors import InputError
 from vramlab.engine.records import Outcome
@@ -68,13 +71,19 @@ class MetricsServer:
         InputError
             If the port is taken.
         """
-        from prometheus_client import start_http_server
+        from prometheus_client import make_wsgi_app
+        from prometheus_client.exposition import ThreadingWSGIServer
 
+        application = _for_this_host(make_wsgi_app(self._registry))
         try:
-            self._server, self._thread = start_http_server(self._wanted, LOOPBACK, self._registry)
+            self._server = make_server(LOOPBACK, self._wanted, application, ThreadingWSGIServer, _Quiet)
         except OSError as error:
             found = (error.strerror or str(error)).lower()
             raise InputError("metrics", "port", f"{self._wanted}: {found}", "a free port") from error
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, name="vramlab-metrics", daemon=True
+        )
+        self._thread.start()
 
     def stop(self) -> None:
         """Listen no more."""
@@ -83,6 +92,31 @@ class MetricsServer:
             self._server.server_close()
             self._thread.join()
             self._server = None
+
+
+class _Quiet(WSGIRequestHandler):
+    """Says nothing of its requests, and waits for none that does not come."""
+
+    timeout = 10.0
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Drop it."""
+
+
+def _for_this_host(application: Any) -> Any:
+    """Refuse what was asked of another host: a page of anybody's whose name leads here must not read it."""
+
+    def checked(environ: dict[str, Any], start_response: Any) -> Any:
+        host = environ.get("HTTP_HOST", "")
+        if host.rpartition(":")[0] in _HOSTS or host in _HOSTS:
+            return application(environ, start_response)
+        start_response("421 Misdirected Request", [("Content-Type", "text/plain")])
+        return [b"metrics are served on the loopback interface, under its own names\n"]
+
+    return checked
+
+
+_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 
 class _Latencies:
@@ -99,16 +133,27 @@ class _Latencies:
             self.counts[bisect_left(BUCKETS_S, latency_s)] += 1
             self.sum_s += latency_s
 
-    def update(self, recorder: Any) -> None:
-        count = len(recorder.outcomes)
-        still_open = []
-        for number in (*self._open, *range(self._looked_at, count)):
-            finish_s = recorder.finish_s[number]
-            if math.isnan(finish_s):
-                still_open.append(number)
-            else:
-                self.observe(recorder.outcomes[number], finish_s - recorder.arrival_s[number])
-        self._open, self._looked_at = still_open, count
+    def update(self, recorder: Any, lock: Any) -> None:
+        """Look at the requests that are new, and at those that had not ended; copied under the lock."""
+        start, still = self._looked_at, np.array(self._open, dtype=np.int64)
+        with lock:
+            outcomes = np.frombuffer(bytes(recorder.outcomes[start:]), dtype=np.uint8)
+            finish_s, arrival_s = (
+                np.array(times[start:], dtype=np.float64) for times in (recorder.finish_s, recorder.arrival_s)
+            )
+            open_outcomes = [recorder.outcomes[number] for number in self._open]
+            open_finish_s = [recorder.finish_s[number] for number in self._open]
+            open_arrival_s = [recorder.arrival_s[number] for number in self._open]
+        numbers = np.concatenate([still, np.arange(start, start + len(outcomes))])
+        outcomes = np.concatenate([np.array(open_outcomes, dtype=np.uint8), outcomes])
+        latency_s = np.concatenate([np.array(open_finish_s) - np.array(open_arrival_s), finish_s - arrival_s])
+        ended = ~np.isnan(latency_s)
+        answered_s = latency_s[ended & ~np.isin(outcomes, _UNANSWERED)]
+        places = np.searchsorted(BUCKETS_S, answered_s)
+        for place, count in enumerate(np.bincount(places, minlength=len(self.counts))):
+            self.counts[place] += int(count)
+        self.sum_s += float(answered_s.sum())
+        self._open, self._looked_at = numbers[~ended].tolist(), start + len(finish_s)
 
     def cumulated(self) -> list[tuple[str, float]]:
         total, rows = 0, []
@@ -136,8 +181,7 @@ class _Collector:
         runtime = self._runtime
         status = runtime.status()
         if not isinstance(runtime.recorder, RunningTotals):
-            with runtime.driver.lock:
-                self._latencies.update(runtime.recorder)
+            self._latencies.update(runtime.recorder, runtime.driver.lock)
 
         def gauge(name: str, text: str, value: float) -> Any:
             return GaugeMetricFamily(f"vramlab_{name}", text, value=value)
@@ -159,6 +203,10 @@ class _Collector:
         yield gauge("device_memory_used_bytes", "Taken there by all processes.", status.memory_used_bytes)
         yield gauge("budget_bytes", "What models may hold.", status.budget_bytes)
         yield gauge("held_bytes", "What models hold.", status.held_bytes)
+        yield gauge("journal_trouble", "1 while the journal cannot be written.", bool(status.journal_trouble))
+        yield gauge(
+            "journal_waiting_bytes", "Of the journal, not on the disk yet.", status.journal_waiting_bytes
+        )
         yield gauge("under_way", "Requests and own stories under way.", status.under_way)
         waiting = GaugeMetricFamily("vramlab_waiting", "Requests that wait.", labels=["for"])
         waiting.add_metric(["gpu"], status.waiting_for_gpu)

@@ -120,19 +120,22 @@ def check_model_file(path: Path | str, sha256: str | None = None) -> ModelFile:
         if not path.is_file():
             raise BadModelFile(path, "", "no regular file", "an ONNX file")
         wanted = sha256.lower() if sha256 else None
-        headers = _headers(path, status.st_size, status.st_mtime_ns, wanted)
+        # the time of change can be set by anybody, that of the inode by nobody
+        headers = _headers(path, status.st_size, (status.st_mtime_ns, status.st_ctime_ns), wanted)
         external = {_inside(path, location): end for location, end in headers.external.items()}
-    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError before Python 3.13
+        total = status.st_size
+        for file, end in external.items():
+            if not file.is_file() or not os.access(file, os.R_OK):
+                raise BadModelFile(path, "external_data", f"no {file.name!r}", "a readable file")
+            size = file.stat().st_size
+            if size < end:
+                raise BadModelFile(path, "external_data", f"{size} bytes in {file.name!r}", f"at least {end}")
+            total += size
+    except BadModelFile:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:  # a name too long, a loop of links, a null byte
         found = (getattr(error, "strerror", None) or str(error)).lower()
         raise BadModelFile(path, "", found, "a readable ONNX file") from error
-    total = status.st_size
-    for file, end in external.items():
-        if not file.is_file() or not os.access(file, os.R_OK):
-            raise BadModelFile(path, "external_data", f"no {file.name!r}", "a readable file")
-        size = file.stat().st_size
-        if size < end:
-            raise BadModelFile(path, "external_data", f"{size} bytes in {file.name!r}", f"at least {end}")
-        total += size
     return ModelFile(
         path,
         total,
@@ -142,6 +145,15 @@ def check_model_file(path: Path | str, sha256: str | None = None) -> ModelFile:
         headers.is_ort_format,
         headers.is_recurrent,
     )
+
+
+def identity_of(path: Path | str) -> tuple[int, ...]:
+    """What tells a model's file from another one that has its name later; empty where there is none."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 @dataclass
@@ -156,7 +168,7 @@ class _Headers:
 
 
 @lru_cache(maxsize=1024)
-def _headers(path: Path, size_bytes: int, changed_ns: int, sha256: str | None) -> _Headers:
+def _headers(path: Path, size_bytes: int, changed_ns: tuple[int, int], sha256: str | None) -> _Headers:
     with path.open("rb") as stream:
         try:
             headers = _walk_model(stream, size_bytes)

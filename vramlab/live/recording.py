@@ -13,6 +13,7 @@ import numpy as np
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, ModelSpec, VramConfig
 from vramlab.engine.records import Records
+from vramlab.live.answers import size_of
 from vramlab.live.backend import with_file_sizes
 from vramlab.live.batches import BatchAxis, batch_axis
 from vramlab.live.errors import CorruptModel
@@ -25,6 +26,8 @@ from vramlab.live.sessions import make_session
 from vramlab.live.stand_ins import METADATA_KEY
 from vramlab.live.values import Feeds
 from vramlab.traces.trace import Trace, check_models
+
+_MOST_BYTES = 2**33  # of the inputs of one request
 
 
 async def play(
@@ -91,7 +94,7 @@ def playable_recipes(trace: Trace, inventory: Inventory, speed: float) -> dict[s
     ------
     InputError
         For a speed that is none, a model that the inventory lacks or whose file is no model, one for which no
-        inputs can be made, and more items than a file's fixed batch may have.
+        inputs can be made, and more items than a file's fixed batch may have or memory has room for.
     """
     if not 0 < speed < math.inf:
         raise InputError("--speed", "", speed, "a finite number of more than 0")
@@ -104,7 +107,9 @@ def playable_recipes(trace: Trace, inventory: Inventory, speed: float) -> dict[s
             continue
         file = check_model_file(spec.path)
         recipes[name] = RECIPES[0] if METADATA_KEY in file.metadata else _recipe(name, spec)
-        _check_items(name, spec, batch_axis(inputs_of_file(spec.path)), int(most.get(name, 1)))
+        items = int(most.get(name, 1))
+        _check_items(name, spec, batch_axis(inputs_of_file(spec.path)), items)
+        _check_memory(trace, name, spec, recipes[name], items)
     trim_heap()
     return recipes
 
@@ -124,6 +129,13 @@ def _check_items(name: str, spec: ModelSpec, axis: BatchAxis | None, items: int)
     if axis is not None and axis.fixed and not spec.splits and items > axis.fixed:
         expected = f"at most {axis.fixed}: the file of {name} fixes its batch, and it was not shown to split"
         raise InputError("trace", "items", items, expected)
+
+
+def _check_memory(trace: Trace, name: str, spec: ModelSpec, recipe: Recipe, items: int) -> None:
+    """Refuse inputs that memory has no room for, before anything is recorded."""
+    one = make_inputs(str(spec.path), 1, np.random.default_rng(0), recipe, spec)
+    if items > 1 and items * size_of(list(one.values())) > _MOST_BYTES:
+        raise InputError(trace.source, f"items of {name}", items, "inputs of a few GB at most")
 
 
 class _Inputs:
@@ -184,18 +196,38 @@ def record(
     ------
     InputError
         Before any file is made: for a model that the inventory lacks or whose file is none, a device that is
-        not to be had, or a speed that is none.
+        not to be had, or a speed that is none; and as soon as the journal cannot be written.
     """
     inventory = with_file_sizes(inventory)
     recipes = playable_recipes(trace, inventory, speed)
 
     async def run() -> tuple[Records, dict[str, Any]]:
         runtime = LiveRuntime(config, inventory, device, journal)
+        file = runtime.journal
+        assert file is not None
+        if file.path != Path(journal):  # somebody else records there
+            file.close()
+            file.path.unlink()
+            raise InputError(journal, "", "a journal of another recording", "a new file")
         environment = runtime.backend.describe() | {"speed": speed, "seed": seed}
         if opened is not None:
             opened(environment)
         async with runtime:
-            await play(trace, runtime, np.random.default_rng(seed), speed, done, recipes)
+            playing = asyncio.ensure_future(
+                play(trace, runtime, np.random.default_rng(seed), speed, done, recipes)
+            )
+            loop = asyncio.get_running_loop()
+            # a recording without its journal is none: there is no use in going on
+            file.on_trouble = lambda: loop.call_soon_threadsafe(playing.cancel)
+            if file.trouble:  # by now
+                playing.cancel()
+            try:
+                await playing
+            except asyncio.CancelledError:
+                if not file.trouble:
+                    raise
+                expected = "a disk with room for the journal"
+                raise InputError(file.path, "", file.trouble, expected) from None
         return runtime.records(), environment
 
     return run_to_end(run())

@@ -6,26 +6,31 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from uuid import UUID
 
 import numpy.typing as npt
 
-from vramlab.config.errors import InputError, nearest
+from vramlab.config.errors import InputError, nearest, shown
 from vramlab.config.loading import check_fit
 from vramlab.config.schema import Inventory, Priority, VramConfig
-from vramlab.config.units import bytes_to_mib
-from vramlab.engine.journal import Journal
 from vramlab.engine.records import Outcome, Recorder, Records
 from vramlab.engine.requests import Request
 from vramlab.engine.serving import Answer, Engine
 from vramlab.engine.totals import RunningTotals
+from vramlab.live.answers import owned_soon
 from vramlab.live.backend import OnnxBackend, with_file_sizes
-from vramlab.live.driver import Closing, LiveDriver
+from vramlab.live.driver import LiveDriver
+from vramlab.live.interrupts import GUARD
 from vramlab.live.journal_file import JournalFile
 from vramlab.live.metrics_server import MetricsServer
 from vramlab.live.status import Status, status_of
+from vramlab.live.tasks import Closing
 
 Inputs = Mapping[str, npt.NDArray[Any]]
 _LOG = logging.getLogger(__name__)
@@ -53,7 +58,8 @@ class LiveRuntime:
     device : str
         ``auto`` (CUDA where it truly works), ``cuda`` or ``cpu-emulated``.
     journal : Path or str, optional
-        File for the journal, written while the run goes on. Without one no journal is kept.
+        File for the journal, written while the run goes on. Without one no journal is kept. Where it exists,
+        as after a crash, the run goes to one with a number (``journal.2.jsonl``), and the log says so.
     metrics_port : int, optional
         Serve metrics for Prometheus there, on the loopback interface; 0 takes any port.
     keep_records : bool
@@ -86,22 +92,48 @@ class LiveRuntime:
         self.backend = OnnxBackend(config, inventory, device)
         self.recorder = (Recorder if keep_records else RunningTotals)(list(config.zones))
         self.engine = Engine(config, inventory, self.recorder)
-        self.engine.on_notice = _log_notice
         self._driver: LiveDriver | None = None
         self._commands = itertools.count(1)
         self.metrics = None if metrics_port is None else MetricsServer(self, metrics_port)
         # last, so that what is refused leaves no file behind
-        self.journal: Journal | None = None if journal is None else JournalFile(journal)
+        self.journal = None if journal is None else JournalFile(journal, numbered=True)
         self.engine.journal = self.journal
+        self._closing = AsyncExitStack()
+        self._opened = False
 
     async def __aenter__(self) -> LiveRuntime:
-        self._driver = LiveDriver(self.engine, self.backend, self.journal)
-        _LOG.info("open on %s", self.backend.device.label, extra={"device": self.backend.device.label})
-        await self._driver.run_story("start")
-        for name in self.engine.endless_stories():
-            self._driver.run_story(name)
-        if self.metrics is not None:
-            self.metrics.start()
+        """Open it, whole or not at all.
+
+        Raises
+        ------
+        RuntimeError
+            If it is or was open: one runtime is one run, with one journal.
+        InputError
+            If the port for the metrics is taken.
+        """
+        if self._driver is not None:
+            raise RuntimeError("a runtime is opened once, and this one was: make another LiveRuntime")
+        driver = self._driver = LiveDriver(self.engine, self.backend, self.journal)
+        async with AsyncExitStack() as stack:  # undoes what was done if anything fails from here on
+            if self.journal is not None:
+                self.journal.start()
+                stack.callback(self.journal.close)
+            stack.push_async_callback(asyncio.to_thread, driver.close)
+            if self.metrics is not None:
+                stack.callback(self.metrics.stop)
+            stack.push_async_callback(driver.run_story, "stop")
+            stack.push_async_callback(driver.settle, *self.engine.endless_stories())
+            label = self.backend.device.label
+            _LOG.info("open on %s", label, extra={"device": label})
+            if self.backend.stand_ins:
+                _LOG.info("served by stand-ins, with random weights: %s", ", ".join(self.backend.stand_ins))
+            await driver.run_story("start")
+            for name in self.engine.endless_stories():
+                driver.run_story(name)
+            if self.metrics is not None:
+                self.metrics.start()
+            self._closing = stack.pop_all()
+        self._opened = True
         return self
 
     async def __aexit__(
@@ -110,16 +142,30 @@ class LiveRuntime:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Take no more requests, finish what is under way, then unload everything."""
-        driver = self.driver
-        await driver.settle(*self.engine.endless_stories())
-        await driver.run_story("stop")
-        if self.metrics is not None:
-            self.metrics.stop()
-        await asyncio.to_thread(driver.close)
-        if isinstance(self.journal, JournalFile):
-            self.journal.close()
+        """Take no more requests, finish what is under way, then unload everything.
+
+        Who is cancelled meanwhile waits for the end all the same, but requests under way are cancelled then.
+        """
+        closing = asyncio.ensure_future(self._closing.aclose())
+        cancelled = None
+        while not closing.done():
+            try:
+                await asyncio.shield(closing)
+            except asyncio.CancelledError as error:
+                if closing.done():
+                    break
+                cancelled = error
+                self.driver.give_up_all()
+            except Exception:
+                break
         _LOG.info("closed")
+        GUARD.tidy()
+        if cancelled is not None:
+            raise cancelled
+        if kind is None:
+            closing.result()
+        elif not closing.cancelled() and closing.exception() is not None:
+            _LOG.error("closing: %s", closing.exception())
 
     @property
     def driver(self) -> LiveDriver:
@@ -127,6 +173,11 @@ class LiveRuntime:
         if self._driver is None:
             raise RuntimeError("the runtime is not open: use `async with LiveRuntime(...) as runtime`")
         return self._driver
+
+    @property
+    def opened(self) -> bool:
+        """Whether it was opened, whether or not it is closed by now."""
+        return self._opened
 
     @property
     def closed(self) -> bool:
@@ -154,11 +205,12 @@ class LiveRuntime:
         inputs : mapping of str to ndarray
             By name; the first axis is the batch.
         requester : str, optional
-            Who asks, for the journal.
+            Who asks, for the journal. A whole number, a UUID or bytes become text.
         priority : Priority or str, optional
             Where it differs from the model's.
         input_key : str, optional
-            Requests of one model with equal keys have equal answers, which may come from the result cache.
+            Likewise. Requests of one model with equal keys have equal answers, which may come from the result
+            cache.
 
         Returns
         -------
@@ -195,10 +247,16 @@ class LiveRuntime:
         except Closing as closing:
             raise RequestRefused(f"{model}: {closing}") from closing
         try:
-            return await future
+            answer = await future
         except asyncio.CancelledError:
             driver.give_up(task)
             raise
+        return answer if input_key is None else await owned_soon(answer, self.cache_limit_bytes)
+
+    @property
+    def cache_limit_bytes(self) -> int:
+        """What answers in the result cache may have together."""
+        return 0 if self.engine.cache is None else self.engine.cache.limit_bytes
 
     def request(
         self,
@@ -213,16 +271,23 @@ class LiveRuntime:
         Raises
         ------
         InputError
-            For a model that the inventory lacks, and a priority that there is none of.
+            For a model that the inventory lacks, a priority that there is none of, inputs that are no
+            mapping, and a requester or input key that cannot be written down.
         """
-        if model not in self.inventory:
+        if not isinstance(model, str) or model not in self.inventory:
             raise _unknown(model, self.inventory)
+        if type(inputs) is not dict and not isinstance(inputs, Mapping):  # the first is quick
+            raise InputError("request", "inputs", shown(inputs), "a mapping from names to arrays")
         if priority is not None and not isinstance(priority, Priority):
             known = [priority.value for priority in Priority]
             if priority not in known:
                 expected = f"one of {', '.join(known)}"
                 raise InputError("request", "priority", repr(priority), expected)
             priority = Priority(priority)
+        if requester is not None:
+            requester = _text("requester", requester)
+        if input_key is not None:
+            input_key = _text("input_key", input_key)
         return Request(model, self.backend.items(model, inputs), priority, requester, input_key, inputs)
 
     # -- by hand -----------------------------------------------------------------------------------------
@@ -253,14 +318,22 @@ class LiveRuntime:
 
     def status(self) -> Status:
         """Device memory, zones, models and counts at this moment; may be called from any thread."""
-        driver, memory = self.driver, self.backend.memory()
+        driver = self.driver
+        driver.lock.refuse_reentry()
+        memory = self.backend.memory()
         with driver.lock:
-            return status_of(
+            status = status_of(
                 self.engine, driver.clock(), self.backend.device.label, memory, list(driver.tasks)
             )
+        if self.journal is None:
+            return status
+        return replace(
+            status, journal_trouble=self.journal.trouble, journal_waiting_bytes=self.journal.waiting_bytes
+        )
 
     def records(self) -> Records:
         """Outcomes, loads and evictions so far; may be called from any thread."""
+        self.driver.lock.refuse_reentry()
         with self.driver.lock:
             return self.recorder.records()
 
@@ -275,11 +348,31 @@ def outputs_of(model: str, answer: Answer) -> list[npt.NDArray[Any]]:
     raise RequestFailed(f"{model}: {answer.why or 'cancelled'}")
 
 
-def _unknown(model: str, inventory: Inventory) -> InputError:
-    return InputError("request", "model", repr(model), f"a model of the inventory{nearest(model, inventory)}")
+def _unknown(model: object, inventory: Inventory) -> InputError:
+    if not isinstance(model, str):
+        return InputError("request", "model", shown(model), "the name of a model, as text")
+    return InputError(
+        "request", "model", shown(model), f"a model of the inventory{nearest(model, inventory)}"
+    )
 
 
-def _log_notice(what: str, model: str | None, size_bytes: int, why: str) -> None:
-    """What the engine has learned or done of its own accord goes to the log."""
-    extra = {"what": what, "model": model, "size_bytes": size_bytes, "why": why}
-    _LOG.warning("%s %s: %.1f MB (%s)", what, model or "device", bytes_to_mib(size_bytes), why, extra=extra)
+def _text(what: str, value: object) -> str:
+    """What goes into the journal as text: as it is, or what is commonly meant by it.
+
+    Raises
+    ------
+    InputError
+        For what is no text, nor a whole number, a UUID or bytes, and text that no file can hold.
+    """
+    if type(value) is str:
+        try:
+            if value.isascii() or value.encode():
+                return value
+        except UnicodeEncodeError as error:
+            raise InputError("request", what, ascii(value), "text that can be written as UTF-8") from error
+        return value
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, str | Integral | UUID) and not isinstance(value, bool):
+        return _text(what, str(value))
+    raise InputError("request", what, f"{value!r:.60}", "text, a whole number, a UUID or bytes")

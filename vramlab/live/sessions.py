@@ -64,6 +64,8 @@ class Session:
         What looks like a batch.
     batch_size : int
         Most items of one run: as fixed in the file, else the spec's.
+    identity : tuple
+        Of the file; another one, if it was replaced.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Session:
             refuses_empty,
         )
         self.taken_bytes = taken_bytes
+        self.identity: tuple[Any, ...] = ()
         self.axis = batch_axis(self.signature.inputs)
         fixed = None if self.axis is None else self.axis.fixed
         self.batch_size = fixed or spec.batch_size
@@ -334,3 +337,10 @@ def _own(output: Any) -> Any:
 
 def _described(argument: Any) -> InputInfo:
     return InputInfo(argument.name, tuple(argument.shape), argument.type)
+
+
+def make_inputs(model: Session | Path | str, items: int, rng: np.random.Generator) -> Feeds:
+    """As :func:`vramlab.live.inputs.make_inputs`; here is where scripts of before look for it."""
+    from vramlab.live.inputs import make_inputs as made
+
+    return made(model, items, rng)

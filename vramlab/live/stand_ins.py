@@ -3,7 +3,10 @@
 A stand-in has the size of the real file (never more, at most 2 percent less), a plausible structure
 (:mod:`vramlab.live.graphs`), a dynamic batch axis, and weights that follow from its name and a seed, so that
 every machine builds the same bytes. Files are written atomically, say in their metadata what they were built
-from, and are reused as long as that is what is wanted.
+from, and are reused as long as that is what is wanted. No file is replaced that does not say so.
+
+A stand-in is never taken for the model: an inventory that uses one says so (``stand_in_mb``), and what is
+measured on one is written down without its path.
 """
 
 from __future__ import annotations
@@ -12,7 +15,8 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -37,6 +41,8 @@ METADATA_KEY = "vramlab.stand_in"
 
 _LARGEST_BYTES = 2**31 - 2**20  # protobuf cannot hold more in one message
 _DRAWN_AT_ONCE = 1 << 20  # values
+_HEADER_BYTES = 1024  # in which a stand-in has its metadata
+_LONGEST_NAME = 200  # bytes; file systems take 255, of which temporary files need some
 
 # Channels of a backbone: the widest is taken that leaves a fifth of the bytes to the fully connected layers.
 _WIDTHS = (24, 16, 12, 8, 4, 2)
@@ -91,9 +97,11 @@ def build_stand_ins(
     Raises
     ------
     InputError
-        For a size that no ONNX file can have, and a folder that cannot be written.
+        For a size that no ONNX file can have, a folder that cannot be written, and a file in the way that
+        vramlab did not make.
     """
-    return {name: _build(name, spec, folder, seed, progress) for name, spec in inventory.items()}
+    files = _file_names(inventory)
+    return {name: _build(name, spec, files[name], folder, seed, progress) for name, spec in inventory.items()}
 
 
 def with_stand_ins(
@@ -102,32 +110,77 @@ def with_stand_ins(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Inventory:
-    """The inventory with a ``path`` for every model: its own file if that exists, else a stand-in's.
+    """The inventory with a ``path`` for every model: its own where one is given, else a stand-in's.
+
+    Models whose file is a stand-in say so (``stand_in_mb``), or the live runtime would refuse it.
 
     Raises
     ------
     InputError
-        As :func:`build_stand_ins`.
+        As :func:`build_stand_ins`, and for a path that is given and leads nowhere.
     """
-    missing = {n: spec for n, spec in inventory.items() if spec.path is None or not Path(spec.path).exists()}
-    built = build_stand_ins(missing, folder, seed, progress)
-    return {
+    for name, spec in inventory.items():
+        if spec.path is not None and not os.path.exists(spec.path):
+            expected = "its ONNX file, or no path where a stand-in will do"
+            raise InputError("inventory", f"models.{name}.path", f"no file {spec.path}", expected)
+    built = build_stand_ins({n: spec for n, spec in inventory.items() if spec.path is None},
+                            folder, seed, progress)  # fmt: skip
+
+    def ready(name: str, spec: ModelSpec) -> ModelSpec:
         # The checksum of a real file says nothing of the stand-in that takes its place.
-        name: spec.model_copy(update={"path": str(built[name]), "sha256": None}) if name in built else spec
+        if name in built:
+            return spec.model_copy(
+                update={"path": str(built[name]), "sha256": None, "stand_in_mb": _size_mb(spec)}
+            )
+        if spec.path is not None and is_stand_in(spec.path):
+            return spec.model_copy(update={"stand_in_mb": _size_mb(spec)})
+        return spec
+
+    return {name: ready(name, spec) for name, spec in inventory.items()}
+
+
+def without_stand_ins(inventory: Inventory, given: Inventory) -> Inventory:
+    """What was measured on stand-ins, as it is written down: path and checksum are those `given` before.
+
+    ``stand_in_mb`` stays, as the file whose figures these are.
+    """
+    return {
+        name: spec.model_copy(update={"path": given[name].path, "sha256": given[name].sha256})
+        if spec.stand_in_mb is not None
+        else spec
         for name, spec in inventory.items()
     }
 
 
+def is_stand_in(path: Path | str) -> bool:
+    """Whether a file is a stand-in, whole or cut; False where there is none that can be read."""
+    try:
+        with open(path, "rb") as file:
+            return METADATA_KEY.encode() in file.read(_HEADER_BYTES)
+    except OSError:
+        return False
+
+
+def _size_mb(spec: ModelSpec) -> float:
+    return spec.vram_size_mb if spec.stand_in_mb is None else spec.stand_in_mb
+
+
 def _build(
-    name: str, spec: ModelSpec, folder: Path | str | None, seed: int, progress: Progress | None
+    name: str,
+    spec: ModelSpec,
+    file_name: str,
+    folder: Path | str | None,
+    seed: int,
+    progress: Progress | None,
 ) -> Path:
-    size_bytes = mib_to_bytes(spec.vram_size_mb)
+    size_bytes = mib_to_bytes(_size_mb(spec))
     identity = f"{GENERATOR_VERSION}/{role_of(name)}/{name}/{size_bytes}/{seed}"
     key = hashlib.sha256(identity.encode()).hexdigest()
-    file_name = _file_name(name)
     path = Path(folder) / file_name if folder is not None else cache_folder() / key[:12] / file_name
     if _stands(path, key):
         return path
+    if os.path.lexists(path) and not is_stand_in(path):
+        raise InputError(path, "", "a file that vramlab did not make", "another folder for the stand-ins")
     plan = _plan(name, size_bytes)
     # Bits that PCG64 draws and exact arithmetic on them: no function of the maths library, which differ.
     rng = np.random.Generator(np.random.PCG64(int(key[:32], 16)))
@@ -139,7 +192,7 @@ def _build(
 
 
 def _stands(path: Path, key: str) -> bool:
-    if not path.exists():
+    if not os.path.exists(path):
         return False
     try:
         return check_model_file(path).metadata.get(METADATA_KEY) == key
@@ -147,9 +200,26 @@ def _stands(path: Path, key: str) -> bool:
         return False
 
 
+def _file_names(names: Iterable[str]) -> dict[str, str]:
+    """A file name for each model, no two the same: those that would share one end in a hash of the name."""
+    plain = {name: _file_name(name) for name in names}
+    shared = Counter(file.lower() for file in plain.values())  # some file systems know no capitals
+    return {
+        name: file if shared[file.lower()] == 1 or file == name else f"{file[:-5]}-{_digest(name)}.onnx"
+        for name, file in plain.items()
+    }
+
+
 def _file_name(name: str) -> str:
-    plain = re.sub(r"[^\w.+-]+", "_", name).lstrip(".") or "model"
-    return plain if plain.endswith(".onnx") else f"{plain}.onnx"
+    plain = re.sub(r"[^\w.+-]+", "_", name).lstrip(".").removesuffix(".onnx") or "model"
+    if len(plain.encode()) > _LONGEST_NAME:
+        cut = plain.encode()[: _LONGEST_NAME - 9].decode(errors="ignore")
+        plain = f"{cut}-{_digest(name)}"
+    return f"{plain}.onnx"
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:8]
 
 
 # -- choosing the shapes ---------------------------------------------------------------------------------

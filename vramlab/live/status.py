@@ -66,6 +66,10 @@ class Status:
         Requests and own stories under way, and those of them that wait.
     loads, failed_loads, evictions : int
         So far.
+    journal_trouble : str
+        Why the last lines of the journal are not on the disk; empty while they are, or where none is kept.
+    journal_waiting_bytes : int
+        How much of it the disk has not taken.
     """
 
     time_s: float
@@ -84,6 +88,8 @@ class Status:
     evictions: int
     zones: list[ZoneStatus]
     models: list[ModelStatus]
+    journal_trouble: str = ""
+    journal_waiting_bytes: int = 0
 
     def document(self) -> dict[str, Any]:
         """As plain values."""

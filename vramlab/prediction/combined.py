@@ -50,6 +50,9 @@ class _Weights:
         self.weights = [(1.0 - share) * weight / total + even for weight in grown]
 
 
+_LONGEST_GAP = 2016  # a week of times of learning, at the default interval
+
+
 class Combined:
     """Weighted mean of the probabilities of several predictors.
 
@@ -154,7 +157,9 @@ class Combined:
         """Let the experts forecast at the times of learning up to now; return the next one.
 
         Nothing was asked for since the last request that they saw: they say what they would have said then.
+        Of a gap that is longer than :data:`_LONGEST_GAP` times of learning, the last ones are enough.
         """
+        at_s += self._interval_s * max(0.0, (now_s - at_s) // self._interval_s - _LONGEST_GAP)
         while at_s <= now_s:
             for _ in range(min(self._per_step, len(self._models))):
                 self._turn = (self._turn + 1) % len(self._models)

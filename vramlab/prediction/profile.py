@@ -117,6 +117,14 @@ class Profile:
         now_slot = slot = int(begin_s // self._slot_s)
         first_slot = self._first_slot(now_s)
         hazard = 0.0
+        # beyond the first week it is the same every week: a horizon of decades takes no longer
+        further_weeks = max(0, int(horizon_s // (7 * DAY_S)) - 1)
+        if further_weeks:
+            end_s -= further_weeks * 7 * DAY_S
+            hazard = further_weeks * sum(
+                self._hazard(*self._shares(counts, cell, first_slot, now_slot), self._slot_s)
+                for cell in range(7 * self._slots_per_day)
+            )
         while slot * self._slot_s < end_s and hazard < _CERTAIN:
             covered_s = min(end_s, (slot + 1) * self._slot_s) - max(begin_s, slot * self._slot_s)
             hazard += self._hazard(*self._shares(counts, slot, first_slot, now_slot), covered_s)

@@ -16,6 +16,7 @@ from vramlab.config.plugins import load_plugin, plugin_names
 from vramlab.prediction.combined import Combined
 from vramlab.prediction.ewma import Ewma
 from vramlab.prediction.histogram import Histogram
+from vramlab.prediction.own import Watched
 from vramlab.prediction.predictor import Predictor
 from vramlab.prediction.profile import Profile
 from vramlab.prediction.successor import Successor
@@ -116,14 +117,14 @@ def make_predictor(name: str, models: Iterable[str], **options: Any) -> Predicto
         predictor = factory(list(models), **options)
     except InputError:
         raise
-    except (TypeError, ValueError, ArithmeticError) as error:
+    except Exception as error:
         raise InputError(
             f"predictor {name}", "options", f"{options} ({error})", "options that it takes"
         ) from error
     for method in ("observe", "probability"):
         if not callable(getattr(predictor, method, None)):
             raise InputError(f"predictor {name}", method, "no such method", "a predictor, which has it")
-    return predictor
+    return predictor if name in PREDICTORS else Watched(predictor, name)
 
 
 def accepts(name: str, option: str) -> bool:
@@ -137,7 +138,7 @@ def _factory(name: str) -> Callable[..., Predictor]:
         module_name, _, attribute = name.partition(":")
         try:
             factory = getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
+        except Exception as error:  # whatever somebody else's module may raise
             raise InputError(
                 "predictor", "name", f"{name!r} ({error})", "package.module:name to import"
             ) from error

@@ -92,13 +92,13 @@ def line_of_row(lines: Iterable[str], row: int) -> int:
 
 
 def _with_line(error: InputError, path: Path | str) -> InputError:
-    """The error for a row of a CSV file, by its line in an editor."""
-    found = re.fullmatch(r"row (\d+)( .*)?", error.key)
+    """The error for a row of a CSV file, with its line in an editor."""
+    found = re.match(r"row (\d+)", error.key)
     if found is None:
         return error
     text = io.StringIO(_read_bytes(path).decode("utf-8-sig", "replace"), newline="")
-    key = f"line {line_of_row(text, int(found[1]))}{found[2] or ''}"
-    return InputError(path, key, error.found, error.expected)
+    expected = f"{error.expected} (line {line_of_row(text, int(found[1]))} of the file)"
+    return InputError(path, error.key, error.found, expected)
 
 
 def read_csv(path: Path | str, dtype: dict[str, str] | str | None = None) -> pd.DataFrame:

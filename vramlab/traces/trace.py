@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from vramlab.config.errors import InputError, nearest
-from vramlab.config.schema import Priority
+from vramlab.config.schema import LARGEST, Priority
 
 REQUIRED_COLUMNS = ("time_s", "model")
 KNOWN_COLUMNS = ("time_s", "model", "items", "requester", "input_key", "priority")
@@ -279,6 +279,7 @@ def _times(frame: pd.DataFrame, source: str) -> np.ndarray:
             found = f"{times[0]:.19g}, which looks like {unit} since 1970"
             expected = f"seconds; `vramlab import csv --time-unit {unit}` makes them of {unit}"
             raise InputError(source, "row 1 column time_s", found, expected)
+    _refuse_where(np.abs(times) > LARGEST, frame["time_s"], source, expected)
     backwards = np.flatnonzero(np.diff(times) < 0)
     if backwards.size:
         row = int(backwards[0]) + 1

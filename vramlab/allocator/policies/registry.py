@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from vramlab.allocator.policies.decayed import DecayedScore
 from vramlab.allocator.policies.greedy_dual import GreedyDual
 from vramlab.allocator.policies.lhd import LHD
 from vramlab.allocator.policies.lru_k import LRUK
-from vramlab.allocator.policies.own import watch
+from vramlab.allocator.policies.own import PolicyError, Watched
 from vramlab.allocator.policies.protocol import Policy
 from vramlab.allocator.policies.queues import FIFO, LFU, LRU, Random
 from vramlab.allocator.policies.s3_fifo import S3FIFO
@@ -95,10 +94,15 @@ def _imported(name: str, source: str) -> Any:
     """What ``package.module:name`` names."""
     module_name, _, attribute = name.partition(":")
     try:
-        return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, ValueError) as error:
+        module = importlib.import_module(module_name)
+    except (ImportError, ValueError, TypeError) as error:  # TypeError: a relative name, as in `..:x`
         expected = "a module that can be imported (is its folder in PYTHONPATH?)"
         raise _refuse(name, source, str(error), expected) from error
+    except Exception as error:  # whatever somebody else's module may raise
+        found = f"{type(error).__name__}: {error}"
+        raise _refuse(name, source, found, "a module that can be imported") from error
+    try:
+        return getattr(module, attribute)
     except AttributeError as error:
         raise _refuse(name, source, str(error), f"a function or class of {module_name}") from error
 
@@ -116,24 +120,14 @@ def _own_policy(thing: Any, name: str, source: str) -> Policy:
     missing = [method for method in _METHODS if not callable(getattr(thing, method, None))]
     if missing:
         raise refuse(f"a class without {', '.join(missing)}", f"a class with {', '.join(_METHODS)}")
-    policy: Policy = thing()
-    watch(policy, name)
-    for switch, default in (
-        ("in_order", False),
-        ("merges_uses", False),
-        ("takes_runs", False),
-        ("adds_up", True),
-        ("rejected", _ignore),
-        ("grown", _ignore),
-        ("used_together", partial(Policy.used_together, policy)),
-    ):
-        if not hasattr(policy, switch):
-            setattr(policy, switch, default)
-    return policy
-
-
-def _ignore(*told: Any) -> None:
-    """What a policy does that does not care."""
+    try:
+        return Watched(thing(), name)
+    except PolicyError:
+        raise
+    except Exception as error:
+        raise refuse(
+            f"which raises {type(error).__name__}: {error}", "a class to make without arguments"
+        ) from error
 
 
 _METHODS = ("admitted", "used", "removed", "score", "ranked")

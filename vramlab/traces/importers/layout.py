@@ -78,6 +78,14 @@ class Layout:
         """Position of a column, of `columns` or by number."""
         return self.columns.index(column) if column in self.columns else int(column) - 1
 
+    def inside(self, name: str) -> tuple[str, str]:
+        """Column of a table, and the path in its cells where they are JSON (``payload.model``)."""
+        if name in self.columns or name.isdigit():
+            return name, ""
+        within = [column for column in self.columns if column and name.startswith(f"{column}.")]
+        column = max(within, key=len, default=name)
+        return column, name[len(column) + 1 :]
+
     def cells(self, column: str) -> list[str]:
         """Cells of the sample in a column of `columns`."""
         place = self.place(column)

@@ -32,10 +32,10 @@ def column_of(layout: Layout, name: str) -> str | None:
     if layout.kind == "table" and re.fullmatch("[1-9][0-9]{0,3}", name) and int(name) <= len(layout.columns):
         named = layout.columns[int(name) - 1]
         return named if named and layout.columns.count(named) == 1 else name
-    if layout.kind in ("json", "json lines", "parquet") and any(
-        _inside(name, column) for column in layout.columns
-    ):
-        return name  # deeper than what was looked at, or a struct's
+    for column in filter(None, layout.columns):
+        # in cells that are JSON, a struct's, or beside what was looked at of a JSON source
+        if name.startswith(f"{column}.") or ("json" in layout.kind and column.startswith(f"{name}.")):
+            return name
     return None
 
 
@@ -153,7 +153,3 @@ _MODEL_PATTERNS = {
     r"/models/": r"/models/(?P<model>[^/:\s]+)",
     r"": r" (?P<model>\S+)$",
 }
-
-
-def _inside(name: str, column: str) -> bool:
-    return name.startswith(f"{column}.") or column.startswith(f"{name}.")

@@ -61,7 +61,7 @@ def import_perf_analyzer(
 def _exported(text: str, log: RowLog, model_name: str | None) -> Piece:
     try:
         export: Any = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(log.source, "", f"no JSON ({error})", "a profile export") from error
     try:
         requests = [request for experiment in export["experiments"] for request in experiment["requests"]]

@@ -22,7 +22,7 @@ import pyarrow.csv as pa_csv
 from vramlab.config.errors import InputError
 from vramlab.traces.files import line_of_row
 from vramlab.traces.importers.layout import DECORATION, Layout, open_text, parquet_file
-from vramlab.traces.importers.nested import as_text, is_record, path_getter, plain_keys, rows_along
+from vramlab.traces.importers.nested import as_text, is_record, path_getter, plain_keys, rows_along, value_at
 from vramlab.traces.importers.options import ImportOptions
 from vramlab.traces.importers.packed import BROKEN, unreadable
 from vramlab.traces.importers.rows import Chunk, RowLog
@@ -81,7 +81,8 @@ def _of_table(
 ) -> Iterator[Cells]:
     log.start_file(source, lambda row: _line_of(source, layout, row))
     # positions for names: a header may have a name twice, or none, where nobody needs it
-    keys = {name: str(layout.place(name)) for name in columns}
+    places = {name: layout.inside(name) for name in columns}
+    keys = {name: str(layout.place(column)) for name, (column, _) in places.items()}
     refused: list[InputError] = []
     try:
         with open_text(source, layout.encoding) as stream:
@@ -108,7 +109,7 @@ def _of_table(
             )
             for batch in reader:
                 if batch.num_rows:
-                    yield {name: batch.column(key) for name, key in keys.items()}
+                    yield {name: _inside(batch.column(key), places[name][1]) for name, key in keys.items()}
     except (UnicodeError, *BROKEN) as error:
         if not refused and "Empty CSV" not in str(error):
             raise unreadable(source, error) from error
@@ -195,15 +196,25 @@ def _of_parquet(
     try:
         with parquet_file(source) as file:
             names = set(file.schema_arrow.names)
-            paths = {name: [name] if name in names else name.split(".") for name in columns}
-            read = list(dict.fromkeys(path[0] for path in paths.values()))
+            paths = {name: (name, "") if name in names else layout.inside(name) for name in columns}
+            read = list(dict.fromkeys(column for column, _ in paths.values()))
             for batch in file.iter_batches(batch_size=5 * BATCH_ROWS, columns=read):
-                yield {
-                    name: pc.struct_field(batch.column(path[0]), path[1:]) if path[1:] else batch.column(name)
-                    for name, path in paths.items()
-                }
+                yield {name: _inside(batch.column(column), path) for name, (column, path) in paths.items()}
     except BROKEN as error:
         raise unreadable(source, error) from error
+
+
+def _inside(cells: pa.Array, path: str) -> pa.Array:
+    """What stands at a path in each cell, of a struct's fields or of JSON."""
+    while path and pa.types.is_struct(cells.type):
+        name, _, path = path.partition(".")
+        cells = pc.struct_field(cells, name)
+    if not path:
+        return cells
+    texts = (
+        cell.decode("utf-8", "replace") if isinstance(cell, bytes) else cell for cell in cells.to_pylist()
+    )
+    return _array([value_at(text, path) for text in texts])
 
 
 # -- JSON and logs -----------------------------------------------------------------------------------

@@ -1,0 +1,49 @@
+"""Two hundred seeds of chaos; ``make chaos`` tries ten thousand, ``VRAMLAB_CHAOS=N`` so many here."""
+
+import os
+
+import pytest
+
+from tests.live import chaos
+
+SEEDS = int(os.environ.get("VRAMLAB_CHAOS", "200"))
+
+
+@pytest.mark.parametrize("tenth", range(10))
+def test_whatever_fails_or_is_late_the_invariants_hold(tenth, tmp_path):
+    for seed in range(tenth, SEEDS, 10):
+        try:
+            chaos.tried(seed, tmp_path)
+        except Exception as error:
+            raise AssertionError(f"python -m tests.live.chaos --seed {seed}") from error
+
+
+def test_a_seed_says_all(tmp_path):
+    runs = [chaos.tried(7, tmp_path) for _ in range(2)]
+    assert runs[0].disk.there == runs[1].disk.there
+    assert len(runs[0].disk.there) > 10_000
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "broken"),
+    [
+        ("vramlab.engine.gates.Slots", "release", lambda slots: None),
+        ("vramlab.engine.serving.Engine", "withdraw", lambda *given: None),
+        ("vramlab.engine.loading.Loading", "claims_met", lambda *given: None),
+        ("vramlab.engine.waiting.Line", "leave", lambda line, entry, now_s: None),
+        ("vramlab.live.driver.LiveDriver", "_abandon", lambda driver, task: None),
+        ("vramlab.allocator.allocator.Allocator", "_leave", lambda allocator, model, evicted: None),
+    ],
+)
+def test_it_finds_what_is_broken(where, name, broken, tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{where}.{name}", broken)
+    monkeypatch.setattr(chaos.Run, "PATIENCE", 1000)
+
+    def found(seed):
+        try:
+            chaos.tried(seed, tmp_path)
+        except Exception:
+            return True
+        return False
+
+    assert any(found(seed) for seed in range(60))

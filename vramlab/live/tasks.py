@@ -1,0 +1,126 @@
+"""What the live driver keeps of a request, and what it asks of those that it works with.
+
+A task and its caller, the lock, and the protocols of sessions and of the backend that makes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from vramlab.engine.effects import MemoryReading, Story, Target
+from vramlab.engine.interpreter import Task
+from vramlab.live.cores import Cores
+from vramlab.live.interrupts import BUSY, GUARD, MAIN_THREAD, WAITING
+
+_RLock: Any = type(threading.RLock())  # threading.RLock is a function
+
+ENDED = object()
+"""What a caller is told when its request has ended."""
+
+
+class Closing(RuntimeError):
+    """The runtime is closing, and takes no more requests."""
+
+
+class Lock(_RLock):  # type: ignore[misc]
+    """The driver's lock, which knows its owner: who comes from inside is told so, and waits not for ever."""
+
+    def refuse_reentry(self) -> None:
+        """Raise RuntimeError if this thread has the lock."""
+        if self._is_owned():
+            raise RuntimeError(
+                "called from inside a decision (a policy, a predictor or an order): "
+                "the runtime cannot be asked from there"
+            )
+
+    def locked(self) -> bool:
+        """Whether anybody has it."""
+        if self._is_owned():
+            return True
+        if self.acquire(blocking=False):
+            self.release()
+            return False
+        return True
+
+
+class LiveSession(Protocol):
+    """A model that is ready to run.
+
+    It may say what its load was seen to take (``taken_bytes``), and of which file it was made (``identity``).
+    """
+
+    def run(self, inputs: Any) -> Any:
+        """Outputs for `inputs`; called from one thread at a time or several."""
+
+    def close(self) -> None:
+        """Give everything back."""
+
+
+class Backend(Protocol):
+    """Where sessions come from. All methods are called from worker threads and may block."""
+
+    cores: Cores
+    """On which cores the device's runs are done, and on which all else."""
+
+    def open(self, model: str, target: Target, size_bytes: int | None = None) -> LiveSession:
+        """Make a session, for which `size_bytes` are reserved; raises :class:`.errors.SessionError`."""
+
+    def memory(self) -> MemoryReading:
+        """What the device says of its memory."""
+
+
+class Caller:
+    """A thread that does the runs of its own request.
+
+    It is told one thing at a time: to do a run, or how its request has ended. A hit is told all in the
+    caller's own thread, and needs no queue; who has to wait for another thread makes one.
+    """
+
+    __slots__ = ("error", "mailbox", "message", "value")
+
+    def __init__(self) -> None:
+        self.message: Any = None  # (effect, session), or ENDED: then value and error say how
+        self.value: Any = None
+        self.error: Exception | None = None
+        self.mailbox: SimpleQueue[Any] | None = None
+
+    def tell(self, message: Any) -> None:
+        """Under the driver's lock."""
+        if self.mailbox is None:
+            self.message = message
+        else:
+            self.mailbox.put(message)
+
+    def wait(self, lock: Lock) -> Any:
+        """In the caller's thread, which has found no message: blocks until there is one."""
+        if self.mailbox is None:
+            with lock:
+                message, self.message = self.message, None
+                if message is not None:  # meanwhile
+                    return message
+                self.mailbox = SimpleQueue()
+        if threading.get_ident() != MAIN_THREAD:
+            return self.mailbox.get()
+        GUARD.state = WAITING
+        message = self.mailbox.get()  # what an interrupt makes us lose here, `LiveDriver._abandon` puts right
+        GUARD.state = BUSY
+        return message
+
+
+class LiveTask(Task):
+    """A story with the request's inputs, whoever awaits it, and the effect whose end is still to come."""
+
+    __slots__ = ("caller", "future", "inputs", "keyed", "pending")
+
+    def __init__(self, name: int | str, story: Story) -> None:
+        self.name, self.story = name, story  # not by the base: a call more would be seen in a hit
+        self.effect = self.waiting = None
+        self.started_s = 0.0
+        self.inputs: Any = None
+        self.future: asyncio.Future[Any] | None = None
+        self.caller: Caller | None = None
+        self.pending: Any = None
+        self.keyed = False  # whether its answer may be kept
