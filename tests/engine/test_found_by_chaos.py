@@ -15,7 +15,7 @@ MIB = 2**20
 def test_who_tries_again_may_join_a_load_that_was_decided_and_has_not_begun():
     """One who waited is given the load; the one whose load has failed goes on first, and joins it."""
     driver = SteeredDriver(
-        settings(200),
+        settings(200, "serving.order=arrival"),
         {"x": spec(40), "d": spec(60, cpu_fallback="none"), "huge": spec(150, cpu_fallback="none")},
     )
     driver.serve_fully("x", 0.0)
