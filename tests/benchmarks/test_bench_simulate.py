@@ -47,6 +47,28 @@ def test_simulate_with_monitor_cache_and_journal(benchmark, hits):
     benchmark.pedantic(lambda: simulate(keyed, config, inventory, journal=Journal()), rounds=3)
 
 
+@pytest.fixture(scope="module")
+def overload():
+    """Far more than can be served: nearly all requests wait, most for a load."""
+    return workload(requests=20_000, count=200, share=0.25, rate_per_s=40.0, exponent=0.6, inference_ms=5.0)
+
+
+@pytest.mark.benchmark(group="simulate, overloaded")
+@pytest.mark.parametrize("order", ["arrival", "fifo", "affinity", "backlog"])
+def test_simulate_overloaded(benchmark, overload, order):
+    trace, inventory, capacity_mb = overload
+    config = plain_cache(capacity_mb, f"serving.order={order}", "serving.release_timeout_ms=1000000000")
+    benchmark.pedantic(simulate, (trace, config, inventory), rounds=3)
+
+
+@pytest.mark.benchmark(group="simulate, overloaded")
+def test_naive_overloaded(benchmark, overload):
+    trace, inventory, capacity_mb = overload
+    benchmark.pedantic(
+        lambda: NaiveSimulator(trace, inventory, mib_to_bytes(capacity_mb), 1, 1, 0.001).run(), rounds=3
+    )
+
+
 @pytest.mark.benchmark(group="simulate")
 def test_naive_one_process_per_request(benchmark, hits):
     trace, inventory, capacity_mb = hits
