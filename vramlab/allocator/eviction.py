@@ -57,23 +57,27 @@ class Shortage:
 class Requester:
     """Who asks for room, and what that entitles to."""
 
-    __slots__ = ("heedless", "now_s", "over_busy", "patient", "pressure", "rank", "turn")
+    __slots__ = ("now_s", "over_busy", "pressure", "rank")
 
-    def __init__(
-        self,
-        rank: int,
-        now_s: float,
-        turn: Turn | None = None,
-        pressure: bool = False,
-        over_busy: bool = False,
-    ) -> None:
+    turn: Turn | None = None  # models that are wanted later than this may leave; None: no wanted model may
+    patient: bool = False  # would rather wait for models in use than go to the CPU
+    heedless: bool = False  # models that are wanted later leave as if nobody wanted them
+
+    def __init__(self, rank: int, now_s: float, pressure: bool = False, over_busy: bool = False) -> None:
         self.rank = rank
         self.now_s = now_s
-        self.turn = turn  # models that are wanted later than this may leave; None: no wanted model may
         self.pressure = pressure  # retention does not protect
-        self.patient = False  # would rather wait for models in use than go to the CPU
-        self.heedless = False  # models that are wanted later leave as if nobody wanted them
         self.over_busy = over_busy  # pretend that models in use, or wanted, may go: would waiting help?
+
+
+class WaitingRequester(Requester):
+    """One who has waited, and may be entitled to more; apart, as a miss in decide mode needs none of it."""
+
+    __slots__ = ("heedless", "patient", "turn")
+
+    def __init__(self, rank: int, now_s: float, turn: Turn | None, patient: bool, heedless: bool) -> None:
+        super().__init__(rank, now_s)
+        self.turn, self.patient, self.heedless = turn, patient, heedless
 
 
 def choose_victims(
@@ -222,13 +226,12 @@ def candidates(zone: Zone, guest: bool, requester: Requester) -> Iterator[Model]
     for model in ranked:
         if model.critical or (outranks and model.rank < rank):
             continue
-        place = model.wanted
         if model.state is not State.RESIDENT:
             if not requester.over_busy:  # those that are leaving are not ranked any more
                 continue
         elif retention_s and now_s - model.loaded_at_s < retention_s:
             continue
-        if place is None:
+        if (place := model.wanted) is None:
             yield model
         elif requester.over_busy or (requester.turn is not None and place > requester.turn):
             if requester.heedless:
