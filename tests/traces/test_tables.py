@@ -102,6 +102,8 @@ def test_a_missing_column_is_told_with_the_likely_command(tmp_path):
         "column time_s: found only id, called_at, endpoint, note, expected that column, "
         "or --columns time=called_at,model=endpoint"
     )
+    foreign = "Zeit;Modell;Dauer\n02.11.2026 08:00:00;a;0,5\n02.11.2026 08:00:01;b;0,5\n"
+    assert refusal(tmp_path, foreign).endswith("--columns time=Zeit,model=Modell")
     spaced = text.replace("called_at", "called at")
     assert "--columns 'time=called at,model=endpoint'" in refusal(tmp_path, spaced)
 
