@@ -112,7 +112,8 @@ def find_layout(source: Path | str, options: ImportOptions) -> Layout:
     if not text.strip():
         raise InputError(source, "", "an empty file", "a CSV file with a header line")
     if re.match(r"\s*<[?!A-Za-z]", text):
-        raise InputError(source, "", "XML or HTML", "a table (JMeter writes one with -Jjmeter.save.saveservice.output_format=csv)")  # fmt: skip  # noqa: E501
+        expected = "a table (JMeter writes one with -Jjmeter.save.saveservice.output_format=csv)"
+        raise InputError(source, "", "XML or HTML", expected)
     if _JSON.match(text.removeprefix("\ufeff")):
         return _of_json(source, text, encoding)
     return _of_table(source, text, encoding, options)

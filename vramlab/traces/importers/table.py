@@ -26,6 +26,8 @@ from vramlab.traces.trace import Trace
 # Where no mapping says otherwise: the columns of a trace file of ours, or a pattern's groups of these names.
 _OUR_COLUMNS = {"time": ("time_s", "time"), **{role: (role,) for role in ROLES[1:6]}}
 
+_LABELS = ("requester", "input_key", "priority")
+
 _DURATION = re.compile(r"\s*(?:(\d+)m(?!s))?\s*([\d.]+)?\s*(ns|us|µs|μs|ms|s)?\s*")
 _DURATION_S = UNIT_S | {"µs": 1e-6, "μs": 1e-6}
 
@@ -154,7 +156,7 @@ def _pieces(source: _Source, log: RowLog, sizes: dict[str, int]) -> Iterator[Pie
                 f"a whole number of at least 1, or nothing; --where {columns['items']}!=0 leaves those out"
             )
             items = chunk.counts(columns["items"], at_least, default=1)
-        texts = {role: _labels(chunk, columns[role], role) for role in ("requester", "input_key", "priority") if role in columns}  # fmt: skip  # noqa: E501
+        texts = {role: _labels(chunk, columns[role], role) for role in _LABELS if role in columns}
         counts = None
         if "count" in columns:
             counts = chunk.counts(columns["count"], "a whole number of requests, 0 or more", default=0)
