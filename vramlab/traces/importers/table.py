@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -118,19 +118,15 @@ def import_columns(
     return assemble(pieces, log, options, sizes)
 
 
+@dataclass(frozen=True)
 class _Source:
     """What is read, and as what."""
 
-    def __init__(
-        self,
-        path: Path | str,
-        layout: Layout,
-        columns: Mapping[str, str],
-        options: ImportOptions,
-        unnamed: bool,
-    ) -> None:
-        self.path, self.layout, self.columns, self.options = path, layout, columns, options
-        self.unnamed = unnamed
+    path: Path | str
+    layout: Layout
+    columns: Mapping[str, str]
+    options: ImportOptions
+    unnamed: bool
 
     def chunks(self, log: RowLog) -> Iterator[Chunk]:
         roles = dict(sorted(self.columns.items(), key=lambda item: ROLES.index(item[0])))
