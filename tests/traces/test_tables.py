@@ -83,7 +83,7 @@ def test_tables_without_a_header(tmp_path):
 
 
 def test_lines_are_those_of_an_editor(tmp_path):
-    text = '# made by x\nwhen,net\n\n1,"a\nb"\n\n\nsoon,c\n'
+    text = '# made by x\nwhen,net,note\n\n1,a,"b\nb"\n\n\nsoon,c,\n'
     assert refusal(tmp_path, text, columns=WHEN).startswith(
         "line 8 column when: found 'soon', expected a finite"
     )
@@ -94,6 +94,12 @@ def test_lines_are_those_of_an_editor(tmp_path):
     )
     lines = '{"when": 1, "net": "a"}\n\n{"when": "x", "net": "b"}\n'
     assert refusal(tmp_path, lines, columns=WHEN).startswith("line 3 column when: found 'x'")
+
+
+def test_a_quote_that_is_not_closed_is_no_name(tmp_path):
+    text = 'when,net\n1,"a\n2,b\n3,c\n'
+    said = refusal(tmp_path, text, columns=WHEN)
+    assert said.startswith("line 2 column net: found 'a\\n2,b\\n3,c\\n', expected a name on one line")
 
 
 def test_a_missing_column_is_told_with_the_likely_command(tmp_path):

@@ -148,6 +148,7 @@ def _pattern_for(line: str) -> str:
 _TIME_PATTERNS = {
     r"^\d\S*\d:\d\d\S*(\s|$)": r"^(?P<time>\S+)",
     r"^\d\S* \d+:\d\d": r"^(?P<time>\S+ \S+)",
+    r"^[A-Z][a-z]{2} +\d+ \d+:\d\d": r"^(?P<time>\w+ +\d+ \S+)",
     r"\btime=\S": r"time=(?P<time>\S+)",
     r"\[[^\]]*\d:\d\d": r"\[(?P<time>[^\]]*\d:\d\d[^\]]*)\]",
     r"": r"(?P<time>\d\S+ \S+)",

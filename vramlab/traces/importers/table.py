@@ -176,9 +176,12 @@ def _models(
 ) -> pd.Categorical:
     if "model" not in columns:
         return categorical(np.zeros(len(chunk.good), dtype=np.int8), [str(options.model_name)])
+    names = chunk.names(columns["model"], None if unnamed else "the name of a model")
+    # a quote that nobody closed takes the rows after it for a name
+    one_line = np.array([*("\n" not in str(name) for name in names.categories), True])[names.codes]
+    chunk.check(one_line, columns["model"], "a name on one line; is a quote before it not closed?")
     if not unnamed:
-        return chunk.names(columns["model"], "the name of a model")
-    names = chunk.names(columns["model"])
+        return names
     nameless = chunk.good & (names.codes < 0)
     chunk.log.drop("no model", int(nameless.sum()))
     chunk.good &= ~nameless
