@@ -164,7 +164,7 @@ def test_what_is_imported_is_asked_for():
         modules |= set(re.findall(r"^\s*(?:import|from) (\w+)", text, re.MULTILINE))
     ours = {"vramlab", *sys.stdlib_module_names}
     names = metadata.packages_distributions()
-    brought = {"pydantic-core": "pydantic", "protobuf": "onnx", "pillow": "matplotlib"}
+    brought = {"pydantic-core": "pydantic", "protobuf": "onnx", "ml-dtypes": "onnx", "pillow": "matplotlib"}
     wanted = (ROOT / "pyproject.toml").read_text(encoding="utf-8").lower()
     for module in modules - ours:
         for name in names.get(module, ()):
@@ -179,7 +179,7 @@ import sys
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("onnxruntime", "onnx", "pynvml"):
+        if name.split(".")[0] in ("onnxruntime", "onnx", "ml_dtypes", "pynvml"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Absent())
@@ -194,5 +194,8 @@ sys.exit(run(["record", "--workload", trace, *tight, "--out", "run"]))
                           env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert "\n0 0\n" in done.stdout
-    assert done.stderr.strip().endswith("this needs onnxruntime: pip install 'vramlab-sim[live]'")
+    said = done.stderr.strip()
+    assert said.startswith("vramlab: this needs ")
+    assert said.endswith(": pip install 'vramlab-sim[live]'")
+    assert "\n" not in said
     assert not list(tmp_path.iterdir())

@@ -74,7 +74,7 @@ def test_latency_distribution():
     line = ax.lines[0]
     assert line.get_xdata() == pytest.approx([0.1, 0.2, 0.4])
     assert line.get_ydata() == pytest.approx([100 / 3, 200 / 3, 100])
-    assert line.get_label() == "live (3 requests)"
+    assert line.get_label() == "live (3 requests, 1 unanswered)"
     assert ax.get_xscale() == "log"
     assert ax.lines[2].get_xdata()[0] == 1e-6
     assert ax.get_xlim()[0] == pytest.approx(0.1 / 1.5)  # what took no time does not stretch the axis

@@ -85,7 +85,7 @@ def test_more_items_than_a_fixed_batch_are_refused_before_a_recording_begins(vra
     arguments = ("record", "--workload", trace, "--models", models, "--device", "cpu-emulated")
     status, _, err = vramlab(*arguments, "--out", tmp_path / "run")
     assert (status, err.count("\n")) == (2, 1)
-    assert "items: found 3, expected at most 2: the file of two fixes its batch" in err
+    assert "items: found 3, expected 2: the file of two fixes its batch" in err
 
 
 @pytest.fixture

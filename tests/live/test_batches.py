@@ -1,15 +1,19 @@
 """Which models may be split, and that a split answer is the whole one: decided by trying, never by looks."""
 
+import asyncio
+
 import numpy as np
 import pytest
 from onnx import parser
 
+import vramlab
 from vramlab.config.schema import ModelSpec
 from vramlab.live.batches import batch_axis, run_split, why_not_split
 from vramlab.live.choices import choose
 from vramlab.live.devices import CpuEmulatedDevice
 from vramlab.live.errors import SessionError
 from vramlab.live.inputs import RECIPES, make_inputs
+from vramlab.live.runtime import RequestFailed
 from vramlab.live.sessions import make_session
 from vramlab.live.values import InputInfo, equal_answers
 
@@ -123,3 +127,45 @@ def test_an_answer_without_items_is_a_reason():
     axis = batch_axis([InputInfo("x", (2, 1), "tensor(float)")])
     why = why_not_split(lambda feeds: [{"a": 1}], lambda items: {"x": np.zeros((2, 1))}, axis, 2)
     assert "type dict has no items" in why
+
+
+JOINING = {
+    "a mean that one true sample hides": "g (float[N,3] x) => (float[N,3] y)"
+    " { m = ReduceMean<axes=[0]>(x) y = Sub(x, m) }",
+    "joined only where numbers are large": """g (float[N,3] x) => (float[N,3] y) {
+        six = Constant<value=float {6}>() m = ReduceMean<axes=[0]>(x) d = Sub(x, m)
+        big = Greater(x, six) y = Where(big, d, x) }""",
+    "a scale for all rows": "g (float[N,3] x) => (uint8[N,3] y, float s, uint8 z)"
+    " { y, s, z = DynamicQuantizeLinear(x) }",
+    "an answer that says nothing": "g (float[N,3] x) => (float[N,3] y)"
+    " { z = Constant<value=float {0}>() y = Mul(x, z) }",
+}
+
+
+@pytest.mark.parametrize("graph", JOINING.values(), ids=JOINING)
+def test_what_trying_alone_would_miss_is_not_split(tmp_path, graph):
+    path = saved(tmp_path / "m.onnx", graph)
+    np.savez(tmp_path / "one.npz", x=np.ones((1, 3), np.float32))
+    for inputs in (None, str(tmp_path / "one.npz")):
+        spec = SPEC.model_copy(update={"path": path, "inputs": inputs})
+        assert not choose(spec, CpuEmulatedDevice(1 << 30), RECIPES[0]).spec.splits
+
+
+def test_a_declaration_is_tried_where_it_is_served(tmp_path):
+    spec = SPEC.model_copy(
+        update={"path": saved(tmp_path / "m.onnx", UNSAFE["a running sum"]), "splits": True}
+    )
+    safe = SPEC.model_copy(
+        update={"path": saved(tmp_path / "s.onnx", SAFE["each row by itself"]), "splits": True}
+    )
+
+    async def main():
+        config = vramlab.load_config(None, ["zones={flexible: {size_mb: 1536}}"])
+        async with vramlab.LiveRuntime(config, {"sum": spec, "safe": safe}, "cpu-emulated") as runtime:
+            x = np.ones((9, 2), np.float32)
+            with pytest.raises(RequestFailed, match=r"splits: true, and .* do not give what one run gives"):
+                await runtime.infer("sum", {"x": x})
+            (output,) = await runtime.infer("safe", {"x": np.ones((9, 3), np.float32)})
+            assert len(output) == 9
+
+    asyncio.run(main())

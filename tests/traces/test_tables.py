@@ -83,7 +83,7 @@ def test_tables_without_a_header(tmp_path):
 
 
 def test_lines_are_those_of_an_editor(tmp_path):
-    text = '# made by x\nwhen,net\n\n1,"a\nb"\n\n\nsoon,c\n'
+    text = '# made by x\nwhen,net,note\n\n1,a,"b\nb"\n\n\nsoon,c,\n'
     assert refusal(tmp_path, text, columns=WHEN).startswith(
         "line 8 column when: found 'soon', expected a finite"
     )
@@ -96,12 +96,20 @@ def test_lines_are_those_of_an_editor(tmp_path):
     assert refusal(tmp_path, lines, columns=WHEN).startswith("line 3 column when: found 'x'")
 
 
+def test_a_quote_that_is_not_closed_is_no_name(tmp_path):
+    text = 'when,net\n1,"a\n2,b\n3,c\n'
+    said = refusal(tmp_path, text, columns=WHEN)
+    assert said.startswith("line 2 column net: found 'a\\n2,b\\n3,c\\n', expected a name on one line")
+
+
 def test_a_missing_column_is_told_with_the_likely_command(tmp_path):
     text = "id,called_at,endpoint,note\n7,2026-11-02 08:00:00,a,x\n8,2026-11-02 08:00:01,b,y\n"
     assert refusal(tmp_path, text) == (
         "column time_s: found only id, called_at, endpoint, note, expected that column, "
         "or --columns time=called_at,model=endpoint"
     )
+    foreign = "Zeit;Modell;Dauer\n02.11.2026 08:00:00;a;0,5\n02.11.2026 08:00:01;b;0,5\n"
+    assert refusal(tmp_path, foreign).endswith("--columns time=Zeit,model=Modell")
     spaced = text.replace("called_at", "called at")
     assert "--columns 'time=called at,model=endpoint'" in refusal(tmp_path, spaced)
 

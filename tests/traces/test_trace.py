@@ -9,7 +9,7 @@ import pytest
 
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Priority
-from vramlab.traces.trace import Trace
+from vramlab.traces.trace import Trace, check_times
 
 
 def table(**columns):
@@ -204,8 +204,8 @@ def test_a_million_rows_in_about_a_second():
     assert time.perf_counter() - start < 3
 
 
-@pytest.mark.parametrize("time_s", [1e308, -1e308, 2e15, float("inf"), float("nan")])
-def test_times_that_no_clock_shows(time_s):
-    times = sorted([0.0, time_s]) if time_s == time_s else [0.0, time_s]
-    with pytest.raises(InputError, match=r"time_s: found .*, expected a finite number of seconds"):
-        Trace.from_frame(pd.DataFrame({"time_s": times, "model": "a"}))
+@pytest.mark.parametrize("time_s", [1e308, -1e308, 2e15])
+def test_times_that_no_clock_shows_can_be_kept_and_not_be_reckoned_with(time_s):
+    trace = Trace.from_frame(pd.DataFrame({"time_s": sorted([0.0, time_s]), "model": "a"}))
+    with pytest.raises(InputError, match=r"time_s: found .*, expected at most 1e\+15 s"):
+        check_times(trace)

@@ -170,6 +170,7 @@ BROKEN = {
         b"time_s,model,items\n0,a,1\n1,b,2.5\n",
         "row 2 column items: found 2.5, expected",
     ),
+    "huge cell": ("t.csv", b"time_s,model\n0," + b"x" * 200_000, "found field larger than field limit"),
     "no column": (
         "t.csv",
         b"time,model\n0,a\n",

@@ -42,7 +42,7 @@ app = typer.Typer(
 # the class is not to be had by click's name.
 _UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 _INTERRUPTED = 130
-_LIVE_PACKAGES = {"onnxruntime", "onnx", "pynvml"}  # that vramlab-sim leaves out
+_LIVE_PACKAGES = {"onnxruntime", "onnx", "ml_dtypes", "pynvml"}  # that vramlab-sim leaves out
 
 replaying.register(app)
 studies.register(app)

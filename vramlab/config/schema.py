@@ -23,6 +23,7 @@ Interval = Annotated[float, Field(ge=0.001, le=LARGEST, allow_inf_nan=False)]
 """Seconds between two looks of a loop, which would have time for nothing else if they were none."""
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=2**31)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
 
 
@@ -381,7 +382,7 @@ class InputSample(Section):
     """
 
     shape: tuple[Annotated[int, Field(ge=0)] | Literal["items"], ...] = Field(strict=False)
-    range: tuple[float, float] | None = Field(default=None, strict=False)
+    range: tuple[Finite, Finite] | None = Field(default=None, strict=False)
 
     @model_validator(mode="after")
     def _in_order(self) -> InputSample:
@@ -406,7 +407,7 @@ class SessionSettings(Section):
 
     prepacking: bool = True
     graph_optimization_level: Literal["disable", "basic", "extended", "all"] | None = None
-    intra_op_num_threads: Count | None = None
+    intra_op_num_threads: Threads | None = None
     enable_mem_pattern: bool | None = None
     enable_cpu_mem_arena: bool | None = None
     config: dict[str, str] = Field(default_factory=dict)

@@ -16,7 +16,7 @@ from vramlab.config.units import MIB
 from vramlab.engine.orders import check_order
 from vramlab.engine.samples import samples_path
 from vramlab.traces.files import read_trace
-from vramlab.traces.trace import Trace, check_models
+from vramlab.traces.trace import Trace, check_models, check_times
 
 DEFAULT_INVENTORY = Path("config/model_config.yaml")
 
@@ -34,7 +34,9 @@ def check_seed(seed: object) -> None:
 
 def resolve_trace(trace: Trace | Path | str) -> Trace:
     """A trace, read if it is a path."""
-    return trace if isinstance(trace, Trace) else read_trace(trace)
+    resolved = trace if isinstance(trace, Trace) else read_trace(trace)
+    check_times(resolved)
+    return resolved
 
 
 def resolve_settings(

@@ -16,9 +16,8 @@ from vramlab.engine.lockstep import LockstepReport, lockstep
 from vramlab.engine.records import Records
 from vramlab.experiments.replay import replay
 from vramlab.experiments.run_folder import RunFolder, read_run
+from vramlab.live.machine_load import BUSY_CORES
 from vramlab.simulation.choosing import Times
-
-_BUSY_CORES = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +60,7 @@ class Verification:
             ("recorded", self.run.environment.get("other_cores"), "live"),
             ("profiled", profiled.get("other_cores"), "simulated"),
         ):
-            if others is not None and others > _BUSY_CORES:
+            if others is not None and others > BUSY_CORES:
                 found.append(
                     f"other programs kept {others:.1f} of {cores} cores busy while this was {when}: "
                     f"{whose} times are longer for that"

@@ -13,7 +13,7 @@ from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, ModelSpec, VramConfig
 from vramlab.config.units import bytes_to_mib, mib_to_bytes
 from vramlab.engine.effects import MemoryReading, Target
-from vramlab.live.batches import batch_axis
+from vramlab.live.batches import batch_axis, why_not_split
 from vramlab.live.cores import Cores, shared_out
 from vramlab.live.devices import choose_device, describe
 from vramlab.live.errors import BadModelFile, CorruptModel, SessionError
@@ -25,6 +25,7 @@ from vramlab.live.stand_ins import is_stand_in
 
 _LOG = logging.getLogger(__name__)
 _TRYING_S = 1.0  # for inputs of a first run, once per model: a load waits for it
+_SHOWN_ITEMS = 2  # at once, when a declaration that requests may be split is tried where it is served
 _UNTRIED: Any = object()
 
 
@@ -59,6 +60,7 @@ class OnnxBackend:
         self.cores = shared_out(config.serving.gpu_streams) if self.device.keeps_ledger else Cores()
         self._inventory = inventory
         self._axes: dict[str, Any] = {}
+        self._shown: set[str] = set()
         self._recipes: dict[str, Any] = {}  # that a model was seen to run with; None: there is none
         self._buffer_bytes = config.overhead_bytes - config.overhead.taken_bytes
         self._warm_up = config.serving.warm_up
@@ -106,6 +108,8 @@ class OnnxBackend:
         One on inputs that were only guessed may fail; the model is served without it then, from now on.
         """
         spec = self._inventory[model]
+        if spec.splits and model not in self._shown:
+            self._show(model, session, spec)
         known = self._recipes.get(model, _UNTRIED)
         if not self._warm_up or known is None:
             return
@@ -119,6 +123,31 @@ class OnnxBackend:
                 raise
             self._recipes[model] = None
             _LOG.warning("no first run of %s: %s", model, error, extra={"model": model})
+
+    def _show(self, model: str, session: Session, spec: ModelSpec) -> None:
+        """Try once whether requests may be split, as the inventory says: the file may be another by now.
+
+        Raises
+        ------
+        SessionError
+            If split and whole answers differ, or nothing can be tried.
+        """
+        whole = make_session(str(spec.path), spec.model_copy(update={"splits": False}), None)
+        with whole:
+            recipe = fitting_recipe(whole, spec)
+            axis = whole.axis
+            why_not = "no input has a batch"
+            if axis is not None:
+                size = axis.fixed or min(spec.batch_size, _SHOWN_ITEMS)
+                why_not = why_not_split(
+                    whole.run,
+                    lambda items: make_inputs(whole, items, np.random.default_rng(items), recipe, spec),
+                    axis,
+                    size,
+                )
+        if why_not:
+            raise SessionError(f"loading {session.name}: splits: true, and {why_not}; profile it again")
+        self._shown.add(model)
 
     def find_recipe(self, model: str, session: Session) -> Recipe:
         """The recipe of inputs that the model was seen to run with; tried for longer than a load would wait.

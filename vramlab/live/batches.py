@@ -1,8 +1,11 @@
 """Cutting a request into runs of a few items, and the proof that this changes no answer.
 
 A request is split only where its inventory says ``splits: true``, which ``vramlab profile`` writes after
-:func:`why_not_split` has found nothing: whole and split answers were equal bit for bit. Whether an axis is a
-batch cannot be seen from a file: time, a mean over all rows, or a sum of another order look just the same.
+:func:`why_not_split` has found nothing: whole and split answers were equal bit for bit, for items that differ
+in kind and in size, in several numbers and orders. Whether an axis is a batch cannot be seen from a file:
+time, a mean over all rows, a sum of another order look just the same. Trying is evidence, and no proof: so
+operators that are known to join rows are a reason by themselves, and an answer that says nothing is no
+evidence.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from vramlab.live.errors import SessionError
 from vramlab.live.values import Feeds, InputInfo, equal_answers
 
 Run = Callable[[Feeds], list[Any]]
+_SIZES = (1.0, 30.0, 1e-3, 1000.0, 0.1, -3.0)  # by which numbers of an item are multiplied
 
 
 class BatchAxis(NamedTuple):
@@ -107,16 +111,46 @@ def why_not_split(run: Run, make: Callable[[int], Feeds], axis: BatchAxis, size:
     """
     try:
         if axis.fixed:
-            return _why_not_filled(run, make(axis.fixed), axis)
-        for items in sorted({2, size, size + 1, 2 * size}):
-            inputs = make(items)
+            return _why_not_filled(run, _varied(make(axis.fixed), axis), axis)
+        for items in sorted({2, size, size + 1, 2 * size, 3 * size + 1}):
+            inputs = _varied(make(items), axis)
             whole = run(inputs)
+            if _says_nothing(whole):
+                return "cannot tell: all items of the sample have the same answer, or none that is a number"
             for at_once in sorted({1, size}):
                 if at_once < items and not equal_answers(run_split(run, inputs, axis, at_once), whole):
                     return f"{items} items run {at_once} at a time do not give what one run gives"
-    except (SessionError, ValueError) as error:
+    except (SessionError, ValueError, MemoryError) as error:
         return f"a split run failed: {' '.join(str(error).split())}"
     return ""
+
+
+def _varied(inputs: Feeds, axis: BatchAxis) -> Feeds:
+    """The same inputs with items that differ: numbers by their size, the rest by what stands where."""
+    varied = dict(inputs)
+    for name in axis.names:
+        array = np.asarray(inputs[name])
+        rows = [
+            row * np.asarray(_SIZES[place % len(_SIZES)], array.dtype)
+            if array.dtype.kind == "f"
+            else np.roll(row, place)
+            for place, row in enumerate(array)
+        ]
+        varied[name] = np.stack(rows) if rows else array
+    return varied
+
+
+def _says_nothing(answers: list[Any]) -> bool:
+    """Whether no answer tells one item from another."""
+    return not any(
+        len(answer) > 1 and not all(equal_answers(answer[0], item) for item in answer[1:])
+        if isinstance(answer, list)
+        else isinstance(answer, np.ndarray)
+        and answer.ndim > 0
+        and len(answer) > 1
+        and not all(equal_answers(answer[0:1], answer[row : row + 1]) for row in range(1, len(answer)))
+        for answer in answers
+    )
 
 
 def _why_not_filled(run: Run, inputs: Feeds, axis: BatchAxis) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import onnx
 
 from vramlab.config.schema import ModelSpec
 from vramlab.config.units import MIB
@@ -26,6 +27,7 @@ from vramlab.live.sessions import Session, make_session
 
 _SMALL_BYTES = 8 * MIB  # below, a load is short either way
 _LOADS, _RUNS = 2, 7
+_OVER_ONE_AXIS = {"Softmax", "LogSoftmax", "ArgMax", "ArgMin", "TopK", "Hardmax", "LpNormalization"}
 _GAIN, _COST = 1.3, 1.05  # loads at least so much shorter, runs at most so much longer
 
 
@@ -87,10 +89,39 @@ def _why_not_split(spec: ModelSpec, device: Device, recipe: Recipe) -> str | Non
         if axis is None or (spec.batch_size == 1 and not axis.fixed):
             return None
 
+        if (joining := _joining_operator(spec)) is not None:
+            return f"it has {joining}, which may join items"
+
         def make(items: int) -> dict[str, object]:
             return make_inputs(session, items, np.random.default_rng(items), recipe, spec)
 
         return why_not_split(session.run, make, axis, session.batch_size)
+
+
+def _joining_operator(spec: ModelSpec) -> str | None:
+    """An operator that takes all items together: a scale for all, or work along the first axis.
+
+    Only the graph itself is looked at. That an operator stands there does not mean that it meets the batch;
+    but trying would not find a model that joins items only where they are large, say.
+    """
+    if check_model_file(str(spec.path)).is_ort_format:
+        return None
+    graph = onnx.load(str(spec.path), load_external_data=False).graph
+    constants = {value.name: value for value in graph.initializer}
+    for node in graph.node:
+        kind = str(node.op_type)
+        if kind.startswith("DynamicQuantize"):
+            return kind
+        given = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+        if kind in _OVER_ONE_AXIS and given.get("axis", -1) == 0:
+            return f"{kind} over axis 0"
+        if kind.startswith("Reduce"):
+            axes = given.get("axes")
+            if axes is None and len(node.input) > 1 and node.input[1] in constants:
+                axes = onnx.numpy_helper.to_array(constants[node.input[1]]).tolist()
+            if 0 in (axes or [0]) and (axes is not None or len(node.input) < 2):
+                return f"{kind} over axis 0"
+    return None
 
 
 def _times(spec: ModelSpec, device: Device, recipe: Recipe) -> tuple[float, float]:

@@ -84,7 +84,7 @@ def translated(doing: str, *, loading: bool = False) -> Iterator[None]:
 
 def translation(error: Exception, doing: str, loading: bool = False) -> SessionError:
     """As :func:`translated` would raise it; for a path that is too short for a context manager."""
-    text = f"{doing}: {error}"
+    text = f"{doing}: {' '.join(str(error).split())}"  # onnxruntime's have line breaks
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error)):
         return OutOfMemory(text)
     if loading and type(error).__name__ in _CORRUPT and not _DEVICE_TROUBLE.search(str(error)):

@@ -41,13 +41,13 @@ def set_heap(heap: Heap) -> str:
     Returns
     -------
     str
-        What is in force: `heap`, or ``default`` where the C library is not glibc.
+        What is in force: `heap`; what was set before, for ``default``; ``default`` where the C library is not
+        glibc.
     """
     global _in_force
     settings = _SETTINGS.get(heap)
     if settings is None:
-        _in_force = "default"
-        return _in_force
+        return _in_force  # as it was set before in this process, if it was
     mallopt = _c_function("mallopt")
     if mallopt is None or not all(mallopt(key, value) for key, value in settings.items()):
         _LOG.info("the C library takes no settings of its heap: it stays as it is")

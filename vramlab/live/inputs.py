@@ -7,9 +7,11 @@ says little, so a guess counts only after the model has run with it, and several
 
 from __future__ import annotations
 
+import math
 import re
 import time
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -60,6 +62,8 @@ RECIPES = (
     Recipe(64, 4, 640),
     Recipe(299, 3, 48_000),
 )
+_MOST_VALUES = 1 << 24  # of a guess; a megapixel of colours has three million
+_MOST_DECLARED = 1 << 31
 _RATES = re.compile(r"^(sr|sample_?rate|sampling_?rate|rate)$", re.IGNORECASE)
 _RATE_HZ = 16_000
 
@@ -154,6 +158,8 @@ def fitting_recipe(
     until_s = time.perf_counter() + limit_s
     last: Exception | None = None
     for recipe in RECIPES[:tries]:
+        if last is not None and time.perf_counter() > until_s:
+            break
         try:
             session.run(make_inputs(session, 1, np.random.default_rng(0), recipe, spec))
             return recipe
@@ -161,7 +167,7 @@ def fitting_recipe(
             if spec.inputs is not None:
                 raise
             last = error
-            if isinstance(error, InputError) or time.perf_counter() > until_s:
+            if isinstance(error, InputError):
                 break
     raise NoInputs(session.name, last)
 
@@ -206,7 +212,7 @@ def _read_npz(path: str) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         found = error.strerror.lower() if isinstance(error, OSError) and error.strerror else "no such arrays"
         raise InputError(path, "inputs", found, "a .npz file with an array per input") from error
 
@@ -216,11 +222,17 @@ def _drawn(
 ) -> np.ndarray:
     shape = tuple(items if length == "items" else length for length in sample.shape)
     dtype = _dtype(model, info)
+    key = f"inputs.{info.name}"
+    if math.prod(shape) > _MOST_DECLARED:
+        raise InputError(model, f"{key}.shape", f"{math.prod(shape):,} values", f"at most {_MOST_DECLARED:,}")
     if dtype.kind == "O":
         return np.full(shape, "text", dtype=object)
     if sample.range is None:
         return _values(shape, dtype, rng)
     low, high = sample.range
+    if dtype.kind in "iu" and not (np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max):
+        found = f"{low:g} to {high:g}"
+        raise InputError(model, f"{key}.range", found, f"values that {dtype.name} can have")
     if dtype.kind in "iub":
         return rng.integers(int(low), int(high), shape, endpoint=True).astype(dtype)
     return rng.uniform(low, high, shape).astype(dtype)
@@ -325,6 +337,8 @@ def _guessed(model: str, info: InputInfo, lengths: _Lengths, rng: np.random.Gene
         inner = InputInfo(info.name, (), kind[4:-1])
         return [_values((lengths.of_a_sequence,), _dtype(model, inner), rng) for _ in range(2)]
     shape, dtype = lengths.shape(info), _dtype(model, info)
+    if math.prod(shape) > _MOST_VALUES:
+        raise SessionError(f"{model}: input {info.name}: a guess of {math.prod(shape):,} values is none")
     if _RATES.match(info.name) and dtype.kind in "iu":
         return np.full(shape, _RATE_HZ, dtype)
     return _values(shape, dtype, rng)
@@ -334,7 +348,7 @@ def _dtype(model: str, info: InputInfo) -> np.dtype[Any]:
     foreign = FOREIGN_TYPES.get(info.type)
     dtype: Any = foreign[1] if foreign else NUMPY_TYPES.get(info.type)
     if dtype is None:
-        expected = "a type that inputs can be made of; name an .npz file under `inputs` in the inventory"
+        expected = "a type that inputs can be made of: numbers, switches or text"
         raise InputError(model, f"input {info.name}", info.type, expected)
     known: np.dtype[Any] = np.dtype(dtype)
     return known

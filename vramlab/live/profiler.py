@@ -46,7 +46,7 @@ _MOST_LOADS, _LOADS_S = 10, 1.0  # few loads say little of how long the longest 
 _MS = 1000.0
 _LEAST_MS = 0.001
 _SLOW_FIRST_RUN = 3.0
-_LEAST_RUNS = 3  # of each kind, whatever the time limit
+_LEAST_RUNS = 3  # of each kind, whatever the time limit; of a slow model one
 _PATIENCE, _CALM_S = 2, 1.0  # for measurements that other programs disturb
 _NEIGHBOUR_S = 0.25  # a model whose load and run take longer is no neighbour: sixty effects are timed
 
@@ -218,6 +218,11 @@ class _Profiler:
         """Whether the time of this model is up."""
         return time.perf_counter() > self.until_s
 
+    @property
+    def least_runs(self) -> int:
+        """Runs of each kind that are made even so: one, of a model whose time is up twice over."""
+        return 1 if time.perf_counter() > self.until_s + self.limit_s / 2 else _LEAST_RUNS
+
     async def one(self, name: str) -> None:
         """Measure a model on both targets."""
         flags = self.found.flags[name] = []
@@ -298,6 +303,8 @@ class _Profiler:
                 stack.callback(another[0].close)
             taken_s, number = 0.0, -1
             while number < self.loads or (number < _MOST_LOADS and taken_s < _LOADS_S):
+                if self.late and number > 0:
+                    break
                 await asyncio.sleep(PAUSES_S[-1])
                 _, unload_s = await hop(session.close)
                 await asyncio.sleep(PAUSES_S[-1])
@@ -309,24 +316,18 @@ class _Profiler:
                     note("warm-up", 1, warm_up_s)
                     taken_s += load_s + warm_up_s
                 number += 1
-                if self.late and number:
-                    break
             single = min(inputs)
             if another is not None:
                 for pause_s, bare_s in await self._after_another(run_hop, session, inputs[single], *another):
                     note("bare infer after another", single, bare_s, pause_s)
                 await hop(another[0].close)  # which may be in the way of larger batches
-            singles = [(single, pause_s) for pause_s in PAUSES_S * self.runs]
+            each = [(single, pause_s) for pause_s in reversed(PAUSES_S)]
             several = [(items, PAUSES_S[-1]) for items in inputs if items > single]
-            rounds = several * ((self.runs + 1) // 2)
-            for number, (items, pause_s) in enumerate(singles[: _LEAST_RUNS * len(PAUSES_S)] + rounds):
-                if self.late and number >= _LEAST_RUNS * len(PAUSES_S) + len(several):
-                    break
-                await self._timed(run_hop, session, inputs, items, pause_s, note)
-            for items, pause_s in singles[_LEAST_RUNS * len(PAUSES_S) :]:
-                if self.late:
-                    break
-                await self._timed(run_hop, session, inputs, items, pause_s, note)
+            for number in range(self.runs):
+                for items, pause_s in each + several * (number % 2 == 0):
+                    if self.late and number >= self.least_runs:
+                        break
+                    await self._timed(run_hop, session, inputs, items, pause_s, note)
         return samples
 
     async def _timed(
@@ -381,7 +382,7 @@ class _Profiler:
 
         timed: list[tuple[float, float]] = []
         for pause_s in PAUSES_S[:-1] * ((self.runs + 1) // 2):
-            if self.late and len(timed) >= _LEAST_RUNS * len(PAUSES_S[:-1]):
+            if self.late and len(timed) >= self.least_runs * len(PAUSES_S[:-1]):
                 break
             await hop(run_for_long)
             _, bare_s = await timed_run(hop, session, inputs, pause_s)
@@ -424,7 +425,16 @@ def _inputs_of(session: Session, spec: ModelSpec, recipe: Recipe) -> dict[int, F
         counts = [axis.fixed]
     else:
         counts = [2**power for power in range(most.bit_length()) if 2**power < most] + [most]
-    return {items: make_inputs(session, items, np.random.default_rng(0), recipe, spec) for items in counts}
+    made = {}
+    for items in counts:
+        made[items] = make_inputs(session, items, np.random.default_rng(0), recipe, spec)
+        if items > 1 and items != (axis.fixed if axis else 1):
+            try:
+                session.run(made[items])
+            except SessionError:  # its first axis is no batch, or none of that length
+                del made[items]
+                break
+    return made
 
 
 def _forget(path: str) -> None:
@@ -446,7 +456,8 @@ def measured(spec: ModelSpec, name: str, found: Measurements, stand_in: bool) ->
         true = footprint(stages)
         file_bytes = check_model_file(str(spec.path)).size_bytes if spec.path else 0
         # mapped weights are no private memory of this process, and would be the card's all the same
-        changes["vram_size_mb"] = round(bytes_to_mib(max(true.resident_bytes, file_bytes)), 3)
+        size_mb = bytes_to_mib(max(true.resident_bytes, file_bytes))
+        changes["vram_size_mb"] = max(round(size_mb, 3), 0.001)
         changes["workspace_mb"] = round(bytes_to_mib(true.workspace_bytes), 3)
     return spec.model_copy(update=changes)
 

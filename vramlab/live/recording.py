@@ -16,11 +16,11 @@ from vramlab.engine.records import Records
 from vramlab.live.answers import size_of
 from vramlab.live.backend import with_file_sizes
 from vramlab.live.batches import BatchAxis, batch_axis
-from vramlab.live.errors import CorruptModel
+from vramlab.live.errors import SessionError
 from vramlab.live.heap import trim_heap
 from vramlab.live.inputs import RECIPES, NoInputs, Recipe, fitting_recipe, inputs_of_file, make_inputs
 from vramlab.live.loops import run_to_end
-from vramlab.live.model_files import check_model_file
+from vramlab.live.model_files import ModelFile, check_model_file
 from vramlab.live.runtime import Inputs, LiveRuntime
 from vramlab.live.sessions import make_session
 from vramlab.live.stand_ins import METADATA_KEY
@@ -106,7 +106,7 @@ def playable_recipes(trace: Trace, inventory: Inventory, speed: float) -> dict[s
         if spec.path is None:  # the runtime says what has no file
             continue
         file = check_model_file(spec.path)
-        recipes[name] = RECIPES[0] if METADATA_KEY in file.metadata else _recipe(name, spec)
+        recipes[name] = RECIPES[0] if METADATA_KEY in file.metadata else _recipe(name, spec, file)
         items = int(most.get(name, 1))
         _check_items(name, spec, batch_axis(inputs_of_file(spec.path)), items)
         _check_memory(trace, name, spec, recipes[name], items)
@@ -114,20 +114,22 @@ def playable_recipes(trace: Trace, inventory: Inventory, speed: float) -> dict[s
     return recipes
 
 
-def _recipe(name: str, spec: ModelSpec) -> Recipe:
+def _recipe(name: str, spec: ModelSpec, file: ModelFile) -> Recipe:
     try:
         with make_session(str(spec.path), spec, None) as session:
             return fitting_recipe(session, spec)
-    except CorruptModel:
-        return RECIPES[0]  # that it cannot be loaded is what the recording will show
     except NoInputs as error:
         found = f"no inputs that it runs with ({error.last})"
         raise InputError("inventory", f"models.{name}.inputs", found, "true inputs named there") from error
+    except SessionError as error:
+        if file.is_ort_format:  # what its inputs are, only a session could say
+            raise InputError("inventory", f"models.{name}.path", error, "a file that loads") from error
+        return RECIPES[0]  # that it cannot be loaded, or runs out of memory, is what the recording will show
 
 
 def _check_items(name: str, spec: ModelSpec, axis: BatchAxis | None, items: int) -> None:
-    if axis is not None and axis.fixed and not spec.splits and items > axis.fixed:
-        expected = f"at most {axis.fixed}: the file of {name} fixes its batch, and it was not shown to split"
+    if axis is not None and axis.fixed and not spec.splits and items not in (1, axis.fixed):
+        expected = f"{axis.fixed}: the file of {name} fixes its batch, and it was not shown to split"
         raise InputError("trace", "items", items, expected)
 
 

@@ -14,8 +14,6 @@ from types import TracebackType
 from typing import Any
 from uuid import UUID
 
-import numpy.typing as npt
-
 from vramlab.config.errors import InputError, nearest, shown
 from vramlab.config.loading import check_fit
 from vramlab.config.schema import Inventory, Priority, VramConfig
@@ -32,7 +30,7 @@ from vramlab.live.metrics_server import MetricsServer
 from vramlab.live.status import Status, status_of
 from vramlab.live.tasks import Closing
 
-Inputs = Mapping[str, npt.NDArray[Any]]
+Inputs = Mapping[str, Any]
 _LOG = logging.getLogger(__name__)
 
 
@@ -192,7 +190,7 @@ class LiveRuntime:
         requester: str | None = None,
         priority: Priority | str | None = None,
         input_key: str | None = None,
-    ) -> list[npt.NDArray[Any]]:
+    ) -> list[Any]:
         """Run a model, wherever it can be run.
 
         A worker thread does so, and the event loop goes on meanwhile; but a lone run that is known to be
@@ -202,8 +200,8 @@ class LiveRuntime:
         ----------
         model : str
             Name in the inventory.
-        inputs : mapping of str to ndarray
-            By name; the first axis is the batch.
+        inputs : mapping of str to array, list or None
+            By name, as ``InferenceSession.run`` takes them.
         requester : str, optional
             Who asks, for the journal. A whole number, a UUID or bytes become text.
         priority : Priority or str, optional
@@ -214,8 +212,8 @@ class LiveRuntime:
 
         Returns
         -------
-        list of ndarray
-            The model's outputs.
+        list
+            What ``InferenceSession.run`` returns: an array per tensor, a list per sequence, a dict per map.
 
         Raises
         ------
@@ -338,7 +336,7 @@ class LiveRuntime:
             return self.recorder.records()
 
 
-def outputs_of(model: str, answer: Answer) -> list[npt.NDArray[Any]]:
+def outputs_of(model: str, answer: Answer) -> list[Any]:
     """The outputs of an answer, or the exception that it stands for."""
     outputs = answer.outputs
     if outputs is not None:

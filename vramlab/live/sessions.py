@@ -9,6 +9,7 @@ that was shown to make no difference (:mod:`vramlab.live.batches`).
 from __future__ import annotations
 
 import gc
+import re
 import threading
 import weakref
 from collections.abc import Mapping
@@ -27,6 +28,13 @@ from vramlab.live.heap import settle_heap
 from vramlab.live.model_files import ModelFile, check_model_file
 from vramlab.live.values import Feeds, InputInfo, Signature
 
+# What onnxruntime says of a run that failed for its inputs, rather than for what became of them.
+_ABOUT_INPUTS = re.compile(
+    r"input feed|Invalid input name|input data type|Invalid rank for input|dimensions for input|handle object"
+    r"|inhomogeneous|setting an array element|Numpy_type|convert|has no data|OrtValue|DataTypeImpl"
+    r"|Missing Input|input list",
+    re.IGNORECASE,
+)
 _LEVELS = {
     "disable": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -160,7 +168,7 @@ class Session:
     def _failure(self, inputs: Mapping[str, Any], error: Exception) -> SessionError:
         """What a run that raised has failed for; inputs are looked at only now, as most are right."""
         failure = translation(error, f"running {self.name}")
-        if failure.kind != "failed":
+        if failure.kind != "failed" or not _ABOUT_INPUTS.search(str(error)):
             return failure
         fault = self.signature.fault(inputs)
         if fault is None:
@@ -185,6 +193,7 @@ class Session:
         def run(chunk: Feeds) -> list[Any]:
             return self._run_whole(session, chunk, self._shrinking if shrink else None)
 
+        inputs = {name: self.signature.as_array(name, value) for name, value in inputs.items()}
         missing = [name for name in self._split_axis.names if name not in inputs]
         if missing:
             raise SessionError(f"{self.name}: input {missing[0]}: found nothing, expected a value")

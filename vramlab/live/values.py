@@ -104,9 +104,10 @@ class Signature:
             of length 0 where a recurrent operator could see it.
         """
         if self._refuses_empty:
-            for name, value in inputs.items():
-                if 0 in np.shape(value):
-                    raise self._refusal(name, f"a shape of {_tuple(np.shape(value))}", "no length of 0")
+            for info in self.inputs:
+                shape = _empty_shape(inputs.get(info.name), info.type)
+                if shape is not None:
+                    raise self._refusal(info.name, f"a shape of {_tuple(shape)}", "no length of 0")
         for name in self._texts:
             if _has_bytes(inputs.get(name)):
                 raise self._refusal(name, "bytes", "text: decode them first")
@@ -116,6 +117,7 @@ class Signature:
                 feeds[name] = self._to_value(name, feeds[name], kind)
         if not self._returns_foreign:
             return session.run(None, feeds, options)
+        feeds = {name: self.as_array(name, value) for name, value in feeds.items()}
         values = {name: _as_value(value) for name, value in feeds.items()}
         outputs = session.run_with_ort_values(None, values, options)
         return [_from_value(output) for output in outputs]
@@ -124,12 +126,20 @@ class Signature:
         """An array of a type that numpy lacks; bytes of the right width are taken as they are."""
         number, dtype = FOREIGN_TYPES[kind]
         raw = np.dtype(np.uint16 if np.dtype(dtype).itemsize == 2 else np.uint8)
-        if array.dtype not in (dtype, raw):
+        # bytes are taken for values of 8 and 16 bits; of 4 bits, they might be two values each, or one
+        if array.dtype != dtype and (array.dtype != raw or kind in _FOUR_BITS):
             raise self._refusal(name, array.dtype.name, np.dtype(dtype).name)
         held = np.ascontiguousarray(array).view(raw)
-        if kind in _FOUR_BITS and array.dtype == dtype:
+        if kind in _FOUR_BITS:
             held = _packed(held)
         return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(held, number)
+
+    def as_array(self, name: str, value: Any) -> Any:
+        """A list that stands for a tensor, as the array that onnxruntime would make of it."""
+        kind = next((info.type for info in self.inputs if info.name == name), "")
+        if isinstance(value, list | tuple) and kind in NUMPY_TYPES:
+            return np.asarray(value, NUMPY_TYPES[kind])
+        return value
 
     def fault(self, inputs: Mapping[str, Any]) -> SessionError | None:
         """Find what is wrong with inputs that a run has failed for; None where they look right."""
@@ -179,14 +189,36 @@ def equal_answers(one: Any, other: Any) -> bool:
 
 
 def _equal_but_for_nans(one: np.ndarray, other: np.ndarray) -> bool:
-    return one.dtype.kind in "fc" and np.array_equal(one, other, equal_nan=True)
+    if one.dtype.kind != "f":
+        return False
+    nans = np.isnan(one)
+    if not nans.any() or not np.array_equal(nans, np.isnan(other)):
+        return False
+    return np.where(nans, 0, one).tobytes() == np.where(nans, 0, other).tobytes()
+
+
+def _empty_shape(value: Any, kind: str) -> tuple[int, ...] | None:
+    """The shape of `value`, or of an array in it, that has an axis of length 0; None if there is none."""
+    if isinstance(value, list | tuple) and kind.startswith("tensor"):
+        try:
+            value = np.asarray(value)
+        except ValueError:  # rows of different lengths: the run says so
+            return None
+    if isinstance(value, np.ndarray):
+        return value.shape if 0 in value.shape else None
+    if isinstance(value, list | tuple):
+        return next((shape for item in value if (shape := _empty_shape(item, kind)) is not None), None)
+    return None
 
 
 def _has_bytes(value: Any) -> bool:
     if isinstance(value, bytes):
         return True
     if isinstance(value, np.ndarray):
-        return value.dtype == object and any(isinstance(item, bytes) for item in value.flat)
+        # of kind S, too: onnxruntime takes several of them for one another's continuation
+        return value.dtype.kind == "S" or (
+            value.dtype == object and any(isinstance(item, bytes) for item in value.flat)
+        )
     return isinstance(value, list | tuple) and any(map(_has_bytes, value))
 
 
@@ -205,9 +237,13 @@ def _misfit(value: Any, info: InputInfo) -> str:
     found = f"{array.dtype.name if array.dtype.kind not in 'OUS' else 'text'} {_tuple(array.shape)}"
     wanted = FOREIGN_TYPES[info.type][1] if info.type in FOREIGN_TYPES else NUMPY_TYPES.get(info.type)
     is_text = array.dtype.kind in "OUS"
-    if wanted is not None and (is_text != (wanted is np.object_) or (not is_text and array.dtype != wanted)):
+    # of a list onnxruntime makes the type that it needs
+    is_other = isinstance(value, np.ndarray) and not is_text and array.dtype != wanted
+    if wanted is not None and (is_text != (wanted is np.object_) or is_other):
         return found
     lengths = [length if isinstance(length, int) and length >= 0 else None for length in info.shape]
+    if not lengths:  # a number, or a file that says nothing of the shape
+        return ""
     if len(lengths) != array.ndim or any(
         length is not None and length != there for length, there in zip(lengths, array.shape, strict=True)
     ):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from vramlab.traces.reuse import hit_rates_by_models
-from vramlab.traces.trace import Trace
+from vramlab.traces.trace import Trace, check_times
 
 DAY_S = 86_400.0
 HOURS = 24
@@ -134,7 +134,14 @@ class Description:
 
 
 def describe(trace: Trace) -> Description:
-    """Describe a trace of any size from one request on."""
+    """Describe a trace of any size from one request on.
+
+    Raises
+    ------
+    InputError
+        For times that nothing can be reckoned with.
+    """
+    check_times(trace)
     times = trace.times_s - trace.times_s[0]
     duration_s = trace.duration_s
     counts = np.bincount(trace.model_codes)

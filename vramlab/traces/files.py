@@ -141,7 +141,10 @@ def read_csv(path: Path | str, dtype: dict[str, str] | str | None = None) -> pd.
 def _check_header(data: bytes, path: Path | str) -> None:
     """Refuse what pandas would mend in silence: it makes an index of surplus fields and renames columns."""
     lines = csv.reader(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline=""))
-    header, first = ([*itertools.islice(filter(None, lines), 2), []])[:2]
+    try:
+        header, first = ([*itertools.islice(filter(None, lines), 2), []])[:2]
+    except csv.Error as error:
+        raise InputError(path, "", error, "cells that a CSV reader takes") from error
     if len(first) > len(header):
         found = f"{len(first)} fields under {len(header)} column names"
         raise InputError(path, "row 1", found, "one field per column")

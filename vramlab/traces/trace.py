@@ -168,6 +168,20 @@ class Trace:
         return f"<div>{summary}{self.frame.head().to_html()}</div>"
 
 
+def check_times(trace: Trace) -> None:
+    """Refuse times that no clock shows: a file may hold them, but nothing can be reckoned with them.
+
+    Raises
+    ------
+    InputError
+        Naming the first.
+    """
+    far = np.flatnonzero(np.abs(trace.times_s) > LARGEST)
+    if far.size:
+        found = float(trace.times_s[far[0]])
+        raise InputError(trace.source, f"row {far[0] + 1} column time_s", found, f"at most {LARGEST:g} s")
+
+
 def check_models(trace: Trace, inventory: Collection[str], source: str = "the inventory") -> None:
     """Refuse a trace that asks for a model that the inventory lacks.
 
@@ -279,7 +293,6 @@ def _times(frame: pd.DataFrame, source: str) -> np.ndarray:
             found = f"{times[0]:.19g}, which looks like {unit} since 1970"
             expected = f"seconds; `vramlab import csv --time-unit {unit}` makes them of {unit}"
             raise InputError(source, "row 1 column time_s", found, expected)
-    _refuse_where(np.abs(times) > LARGEST, frame["time_s"], source, expected)
     backwards = np.flatnonzero(np.diff(times) < 0)
     if backwards.size:
         row = int(backwards[0]) + 1

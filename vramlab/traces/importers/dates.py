@@ -117,7 +117,8 @@ def shape_of(time_format: str) -> Shape:
     pattern = "".join(parts)
     groups = re.findall(r"\?P<(\w+)>", pattern)
     if len(set(groups)) < len(groups) or not groups:
-        raise InputError("--time-format", "", repr(time_format), "each part of a date once, as in %Y-%m-%d %H:%M:%S")  # fmt: skip  # noqa: E501
+        expected = "each part of a date once, as in %Y-%m-%d %H:%M:%S"
+        raise InputError("--time-format", "", repr(time_format), expected)
     return Shape(rf"^\s*{pattern}\s*$", time_format)
 
 

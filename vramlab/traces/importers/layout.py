@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vramlab.config.errors import InputError
-from vramlab.traces.importers.nested import as_text, paths_of, value_at
+from vramlab.traces.importers.nested import as_text, first_value, paths_of
 from vramlab.traces.importers.options import ImportOptions
 from vramlab.traces.importers.packed import BROKEN, open_source, unreadable
 
@@ -112,7 +112,8 @@ def find_layout(source: Path | str, options: ImportOptions) -> Layout:
     if not text.strip():
         raise InputError(source, "", "an empty file", "a CSV file with a header line")
     if re.match(r"\s*<[?!A-Za-z]", text):
-        raise InputError(source, "", "XML or HTML", "a table (JMeter writes one with -Jjmeter.save.saveservice.output_format=csv)")  # fmt: skip  # noqa: E501
+        expected = "a table (JMeter writes one with -Jjmeter.save.saveservice.output_format=csv)"
+        raise InputError(source, "", "XML or HTML", expected)
     if _JSON.match(text.removeprefix("\ufeff")):
         return _of_json(source, text, encoding)
     return _of_table(source, text, encoding, options)
@@ -199,7 +200,7 @@ def _of_json(source: Path | str, text: str, encoding: str) -> Layout:
     if isinstance(record, dict):
         records = list(_records(_lines(text)[:_LOOKED_AT]))
         names = list(dict.fromkeys(path for record in records for path in paths_of(record)))
-        rows = [tuple(as_text(value_at(record, name)) for name in names) for record in records]
+        rows = [tuple(as_text(first_value(record, name)) for name in names) for record in records]
         return Layout("json lines", tuple(names), rows=tuple(rows), encoding=encoding)
     try:
         with open_text(source, encoding) as stream:
@@ -235,11 +236,8 @@ def _values(text: str) -> Any:
 
 
 def _row(record: Any) -> tuple[tuple[str, ...], ...]:
-    """The first row, as far as it can be told before it is known which list the rows are."""
-    scope = record
-    while isinstance(scope, list) and scope:
-        scope = scope[0]
-    return (tuple(as_text(value_at(scope, path)) for path in paths_of(record)),)
+    """The first row of a document: of each path what stands there first."""
+    return (tuple(as_text(first_value(record, path)) for path in paths_of(record)),)
 
 
 def _of_table(source: Path | str, text: str, encoding: str, options: ImportOptions) -> Layout:

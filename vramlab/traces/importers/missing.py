@@ -76,17 +76,21 @@ def refuse_columns(
 
 
 def _guess(layout: Layout, role: str, given: Mapping[str, str]) -> str:
-    """``time=when,model=endpoint`` where the cells and names of columns tell; else ``role=NAME``."""
+    """``time=when,model=endpoint`` as far as names and cells of columns tell; NAME where they do not."""
     found = {role: name for role, name in given.items() if column_of(layout, name) is not None}
     for wanted in ("time", "model"):
+        if wanted in found:
+            continue
         free = [name for name in layout.columns if name and name not in found.values()]
         fitting = [name for name in free if _fits(layout, name, wanted)]
-        named = [name for name in fitting if _rank(name, wanted) is not None]
-        best = sorted(named, key=lambda name: _rank(name, wanted) or 0) or (
-            [] if layout.has_header else fitting
-        )
-        if wanted not in found and best:
+        ranks = {name: rank for name in fitting if (rank := _rank(name, wanted)) is not None}
+        named = sorted(ranks, key=lambda name: ranks[name])
+        dates = [name for name in fitting if wanted == "time" and _A_TIME.search(layout.cells(name)[0])]
+        best = [*named, *dates, *([] if layout.has_header else fitting)]
+        if best:
             found[wanted] = best[0]
+        elif wanted == role == "time":
+            found[wanted] = "NAME"
     if role not in found:
         return f"{role}=NAME"
     return ",".join(f"{role}={name}" for role, name in found.items())
@@ -144,6 +148,7 @@ def _pattern_for(line: str) -> str:
 _TIME_PATTERNS = {
     r"^\d\S*\d:\d\d\S*(\s|$)": r"^(?P<time>\S+)",
     r"^\d\S* \d+:\d\d": r"^(?P<time>\S+ \S+)",
+    r"^[A-Z][a-z]{2} +\d+ \d+:\d\d": r"^(?P<time>\w+ +\d+ \S+)",
     r"\btime=\S": r"time=(?P<time>\S+)",
     r"\[[^\]]*\d:\d\d": r"\[(?P<time>[^\]]*\d:\d\d[^\]]*)\]",
     r"": r"(?P<time>\d\S+ \S+)",

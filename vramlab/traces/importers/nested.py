@@ -33,6 +33,11 @@ def path_getter(path: str, time_path: str) -> Callable[[Scopes], Any]:
     return get
 
 
+def first_value(record: Any, path: str) -> Any:
+    """The value at a path in the first row along it."""
+    return path_getter(path, path)(next(rows_along(record, path)))
+
+
 def value_at(value: Any, path: str) -> Any:
     """The value at a path, None where there is none; keys may have dots in them."""
     value = _opened(value)

@@ -23,7 +23,14 @@ from vramlab.traces.trace import Trace
 
 DEFAULT_MODEL = "model"
 
-_MODEL_PATHS = ("model_name", "model", "request_inputs.payload.model", "request_inputs.model_name", "request_inputs.model")  # fmt: skip  # noqa: E501
+_INPUTS = "request_inputs"
+_MODEL_PATHS = (
+    "model_name",
+    "model",
+    f"{_INPUTS}.payload.model",
+    f"{_INPUTS}.model_name",
+    f"{_INPUTS}.model",
+)
 
 
 def import_perf_analyzer(

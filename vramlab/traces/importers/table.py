@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,8 @@ from vramlab.traces.trace import Trace
 
 # Where no mapping says otherwise: the columns of a trace file of ours, or a pattern's groups of these names.
 _OUR_COLUMNS = {"time": ("time_s", "time"), **{role: (role,) for role in ROLES[1:6]}}
+
+_LABELS = ("requester", "input_key", "priority")
 
 _DURATION = re.compile(r"\s*(?:(\d+)m(?!s))?\s*([\d.]+)?\s*(ns|us|µs|μs|ms|s)?\s*")
 _DURATION_S = UNIT_S | {"µs": 1e-6, "μs": 1e-6}
@@ -116,19 +118,15 @@ def import_columns(
     return assemble(pieces, log, options, sizes)
 
 
+@dataclass(frozen=True)
 class _Source:
     """What is read, and as what."""
 
-    def __init__(
-        self,
-        path: Path | str,
-        layout: Layout,
-        columns: Mapping[str, str],
-        options: ImportOptions,
-        unnamed: bool,
-    ) -> None:
-        self.path, self.layout, self.columns, self.options = path, layout, columns, options
-        self.unnamed = unnamed
+    path: Path | str
+    layout: Layout
+    columns: Mapping[str, str]
+    options: ImportOptions
+    unnamed: bool
 
     def chunks(self, log: RowLog) -> Iterator[Chunk]:
         roles = dict(sorted(self.columns.items(), key=lambda item: ROLES.index(item[0])))
@@ -154,7 +152,7 @@ def _pieces(source: _Source, log: RowLog, sizes: dict[str, int]) -> Iterator[Pie
                 f"a whole number of at least 1, or nothing; --where {columns['items']}!=0 leaves those out"
             )
             items = chunk.counts(columns["items"], at_least, default=1)
-        texts = {role: _labels(chunk, columns[role], role) for role in ("requester", "input_key", "priority") if role in columns}  # fmt: skip  # noqa: E501
+        texts = {role: _labels(chunk, columns[role], role) for role in _LABELS if role in columns}
         counts = None
         if "count" in columns:
             counts = chunk.counts(columns["count"], "a whole number of requests, 0 or more", default=0)
@@ -178,9 +176,12 @@ def _models(
 ) -> pd.Categorical:
     if "model" not in columns:
         return categorical(np.zeros(len(chunk.good), dtype=np.int8), [str(options.model_name)])
+    names = chunk.names(columns["model"], None if unnamed else "the name of a model")
+    # a quote that nobody closed takes the rows after it for a name
+    one_line = np.array([*("\n" not in str(name) for name in names.categories), True])[names.codes]
+    chunk.check(one_line, columns["model"], "a name on one line; is a quote before it not closed?")
     if not unnamed:
-        return chunk.names(columns["model"], "the name of a model")
-    names = chunk.names(columns["model"])
+        return names
     nameless = chunk.good & (names.codes < 0)
     chunk.log.drop("no model", int(nameless.sum()))
     chunk.good &= ~nameless

@@ -259,7 +259,10 @@ class Clock:
             row = chunk.log.row_of(chunk.first + int(places[first]))
             where = f"line {chunk.log.line_of(row)}" if chunk.log.line_of else f"row {row + 1}"
             found = f"{chunk.cells[self._column][int(places[first])]}, before the row above it"
-            expected = "no step back, as when summer time ends: --time-zone Europe/Berlin or whichever it is, --time-zone UTC if none was"  # noqa: E501
+            expected = (
+                "no step back, as when summer time ends: --time-zone Europe/Berlin or whichever it is, "
+                "--time-zone UTC if none was"
+            )
             raise InputError(chunk.log.source, f"{where} column {self._column}", found, expected)
 
     def _localised(
