@@ -152,20 +152,20 @@ def test_what_trying_alone_would_miss_is_not_split(tmp_path, graph):
 
 
 def test_a_declaration_is_tried_where_it_is_served(tmp_path):
-    spec = SPEC.model_copy(
-        update={"path": saved(tmp_path / "m.onnx", UNSAFE["a running sum"]), "splits": True}
-    )
-    safe = SPEC.model_copy(
-        update={"path": saved(tmp_path / "s.onnx", SAFE["each row by itself"]), "splits": True}
-    )
+    graphs = (UNSAFE["a running sum"], SAFE["each row by itself"], SAFE["a fixed batch, each row by itself"])
+    models = {
+        name: SPEC.model_copy(update={"path": saved(tmp_path / name, graph), "splits": True})
+        for name, graph in zip(("sum", "safe", "four"), graphs, strict=True)
+    }
 
     async def main():
         config = vramlab.load_config(None, ["zones={flexible: {size_mb: 1536}}"])
-        async with vramlab.LiveRuntime(config, {"sum": spec, "safe": safe}, "cpu-emulated") as runtime:
+        async with vramlab.LiveRuntime(config, models, "cpu-emulated") as runtime:
             x = np.ones((9, 2), np.float32)
             with pytest.raises(RequestFailed, match=r"splits: true, and .* do not give what one run gives"):
                 await runtime.infer("sum", {"x": x})
-            (output,) = await runtime.infer("safe", {"x": np.ones((9, 3), np.float32)})
-            assert len(output) == 9
+            for name in ("safe", "four"):
+                (output,) = await runtime.infer(name, {"x": np.ones((9, 3), np.float32)})
+                assert len(output) == 9
 
     asyncio.run(main())

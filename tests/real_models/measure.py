@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,7 +18,7 @@ import onnxruntime
 import pandas as pd
 
 from tests.real_models.catalogue import RealModel
-from tests.real_models.serving import inputs_file, models, serve, tight
+from tests.real_models.serving import inputs_file, models, tight
 from vramlab.config.schema import Inventory, ModelSpec
 from vramlab.config.units import MIB
 from vramlab.experiments.recording import record_run
@@ -61,7 +62,8 @@ def main() -> None:
         table = table_of(models(), profiled, found)
         table.to_csv(OUT / "models.csv", index=False, float_format="%.4g")
         verified = recorded(profiled, found, folder / "run")
-        served = asyncio.run(serve(600, folder))
+    command = [sys.executable, "-m", "tests.real_models.serving", "600"]  # whose memory is its own
+    served = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     figures = figures_of(verified, found) | {"profile_of_twelve_s": round(twelve_s, 1), "served": served}
     write_json(figures, OUT / "figures.json")
     print(table.to_string(), json.dumps(figures, indent=1), sep="\n")

@@ -127,8 +127,9 @@ def profile_command(
     ] = 3,
     runs: Annotated[int, typer.Option("--runs", min=1, help="Runs per model, target and pause.")] = 10,
     limit_s: Annotated[
-        float, typer.Option("--limit", min=1.0, help="Seconds per model and target; then few samples do.")
-    ] = 10.0,
+        float,
+        typer.Option("--limit", min=0.5, help="Seconds of loads and runs per model and target; then few do."),
+    ] = 2.0,
     from_run: Annotated[
         Path | None, typer.Option("--from-run", help="Take what this recorded run has seen instead.")
     ] = None,

@@ -132,16 +132,16 @@ class OnnxBackend:
         SessionError
             If split and whole answers differ, or nothing can be tried.
         """
-        whole = make_session(str(spec.path), spec.model_copy(update={"splits": False}), None)
-        with whole:
-            recipe = fitting_recipe(whole, spec)
+        undeclared = spec.model_copy(update={"splits": False})
+        with make_session(str(spec.path), undeclared, None) as whole:
+            recipe = fitting_recipe(whole, undeclared)
             axis = whole.axis
             why_not = "no input has a batch"
             if axis is not None:
                 size = axis.fixed or min(spec.batch_size, _SHOWN_ITEMS)
                 why_not = why_not_split(
                     whole.run,
-                    lambda items: make_inputs(whole, items, np.random.default_rng(items), recipe, spec),
+                    lambda items: make_inputs(whole, items, np.random.default_rng(items), recipe, undeclared),
                     axis,
                     size,
                 )

@@ -30,7 +30,7 @@ from vramlab.live.sessions import make_session
 
 _POLL_S = 0.001
 _STEADY_RUNS = 4
-_SLOW_S = 0.5  # a first run; fewer of them must do then
+_SLOW_S = 0.15  # a first run; fewer of them must do then
 # A difference below this is the allocator's rounding, or another process's doing.
 _NOISE_BYTES = 2 * MIB
 _FAR_ABOVE, _MUCH_BYTES = 1.5, 32 * MIB

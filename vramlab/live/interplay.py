@@ -33,6 +33,7 @@ PAUSES_S = (0.0, 0.003, 0.01, 0.03)
 
 _GPU_AND_CPU = (("infer", Target.GPU), ("load", Target.GPU), ("infer", Target.CPU))
 _ALWAYS_MS = 1e9
+_LEAST_ROUNDS = 3  # of all pairs of kinds
 
 
 class Hop:
@@ -179,7 +180,7 @@ async def neighbours(hops: Hops, backend: OnnxBackend, made: Mapping[str, Feeds]
     others = await asyncio.to_thread(_jobs_of, backend, neighbour, made[neighbour])
     pause_s = PAUSES_S[-1]
     try:
-        for _ in range((runs + 1) // 2):
+        for _ in range(max(_LEAST_ROUNDS, (runs + 2) // 3)):
             for what, target in _GPU_AND_CPU:
                 for beside in (None, *_GPU_AND_CPU):
                     background = None

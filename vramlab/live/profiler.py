@@ -125,7 +125,7 @@ def profile(
     loads: int = 3,
     runs: int = 10,
     done: Callable[[str], object] | None = None,
-    limit_s: float = 10.0,
+    limit_s: float = 2.0,
 ) -> tuple[Inventory, Measurements]:
     """Measure every model of an inventory, one at a time on an idle machine.
 
@@ -138,12 +138,13 @@ def profile(
     device : str
         ``auto``, ``cuda`` or ``cpu-emulated``.
     loads, runs : int
-        Measurements per model and target, runs for each of :data:`PAUSES_S`. Loads go on to ten while they
-        have not taken a second yet; the first two are not counted.
+        Measurements per model, runs for each of :data:`PAUSES_S`; half of the runs on the CPU. Loads onto the
+        device go on to ten while they have not taken a second yet; the first two are not counted.
     done : callable, optional
         Called with the name of each model when it begins, and with an empty text in the end.
     limit_s : float
-        Seconds per model and target after which only three samples of each kind are taken.
+        Seconds of loads and runs per model and target after which three samples of each kind must do, and one
+        of a slow model. Choices and memory come on top.
 
     Returns
     -------
@@ -250,8 +251,9 @@ class _Profiler:
             chosen, _ = await run_hop(lambda: choose(spec, device, recipe))
             spec = found.specs[name] = chosen.spec
             found.flags[name] += chosen.notes
-        stages = measure_memory(name, spec, backend.device, target, recipe)
-        found.stages += stages
+        if device is not None or not backend.device.keeps_ledger:  # where both are alike, once
+            stages = measure_memory(name, spec, backend.device, target, recipe)
+            found.stages += stages
         if device is not None:
             found.flags[name] += memory_flags(stages, check_model_file(str(spec.path)).size_bytes)
         with closing(make_session(str(spec.path), spec, device)) as session:
@@ -259,6 +261,7 @@ class _Profiler:
             self.made[name] = inputs[min(inputs)]
             _, seconds = await run_hop(lambda: session.run(inputs[min(inputs)]))
             found.samples.append(Sample(name, target.value, "first infer", min(inputs), seconds))
+        self.until_s = time.perf_counter() + self.limit_s
         found.samples += await self._calmly(name, lambda: self._loads_and_runs(name, target, inputs))
 
     async def _calmly(self, name: str, block: Callable[[], Awaitable[list[Sample]]]) -> list[Sample]:
@@ -297,12 +300,14 @@ class _Profiler:
         with ExitStack() as stack:
             session, _ = await hop(lambda: self.backend.open(name, target))
             stack.callback(lambda: session.close())
-            other = next((other for other in self._others() if other != name), None)
+            on_device = target is Target.GPU
+            other = next((other for other in self._others() if on_device and other != name), None)
             another = await self._another(hop, name, other, target)
             if another is not None:
                 stack.callback(another[0].close)
             taken_s, number = 0.0, -1
-            while number < self.loads or (number < _MOST_LOADS and taken_s < _LOADS_S):
+            most = _MOST_LOADS if on_device else self.loads
+            while number < self.loads or (number < most and taken_s < _LOADS_S):
                 if self.late and number > 0:
                     break
                 await asyncio.sleep(PAUSES_S[-1])
@@ -323,7 +328,7 @@ class _Profiler:
                 await hop(another[0].close)  # which may be in the way of larger batches
             each = [(single, pause_s) for pause_s in reversed(PAUSES_S)]
             several = [(items, PAUSES_S[-1]) for items in inputs if items > single]
-            for number in range(self.runs):
+            for number in range(self.runs if on_device else (self.runs + 1) // 2):
                 for items, pause_s in each + several * (number % 2 == 0):
                     if self.late and number >= self.least_runs:
                         break
