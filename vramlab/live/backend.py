@@ -25,7 +25,6 @@ from vramlab.live.stand_ins import is_stand_in
 
 _LOG = logging.getLogger(__name__)
 _TRYING_S = 1.0  # for inputs of a first run, once per model: a load waits for it
-_SHOWN_ITEMS = 2  # at once, when a declaration that requests may be split is tried where it is served
 _UNTRIED: Any = object()
 
 
@@ -108,7 +107,8 @@ class OnnxBackend:
         One on inputs that were only guessed may fail; the model is served without it then, from now on.
         """
         spec = self._inventory[model]
-        if spec.splits and model not in self._shown:
+        # a stand-in is ours, and known to take each item by itself
+        if spec.splits and spec.stand_in_mb is None and model not in self._shown:
             self._show(model, session, spec)
         known = self._recipes.get(model, _UNTRIED)
         if not self._warm_up or known is None:
@@ -125,7 +125,9 @@ class OnnxBackend:
             _LOG.warning("no first run of %s: %s", model, error, extra={"model": model})
 
     def _show(self, model: str, session: Session, spec: ModelSpec) -> None:
-        """Try once whether requests may be split, as the inventory says: the file may be another by now.
+        """Try once, with few items, whether requests may be split, as the inventory says.
+
+        The file may be another by now, or the declaration one by hand. A load waits for it: three short runs.
 
         Raises
         ------
@@ -133,18 +135,16 @@ class OnnxBackend:
             If split and whole answers differ, or nothing can be tried.
         """
         undeclared = spec.model_copy(update={"splits": False})
-        with make_session(str(spec.path), undeclared, None) as whole:
-            recipe = fitting_recipe(whole, undeclared)
-            axis = whole.axis
-            why_not = "no input has a batch"
-            if axis is not None:
-                size = axis.fixed or min(spec.batch_size, _SHOWN_ITEMS)
-                why_not = why_not_split(
-                    whole.run,
-                    lambda items: make_inputs(whole, items, np.random.default_rng(items), recipe, undeclared),
-                    axis,
-                    size,
-                )
+        recipe = fitting_recipe(session, undeclared)
+        why_not = "no input has a batch"
+        if session.axis is not None:
+            why_not = why_not_split(
+                session.run_whole,
+                lambda items: make_inputs(session, items, np.random.default_rng(items), recipe, undeclared),
+                session.axis,
+                session.axis.fixed or 1,
+                (2,),
+            )
         if why_not:
             raise SessionError(f"loading {session.name}: splits: true, and {why_not}; profile it again")
         self._shown.add(model)

@@ -90,7 +90,9 @@ def run_split(run: Run, inputs: Mapping[str, Any], axis: BatchAxis, size: int) -
     return [_joined(column) for column in zip(*parts, strict=True)]
 
 
-def why_not_split(run: Run, make: Callable[[int], Feeds], axis: BatchAxis, size: int) -> str:
+def why_not_split(
+    run: Run, make: Callable[[int], Feeds], axis: BatchAxis, size: int, counts: Sequence[int] = ()
+) -> str:
     """Compare whole answers with split ones.
 
     Parameters
@@ -103,6 +105,8 @@ def why_not_split(run: Run, make: Callable[[int], Feeds], axis: BatchAxis, size:
         Where they would be cut.
     size : int
         Most items of one run.
+    counts : sequence of int
+        Numbers of items to try; by default five, to beyond three runs.
 
     Returns
     -------
@@ -112,7 +116,7 @@ def why_not_split(run: Run, make: Callable[[int], Feeds], axis: BatchAxis, size:
     try:
         if axis.fixed:
             return _why_not_filled(run, _varied(make(axis.fixed), axis), axis)
-        for items in sorted({2, size, size + 1, 2 * size, 3 * size + 1}):
+        for items in counts or sorted({2, size, size + 1, 2 * size, 3 * size + 1}):
             inputs = _varied(make(items), axis)
             whole = run(inputs)
             if _says_nothing(whole):

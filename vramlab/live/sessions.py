@@ -151,6 +151,12 @@ class Session:
             if self._workspace_bytes:
                 self._leave_workspace(shrink)
 
+    def run_whole(self, inputs: Mapping[str, Any]) -> list[Any]:
+        """Run all items at once, whatever may be split."""
+        if self._session is None:
+            raise SessionError(f"running {self.name}: the session is closed")
+        return self._run_whole(self._session, inputs, None)
+
     def _run_whole(
         self, session: onnxruntime.InferenceSession, inputs: Mapping[str, Any], options: Any
     ) -> list[Any]:
