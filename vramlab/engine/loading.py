@@ -191,6 +191,15 @@ class Loading:
 
     # -- unloads -----------------------------------------------------------------------------------------
 
+    def relieve(self, needed_bytes: int, now_s: float) -> list[str]:
+        """Under memory pressure: let the allocator send models away, to be unloaded one after the other.
+
+        All of them are leaving from now on, those too that requests wait for. Returns their names.
+        """
+        victims = self._allocator.relieve(needed_bytes, now_s)
+        self._engine.moved(*victims)
+        return victims
+
     def send_away(self, name: str, now_s: float, reason: str, why: str) -> Story:
         """Take off the device what the allocator sends away without a newcomer. The value is the time."""
         model = self._allocator.models[name]

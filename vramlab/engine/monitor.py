@@ -177,7 +177,7 @@ class Monitor:
             why = f"{available_mb:.1f} MB available, {wanted_mb:g} MB wanted"
         else:
             why = "more is promised than the device has"
-        victims = self._allocator.relieve(short, now_s)
+        victims = self._engine.loading.relieve(short, now_s)
         for name in victims:
             now_s = yield from self._engine.loading.send_away(name, now_s, "pressure", why)
         return now_s, bool(victims)

@@ -334,9 +334,6 @@ class Scheduler:
 
     def _run(self, entry: Waiting) -> bool:
         """Give a request a stream."""
-        if entry.model.state is not RESIDENT and entry.model.state is not IN_USE:
-            self.waiting.moved(entry.model)  # the monitor, say, has sent it away meanwhile
-            return True
         self._gpu.free -= 1
         model = entry.model
         if self._finish is not None:

@@ -53,7 +53,7 @@ def run(
     now_s, available = yield from read_available(failure.now_s)
     needed = _learn_from_run(engine, number, name, now_s, available)
     try:
-        victims = engine.allocator.relieve(needed, now_s)
+        victims = engine.loading.relieve(needed, now_s)
     except PolicyError:
         engine.withdraw(name, now_s)
         raise
