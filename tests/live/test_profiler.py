@@ -1,6 +1,7 @@
 """What the profiler measures, and what it says of it."""
 
 import pytest
+from onnx import parser
 
 from vramlab.config.loading import load_config
 from vramlab.config.schema import ModelSpec
@@ -166,3 +167,17 @@ def test_a_model_that_does_not_fit_is_said_and_keeps_its_values(tmp_path):
     assert line.startswith("emotion.onnx: on the gpu: ")
     assert profiled["emotion.onnx"].cpu_load_time_ms is not None
     assert profiled["genderage.onnx"].load_time_ms != 77
+
+
+def test_a_declaration_that_is_no_longer_true_does_not_stop_a_profile(tmp_path):
+    graph = "g (float[T,2] x) => (float[T,2] y) { axis = Constant<value=int64 {0}>() y = CumSum(x, axis) }"
+    text = f'<ir_version: 8, opset_import: ["" : 17]>\n{graph}'
+    (tmp_path / "sum.onnx").write_bytes(parser.parse_model(text).SerializeToString())
+    spec = ModelSpec(
+        priority="medium", vram_size_mb=1, load_time_ms=1, path=str(tmp_path / "sum.onnx"), batch_size=2,
+        splits=True,
+    )  # fmt: skip
+    profiled, found = profile(load_config(), {"sum": spec}, "cpu-emulated", loads=1, runs=1)
+    assert found.failed == {}
+    assert not profiled["sum"].splits
+    assert any(flag.startswith("requests are not split: ") for flag in found.flags["sum"])

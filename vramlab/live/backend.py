@@ -107,9 +107,11 @@ class OnnxBackend:
         One on inputs that were only guessed may fail; the model is served without it then, from now on.
         """
         spec = self._inventory[model]
-        # a stand-in is ours, and known to take each item by itself
-        if spec.splits and spec.stand_in_mb is None and model not in self._shown:
-            self._show(model, session, spec)
+        if spec.splits and model not in self._shown:
+            # a stand-in is ours, and known to take each item by itself
+            if not is_stand_in(str(spec.path)):
+                self._show(model, session, spec)
+            self._shown.add(model)
         known = self._recipes.get(model, _UNTRIED)
         if not self._warm_up or known is None:
             return
@@ -147,7 +149,6 @@ class OnnxBackend:
             )
         if why_not:
             raise SessionError(f"loading {session.name}: splits: true, and {why_not}; profile it again")
-        self._shown.add(model)
 
     def find_recipe(self, model: str, session: Session) -> Recipe:
         """The recipe of inputs that the model was seen to run with; tried for longer than a load would wait.

@@ -146,15 +146,15 @@ def _varied(inputs: Feeds, axis: BatchAxis) -> Feeds:
 
 def _says_nothing(answers: list[Any]) -> bool:
     """Whether no answer tells one item from another."""
-    return not any(
-        len(answer) > 1 and not all(equal_answers(answer[0], item) for item in answer[1:])
-        if isinstance(answer, list)
-        else isinstance(answer, np.ndarray)
-        and answer.ndim > 0
-        and len(answer) > 1
-        and not all(equal_answers(answer[0:1], answer[row : row + 1]) for row in range(1, len(answer)))
-        for answer in answers
-    )
+    return not any(_tells_items_apart(answer) for answer in answers)
+
+
+def _tells_items_apart(answer: Any) -> bool:
+    if isinstance(answer, np.ndarray):
+        answer = list(answer) if answer.ndim else []
+    if not isinstance(answer, list):
+        return False
+    return any(not equal_answers(answer[0], item) for item in answer[1:])
 
 
 def _why_not_filled(run: Run, inputs: Feeds, axis: BatchAxis) -> str:

@@ -39,7 +39,7 @@ from vramlab.live.loops import run_to_end
 from vramlab.live.machine_load import BUSY_CORES, OtherProcesses
 from vramlab.live.model_files import check_model_file
 from vramlab.live.sessions import Session, make_session
-from vramlab.live.stand_ins import METADATA_KEY
+from vramlab.live.stand_ins import is_stand_in
 from vramlab.live.values import Feeds
 
 _MOST_LOADS, _LOADS_S = 10, 1.0  # few loads say little of how long the longest take: more while cheap
@@ -176,15 +176,9 @@ def profile(
             hops.close()
 
     run_to_end(measure())
-    return {name: measured(spec, name, found, is_stand_in(spec)) for name, spec in known.items()}, found
-
-
-def is_stand_in(spec: ModelSpec) -> bool:
-    """Whether a model's file is one that vramlab made in its place."""
-    try:
-        return METADATA_KEY in check_model_file(str(spec.path)).metadata
-    except InputError:  # its measurement says what is wrong with it
-        return False
+    return {
+        name: measured(spec, name, found, is_stand_in(str(spec.path))) for name, spec in known.items()
+    }, found
 
 
 def _wake() -> None:
@@ -226,13 +220,17 @@ class _Profiler:
 
     async def one(self, name: str) -> None:
         """Measure a model on both targets."""
-        flags = self.found.flags[name] = []
+        flags, given = self.found.flags.setdefault(name, []), self.found.specs[name]
+        # what was declared is found out anew: where it is no longer true, no session would load
+        self.found.specs[name] = given.model_copy(update={"splits": False})
         for target in Target:
             self.until_s = time.perf_counter() + self.limit_s
             try:
                 await self._measure(name, target)
             except (SessionError, InputError) as error:
                 self.found.fail(name, target, error)
+                if target is Target.GPU:
+                    self.found.specs[name] = given
             if self.late:
                 flags.append(f"on the {target.value}, cut short after {self.limit_s:g} s: few samples")
         flags += _slow_first_runs(name, self.found.samples)

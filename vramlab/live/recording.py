@@ -14,7 +14,6 @@ from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, ModelSpec, VramConfig
 from vramlab.engine.records import Records
 from vramlab.live.answers import size_of
-from vramlab.live.backend import with_file_sizes
 from vramlab.live.batches import BatchAxis, batch_axis
 from vramlab.live.errors import SessionError
 from vramlab.live.heap import trim_heap
@@ -23,7 +22,7 @@ from vramlab.live.loops import run_to_end
 from vramlab.live.model_files import ModelFile, check_model_file
 from vramlab.live.runtime import Inputs, LiveRuntime
 from vramlab.live.sessions import make_session
-from vramlab.live.stand_ins import METADATA_KEY
+from vramlab.live.stand_ins import is_stand_in
 from vramlab.live.values import Feeds
 from vramlab.traces.trace import Trace, check_models
 
@@ -106,7 +105,7 @@ def playable_recipes(trace: Trace, inventory: Inventory, speed: float) -> dict[s
         if spec.path is None:  # the runtime says what has no file
             continue
         file = check_model_file(spec.path)
-        recipes[name] = RECIPES[0] if METADATA_KEY in file.metadata else _recipe(name, spec, file)
+        recipes[name] = RECIPES[0] if is_stand_in(spec.path) else _recipe(name, spec, file)
         items = int(most.get(name, 1))
         _check_items(name, spec, batch_axis(inputs_of_file(spec.path)), items)
         _check_memory(trace, name, spec, recipes[name], items)
@@ -200,7 +199,6 @@ def record(
         Before any file is made: for a model that the inventory lacks or whose file is none, a device that is
         not to be had, or a speed that is none; and as soon as the journal cannot be written.
     """
-    inventory = with_file_sizes(inventory)
     recipes = playable_recipes(trace, inventory, speed)
 
     async def run() -> tuple[Records, dict[str, Any]]:
