@@ -101,8 +101,11 @@ def draw(table, path):
                     label=order)  # fmt: skip
         ax.set_xscale("log")
         ax.set_yscale("log")
-        ax.set_xlabel("load, as a multiple of the workload's")
-    panels[0].set_ylabel("mean latency (ms)")
+        ax.set_xticks(LOADS, [f"{load:g}" for load in LOADS])
+        ax.set_yticks([10, 100, 1000, 10_000], ["10 ms", "100 ms", "1 s", "10 s"])
+        ax.minorticks_off()
+        ax.set_xlabel("Load, as a multiple of the workload's")
+    panels[0].set_ylabel("Mean latency")
     style.legend(panels[0], loc="upper left")
     figure.savefig(path)
     plt.close(figure)

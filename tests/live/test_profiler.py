@@ -11,7 +11,8 @@ from vramlab.engine.samples import Sample
 from vramlab.live.footprints import Footprint, Stage, footprint, memory_flags
 from vramlab.live.heap import private_bytes
 from vramlab.live.interplay import PAUSES_S
-from vramlab.live.profiler import Measurements, measured, median_ms, profile
+from vramlab.live.measurements import Measurements, measured, median_ms
+from vramlab.live.profiler import profile
 from vramlab.live.stand_ins import with_stand_ins
 
 

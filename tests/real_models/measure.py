@@ -26,8 +26,9 @@ from vramlab.experiments.run_folder import write_json
 from vramlab.experiments.verification import Verification, verify
 from vramlab.live.backend import with_file_sizes
 from vramlab.live.footprints import footprint
+from vramlab.live.measurements import Measurements
 from vramlab.live.model_files import check_model_file
-from vramlab.live.profiler import Measurements, profile
+from vramlab.live.profiler import profile
 from vramlab.traces.trace import Trace
 
 OUT = Path(__file__).parents[2] / "results" / "real_models"

@@ -51,7 +51,7 @@ from vramlab.simulation.choosing import Times
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from vramlab.live.profiler import Measurements
+    from vramlab.live.measurements import Measurements
 
 DeviceOption = Annotated[
     str,

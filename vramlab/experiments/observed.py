@@ -9,7 +9,7 @@ from vramlab.config.units import bytes_to_mib
 from vramlab.engine.effects import Target
 from vramlab.engine.samples import Sample, samples_frame
 from vramlab.experiments.run_folder import RunFolder
-from vramlab.live.profiler import median_times
+from vramlab.live.measurements import median_times
 
 _KEPT = ("device", "onnxruntime", "python", "system", "cpu_count", "device_cores", "backend")
 
