@@ -67,7 +67,8 @@ def test_unused_models_leave_and_pressure_is_met(inventory, tmp_path):
             device.lose(4 * MIB)  # another program
             await until(lambda: "pressure" in {e.reason for e in runtime.recorder.evictions})
             await until(lambda: runtime.engine.allocator.device.committed <= 4 * MIB)
-            assert device.memory().available_bytes >= 1 * MIB
+            # Promises fall when a model is chosen; the device's bytes come back when its unload has ended.
+            await until(lambda: device.memory().available_bytes >= 1 * MIB)
             device.lose(-4 * MIB)
             await until(lambda: runtime.engine.allocator.device.cap == 8 * MIB)
             await use(runtime, *SIZES)
