@@ -15,7 +15,7 @@ from vramlab.config.units import MIB
 from vramlab.engine.defragmentation import make_plan
 from vramlab.engine.effects import Failure, MemoryReading
 from vramlab.engine.journal import Journal
-from vramlab.engine.lockstep import lockstep
+from vramlab.runs.lockstep import lockstep
 from vramlab.simulation.driver import simulate
 from vramlab.traces.synthetic import zipf_trace
 

@@ -15,8 +15,8 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import numpy as np
 
 from vramlab.config.errors import InputError
-from vramlab.engine.records import Outcome
-from vramlab.engine.totals import RunningTotals
+from vramlab.engine.outcomes import Outcome
+from vramlab.runs.totals import RunningTotals
 
 if TYPE_CHECKING:
     from vramlab.live.runtime import LiveRuntime
