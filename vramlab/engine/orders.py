@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from traceback import extract_tb
 from typing import Any, Protocol
 
-from vramlab.allocator.models import Model
+from vramlab.allocator.facts import Model
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.config.errors import InputError, nearest
 from vramlab.config.plugins import load_plugin, plugin_names

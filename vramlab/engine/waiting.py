@@ -27,7 +27,7 @@ from heapq import heappop, heappush
 from itertools import islice
 from typing import Any
 
-from vramlab.allocator.models import Model, Turn
+from vramlab.allocator.facts import Model, Turn
 from vramlab.allocator.states import ABSENT, EVICTING, IN_USE, RESIDENT
 from vramlab.config.schema import Priority
 from vramlab.engine.gates import Gate, Ready

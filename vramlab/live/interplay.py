@@ -22,8 +22,8 @@ from vramlab.engine.effects import Target
 from vramlab.live.backend import OnnxBackend
 from vramlab.live.cores import Cores, keep_to
 from vramlab.live.errors import SessionError
+from vramlab.live.onnx_sessions import Session
 from vramlab.live.runtime import LiveRuntime
-from vramlab.live.sessions import Session
 from vramlab.live.tasks import LiveSession
 from vramlab.live.values import Feeds
 from vramlab.runs.samples import BY_A_WORKER, ON_THE_LOOP, QUEUED, Sample

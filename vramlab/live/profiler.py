@@ -36,7 +36,7 @@ from vramlab.live.loops import run_to_end
 from vramlab.live.machine_load import BUSY_CORES, OtherProcesses
 from vramlab.live.measurements import Measurements, measured, median_ms, slow_first_runs
 from vramlab.live.model_files import check_model_file
-from vramlab.live.sessions import Session, make_session
+from vramlab.live.onnx_sessions import Session, make_session
 from vramlab.live.stand_ins import is_stand_in
 from vramlab.live.values import Feeds
 from vramlab.runs.samples import Sample

@@ -19,8 +19,8 @@ from vramlab.live.heap import trim_heap
 from vramlab.live.inputs import RECIPES, NoInputs, Recipe, fitting_recipe, inputs_of_file, make_inputs
 from vramlab.live.loops import run_to_end
 from vramlab.live.model_files import ModelFile, check_model_file
+from vramlab.live.onnx_sessions import make_session
 from vramlab.live.runtime import Inputs, LiveRuntime
-from vramlab.live.sessions import make_session
 from vramlab.live.stand_ins import is_stand_in
 from vramlab.live.values import Feeds
 from vramlab.runs.records import Records
