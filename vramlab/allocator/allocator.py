@@ -32,9 +32,11 @@ from vramlab.allocator.eviction import Choice, Requester, WaitingRequester, choo
 from vramlab.allocator.facts import Decision, Kind, Ledger, Model, Turn, Zone
 from vramlab.allocator.policies import make_policy
 from vramlab.allocator.relief import relief_victims
+from vramlab.allocator.rules import Rules
 from vramlab.allocator.runs import Run
 from vramlab.allocator.states import ABSENT, EVICTING, IN_USE, LOADING, RESIDENT, IllegalTransition, require
 from vramlab.config.errors import InputError, nearest
+from vramlab.config.rules import RulesConfig
 from vramlab.config.schema import Inventory, Priority, VramConfig, zone_of
 from vramlab.config.units import bytes_to_mib
 
@@ -100,6 +102,12 @@ class Allocator:
         self._always_loaded = [
             name for name, model in self.models.items() if model.always_loaded or name in reserved
         ]
+        self._rules = Rules(config.rules, self.models) if config.rules != RulesConfig() else None
+        for name, model in self.models.items():
+            model.keep_alive_s = config.rules.timeout_s(name)
+        for name in config.rules.pinned:
+            self.models[name].critical = True
+        self._always_loaded += [name for name in config.rules.pinned if name not in self._always_loaded]
         self._admission = {priority.rank: config.admission_for(priority) for priority in Priority}
         self._claims: list[Model] = []
         self._learned: dict[Model, int] = {}  # footprints of models that are on the device with less
@@ -249,6 +257,15 @@ class Allocator:
                 zone.policy.rejected(model, now_s)
         return self._begin_load(model, zone, plan.victims, now_s, uses=1, pin=False)
 
+    def clear(self, plan: Plan) -> Decision:
+        """Send away what has to leave before the load of a plan is decided anew."""
+        if plan.kind is not Kind.CLEAR:
+            raise IllegalTransition(f"clear: the plan for model {plan.model.name!r} is {plan.kind.value}")
+        for victim in plan.victims:
+            self._begin_eviction(victim, evicted=True)
+        names = tuple(victim.name for victim in plan.victims)
+        return Decision(Kind.CLEAR, plan.model.name, None, names, plan.reason)
+
     def decline(self, plan: Plan, now_s: float) -> Decision:
         """Write off a plan that is no load: the request waits, or goes elsewhere."""
         model = plan.model
@@ -287,6 +304,8 @@ class Allocator:
         """
         model = self.model(name)
         if model.state is not ABSENT:
+            return None
+        if self._rules is not None and self._rules.clears(model):
             return None
         zone = self._free_place(model)
         if zone is not model.home and name not in self._always_loaded:
@@ -449,6 +468,13 @@ class Allocator:
         """Decide about a request for a model that is not on the device (or is just leaving it)."""
         model.uses = 1
         plan = self._plan(model, Requester(rank, now_s), pin)
+        cleared: list[Model] = []
+        while plan[0] is Kind.CLEAR and self._instant:
+            for victim in plan[3]:
+                self._begin_eviction(victim, evicted=True)
+                self._gone(victim)
+            cleared += plan[3]
+            plan = self._plan(model, Requester(rank, now_s), pin)
         kind, _, zone, victims, _, outbid = plan
         if kind is not _LOAD or zone is None:
             return self.decline(Plan(*plan), now_s)
@@ -456,10 +482,33 @@ class Allocator:
             self._count_limits(model)
             if outbid:
                 zone.policy.rejected(model, now_s)
-        return self._begin_load(model, zone, victims, now_s, uses=1, pin=pin)
+        decision = self._begin_load(model, zone, victims, now_s, uses=1, pin=pin)
+        if cleared:
+            gone = tuple(victim.name for victim in cleared)
+            decision = decision._replace(victims=(*gone, *decision.victims))
+        return decision
 
     def _plan(self, model: Model, requester: Requester, runs: bool = True) -> _Planned:
         """What could be done for a request for a model that is absent, or leaving; changes nothing."""
+        rules = self._rules
+        if rules is None or model.state is EVICTING:
+            return self._plan_by_room(model, requester, runs)
+        leaving = rules.clears(model)
+        busy = [other for other in leaving if rules.in_use(other)]
+        if busy:
+            return Kind.WAIT, model, None, busy, "models that may not be there with it are in use", False
+        if leaving:
+            return Kind.CLEAR, model, None, leaving, "they may not be there with it", False
+        planned = self._plan_by_room(model, requester, runs)
+        kind, _, _, victims, _, _ = planned
+        if kind is _LOAD and rules.churns(victims, requester.now_s):
+            return Kind.REFUSE, model, None, [], "memory is full of models that were used just now", False
+        if kind is _LOAD and victims and rules.config.one_victim:
+            return Kind.CLEAR, model, None, victims[:1], "one leaves, then it is decided anew", False
+        return planned
+
+    def _plan_by_room(self, model: Model, requester: Requester, runs: bool) -> _Planned:
+        """The same by bytes, admission and scores alone."""
         if model.state is EVICTING:
             return Kind.WAIT, model, None, [], "it is just being unloaded", False
         zone = self._free_place(model)
@@ -506,8 +555,15 @@ class Allocator:
         ]
         return [model.home, *lenders]
 
+    def _wanted_room(self, model: Model) -> int:
+        """Bytes that have to be free for a load of it; at most what the device and its home have."""
+        if self._rules is None:
+            return model.bytes
+        room = self._rules.room_for(model, alone=not self.device.committed)
+        return max(model.bytes, min(room, self.device.cap, model.home.cap))
+
     def _free_place(self, model: Model) -> Zone | None:
-        size = model.bytes
+        size = self._wanted_room(model)
         if size > self.device.cap - self.device.committed:
             return None
         for zone in self._places[model]:
@@ -537,10 +593,10 @@ class Allocator:
         return ""
 
     def _evict_for(self, model: Model, requester: Requester) -> tuple[Zone, list[Model]] | None:
-        zones = self.zones.values()
+        zones, size = self.zones.values(), self._wanted_room(model)
         for zone in self._places[model]:
             guest = zone is not model.home
-            victims = choose_victims(model.bytes, zone, guest, self.device, zones, requester, self._choice)
+            victims = choose_victims(size, zone, guest, self.device, zones, requester, self._choice)
             if victims is not None:
                 return zone, victims
         return None

@@ -45,6 +45,7 @@ __all__ = [
 class Kind(Enum):
     """What the allocator decided about a request."""
 
+    CLEAR = "clear"  # unload the victims first, then decide anew (rules of model servers)
     HIT = "hit"  # resident: run now
     LOAD = "load"  # unload the victims, load, run
     JOIN = "join"  # a load of this model is under way: wait for it
@@ -82,9 +83,9 @@ class Model:
     """
 
     __slots__ = (
-        "always_loaded", "bytes", "claiming", "critical", "gpu_only", "guest", "hit", "home", "last_used_s",
-        "load_s", "loaded_at_s", "may_run_on_cpu", "name", "number", "pins", "priority", "priority_weight",
-        "rank", "state", "uses", "uses_total", "wanted", "zone",
+        "always_loaded", "bytes", "claiming", "critical", "gpu_only", "guest", "hit", "home", "keep_alive_s",
+        "last_used_s", "load_s", "loaded_at_s", "may_run_on_cpu", "name", "number", "pins", "priority",
+        "priority_weight", "rank", "state", "uses", "uses_total", "wanted", "zone",
     )  # fmt: skip
 
     def __init__(
@@ -107,6 +108,7 @@ class Model:
         self.gpu_only = not spec.may_run_on_cpu  # security-critical; else the CPU may just be switched off
         self.may_run_on_cpu = cpu_enabled and spec.may_run_on_cpu
         self.always_loaded = spec.always_loaded
+        self.keep_alive_s = math.inf  # how long it may be idle (rules.keep_alive_s)
         self.home = home
         self.zone = home  # where it is, or was last
         self.hit: Decision  # the answer to every hit, made when it changes zones

@@ -25,6 +25,7 @@ from vramlab.config.bundled import there
 from vramlab.config.errors import InputError, nearest
 from vramlab.config.faults import FaultPlan
 from vramlab.config.files import replacing
+from vramlab.config.rules import RulesConfig
 from vramlab.config.schema import Inventory, ModelSpec, Priority, VramConfig, with_order, zone_of
 from vramlab.config.units import bytes_to_mib, mib_to_bytes
 
@@ -250,9 +251,14 @@ def check_fit(config: VramConfig, inventory: Inventory, source: str, models_sour
     Raises
     ------
     InputError
-        For an unknown zone, a reserved model that the inventory lacks or places elsewhere or that two zones
+        For an unknown zone, a model of a rule that the inventory lacks,
+        a reserved model that the inventory lacks or places elsewhere or that two zones
         reserve, and critical models that do not fit their zone or, together, the budget.
     """
+    for model, key in config.rules.models().items():
+        if model not in inventory:
+            expected = f"a model of {models_source}{nearest(model, inventory)}"
+            raise InputError(source, f"vram_management.rules.{key}", repr(model), expected)
     reserved: dict[str, str] = {}
     for zone_name, zone in config.zones.items():
         key = f"vram_management.zones.{zone_name}.reserved_models"
@@ -302,10 +308,16 @@ def _write_yaml(data: dict[str, Any], path: Path | str, comment: str) -> None:
         temporary.write_text(header + yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
 
 
+LATER: dict[str, Any] = {"rules": RulesConfig().model_dump(mode="json"), "server": None}
+"""Settings that there were none of once, as they are where nobody sets them."""
+
+
 def fingerprint(value: BaseModel | Mapping[str, BaseModel]) -> str:
     """SHA-256 of a configuration or inventory, independent of file format, comments and key order."""
     if isinstance(value, BaseModel):
         data: Any = value.model_dump(mode="json")
+        # what came later counts where it is set: the fingerprints of settings without it stay
+        data = {key: part for key, part in data.items() if key not in LATER or part != LATER[key]}
     else:
         data = {name: spec.model_dump(mode="json") for name, spec in value.items()}
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

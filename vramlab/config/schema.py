@@ -9,22 +9,21 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from vramlab.config.html import html_table
+from vramlab.config.rules import RulesConfig
+from vramlab.config.section import (
+    Count,
+    Finite,
+    Fraction,
+    Interval,
+    NonNegative,
+    Positive,
+    Section,
+    Threads,
+)
 from vramlab.config.units import mib_to_bytes, ms_to_s
-
-LARGEST = 1e15
-"""What sizes and times are below: more is a slip of the pen, and would be no finite number of bytes."""
-
-NonNegative = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False)]
-Interval = Annotated[float, Field(ge=0.001, le=LARGEST, allow_inf_nan=False)]
-"""Seconds between two looks of a loop, which would have time for nothing else if they were none."""
-Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1, le=2**31)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Threads = Annotated[int, Field(ge=1, le=1024)]
 
 
 class Priority(StrEnum):
@@ -57,12 +56,6 @@ PriorityField = Annotated[Priority, Field(strict=False)]
 
 Admission = Literal["always", "free_only", "compete"]
 EvictionRule = Literal["never", "reluctant_lru", "aggressive_lru"]
-
-
-class Section(BaseModel):
-    """Base of all sections: unknown keys and wrong types are errors, values never change after loading."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class OverheadConfig(Section):
@@ -299,6 +292,9 @@ class VramConfig(Section):
 
     ``placement``: whether a model may be spread over the holes of its zone (``paged``) or must fit in one of
     them (``contiguous``); see :mod:`vramlab.allocator.extents`.
+
+    ``server`` is the name of a model server of today, with options (``ollama:keep_alive=600``): all but the
+    card is then as that server has it (:mod:`vramlab.servers`).
     """
 
     total_memory_mb: Positive = 6144
@@ -317,11 +313,15 @@ class VramConfig(Section):
     fallback: FallbackConfig = FallbackConfig()
     caching: CachingConfig = CachingConfig()
     serving: ServingConfig = ServingConfig()
+    rules: RulesConfig = RulesConfig()
+    server: str | None = None
 
     @model_validator(mode="after")
     def _check_when(self) -> VramConfig:
         if self.fallback.when == "earliest_finish" and self.serving.order == "arrival":
             raise ValueError("an order that decides late, as fallback.when is earliest_finish")
+        if self.rules.clears and self.serving.order == "arrival":
+            raise ValueError("an order that decides late, as rules send models away before a load is decided")
         return self
 
     @model_validator(mode="before")

@@ -189,6 +189,14 @@ class Loading:
                 gate.open()
         self._engine.note_usage(now_s)
 
+    def clear(self, decision: Decision, now_s: float) -> Story:
+        """Unload what has to leave before a load is decided anew, and give back the channel held for that."""
+        for victim in decision.victims:
+            now_s = yield from self.unload(victim, now_s, "eviction")
+        self._channel.release()
+        self._engine.changed(now_s)
+        return now_s
+
     # -- unloads -----------------------------------------------------------------------------------------
 
     def relieve(self, needed_bytes: int, now_s: float) -> list[str]:

@@ -15,13 +15,15 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from vramlab.allocator import Allocator, Decision, Kind, make_allocator
+from vramlab.allocator.facts import Model
 from vramlab.allocator.placement import PlacedAllocator
 from vramlab.allocator.policies.own import PolicyError, Watched
 from vramlab.allocator.states import IN_USE, RESIDENT
 from vramlab.config.errors import InputError
+from vramlab.config.rules import RulesConfig
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import ms_to_s
-from vramlab.engine import commands, defragmentation, monitor, preloading, shortage
+from vramlab.engine import commands, defragmentation, keep_alive, monitor, preloading, shortage
 from vramlab.engine.arrival import OnArrival
 from vramlab.engine.cache import MISS, ResultCache
 from vramlab.engine.effects import (
@@ -37,6 +39,8 @@ from vramlab.engine.effects import (
 from vramlab.engine.fallback import Fallback
 from vramlab.engine.gates import Gate, Ready, Slots
 from vramlab.engine.journal import Journal
+from vramlab.engine.keep_alive import keep_alive_of
+from vramlab.engine.limits import Limits
 from vramlab.engine.loading import Loading
 from vramlab.engine.orders import ARRIVAL
 from vramlab.engine.outcomes import Outcome, RecordSink
@@ -48,7 +52,7 @@ IS_LOAD = Kind.LOAD
 HIT, FALLBACK, CACHE_HIT = Outcome.HIT, Outcome.FALLBACK, Outcome.CACHE_HIT
 REFUSED, FAILED = Outcome.REFUSED, Outcome.FAILED
 
-ENDLESS = frozenset({monitor.NAME, preloading.NAME})
+ENDLESS = frozenset({monitor.NAME, preloading.NAME, keep_alive.NAME})
 """Stories that go on for ever: a run is over when nothing else is under way."""
 
 
@@ -121,8 +125,17 @@ class Engine:
         self._waiting: Sized = (
             self.on_arrival.line.queue if self.scheduler is None else self.scheduler.waiting.entries
         )
+        self._keep_alive = keep_alive_of(self)
+        self._limits = self._make_limits(config.rules)
         if config.fallback.when == "earliest_finish":
             self._waiting = (None,)  # each request is to be thought about
+
+    def _make_limits(self, rules: RulesConfig) -> Limits | None:
+        if rules.max_waiting is None and rules.max_per_model is None:
+            return None
+        scheduler = self.scheduler
+        of_model: Callable[[Model], int] = (lambda model: 0) if scheduler is None else scheduler.waiting.count
+        return Limits(rules, lambda: len(self._waiting), of_model)
 
     @property
     def placed(self) -> PlacedAllocator:
@@ -170,6 +183,8 @@ class Engine:
         if self.preloading is not None:
             self.preloading.asked(name, now_s)
         gpu, model = self.gpu, self.allocator.models.get(name) or self.allocator.model(name)
+        if self._limits is not None and (why := self._limits.refusal(model)):
+            return self.answer(number, now_s, REFUSED, None, why)
         state = model.state
         outcome, why = HIT, ""
         if (
@@ -203,6 +218,8 @@ class Engine:
             raise
         gpu.release()
         idle = self.allocator.released(name)
+        if idle and self._keep_alive is not None:
+            self._keep_alive.idle(model, now_s)
         if self._waiting:
             self._desk.run_ended(idle, now_s)
         if cache is not None:
@@ -215,6 +232,8 @@ class Engine:
             return commands.FOR_A_MODEL[name.partition(" ")[0]](self, name, model, now_s)
         if name == monitor.NAME:
             return monitor.Monitor(self).story(now_s)
+        if name == keep_alive.NAME and self._keep_alive is not None:
+            return self._keep_alive.story(now_s)
         if name == preloading.NAME and self.preloading is not None:
             return self.preloading.story(now_s)
         if name == defragmentation.NAME:
@@ -224,7 +243,11 @@ class Engine:
     def endless_stories(self) -> list[str]:
         """Names of the stories that a driver begins after ``start``, and that end only with the run."""
         optimization = self.config.optimization
-        switched_on = ((monitor.NAME, optimization.monitor), (preloading.NAME, self.preloading is not None))
+        switched_on = (
+            (monitor.NAME, optimization.monitor),
+            (preloading.NAME, self.preloading is not None),
+            (keep_alive.NAME, self._keep_alive is not None),
+        )
         return [name for name, on in switched_on if on]
 
     @property

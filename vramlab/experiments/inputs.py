@@ -15,6 +15,7 @@ from vramlab.config.schema import Inventory, ModelSpec, Priority, VramConfig
 from vramlab.config.units import MIB
 from vramlab.engine.orders import check_order
 from vramlab.runs.samples import samples_path
+from vramlab.servers.preset import as_server
 from vramlab.traces.files import read_trace
 from vramlab.traces.trace import Trace, check_models, check_times
 
@@ -103,6 +104,8 @@ def _resolve(
     else:
         path = models or beside or DEFAULT_INVENTORY
         inventory, models_source = load_inventory(path), str(path)
+    if settings.server is not None:
+        settings, inventory = as_server(settings.server, settings, inventory)
     check_fit(settings, inventory, source, models_source)
     return settings, inventory, models_source
 

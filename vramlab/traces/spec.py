@@ -14,7 +14,8 @@ from pydantic import Field, model_validator
 
 from vramlab.config.bundled import there
 from vramlab.config.loading import read_yaml, validated
-from vramlab.config.schema import Count, Fraction, NonNegative, Positive, PriorityField, Section
+from vramlab.config.schema import PriorityField
+from vramlab.config.section import Count, Fraction, NonNegative, Positive, Section
 
 Name = Annotated[str, Field(min_length=1)]
 
