@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 
 from vramlab.allocator.compaction import Move, Plan, plan_for
 from vramlab.allocator.extents import Extent, ExtentMap
+from vramlab.allocator.facts import Zone
 from vramlab.allocator.placement import PlacedAllocator
-from vramlab.allocator.zones import Zone
 from vramlab.engine.effects import EffectFailed, ReadMemory, Story
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vramlab.allocator.models import Model
+from vramlab.allocator.facts import Model
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.engine.effects import MemoryReading
+from vramlab.engine.outcomes import Outcome
 from vramlab.engine.preloading import Preloading
-from vramlab.engine.records import Outcome
 from vramlab.engine.serving import Engine
 
 
