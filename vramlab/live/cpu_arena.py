@@ -221,7 +221,7 @@ class CpuArenaDevice:
 
 
 def _check_limit(arena: LimitedArena, demand: Demand, doing: str) -> None:
-    """Refuse an arena whose limit is below the weights: what `Reserve` took beyond it wraps round to no limit."""
+    """Refuse an arena whose limit is below the weights: what was reserved beyond it makes it endless."""
     if arena.held_bytes() is not None:
         return
     short = OwnLimit(

@@ -23,13 +23,13 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from vramlab.config.errors import InputError
 from vramlab.live.device_facts import Demand, DeviceMemory, Place, Providers
 from vramlab.live.device_threads import DeviceThreads
 from vramlab.live.errors import OwnLimit
 from vramlab.live.graphs import IR_VERSION, OPSET
 from vramlab.live.nvml import SPILLS, Gpu, refusal, start_nvml
 from vramlab.live.places import ChargedPlace, Ledger, SharedWorkspace
-from vramlab.config.errors import InputError
 
 PROVIDER = "CUDAExecutionProvider"
 
@@ -87,9 +87,7 @@ class CudaDevice:
         if not 0 <= index < len(uuids):
             visible = os.environ.get("CUDA_VISIBLE_DEVICES")
             where = f" with CUDA_VISIBLE_DEVICES={visible}" if visible is not None else ""
-            raise refusal(
-                f"index {index} and {len(uuids)} visible GPUs{where}", "the index of a visible GPU"
-            )
+            raise refusal(f"index {index} and {len(uuids)} visible GPUs{where}", "the index of a visible GPU")
         self.index = index
         self.label = f"cuda:{index}"
         self.arena = f"gpu:{index}"
@@ -291,9 +289,7 @@ def visible_uuids() -> list[str]:
     supports, built_for = version.value // 1000, _built_for_cuda()
     if built_for and supports and supports < int(built_for.split(".")[0]):
         found = f"a driver for CUDA {supports}.{version.value % 1000 // 10}"
-        raise refusal(
-            found, f"one for CUDA {built_for}, which onnxruntime was built with: update the driver"
-        )
+        raise refusal(found, f"one for CUDA {built_for}, which onnxruntime was built with: update the driver")
     result = driver.cuInit(0)
     if result == _NO_DEVICE:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")

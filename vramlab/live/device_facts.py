@@ -81,7 +81,7 @@ class Device(Protocol):
 
     @property
     def emulated(self) -> bool:
-        """Whether its sessions run on the processor's cores, and other failures than memory are no device's."""
+        """Whether its sessions run on the processor's cores, and fail as they would there."""
 
     @property
     def keeps_ledger(self) -> bool:

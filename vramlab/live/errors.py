@@ -32,7 +32,7 @@ class SessionError(Exception):
 class OutOfMemory(SessionError):
     """The device had no room for the weights, or for the workspace of a run."""
 
-    kind = "out of memory"
+    kind: ClassVar[Kind] = "out of memory"
 
 
 class OwnLimit(OutOfMemory):

@@ -1,8 +1,8 @@
 """What onnxruntime, CUDA, cuDNN and cuBLAS say when something fails, and what it means: one row per text.
 
-onnxruntime's exceptions share no base but ``Exception`` and tell their cause in the text alone. The first row
-that is found in a text decides. Every row names where its text comes from, and has a sample in a test; what no
-row knows is a failure of the model or its inputs.
+onnxruntime's exceptions share no base but ``Exception`` and tell their cause in the text alone. The first
+row that is found in a text decides. Every row names where its text comes from, and has a sample in a test;
+what no row knows is a failure of the model or its inputs.
 
 - *own limit*: the session's arena may not grow further. Others have nothing to do with it.
 - *device full*: the device has no room, whoever has it.

@@ -22,10 +22,10 @@ from vramlab.live.device_facts import DeviceMemory
 _log = logging.getLogger(__name__)
 _MHZ = {"sm_mhz": pynvml.NVML_CLOCK_SM, "memory_mhz": pynvml.NVML_CLOCK_MEM}
 SPILLS = (
-    "%s: the driver may move GPU memory to the system's instead of failing, so that models get slow where they "
-    "should not have been loaded. In the NVIDIA control panel, under Manage 3D settings, set 'CUDA - Sysmem "
-    "Fallback Policy' to 'Prefer No Sysmem Fallback'. It does not list processes either: memory that others "
-    "take is not told from ours"
+    "%s: the driver may move GPU memory to the system's instead of failing, so that models get slow where "
+    "they should not have been loaded. In the NVIDIA control panel, under Manage 3D settings, set "
+    "'CUDA - Sysmem Fallback Policy' to 'Prefer No Sysmem Fallback'. The driver does not list processes "
+    "either: memory that others take is not told from ours"
 )
 
 
@@ -98,13 +98,11 @@ class Gpu:
             with contextlib.suppress(pynvml.NVMLError):
                 found[name] = int(pynvml.nvmlDeviceGetClockInfo(self.handle, clock))
         with contextlib.suppress(pynvml.NVMLError):
-            found["celsius"] = int(
-                pynvml.nvmlDeviceGetTemperature(self.handle, pynvml.NVML_TEMPERATURE_GPU)
-            )
+            found["celsius"] = int(pynvml.nvmlDeviceGetTemperature(self.handle, pynvml.NVML_TEMPERATURE_GPU))
         return found
 
     def spilling(self) -> str:
-        """Under what the driver may move memory to the system's instead of failing; empty where it does not."""
+        """Under what the driver may use the system's memory instead of failing; empty where it does not."""
         if _under_wsl():
             return "WSL2"
         if sys.platform != "win32":

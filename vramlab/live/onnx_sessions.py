@@ -23,7 +23,7 @@ import onnxruntime
 
 from vramlab.config.schema import ModelSpec, SessionSettings
 from vramlab.config.units import mib_to_bytes
-from vramlab.live.batches import batch_axis, run_split
+from vramlab.live.batches import BatchAxis, batch_axis, run_split
 from vramlab.live.device_facts import Demand, Device, Place
 from vramlab.live.device_threads import DeviceThread
 from vramlab.live.errors import DeviceFailed, OutOfMemory, SessionError, translated, translation
@@ -115,6 +115,7 @@ class Session:
         fixed = None if self.axis is None else self.axis.fixed
         self.batch_size = fixed or spec.batch_size
         self._split_axis = self.axis if spec.splits else None
+        self._pad_to = () if fixed else tuple(sorted(set(spec.pad_to)))
         self._session: onnxruntime.InferenceSession | None = session
         self._again = made.again
         self._stale = False  # after memory ran out, where the device does not trust it then
@@ -153,6 +154,11 @@ class Session:
             return self._thread.do(self._run, inputs, shrink)
         return self._run(inputs, shrink)
 
+    @property
+    def has_arena(self) -> bool:
+        """Whether its memory on the device is an arena's, which may have a limit."""
+        return self._device is not None and self._device.threads is not None
+
     def run_and_shrink(self, inputs: Mapping[str, Any]) -> list[Any]:
         """Run the model, and give the arena's free memory back, also if the run fails."""
         return self.run(inputs, shrink=True)
@@ -175,8 +181,11 @@ class Session:
     def _run_parts(
         self, session: onnxruntime.InferenceSession, inputs: Mapping[str, Any], shrink: bool
     ) -> list[Any]:
-        if self._split_axis is not None and self._is_to_be_split(inputs):
-            return self._run_split(session, inputs, shrink)
+        if self._split_axis is not None:
+            if self._pad_to:
+                return self._run_padded(session, inputs, shrink)
+            if self._is_to_be_split(inputs):
+                return self._run_split(session, inputs, shrink)
         return self._run_whole(session, inputs, self._shrinking if shrink else None)
 
     def _usable(self) -> onnxruntime.InferenceSession:
@@ -237,19 +246,34 @@ class Session:
         items, fixed = self._split_axis.items(inputs), self._split_axis.fixed
         return items > 0 and (items > self.batch_size if fixed is None else items != fixed)
 
-    def _run_split(
+    def _run_padded(
         self, session: onnxruntime.InferenceSession, inputs: Mapping[str, Any], shrink: bool
     ) -> list[Any]:
+        """Fill a request up to the next size that is planned for, or cut it into the largest of them."""
         assert self._split_axis is not None
+        items = self._split_axis.items(inputs)
+        size = next((size for size in self._pad_to if size >= items), self._pad_to[-1])
+        axis = BatchAxis(self._split_axis.names, min(size, self.batch_size))
+        return self._run_split(session, inputs, shrink, axis)
+
+    def _run_split(
+        self,
+        session: onnxruntime.InferenceSession,
+        inputs: Mapping[str, Any],
+        shrink: bool,
+        axis: BatchAxis | None = None,
+    ) -> list[Any]:
+        axis = axis or self._split_axis
+        assert axis is not None
 
         def run(chunk: Feeds) -> list[Any]:
             return self._run_whole(session, chunk, self._shrinking if shrink else None)
 
         inputs = {name: self.signature.as_array(name, value) for name, value in inputs.items()}
-        missing = [name for name in self._split_axis.names if name not in inputs]
+        missing = [name for name in axis.names if name not in inputs]
         if missing:
             raise SessionError(f"{self.name}: input {missing[0]}: found nothing, expected a value")
-        return run_split(run, inputs, self._split_axis, self.batch_size)
+        return run_split(run, inputs, axis, self.batch_size)
 
     def seen(self) -> None:
         """Note what it has taken by now."""

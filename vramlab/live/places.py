@@ -1,4 +1,4 @@
-"""Where sessions are on devices, and what each is charged: for weights with the load, for workspace with runs.
+"""Where sessions are on devices, and what each is charged: weights with the load, workspace with runs.
 
 A workspace is a session's own, held from its first run until the session is closed or shrunk; or it is shared
 by all sessions of a device, whose one arena then holds as much as the runs at one time ever needed.
