@@ -434,6 +434,10 @@ def _said(error: Exception) -> str:
 
 _FAILURES = {
     "out of memory": Failure.OUT_OF_MEMORY,
+    "own limit": Failure.OUT_OF_MEMORY,
+    "nonsense size": Failure.RAISED,
+    "device lost": Failure.RAISED,
+    "device failed": Failure.RAISED,
     "corrupt": Failure.CORRUPT,
     "failed": Failure.RAISED,
 }
