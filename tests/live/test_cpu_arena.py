@@ -8,6 +8,7 @@ import pytest
 from vramlab.config.schema import ModelSpec
 from vramlab.config.units import MIB, mib_to_bytes
 from vramlab.live.cpu_arena import CpuArenaDevice, LimitedArena
+from vramlab.live.device_facts import Demand
 from vramlab.live.device_threads import DeviceThreads
 from vramlab.live.devices import choose_device
 from vramlab.live.emulated import CpuEmulatedDevice
@@ -199,7 +200,7 @@ def test_in_a_shared_arena_one_model_runs_on_the_activations_of_another(files):
 def test_the_ledger_of_a_shared_workspace_holds_the_largest_run():
     device = CpuEmulatedDevice(100, shared_bytes=30)
     charges = []
-    with device.placing(_demand(20, 10), "a") as one, device.placing(_demand(20, 30), "b") as two:
+    with device.placing(Demand(20, 10), "a") as one, device.placing(Demand(20, 30), "b") as two:
         for place in (one, two, one):
             place.begin_run("a run")
             place.end_run(shrink=False)
@@ -213,12 +214,6 @@ def test_the_ledger_of_a_shared_workspace_holds_the_largest_run():
         one.leave()
         two.leave()
     assert (device.memory().used_bytes, device.promised_bytes()) == (0, 30)
-
-
-def _demand(weights, workspace):
-    from vramlab.live.device_facts import Demand
-
-    return Demand(weights, workspace)
 
 
 # -- padding -------------------------------------------------------------------------------------------------
