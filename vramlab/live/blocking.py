@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.engine.records import Records
-from vramlab.engine.serving import Answer
+from vramlab.engine.requests import Answer
 from vramlab.live.answers import owned
 from vramlab.live.interrupts import GUARD
 from vramlab.live.runtime import Inputs, LiveRuntime, RequestRefused, outputs_of
