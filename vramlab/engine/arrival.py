@@ -12,7 +12,6 @@ from vramlab.allocator import Decision, Kind
 from vramlab.engine.desk import Decider, Desk
 from vramlab.engine.effects import Cancelled, Spawn, Story, worth_another_try
 from vramlab.engine.loading import Loading
-from vramlab.engine.queues import Asking
 from vramlab.engine.records import Outcome
 from vramlab.engine.requests import Request
 
@@ -39,8 +38,7 @@ class OnArrival(Decider):
         """Decide now; only what then stands in the way is waited for."""
         desk, name = self._desk, request.model
         if self.pending and self._room.must_wait(name):
-            asking = Asking(number, name, request.priority, counted=False)
-            now_s, decision = yield from self._room.wait(asking, now_s)
+            now_s, decision = yield from self._room.wait(number, name, now_s, request.priority, counted=False)
         else:
             decision = self._allocator.request(name, now_s, request.priority)
             desk.notes.decision(number, now_s, decision)
@@ -50,7 +48,8 @@ class OnArrival(Decider):
             if outcome in (Outcome.FALLBACK, Outcome.REFUSED, Outcome.FAILED):
                 return now_s, outcome, why
         try:
-            now_s = yield from desk.gpu.take(now_s)
+            if not desk.gpu.take():
+                now_s, _ = yield desk.gpu.turn
         except Cancelled as cancelled:
             desk.withdraw(name, cancelled.now_s)
             raise
@@ -74,8 +73,7 @@ class OnArrival(Decider):
             if kind is Kind.REFUSE:
                 return now_s, Outcome.REFUSED, decision.reason
             if kind is Kind.WAIT:
-                asking = Asking(number, name, priority, counted=True)
-                now_s, decision = yield from self._room.wait(asking, now_s)
+                now_s, decision = yield from self._room.wait(number, name, now_s, priority, counted=True)
                 continue
             if self._answer_while_loading and may_use_cpu:
                 self._allocator.withdraw(name)

@@ -11,7 +11,6 @@ from vramlab.allocator import Kind
 from vramlab.engine.desk import Desk
 from vramlab.engine.effects import Story, worth_another_try
 from vramlab.engine.loading import AT_THE_END, Loading
-from vramlab.engine.queues import Asking
 
 
 class Commands:
@@ -72,8 +71,7 @@ class Commands:
         decision = self._allocator.request(name, now_s)
         self._notes.decision(task, now_s, decision)
         if decision.kind is Kind.WAIT:
-            asking = Asking(task, name, None, counted=True)
-            now_s, decision = yield from self._desk.room.wait(asking, now_s)
+            now_s, decision = yield from self._desk.room.wait(task, name, now_s, None, counted=True)
         failure = None
         if decision.kind is Kind.LOAD:
             now_s, failure = yield from self._loading.load_for(task, decision, now_s)

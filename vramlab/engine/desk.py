@@ -130,13 +130,15 @@ class Desk:
 
     def changed(self, now_s: float) -> None:
         """Models have been released, or have come or gone: decide anew."""
-        self.room.decide(now_s)
+        if self.room.waiters:
+            self.room.decide(now_s)
         self.decider.changed(now_s)
 
     def moved(self, *names: str) -> None:
         """The states of these models have changed."""
-        for name in names:
-            self.waiting.moved(self.allocator.models[name])
+        if self.waiting.entries:
+            for name in names:
+                self.waiting.moved(self.allocator.models[name])
 
     def others_wait(self, name: str, task: int | str) -> bool:
         """Whether requests other than `task` wait for a model that is being loaded."""

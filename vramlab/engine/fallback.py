@@ -57,7 +57,8 @@ class Fallback:
 
     def _run(self, number: int, request: Request, now_s: float, why: str) -> Story:
         desk = self._desk
-        now_s = yield from self._workers.take(now_s)
+        if not self._workers.take():
+            now_s, _ = yield self._workers.turn
         outcome, outputs = Outcome.FALLBACK, None
         try:
             now_s = yield from self._session(request.model, now_s)

@@ -19,6 +19,7 @@ from vramlab.engine.effects import (
     Cancelled,
     EffectFailed,
     Failure,
+    Infer,
     ReadMemory,
     Spawn,
     Story,
@@ -222,13 +223,15 @@ class Interpreter:
         except Exception as error:
             self.crashed(task, error)
             return
-        if isinstance(effect, Wait):
+        if isinstance(effect, Infer):  # asked first: a hit has no other effect
+            pass
+        elif isinstance(effect, Wait):
             gate = task.waiting = effect.gate
             gate.waiters.append(task)
             if effect.timeout_s is not None:
                 self.set_timer(task, gate, effect.timeout_s)
             return
-        if isinstance(effect, Spawn):
+        elif isinstance(effect, Spawn):
             self.spawn(effect.name, effect.story)
             self._go_on(task, task.story.send, (self.now_s, None))
             return

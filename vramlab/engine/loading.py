@@ -105,7 +105,8 @@ class Loading:
             if model.claiming:
                 now_s = yield from self._claims.wait(name)
             if not has_channel:
-                now_s = yield from self._desk.channel.take(now_s)
+                if not self._desk.channel.take():
+                    now_s, _ = yield self._desk.channel.turn
                 has_channel = True
             started_s = now_s
             now_s, loaded = yield Load(name, Target.GPU, model.bytes, self._timeout_s)

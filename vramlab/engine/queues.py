@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 from vramlab.allocator import Allocator, Decision, Kind, State
 from vramlab.allocator.policies.own import PolicyError
@@ -36,28 +35,29 @@ class Queue(Gate):
     Attributes
     ----------
     free : int
-        Slots that nobody has. Who needs one and does not want to wait counts it down by hand.
+        Slots that nobody has.
+    turn : Wait
+        The effect of a story that found none: it goes on with a slot.
     """
 
-    __slots__ = ("_wait", "bound", "free")
+    __slots__ = ("bound", "free", "turn")
 
     def __init__(self, ready: Ready, slots: int, bound: float = math.inf) -> None:
         super().__init__(ready)
         self.free, self.bound = slots, bound
-        self._wait = Wait(self)
+        self.turn = Wait(self)
 
     @property
     def room(self) -> float:
         """How many more may come, to get a slot or to wait for one."""
         return self.free + self.bound - len(self.waiters)
 
-    def take(self, now_s: float) -> Story:
-        """Take a slot, after waiting for it if there is none. The value is the time."""
+    def take(self) -> bool:
+        """Take a slot if one is free; else yield `turn`."""
         if self.free:
             self.free -= 1
-        else:
-            now_s, _ = yield self._wait
-        return now_s
+            return True
+        return False
 
     def release(self) -> None:
         """Give one slot back, to the first who waits if somebody does."""
@@ -67,25 +67,16 @@ class Queue(Gate):
             self.free += 1
 
 
-class Asking(NamedTuple):
-    """What somebody asks for: who (a request's number, or a story's name), which model, what priority.
-
-    ``counted``: the allocator has been asked before, and has counted the use.
-    """
-
-    task: int | str
-    model: str
-    priority: Priority | None
-    counted: bool
-
-
 class _Waiter:
     """Somebody who waits for room; the gate opens with the decision that ends the waiting."""
 
-    __slots__ = ("asking", "gate")
+    __slots__ = ("counted", "gate", "model", "priority", "task")
 
-    def __init__(self, asking: Asking, gate: Gate) -> None:
-        self.asking, self.gate = asking, gate
+    def __init__(
+        self, task: int | str, model: str, priority: Priority | None, counted: bool, gate: Gate
+    ) -> None:
+        self.task, self.model, self.priority, self.gate = task, model, priority, gate
+        self.counted = counted  # whether the allocator has been asked before, and has counted the use
 
 
 class RoomQueue:
@@ -130,9 +121,14 @@ class RoomQueue:
             return not model.may_run_on_cpu
         return True
 
-    def wait(self, asking: Asking, now_s: float) -> Story:
-        """Wait behind those who wait already. The value is (now_s, decision)."""
-        waiter = _Waiter(asking, Gate(self._ready))
+    def wait(
+        self, task: int | str, name: str, now_s: float, priority: Priority | None, counted: bool
+    ) -> Story:
+        """Wait behind those who wait already. The value is (now_s, decision).
+
+        `counted` says that the allocator has been asked before, and has counted the use.
+        """
+        waiter = _Waiter(task, name, priority, counted, Gate(self._ready))
         self.waiters.append(waiter)
         try:
             now_s, decision = yield Wait(waiter.gate, self._timeout_s)
@@ -143,9 +139,8 @@ class RoomQueue:
             raise decision
         if decision is TIMED_OUT:
             self.leave(waiter, now_s)
-            may_run_on_cpu = self._allocator.models[asking.model].may_run_on_cpu
-            kind = Kind.CPU if may_run_on_cpu else Kind.REFUSE
-            decision = Decision(kind, asking.model, reason="waited too long for models in use")
+            kind = Kind.CPU if self._allocator.models[name].may_run_on_cpu else Kind.REFUSE
+            decision = Decision(kind, name, reason="waited too long for models in use")
         return now_s, decision
 
     def leave(self, waiter: _Waiter, now_s: float) -> None:
@@ -160,18 +155,16 @@ class RoomQueue:
             waiters.popleft()
 
     def _goes_on(self, waiter: _Waiter, now_s: float) -> bool:
-        task, model, priority, counted = waiter.asking
-        ask = self._allocator.ask_again if counted else self._allocator.request
+        ask = self._allocator.ask_again if waiter.counted else self._allocator.request
         try:
-            decision = ask(model, now_s, priority)
+            decision = ask(waiter.model, now_s, waiter.priority)
         except PolicyError as error:
             # that of the request that waits, and not of the one whose end has brought us here
             waiter.gate.open(error)
             return True
-        if not counted:
-            waiter.asking = waiter.asking._replace(counted=True)
+        waiter.counted = True
         if decision.kind is Kind.WAIT:
             return False
-        self._note(task, now_s, decision)
+        self._note(waiter.task, now_s, decision)
         waiter.gate.open(decision)
         return True

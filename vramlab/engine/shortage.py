@@ -68,7 +68,8 @@ class Shortage:
     def _run_again(self, request: Request, now_s: float) -> Story:
         """Run on the GPU, as a request does. The value is (now_s, outputs, failure)."""
         gpu = self._desk.gpu
-        now_s = yield from gpu.take(now_s)
+        if not gpu.take():
+            now_s, _ = yield gpu.turn
         outputs, failed = None, None
         try:
             now_s, outputs = yield Infer(request.model, Target.GPU, request.items)
