@@ -5,8 +5,9 @@ from vramlab.config.schema import ModelSpec
 from vramlab.engine.effects import describe_effect
 from vramlab.engine.engine import Engine
 from vramlab.engine.interpreter import Interpreter, Task
-from vramlab.engine.records import Outcome, Recorder
+from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Request
+from vramlab.runs.records import Recorder
 
 
 def settings(capacity_mb, *overrides):

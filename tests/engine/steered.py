@@ -6,9 +6,10 @@ from vramlab.engine.effects import Infer, Load, MemoryReading, ReadMemory, Unloa
 from vramlab.engine.engine import Engine
 from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import Journal
-from vramlab.engine.lockstep import lockstep
-from vramlab.engine.records import Outcome, Recorder
+from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Request
+from vramlab.runs.lockstep import lockstep
+from vramlab.runs.records import Recorder
 
 LISTS = {
     "resident": "there",

@@ -13,9 +13,9 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 from vramlab.allocator.extents import Extent, ExtentMap
+from vramlab.allocator.facts import Zone
 from vramlab.allocator.placement import ContiguousAllocator, PlacedAllocator
 from vramlab.allocator.states import State
-from vramlab.allocator.zones import Zone
 
 # With more models that may move than this, only neighbours are considered: all sets of 12 are 4,095.
 _EXACT_LIMIT = 12

@@ -12,7 +12,7 @@ from vramlab.allocator import Decision, Kind
 from vramlab.engine.desk import Decider, Desk
 from vramlab.engine.effects import Cancelled, Spawn, Story, worth_another_try
 from vramlab.engine.loading import Loading
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Request
 
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from vramlab.allocator.compaction import Move, Plan, plan_for
 from vramlab.allocator.extents import Extent, ExtentMap
-from vramlab.allocator.zones import Zone
+from vramlab.allocator.facts import Zone
 from vramlab.engine.desk import Desk
 from vramlab.engine.effects import EffectFailed, ReadMemory, Story
 from vramlab.engine.loading import Loading

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sized
 from typing import Any
 
 from vramlab.allocator import Allocator, make_allocator
-from vramlab.allocator.models import Model
+from vramlab.allocator.facts import Model
 from vramlab.allocator.placement import PlacedAllocator
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import ms_to_s
@@ -22,8 +22,8 @@ from vramlab.engine.effects import Cancelled, EffectFailed, Replaced, Story
 from vramlab.engine.gates import Gate, Ready
 from vramlab.engine.journal import Journal
 from vramlab.engine.notes import Notes
+from vramlab.engine.outcomes import RecordSink
 from vramlab.engine.queues import Queue, RoomQueue
-from vramlab.engine.records import Recorder
 from vramlab.engine.requests import Request
 from vramlab.engine.waiting import WaitingRequests
 
@@ -89,7 +89,7 @@ class Desk:
         self,
         config: VramConfig,
         inventory: Inventory,
-        recorder: Recorder,
+        recorder: RecordSink,
         journal: Journal | None = None,
         mapped: bool = True,
     ) -> None:

@@ -24,7 +24,7 @@ from vramlab.engine.journal import Journal
 from vramlab.engine.learning import Learning
 from vramlab.engine.loading import Loading
 from vramlab.engine.orders import ARRIVAL
-from vramlab.engine.records import Outcome, Recorder
+from vramlab.engine.outcomes import Outcome, RecordSink
 from vramlab.engine.requests import Answer
 from vramlab.engine.scheduler import Scheduler
 from vramlab.engine.serving import Serving
@@ -43,7 +43,7 @@ class Engine:
         All settings.
     inventory : dict of str to ModelSpec
         All models that may be asked for.
-    recorder : Recorder
+    recorder : RecordSink
         Where outcomes, loads and evictions are written down.
     journal : Journal, optional
         Where decisions are written down.
@@ -64,7 +64,7 @@ class Engine:
         self,
         config: VramConfig,
         inventory: Inventory,
-        recorder: Recorder,
+        recorder: RecordSink,
         journal: Journal | None = None,
         mapped: bool = True,
     ) -> None:

@@ -7,7 +7,7 @@ from vramlab.config.units import ms_to_s
 from vramlab.engine.desk import Desk
 from vramlab.engine.effects import Cancelled, EffectFailed, Infer, Load, Story, Target, Wait
 from vramlab.engine.gates import Gate
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Request
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from vramlab.allocator.models import Model
+from vramlab.allocator.facts import Model
 from vramlab.allocator.states import ABSENT, EVICTING, LOADING
 from vramlab.config.schema import Inventory
 from vramlab.engine.desk import Desk

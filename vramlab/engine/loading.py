@@ -14,7 +14,7 @@ from vramlab.engine.effects import Cancelled, EffectFailed, Failure, Load, Spawn
 from vramlab.engine.gates import Gate
 from vramlab.engine.learning import Learning, read_available
 from vramlab.engine.notes import MONITOR
-from vramlab.engine.records import EvictionRecord, LoadRecord
+from vramlab.engine.outcomes import EvictionRecord, LoadRecord
 
 AT_THE_END = "stop"
 """The reason for unloading at the end of a run, which counts as no eviction."""

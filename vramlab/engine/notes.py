@@ -8,7 +8,7 @@ from typing import Any
 
 from vramlab.allocator import Allocator, Decision, Kind
 from vramlab.engine.journal import Journal
-from vramlab.engine.records import Outcome, Recorder
+from vramlab.engine.outcomes import Outcome, RecordSink
 from vramlab.engine.requests import Answer
 
 MONITOR = "monitor"
@@ -25,7 +25,7 @@ class Notes:
     ----------
     allocator : Allocator
         Knows what models and zones hold.
-    recorder : Recorder
+    recorder : RecordSink
         Takes outcomes, loads and evictions.
     journal : Journal, optional
         Takes everything.
@@ -36,7 +36,7 @@ class Notes:
         ``on_notice(what, model, size_bytes, why)``, for a driver that logs.
     """
 
-    def __init__(self, allocator: Allocator, recorder: Recorder, journal: Journal | None) -> None:
+    def __init__(self, allocator: Allocator, recorder: RecordSink, journal: Journal | None) -> None:
         recorder.binding = lambda: allocator.binding
         self.recorder, self.journal = recorder, journal
         self.on_notice: Callable[[str, str | None, int, str], None] | None = None

@@ -29,13 +29,13 @@ import math
 from collections.abc import Callable
 
 from vramlab.allocator import Decision, State
-from vramlab.allocator.models import Model
+from vramlab.allocator.facts import Model
 from vramlab.config.errors import InputError
 from vramlab.engine.desk import Desk
 from vramlab.engine.effects import Spawn, Story, Wait
 from vramlab.engine.gates import Gate
 from vramlab.engine.loading import Loading
-from vramlab.engine.records import PreloadRecord
+from vramlab.engine.outcomes import PreloadRecord
 from vramlab.prediction import Predictor, accepts, make_predictor
 from vramlab.prediction.own import Watched
 

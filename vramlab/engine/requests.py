@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from vramlab.config.schema import Priority
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 
 
 # Frozen in spirit only: the check would make each of a million take four times as long.

@@ -24,10 +24,9 @@ from collections.abc import Iterator, Sized
 
 from vramlab.allocator import Decision, Kind
 from vramlab.allocator.allocator import Plan
-from vramlab.allocator.models import Model, Turn
+from vramlab.allocator.facts import Model, Turn, Zone
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.allocator.states import ABSENT, IN_USE, LOADING, RESIDENT
-from vramlab.allocator.zones import Zone
 from vramlab.config.schema import Inventory
 from vramlab.engine.desk import Decider, Desk
 from vramlab.engine.effects import Cancelled, EffectFailed, Spawn, Story, Wait, worth_another_try
@@ -35,7 +34,7 @@ from vramlab.engine.fallback import Fallback
 from vramlab.engine.finish import Finish
 from vramlab.engine.loading import Loading
 from vramlab.engine.orders import GREEDY, HEEDLESS, make_order
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Request
 from vramlab.engine.waiting import Waiting, WaitingRequests
 

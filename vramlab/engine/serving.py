@@ -14,8 +14,8 @@ from vramlab.engine.cache import MISS
 from vramlab.engine.desk import Desk
 from vramlab.engine.effects import Cancelled, EffectFailed, Failure, Infer, Story, Target
 from vramlab.engine.fallback import Fallback
+from vramlab.engine.outcomes import Outcome
 from vramlab.engine.preloading import Preloading
-from vramlab.engine.records import Outcome
 from vramlab.engine.requests import Request
 from vramlab.engine.shortage import Shortage
 

@@ -11,7 +11,7 @@ from vramlab.engine.effects import Cancelled, EffectFailed, Infer, Story, Target
 from vramlab.engine.fallback import Fallback
 from vramlab.engine.learning import WHY, Learning, read_available
 from vramlab.engine.loading import Loading
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Request
 
 

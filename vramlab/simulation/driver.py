@@ -25,8 +25,8 @@ from vramlab.engine.engine import ENDLESS, Engine
 from vramlab.engine.gates import Gate
 from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import Journal
-from vramlab.engine.records import Recorder, Records
 from vramlab.engine.requests import Request
+from vramlab.runs.records import Recorder, Records
 from vramlab.simulation.service_times import ServiceTimes, SpecTimes
 from vramlab.traces.trace import Trace, check_models
 
