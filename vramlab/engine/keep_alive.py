@@ -11,15 +11,13 @@ The story sleeps until the first time-out that can end; a model that becomes idl
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from vramlab.allocator.facts import Model
 from vramlab.allocator.states import RESIDENT
+from vramlab.engine.desk import Desk
 from vramlab.engine.effects import Story, Wait
 from vramlab.engine.gates import Gate
-
-if TYPE_CHECKING:
-    from vramlab.engine.serving import Engine
+from vramlab.engine.loading import Loading
 
 NAME = "keep_alive"
 
@@ -29,17 +27,17 @@ class KeepAlive:
 
     Parameters
     ----------
-    engine : Engine
-        Whose models leave.
+    desk, loading
+        Of the engine whose models leave.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        rules = engine.config.rules
-        self._engine = engine
+    def __init__(self, desk: Desk, loading: Loading) -> None:
+        rules = desk.config.rules
+        self._allocator, self._loading = desk.allocator, loading
         self._every_s = rules.keep_alive_every_s
-        self._models = [model for model in engine.allocator.models.values() if not model.critical]
+        self._models = [model for model in desk.allocator.models.values() if not model.critical]
         self._idle_since: dict[Model, float] = {}
-        self._gate = Gate(engine.ready)
+        self._gate = Gate(desk.ready)
         self._next_s = math.inf  # when the story looks again
 
     def idle(self, model: Model, now_s: float) -> None:
@@ -69,17 +67,16 @@ class KeepAlive:
         return start_s + math.ceil((time_s - start_s) / self._every_s) * self._every_s
 
     def _send_away(self, now_s: float) -> Story:
-        allocator = self._engine.allocator
         for model in self._models:
             if model.state is RESIDENT and model.wanted is None and self._ends_s(model) <= now_s:
-                allocator.unload(model.name, now_s)
+                self._allocator.unload(model.name, now_s)
                 why = f"idle for {model.keep_alive_s:g} s"
-                now_s = yield from self._engine.loading.send_away(model.name, now_s, "keep_alive", why)
+                now_s = yield from self._loading.send_away(model.name, now_s, "keep_alive", why)
         return now_s
 
 
-def keep_alive_of(engine: Engine) -> KeepAlive | None:
+def keep_alive_of(desk: Desk, loading: Loading) -> KeepAlive | None:
     """The time-outs of an engine; None where its settings have none."""
-    rules = engine.config.rules
+    rules = desk.config.rules
     timeouts = (rules.keep_alive_s, *rules.keep_alive_by_model.values())
-    return KeepAlive(engine) if any(timeout_s is not None for timeout_s in timeouts) else None
+    return KeepAlive(desk, loading) if any(timeout_s is not None for timeout_s in timeouts) else None

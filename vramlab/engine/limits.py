@@ -6,11 +6,11 @@ where a model has 10 (``concurrencyLimit``), running ones included.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from vramlab.allocator.facts import Model
 from vramlab.allocator.states import IN_USE, RESIDENT
 from vramlab.config.rules import RulesConfig
+from vramlab.engine.desk import Desk
+from vramlab.engine.waiting import WaitingRequests
 
 _THERE = (RESIDENT, IN_USE)
 
@@ -22,14 +22,12 @@ class Limits:
     ----------
     rules : RulesConfig
         What holds.
-    waiting, of_model : callable
-        How many requests wait in all, and for one model.
+    waiting : WaitingRequests
+        Those who wait.
     """
 
-    def __init__(
-        self, rules: RulesConfig, waiting: Callable[[], int], of_model: Callable[[Model], int]
-    ) -> None:
-        self._rules, self._waiting, self._of_model = rules, waiting, of_model
+    def __init__(self, rules: RulesConfig, waiting: WaitingRequests) -> None:
+        self._rules, self._waiting = rules, waiting
 
     def refusal(self, model: Model) -> str:
         """Why a request that comes now is refused; empty if it is not.
@@ -37,8 +35,15 @@ class Limits:
         Requests for models that are there pass the first limit, as they need no place in the queue.
         """
         most, most_of_one = self._rules.max_waiting, self._rules.max_per_model
-        if most is not None and model.state not in _THERE and self._waiting() >= most:
+        if most is not None and model.state not in _THERE and len(self._waiting) >= most:
             return f"{most} requests wait already"
-        if most_of_one is not None and model.pins + self._of_model(model) >= most_of_one:
+        if most_of_one is not None and model.pins + self._waiting.count(model) >= most_of_one:
             return f"{most_of_one} requests for it are under way already"
         return ""
+
+
+def limits_of(desk: Desk) -> Limits | None:
+    """The limits of an engine; None where its settings have none."""
+    rules = desk.config.rules
+    none = rules.max_waiting is None and rules.max_per_model is None
+    return None if none else Limits(rules, desk.waiting)
