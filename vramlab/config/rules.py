@@ -58,7 +58,7 @@ class RulesConfig(Section):
     headroom_mb: NonNegative = 0
     headroom_alone: bool = True
     groups: dict[str, GroupConfig] = Field(default_factory=dict)
-    sets: tuple[tuple[str, ...], ...] = Field(default=(), strict=False)
+    sets: tuple[Annotated[tuple[str, ...], Field(strict=False)], ...] = Field(default=(), strict=False)
     evict_costs: dict[str, NonNegative] = Field(default_factory=dict)
     churn_age_s: NonNegative = 0
     pinned: tuple[str, ...] = Field(default=(), strict=False)

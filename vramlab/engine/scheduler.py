@@ -41,6 +41,7 @@ from vramlab.engine.waiting import Waiting, WaitingRequests
 WINDOW = 64
 """How many absent models are looked at for a load, so that a step costs the same however many wait."""
 _RUN = object()
+_BEFORE_ALL: Turn = (-math.inf, -1)
 _NOBODY: frozenset[Model] = frozenset()
 _ELSEWHERE = {Kind.CPU: Outcome.FALLBACK, Kind.REFUSE: Outcome.REFUSED}
 
@@ -103,7 +104,9 @@ class Scheduler(Decider):
         self._gpu, self._channel, self._cpu = desk.gpu, desk.channel, desk.cpu
         self._loading, self._waiting = loading, desk.waiting
         self._order = make_order(name)
-        self._heedless = name in HEEDLESS or desk.config.rules.waited_for == "ignored"
+        self._by_size = not (desk.config.rules.groups or desk.config.rules.sets)
+        self._waiting_is_nothing = desk.config.rules.waited_for == "ignored"
+        self._heedless = name in HEEDLESS or self._waiting_is_nothing
         self._plain = name == "backlog"
         self._waiting_is_use = desk.config.rules.waited_for == "in_use"
         self._greedy = name in GREEDY and desk.config.fallback.when == "full"
@@ -272,7 +275,8 @@ class Scheduler(Decider):
         if self._waiting_is_use:
             return self._load(pick, None) or self._block(pick)
         plain = not self._heedless and self._load(pick, None)
-        return plain or self._load(pick, pick.place) or self._block(pick)
+        turn = _BEFORE_ALL if self._waiting_is_nothing else pick.place
+        return plain or self._load(pick, turn) or self._block(pick)
 
     def _goes_before(self, due: Waiting, pick: Waiting | None) -> bool:
         """Whether the bound puts `due` before what the order has picked."""
@@ -330,7 +334,8 @@ class Scheduler(Decider):
             if model.bytes >= too_large.get(alike, math.inf):
                 continue
             if self._plan(entry, None).kind is Kind.WAIT:
-                too_large[alike] = model.bytes
+                if self._by_size:  # else it may be for its company that it waits
+                    too_large[alike] = model.bytes
             else:
                 yield entry
 

@@ -17,7 +17,7 @@ def one_pending(waiting: WaitingView, now_s: float) -> Waiting | None:
     Ollama fb30760, ``server/sched.go`` (``processPending``): while room is made for one, no other is looked
     at.
     """
-    return waiting.first_there() or waiting.first_absent()
+    return _run(waiting) or waiting.first_absent()
 
 
 def swap_queue(waiting: WaitingView, now_s: float) -> Waiting | None:
@@ -27,7 +27,7 @@ def swap_queue(waiting: WaitingView, now_s: float) -> Waiting | None:
 
     llama-swap 0bdb372, ``router/scheduler/fifo.go``.
     """
-    return waiting.first_there() or next(waiting.loads(), None)
+    return _run(waiting) or next(waiting.loads(), None)
 
 
 def hot_jumps(waiting: WaitingView, now_s: float) -> Waiting | None:
@@ -50,6 +50,12 @@ def hot_jumps(waiting: WaitingView, now_s: float) -> Waiting | None:
         return None
     head.cuts += picked is not head
     return picked
+
+
+def _run(waiting: WaitingView) -> Waiting | None:
+    """The first whose model is there, if it can run now."""
+    first = waiting.first_there()
+    return first if first is not None and waiting.is_next(first) else None
 
 
 def _band(entry: Waiting) -> bool:

@@ -98,7 +98,17 @@ def server_of(text: str, source: str = "server") -> tuple[Server, dict[str, Any]
             options[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise InputError(source, f"{name}:{key}", repr(value), "a value as in YAML") from error
+        _check_kind(source, f"{name}:{key}", options[key], server.options[key])
     return server, options
+
+
+def _check_kind(source: str, key: str, value: Any, default: Any) -> None:
+    """Refuse a word where a number is meant, or a switch."""
+    kinds: tuple[type, ...] = (bool,) if isinstance(default, bool) else (int, float)
+    if default is not None and (
+        not isinstance(value, kinds) or isinstance(value, bool) is not (kinds == (bool,))
+    ):
+        raise InputError(source, key, repr(value), "true or false" if kinds == (bool,) else "a number")
 
 
 def as_server(text: str, config: VramConfig, inventory: Inventory) -> tuple[VramConfig, Inventory]:
