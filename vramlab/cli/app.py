@@ -15,6 +15,7 @@ import typer
 
 from vramlab import __version__
 from vramlab.cli import (
+    comparing,
     curves,
     demo,
     fidelity,
@@ -24,6 +25,7 @@ from vramlab.cli import (
     memory,
     monitor,
     notebooks,
+    profiling,
     replaying,
     studies,
     traces,
@@ -45,7 +47,9 @@ _INTERRUPTED = 130
 _LIVE_PACKAGES = {"onnxruntime", "onnx", "ml_dtypes", "pynvml"}  # that vramlab-sim leaves out
 
 replaying.register(app)
+comparing.register(app)
 studies.register(app)
+profiling.register(app)
 live.register(app)
 memory.register(app)
 traces.register(app)

@@ -20,7 +20,7 @@ from vramlab.config.units import bytes_to_mib
 from vramlab.engine.journal import Line, read_journal
 from vramlab.engine.lockstep import lockstep
 from vramlab.engine.serving import Engine
-from vramlab.experiments.inputs import resolve_settings
+from vramlab.experiments.case import resolve_settings
 from vramlab.experiments.replay import Replay
 from vramlab.experiments.run_folder import RunFolder, read_run
 
