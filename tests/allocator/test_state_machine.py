@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.allocator.building import a_config, mb
 from vramlab.allocator import Allocator, Decision, Kind, State
 from vramlab.allocator.extents import Extent
+from vramlab.allocator.facts import Model
 from vramlab.allocator.invariants import check
-from vramlab.allocator.models import Model
 from vramlab.allocator.placement import ContiguousAllocator, PlacedAllocator
 from vramlab.allocator.states import TRANSITIONS
 from vramlab.config.schema import ModelSpec, Priority

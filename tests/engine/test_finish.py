@@ -3,7 +3,7 @@
 import pytest
 
 from tests.engine.hand import HandDriver, settings, spec
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 
 TIMES = {"load_time_ms": 1000, "inference_ms": 100, "cpu_inference_ms": 400, "cpu_load_time_ms": 50}
 MODELS = {"a": spec(60, **TIMES), "b": spec(60, **TIMES), "secure": spec(30, cpu_fallback="none", **TIMES)}
@@ -15,7 +15,7 @@ def a_hand(*overrides):
 
 def test_by_hand():
     hand = a_hand()
-    finish = hand.engine.scheduler._finish
+    finish = hand.engine.desk.decider._finish
     a = hand.engine.allocator.models["a"]
     # nothing is under way: load and run on the GPU, session and run on the CPU
     assert finish.on_gpu_s(a, 1, 0.0) == pytest.approx(1.0 + 0.1)

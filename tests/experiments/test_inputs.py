@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from vramlab.engine.samples import samples_path
 from vramlab.experiments.case import resolve_case
+from vramlab.runs.samples import samples_path
 from vramlab.traces.trace import Trace
 
 SCENARIO = """

@@ -10,11 +10,11 @@ import vramlab
 from vramlab.config.schema import ModelSpec
 from vramlab.live.batches import batch_axis, run_split, why_not_split
 from vramlab.live.choices import choose
-from vramlab.live.devices import CpuEmulatedDevice
+from vramlab.live.emulated import CpuEmulatedDevice
 from vramlab.live.errors import SessionError
 from vramlab.live.inputs import RECIPES, make_inputs
+from vramlab.live.onnx_sessions import make_session
 from vramlab.live.runtime import RequestFailed
-from vramlab.live.sessions import make_session
 from vramlab.live.values import InputInfo, equal_answers
 
 SPEC = ModelSpec(priority="medium", vram_size_mb=1, load_time_ms=1, batch_size=4)

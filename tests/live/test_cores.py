@@ -12,8 +12,8 @@ from vramlab.engine.effects import Target
 from vramlab.live.backend import OnnxBackend
 from vramlab.live.cores import Cores, keep_to, shared_out
 from vramlab.live.inputs import make_inputs
+from vramlab.live.onnx_sessions import Session
 from vramlab.live.runtime import LiveRuntime
-from vramlab.live.sessions import Session
 from vramlab.live.stand_ins import with_stand_ins
 
 can_choose = pytest.mark.skipif(

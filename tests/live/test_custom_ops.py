@@ -8,7 +8,7 @@ from vramlab.config.errors import InputError
 from vramlab.config.loading import load_inventory
 from vramlab.config.schema import ModelSpec
 from vramlab.live.errors import SessionError
-from vramlab.live.sessions import make_session
+from vramlab.live.onnx_sessions import make_session
 
 SPEC = ModelSpec(priority="medium", vram_size_mb=1, load_time_ms=1)
 

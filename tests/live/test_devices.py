@@ -18,7 +18,8 @@ from vramlab.config.errors import InputError
 from vramlab.live import cuda
 from vramlab.live.cores import usable_cores
 from vramlab.live.cuda import CudaDevice
-from vramlab.live.devices import CpuEmulatedDevice, choose_device, describe
+from vramlab.live.devices import choose_device, describe
+from vramlab.live.emulated import CpuEmulatedDevice
 from vramlab.live.errors import OutOfMemory
 
 FIRST, SECOND = uuid.UUID(int=1), uuid.UUID(int=2)

@@ -10,8 +10,8 @@ from vramlab.config.errors import InputError
 from vramlab.config.loading import load_config, load_inventory
 from vramlab.config.schema import ModelSpec
 from vramlab.live.inputs import NoInputs, Recipe, fitting_recipe, make_inputs
+from vramlab.live.onnx_sessions import make_session
 from vramlab.live.runtime import LiveRuntime, RequestFailed
-from vramlab.live.sessions import make_session
 
 RNG = np.random.default_rng(0)
 SPEC = ModelSpec(priority="medium", vram_size_mb=1, load_time_ms=1)

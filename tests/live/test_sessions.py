@@ -11,11 +11,11 @@ from onnx import TensorProto, helper, numpy_helper
 from vramlab.config.errors import InputError
 from vramlab.config.schema import ModelSpec, Priority
 from vramlab.config.units import mib_to_bytes
-from vramlab.live.devices import CpuEmulatedDevice
+from vramlab.live.emulated import CpuEmulatedDevice
 from vramlab.live.errors import BadModelFile, CorruptModel, OutOfMemory, SessionError, translated
 from vramlab.live.heap import private_bytes, trim_heap
 from vramlab.live.inputs import make_inputs
-from vramlab.live.sessions import make_session
+from vramlab.live.onnx_sessions import make_session
 from vramlab.live.stand_ins import build_stand_ins
 from vramlab.live.values import equal_answers
 

@@ -16,7 +16,7 @@ from vramlab.live.backend import OnnxBackend
 from vramlab.live.errors import CorruptModel
 from vramlab.live.inputs import make_inputs
 from vramlab.live.model_files import check_model_file
-from vramlab.live.sessions import make_session
+from vramlab.live.onnx_sessions import make_session
 from vramlab.live.stand_ins import (
     build_stand_ins,
     cache_folder,

@@ -9,7 +9,7 @@ from onnx import parser
 
 from vramlab.config.schema import ModelSpec
 from vramlab.live.errors import SessionError
-from vramlab.live.sessions import make_session
+from vramlab.live.onnx_sessions import make_session
 from vramlab.live.values import FOREIGN_TYPES, equal_answers
 
 SPEC = ModelSpec(priority="medium", vram_size_mb=1, load_time_ms=1)

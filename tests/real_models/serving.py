@@ -21,7 +21,7 @@ from vramlab.config.schema import ModelSpec, VramConfig
 from vramlab.config.units import MIB, bytes_to_mib
 from vramlab.engine.effects import Target
 from vramlab.live.backend import with_file_sizes
-from vramlab.live.devices import CpuEmulatedDevice
+from vramlab.live.emulated import CpuEmulatedDevice
 from vramlab.live.footprints import footprint, measure_memory
 from vramlab.live.heap import private_bytes, set_heap, trim_heap
 from vramlab.live.values import equal_answers

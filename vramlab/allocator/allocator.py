@@ -25,49 +25,18 @@ earlier one's bytes alone, so nobody starves. What must hold after each call is 
 
 from __future__ import annotations
 
-from enum import Enum
 from functools import partial
 from typing import NamedTuple
 
 from vramlab.allocator.eviction import Choice, Requester, WaitingRequester, choose_victims
-from vramlab.allocator.models import Model, Turn
+from vramlab.allocator.facts import Decision, Kind, Ledger, Model, Turn, Zone
 from vramlab.allocator.policies import make_policy
 from vramlab.allocator.relief import relief_victims
 from vramlab.allocator.runs import Run
 from vramlab.allocator.states import ABSENT, EVICTING, IN_USE, LOADING, RESIDENT, IllegalTransition, require
-from vramlab.allocator.zones import Ledger, Zone
 from vramlab.config.errors import InputError, nearest
 from vramlab.config.schema import Inventory, Priority, VramConfig, zone_of
 from vramlab.config.units import bytes_to_mib
-
-
-class Kind(Enum):
-    """What the allocator decided about a request."""
-
-    HIT = "hit"  # resident: run now
-    LOAD = "load"  # unload the victims, load, run
-    JOIN = "join"  # a load of this model is under way: wait for it
-    WAIT = "wait"  # models in use (or its own unloading) stand in the way: ask again after the next change
-    CPU = "cpu"  # run on the CPU
-    BYPASS = "bypass"  # serve without keeping it (decide mode, admission `compete`)
-    REFUSE = "refuse"  # cannot be served
-    UNLOAD = "unload"  # nobody asked for it: unload the one model that is named as the victim
-
-    __hash__ = object.__hash__
-
-
-class Decision(NamedTuple):
-    """The answer to a request.
-
-    ``zone`` is None where the model is not on the device; ``victims`` are in the order of leaving.
-    """
-
-    kind: Kind
-    model: str
-    zone: str | None = None
-    victims: tuple[str, ...] = ()
-    reason: str = ""
-
 
 _decision = partial(tuple.__new__, Decision)  # without the constructor's detour: twice as fast
 _LOAD = Kind.LOAD  # for the hot path

@@ -30,9 +30,8 @@ from operator import itemgetter
 from typing import Literal
 
 from vramlab.allocator.exact import cheapest_cover
-from vramlab.allocator.models import Model, Turn
+from vramlab.allocator.facts import Ledger, Model, Turn, Zone
 from vramlab.allocator.states import State
-from vramlab.allocator.zones import Ledger, Zone
 
 Choice = Literal["in_order", "pruned", "exact"]
 

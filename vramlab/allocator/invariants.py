@@ -9,10 +9,9 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from vramlab.allocator.allocator import Allocator
-from vramlab.allocator.models import Model
+from vramlab.allocator.facts import Ledger, Model, Zone
 from vramlab.allocator.placement import ContiguousAllocator, PlacedAllocator
 from vramlab.allocator.states import State
-from vramlab.allocator.zones import Ledger, Zone
 
 STAYING = (State.LOADING, State.RESIDENT, State.IN_USE)
 

@@ -22,12 +22,11 @@ from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Literal, NamedTuple, overload
 
-from vramlab.allocator.allocator import Allocator, Decision
+from vramlab.allocator.allocator import Allocator
 from vramlab.allocator.eviction import Requester, Shortage, candidates, giving_zones
 from vramlab.allocator.extents import Extent, ExtentMap
-from vramlab.allocator.models import Model
+from vramlab.allocator.facts import Decision, Model, Zone
 from vramlab.allocator.states import State
-from vramlab.allocator.zones import Zone
 from vramlab.config.schema import Inventory, VramConfig
 
 

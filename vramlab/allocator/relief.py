@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from vramlab.allocator.models import Model
+from vramlab.allocator.facts import Model
 from vramlab.allocator.states import State
 from vramlab.config.schema import Priority
 

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from vramlab.allocator.models import Model
+from vramlab.allocator.facts import Model
 
 Whole = npt.NDArray[np.int64]
 

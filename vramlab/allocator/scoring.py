@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from vramlab.allocator.models import Model
+from vramlab.allocator.facts import Model
 from vramlab.config.schema import ScoreWeights
 from vramlab.config.units import MIB
 

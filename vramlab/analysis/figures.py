@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vramlab.config.units import bytes_to_mib
-from vramlab.engine.records import EvictionRecord, LoadRecord, Outcome, PreloadRecord
+from vramlab.engine.outcomes import EvictionRecord, LoadRecord, Outcome, PreloadRecord
 
 Unit = Literal["count", "share", "part", "seconds", "latency", "bytes"]
 Better = Literal["higher", "lower"]
@@ -45,7 +45,7 @@ class Part:
     Parameters
     ----------
     outcomes : ndarray of uint8, shape (requests,)
-        Values of :class:`~vramlab.engine.records.Outcome`.
+        Values of :class:`~vramlab.engine.outcomes.Outcome`.
     latency_s : ndarray, shape (requests,)
         From arrival to answer, seconds; NaN where there was none.
     loads : list of LoadRecord

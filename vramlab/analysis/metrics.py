@@ -23,7 +23,8 @@ import numpy.typing as npt
 
 from vramlab.analysis.figures import Held, Part, computed
 from vramlab.config.schema import Inventory, VramConfig, zone_of
-from vramlab.engine.records import EvictionRecord, LoadRecord, Outcome, Records
+from vramlab.engine.outcomes import EvictionRecord, LoadRecord, Outcome
+from vramlab.runs.records import Records
 
 _Row = TypeVar("_Row", LoadRecord, EvictionRecord)
 

@@ -26,6 +26,7 @@ from vramlab.cli import (
     monitor,
     notebooks,
     profiling,
+    questions,
     replaying,
     studies,
     traces,
@@ -60,6 +61,7 @@ fidelity.register(app)
 monitor.register(app)
 journals.register(app)
 notebooks.register(app)
+questions.register(app)
 
 
 def _show_version(wanted: bool) -> None:

@@ -33,8 +33,9 @@ from vramlab.cli.output import (
 )
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs
-from vramlab.engine.journal import Line, read_journal
+from vramlab.engine.journal import Line
 from vramlab.experiments.verification import Verification, verify
+from vramlab.runs.journal_reading import read_journal
 from vramlab.simulation.choosing import Times
 
 # What loads ONNX Runtime is imported where a command needs it: --help and `verify` do not.

@@ -32,7 +32,7 @@ from vramlab.config.errors import InputError
 from vramlab.experiments.following import Following, follow_run
 from vramlab.live.logs import log_to
 from vramlab.live.loops import run_to_end
-from vramlab.live.status import Status
+from vramlab.runs.status import Status
 
 _STYLES = {"in use": "bold green", "resident": "green", "loading": "yellow", "evicting": "red"}
 _BAR = 30  # characters; half of it where the terminal is narrow

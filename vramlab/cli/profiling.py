@@ -22,10 +22,10 @@ from vramlab.config.loading import load_inventory, write_inventory
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import bytes_to_mib
 from vramlab.engine.effects import Target
-from vramlab.engine.samples import samples_path, write_samples
 from vramlab.experiments.case import DEFAULT_INVENTORY, resolve_settings
 from vramlab.experiments.model_files import inventory_of_files
-from vramlab.experiments.run_folder import read_run
+from vramlab.runs.run_folder import read_run
+from vramlab.runs.samples import samples_path, write_samples
 
 # What loads ONNX Runtime is imported where a command needs it: --help does not.
 if TYPE_CHECKING:

@@ -37,10 +37,10 @@ from vramlab.cli.output import (
 )
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs
-from vramlab.engine.lockstep import lockstep
 from vramlab.experiments.case import resolve_case
 from vramlab.experiments.replay import Replay, run
-from vramlab.experiments.run_folder import check_replay_folder, write_replay
+from vramlab.runs.lockstep import lockstep
+from vramlab.runs.run_folder import check_replay_folder, write_replay
 
 
 def register(app: typer.Typer) -> None:
@@ -80,7 +80,7 @@ def replay_command(
     case = inputs.resolve(*changes, service_times=service_times)
     result = run(case, journal=(out is not None or map_file is not None) and case.mode == "simulate")
     if out is not None:
-        write_replay(result, out)
+        write_replay(out, result.records, result.figures, result.journal)
         log.print(f"written to {out}")
     if map_file is not None and result.journal is not None:
         layout = lockstep(list(result.journal), case.config, case.inventory).layout

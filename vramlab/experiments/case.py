@@ -21,7 +21,7 @@ from vramlab.config.faults import FaultPlan, check_faults
 from vramlab.config.loading import check_fit, load_inventory, load_scenario, with_overrides
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.orders import check_order
-from vramlab.engine.samples import read_samples, samples_path
+from vramlab.runs.samples import read_samples, samples_path
 from vramlab.simulation.choosing import Times
 from vramlab.traces.files import read_trace
 from vramlab.traces.trace import Trace, check_models, check_times

@@ -33,7 +33,7 @@ from vramlab.analysis.curves import lru_curve
 from vramlab.config.errors import InputError, check_choice
 from vramlab.config.plain import plain_memory, plain_models
 from vramlab.config.schema import Inventory, VramConfig
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 from vramlab.experiments.case import Case
 from vramlab.experiments.executors import check_jobs, execute
 from vramlab.simulation.decide import decide

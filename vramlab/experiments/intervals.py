@@ -20,8 +20,8 @@ from vramlab.analysis.statistics import (
     request_series,
     warmup,
 )
-from vramlab.engine.records import Records
 from vramlab.experiments.case import Case
+from vramlab.runs.records import Records
 
 _VERDICTS = {"a lower": "lower", "b lower": "higher", "tie": "tie"}
 

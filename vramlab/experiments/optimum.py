@@ -18,7 +18,7 @@ from vramlab.analysis.bounds import Bound, cpu_extra_cost_s, offline_bound
 from vramlab.analysis.intervals import AdmissionRule, Floats
 from vramlab.analysis.metrics import metrics
 from vramlab.config.schema import Inventory, VramConfig
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 from vramlab.experiments.case import Case
 from vramlab.experiments.parts import later_part
 from vramlab.experiments.replay import Replay

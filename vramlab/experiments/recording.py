@@ -9,13 +9,13 @@ from typing import Any
 from vramlab import __version__
 from vramlab.analysis.metrics import metrics
 from vramlab.config.loading import fingerprint, write_config, write_inventory
-from vramlab.engine.journal import read_journal
-from vramlab.engine.samples import samples_path, write_samples
 from vramlab.experiments.case import Case
-from vramlab.experiments.run_folder import journal_trace, write_json
 from vramlab.live.backend import with_file_sizes
 from vramlab.live.machine_load import OtherProcesses
 from vramlab.live.recording import record
+from vramlab.runs.journal_reading import read_journal
+from vramlab.runs.run_folder import journal_trace, write_json
+from vramlab.runs.samples import samples_path, write_samples
 from vramlab.traces.files import write_trace
 
 
@@ -26,7 +26,7 @@ def record_run(
     speed: float = 1.0,
     done: Callable[[], object] | None = None,
 ) -> dict[str, Any]:
-    """Play a trace against live sessions and fill the folder `out` (see :mod:`.run_folder`).
+    """Play a trace against live sessions and fill the folder `out` (see :mod:`vramlab.runs.run_folder`).
 
     Parameters
     ----------

@@ -16,9 +16,9 @@ from vramlab.analysis.metrics import binding_text, metrics
 from vramlab.config.faults import FaultPlan
 from vramlab.config.loading import fingerprint
 from vramlab.engine.journal import Journal
-from vramlab.engine.records import Records
 from vramlab.experiments.case import Case, ConfigLike, Mode, ModelsLike, TraceLike, resolve_case
 from vramlab.experiments.html import replay_html
+from vramlab.runs.records import Records
 from vramlab.simulation.choosing import Times, choose_times
 from vramlab.simulation.decide import decide
 from vramlab.simulation.driver import simulate

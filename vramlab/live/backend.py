@@ -20,7 +20,7 @@ from vramlab.live.errors import BadModelFile, CorruptModel, SessionError
 from vramlab.live.heap import set_heap
 from vramlab.live.inputs import RECIPES, Recipe, fitting_recipe, make_inputs
 from vramlab.live.model_files import check_model_file, identity_of
-from vramlab.live.sessions import Session, make_session
+from vramlab.live.onnx_sessions import Session, make_session
 from vramlab.live.stand_ins import is_stand_in
 
 _LOG = logging.getLogger(__name__)

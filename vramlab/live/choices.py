@@ -19,11 +19,11 @@ import onnx
 from vramlab.config.schema import ModelSpec
 from vramlab.config.units import MIB
 from vramlab.live.batches import why_not_split
-from vramlab.live.devices import Device
+from vramlab.live.device_facts import Device
 from vramlab.live.errors import SessionError
 from vramlab.live.inputs import Recipe, make_inputs
 from vramlab.live.model_files import check_model_file
-from vramlab.live.sessions import Session, make_session
+from vramlab.live.onnx_sessions import Session, make_session
 
 _SMALL_BYTES = 8 * MIB  # below, a load is short either way
 _LOADS, _RUNS = 2, 7

@@ -23,7 +23,7 @@ import pynvml
 from onnx import TensorProto, helper
 
 from vramlab.config.errors import InputError
-from vramlab.live.devices import DeviceMemory, Providers
+from vramlab.live.device_facts import DeviceMemory, Providers
 from vramlab.live.graphs import IR_VERSION, OPSET
 
 PROVIDER = "CUDAExecutionProvider"

@@ -22,11 +22,11 @@ import numpy as np
 from vramlab.config.schema import ModelSpec
 from vramlab.config.units import MIB
 from vramlab.engine.effects import Target
-from vramlab.live.devices import Device
+from vramlab.live.device_facts import Device
 from vramlab.live.errors import SessionError
 from vramlab.live.heap import private_bytes, trim_heap
 from vramlab.live.inputs import Recipe, make_inputs
-from vramlab.live.sessions import make_session
+from vramlab.live.onnx_sessions import make_session
 
 _POLL_S = 0.001
 _STEADY_RUNS = 4

@@ -24,7 +24,7 @@ from vramlab.config.schema import InputSample, ModelSpec, Priority
 from vramlab.live.batches import BatchAxis, batch_axis
 from vramlab.live.errors import SessionError
 from vramlab.live.model_files import check_model_file
-from vramlab.live.sessions import Session, make_session
+from vramlab.live.onnx_sessions import Session, make_session
 from vramlab.live.values import FOREIGN_TYPES, NUMPY_TYPES, Feeds, InputInfo
 
 

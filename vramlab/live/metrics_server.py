@@ -9,17 +9,15 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import numpy as np
 
 from vramlab.config.errors import InputError
-from vramlab.engine.records import Outcome
-from vramlab.engine.totals import RunningTotals
-
-if TYPE_CHECKING:
-    from vramlab.live.runtime import LiveRuntime
+from vramlab.engine.outcomes import Outcome
+from vramlab.runs.status import Status
+from vramlab.runs.totals import RunningTotals
 
 _LAST_PORT = 65_535
 LOOPBACK = "127.0.0.1"
@@ -28,12 +26,25 @@ _STATES = ("absent", "loading", "resident", "in use", "evicting")
 _UNANSWERED = (Outcome.REFUSED, Outcome.FAILED, Outcome.CANCELLED)
 
 
+class Watched(Protocol):
+    """A runtime, as far as metrics look at it."""
+
+    recorder: Any
+
+    @property
+    def driver(self) -> Any:
+        """Whose lock is taken to copy records."""
+
+    def status(self) -> Status:
+        """What is so at this moment."""
+
+
 class MetricsServer:
     """An HTTP server of its own thread, which answers every path with the metrics.
 
     Parameters
     ----------
-    runtime : LiveRuntime
+    runtime : Watched
         Which is watched.
     port : int
         On the loopback interface; 0 takes any that is free.
@@ -44,7 +55,7 @@ class MetricsServer:
         If ``prometheus_client`` is not installed, or there is no such port.
     """
 
-    def __init__(self, runtime: LiveRuntime, port: int) -> None:
+    def __init__(self, runtime: Watched, port: int) -> None:
         if not isinstance(port, int) or not 0 <= port <= _LAST_PORT:
             raise InputError("metrics", "port", repr(port), f"a port from 0 to {_LAST_PORT}")
         try:
@@ -166,7 +177,7 @@ class _Latencies:
 class _Collector:
     """What ``prometheus_client`` calls at each scrape."""
 
-    def __init__(self, runtime: LiveRuntime) -> None:
+    def __init__(self, runtime: Watched) -> None:
         self._runtime = runtime
         self._latencies = _Latencies()
         if isinstance(runtime.recorder, RunningTotals):

@@ -20,13 +20,13 @@ import simpy
 
 from vramlab.config.faults import FaultPlan
 from vramlab.config.schema import Inventory, VramConfig
-from vramlab.engine.effects import Failure, Infer, Load, MemoryReading, ReadMemory, Sleep, Story, Unload
+from vramlab.engine.effects import Failure, Infer, Load, MemoryReading, ReadMemory, Story, Unload
+from vramlab.engine.engine import ENDLESS, Engine
 from vramlab.engine.gates import Gate
 from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import Journal
-from vramlab.engine.records import Recorder, Records
 from vramlab.engine.requests import Request
-from vramlab.engine.serving import ENDLESS, Engine
+from vramlab.runs.records import Recorder, Records
 from vramlab.simulation.service_times import ServiceTimes, SpecTimes
 from vramlab.traces.trace import Trace, check_models
 
@@ -153,8 +153,6 @@ class SimulatedDriver(Interpreter):
                 end_s, callbacks = now_s + limit_s, self._too_long
         elif kind is Unload:
             end_s = now_s + self._unload_s(effect.model)
-        elif kind is Sleep:
-            end_s = now_s + effect.seconds
         elif kind is ReadMemory:
             end_s = now_s + effect.after_s
         else:

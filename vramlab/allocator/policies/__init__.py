@@ -10,7 +10,7 @@ so no victim is spared because a later one would have been enough. Scores are pr
 :mod:`vramlab.allocator.eviction`).
 """
 
-from vramlab.allocator.policies.protocol import Policy
+from vramlab.allocator.facts import Policy
 from vramlab.allocator.policies.registry import POLICIES, PRESETS, make_policy, policy_names
 from vramlab.allocator.policies.scores import ScorePolicy
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vramlab.allocator.models import Model
+from vramlab.allocator.facts import Model
 from vramlab.allocator.policies.scores import LogLinearScore
 from vramlab.allocator.runs import Run, Stretch
 from vramlab.allocator.scoring import Exponents, Numbers, aged

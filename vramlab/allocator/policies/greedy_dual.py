@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from vramlab.allocator.models import Model
+from vramlab.allocator.facts import Model, Policy
 from vramlab.allocator.policies.heap import Entry, ValueHeap
-from vramlab.allocator.policies.protocol import Policy
 from vramlab.allocator.runs import Run
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush, heapreplace
 
-from vramlab.allocator.models import Model
+from vramlab.allocator.facts import Model
 
 Entry = tuple[float, int, Model]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from vramlab.allocator.models import Model
+from vramlab.allocator.facts import Model
 from vramlab.allocator.policies.scores import TableScore
 from vramlab.allocator.scoring import Numbers
 

@@ -6,9 +6,8 @@ import math
 from collections import deque
 from collections.abc import Iterator
 
-from vramlab.allocator.models import Model
+from vramlab.allocator.facts import Model, Policy
 from vramlab.allocator.policies.heap import ValueHeap
-from vramlab.allocator.policies.protocol import Policy
 
 
 class LRUK(Policy):

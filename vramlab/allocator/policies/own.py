@@ -12,8 +12,7 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
-from vramlab.allocator.models import Model
-from vramlab.allocator.policies.protocol import Policy
+from vramlab.allocator.facts import Model, Policy
 from vramlab.allocator.runs import Run
 from vramlab.config.errors import InputError
 

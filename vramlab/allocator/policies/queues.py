@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from vramlab.allocator.models import Model
-from vramlab.allocator.policies.protocol import Policy
+from vramlab.allocator.facts import Model, Policy
 from vramlab.allocator.runs import Run
 
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from vramlab.allocator.facts import Policy
 from vramlab.allocator.policies.decayed import DecayedScore
 from vramlab.allocator.policies.greedy_dual import GreedyDual
 from vramlab.allocator.policies.lhd import LHD
 from vramlab.allocator.policies.lru_k import LRUK
 from vramlab.allocator.policies.own import PolicyError, Watched
-from vramlab.allocator.policies.protocol import Policy
 from vramlab.allocator.policies.queues import FIFO, LFU, LRU, Random
 from vramlab.allocator.policies.s3_fifo import S3FIFO
 from vramlab.allocator.policies.scores import Hyperbolic, LogLinearScore, ScorePolicy

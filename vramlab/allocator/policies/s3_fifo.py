@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 
-from vramlab.allocator.models import Model
-from vramlab.allocator.policies.protocol import Policy
+from vramlab.allocator.facts import Model, Policy
 
 SMALL_PART = 10  # the small queue is to hold a tenth of the bytes
 MOST_USES = 3  # a counter of two bits

@@ -17,9 +17,8 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from vramlab.allocator.models import Model
+from vramlab.allocator.facts import Model, Policy
 from vramlab.allocator.policies.own import Score, checked_score
-from vramlab.allocator.policies.protocol import Policy
 from vramlab.allocator.runs import Run, Whole
 from vramlab.allocator.scoring import Exponents, Numbers, aged, constant_factor
 

@@ -6,8 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import chain
 
-from vramlab.allocator.models import Model
-from vramlab.allocator.policies.protocol import Policy
+from vramlab.allocator.facts import Model, Policy
 from vramlab.allocator.runs import Run
 
 
