@@ -22,10 +22,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vramlab.allocator import Allocator
 from vramlab.allocator.compaction import Move, Plan, plan_for
 from vramlab.allocator.extents import Extent, ExtentMap
 from vramlab.allocator.facts import Zone
-from vramlab.allocator.placement import PlacedAllocator
 from vramlab.engine.effects import EffectFailed, ReadMemory, Story
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _WHY = "defragmentation"
 def defragment(engine: Engine, now_s: float) -> Story:
     """Defragment all zones that are too broken up. The value is (now_s, number of models moved)."""
     moved = 0
-    allocator = engine.placed
+    allocator = engine.allocator
     threshold = engine.config.optimization.defragmentation_threshold
     for zone in allocator.zones.values():
         plan = plan_for(allocator, zone, threshold)
@@ -48,9 +48,9 @@ def defragment(engine: Engine, now_s: float) -> Story:
     return now_s, moved
 
 
-def _carry_out(engine: Engine, allocator: PlacedAllocator, zone: Zone, plan: Plan, now_s: float) -> Story:
+def _carry_out(engine: Engine, allocator: Allocator, zone: Zone, plan: Plan, now_s: float) -> Story:
     """Move models. The value is (now_s, number of models moved)."""
-    extents = allocator.maps[zone.name]
+    extents = allocator.placement.maps[zone.name]
     before = extents.fragmentation
     now_s, used_before = yield from _used_bytes(now_s)
     size = sum(place.length for move in plan.moves for place in move.extents)

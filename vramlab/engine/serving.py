@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from vramlab.allocator import Allocator, Decision, Kind, make_allocator
-from vramlab.allocator.placement import PlacedAllocator
 from vramlab.allocator.policies.own import PolicyError, Watched
 from vramlab.allocator.states import IN_USE, RESIDENT
 from vramlab.config.errors import InputError
@@ -90,9 +89,7 @@ class Engine:
     ) -> None:
         serving = config.serving
         self.config = config
-        self.allocator: Allocator = (
-            make_allocator(config, inventory) if mapped else make_allocator(config, inventory, mapped=False)
-        )
+        self.allocator: Allocator = make_allocator(config, inventory, mapped)
         self.recorder = recorder
         recorder.binding = lambda: self.allocator.binding
         self._zones = list(self.allocator.zones.values())
@@ -123,13 +120,6 @@ class Engine:
         )
         if config.fallback.when == "earliest_finish":
             self._waiting = (None,)  # each request is to be thought about
-
-    @property
-    def placed(self) -> PlacedAllocator:
-        """The allocator, where it keeps a map of the memory."""
-        if not isinstance(self.allocator, PlacedAllocator):
-            raise TypeError("this engine keeps no map of the memory")
-        return self.allocator
 
     def tolerate(self, report: Callable[[InputError], object]) -> None:
         """Go on where a user's policy or predictor raises on hearing something; `report` is told.
