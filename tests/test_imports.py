@@ -1,6 +1,8 @@
 """Imports point one way (see CONTRIBUTING.md)."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,14 +15,18 @@ MAY_IMPORT = {
     "engine": {"config", "allocator", "prediction"},
     "prediction": {"config"},
     "traces": {"config"},
-    "analysis": {"config", "traces", "engine.records"},
-    "simulation": {"config", "allocator", "engine", "traces"},
-    "live": {"config", "allocator", "engine", "traces"},
+    "runs": {"config", "allocator", "engine", "traces"},
+    "analysis": {"config", "traces", "engine.outcomes", "runs.records"},
+    "simulation": {"config", "allocator", "engine", "traces", "runs"},
+    "live": {"config", "allocator", "engine", "traces", "runs"},
     "experiments": {
-        "config", "allocator", "engine", "traces", "analysis", "prediction", "simulation", "live"
+        "config", "allocator", "engine", "traces", "runs", "analysis", "prediction", "simulation", "live"
     },
 }  # fmt: skip
 MAY_IMPORT["widgets"] = MAY_IMPORT["cli"] = {*MAY_IMPORT["experiments"], "experiments"}
+
+
+OF_FILES = {"gzip", "io", "pandas", "pathlib", "pyarrow", "shutil", "tempfile", "zlib"}
 
 
 def imported(path: Path) -> set[str]:
@@ -47,10 +53,41 @@ def test_imports_point_one_way(path):
     assert not wrong, f"{package} must not import {', '.join(wrong)}"
 
 
+def opens_files(text: str) -> list[str]:
+    """What a module has to do with files: imports and calls."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = (
+                [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            )
+            found += [name for name in names if name.partition(".")[0] in OF_FILES]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "open":
+            found.append("open")
+    return found
+
+
+def test_the_engine_opens_no_file():
+    found = {path.name: opens_files(path.read_text("utf-8")) for path in (ROOT / "engine").rglob("*.py")}
+    assert {name: what for name, what in found.items() if what} == {}
+    assert opens_files("import gzip\nfrom pandas.api import types\nopen('a')") == [
+        "gzip",
+        "pandas.api",
+        "open",
+    ]
+
+
+def test_the_engine_is_there_without_pandas():
+    code = "import sys, vramlab.engine.serving, vramlab.engine.interpreter; print('pandas' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "False\n"
+
+
 def test_the_rule_is_one_that_can_fail():
     assert not allowed("live.driver", "simulation")
     assert not allowed("engine.serving", "analysis")
-    assert allowed("engine.records", "analysis")
+    assert not allowed("runs.records", "engine")
+    assert allowed("runs.records", "analysis")
 
 
 def graph(root):

@@ -15,7 +15,7 @@ from vramlab.allocator.exact import cheapest_cover
 from vramlab.analysis.bounds import offline_bound
 from vramlab.analysis.schedules import round_schedule
 from vramlab.config.loading import load_config, load_inventory, with_overrides
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 from vramlab.experiments.replay import replay
 from vramlab.traces.files import read_trace
 

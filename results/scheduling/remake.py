@@ -15,7 +15,7 @@ import pandas as pd
 
 from vramlab.analysis import style
 from vramlab.config.loading import load_config, load_inventory
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 from vramlab.experiments.floor import with_memory_for_all
 from vramlab.simulation.driver import simulate
 from vramlab.traces.files import read_trace

@@ -18,7 +18,8 @@ from vramlab.analysis.timelines import Stay, stays
 from vramlab.config.errors import InputError
 from vramlab.config.schema import ModelSpec, Priority
 from vramlab.config.units import MIB
-from vramlab.engine.records import EvictionRecord, LoadRecord, Records, UsageRecord
+from vramlab.engine.outcomes import EvictionRecord, LoadRecord, UsageRecord
+from vramlab.runs.records import Records
 from vramlab.traces.trace import Trace
 
 

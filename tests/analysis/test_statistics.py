@@ -14,7 +14,8 @@ from vramlab.analysis.statistics import (
 )
 from vramlab.config.errors import InputError
 from vramlab.config.schema import ModelSpec, Priority
-from vramlab.engine.records import LoadRecord, Outcome, Records
+from vramlab.engine.outcomes import LoadRecord, Outcome
+from vramlab.runs.records import Records
 
 
 def autoregressive(rng, n, rho):

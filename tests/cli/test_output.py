@@ -11,7 +11,7 @@ from vramlab.cli.fidelity import show_fidelity
 from vramlab.cli.monitor import view
 from vramlab.cli.output import print_table, stacked
 from vramlab.experiments.fidelity import Fidelity
-from vramlab.live.status import ModelStatus, Status, ZoneStatus
+from vramlab.runs.status import ModelStatus, Status, ZoneStatus
 
 
 def shown(width, *objects, table=None):

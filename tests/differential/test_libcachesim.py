@@ -15,7 +15,7 @@ from vramlab.allocator.policies import POLICIES
 from vramlab.allocator.policies.lru_k import LRUK
 from vramlab.config.schema import ModelSpec
 from vramlab.config.units import MIB
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 from vramlab.simulation.decide import decide
 from vramlab.traces.importers.genai_2026 import genai_2026_inventory, import_genai_2026
 from vramlab.traces.synthetic import zipf_trace

@@ -4,9 +4,10 @@ from vramlab.config.loading import load_config
 from vramlab.config.schema import ModelSpec
 from vramlab.engine.effects import describe_effect
 from vramlab.engine.interpreter import Interpreter, Task
-from vramlab.engine.records import Outcome, Recorder
+from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Request
 from vramlab.engine.serving import Engine
+from vramlab.runs.records import Recorder
 
 
 def settings(capacity_mb, *overrides):

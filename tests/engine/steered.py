@@ -5,10 +5,11 @@ from vramlab.allocator.invariants import check
 from vramlab.engine.effects import Infer, Load, MemoryReading, ReadMemory, Unload, describe_effect
 from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import Journal
-from vramlab.engine.lockstep import lockstep
-from vramlab.engine.records import Outcome, Recorder
+from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Request
 from vramlab.engine.serving import Engine
+from vramlab.runs.lockstep import lockstep
+from vramlab.runs.records import Recorder
 
 LISTS = {
     "resident": "there",

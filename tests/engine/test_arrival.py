@@ -1,7 +1,7 @@
 """The line of those who wait under `arrival`: first come, first served."""
 
 from tests.engine.hand import HandDriver, settings, spec
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 
 MODELS = {name: spec(60, cpu_fallback="none") for name in "ab"} | {
     "critical": spec(10, priority="critical", always_loaded=True)

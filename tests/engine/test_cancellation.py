@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.engine.steered import SteeredDriver, settings, spec
 from vramlab.engine.effects import EffectFailed, Failure, MemoryReading, ReadMemory, Target
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 
 MODELS = {"a": spec(60), "b": spec(60), "secure": spec(60, cpu_fallback="none")}
 

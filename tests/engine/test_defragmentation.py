@@ -9,7 +9,7 @@ from vramlab.allocator.invariants import check
 from vramlab.config.units import MIB
 from vramlab.engine.effects import Failure, MemoryReading
 from vramlab.engine.journal import Journal
-from vramlab.engine.lockstep import lockstep
+from vramlab.runs.lockstep import lockstep
 from vramlab.simulation.driver import simulate
 from vramlab.traces.synthetic import zipf_trace
 

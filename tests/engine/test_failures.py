@@ -4,7 +4,7 @@ import pytest
 
 from tests.engine.steered import SteeredDriver, settings, spec
 from vramlab.engine.effects import Failure
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 
 MIB = 2**20
 MODELS = {"a": spec(60), "b": spec(30), "secure": spec(60, cpu_fallback="none")}

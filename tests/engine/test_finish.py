@@ -3,7 +3,7 @@
 import pytest
 
 from tests.engine.hand import HandDriver, settings, spec
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 
 TIMES = {"load_time_ms": 1000, "inference_ms": 100, "cpu_inference_ms": 400, "cpu_load_time_ms": 50}
 MODELS = {"a": spec(60, **TIMES), "b": spec(60, **TIMES), "secure": spec(30, cpu_fallback="none", **TIMES)}

@@ -7,7 +7,7 @@ from vramlab.allocator.extents import Extent
 from vramlab.allocator.invariants import check
 from vramlab.allocator.states import State
 from vramlab.engine.effects import Failure
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 
 MIB = 2**20
 

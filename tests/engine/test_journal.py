@@ -4,9 +4,11 @@ import gzip
 import threading
 
 from tests.simulation.workloads import plain_cache, workload
-from vramlab.engine.journal import Journal, Line, encode, read_journal, write_journal
-from vramlab.engine.records import Outcome
+from vramlab.engine.journal import Journal, Line, encode
+from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Request
+from vramlab.runs.journal_reading import read_journal
+from vramlab.runs.journal_writing import write_journal
 from vramlab.simulation.driver import simulate
 
 

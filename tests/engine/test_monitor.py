@@ -11,9 +11,9 @@ from vramlab.config.loading import load_config
 from vramlab.config.units import MIB
 from vramlab.engine.effects import Failure, MemoryReading, ReadMemory
 from vramlab.engine.journal import Journal
-from vramlab.engine.lockstep import lockstep
-from vramlab.engine.records import Recorder
 from vramlab.engine.serving import Engine
+from vramlab.runs.lockstep import lockstep
+from vramlab.runs.records import Recorder
 from vramlab.simulation.driver import SimulatedDriver
 from vramlab.simulation.service_times import SpecTimes
 from vramlab.traces.synthetic import zipf_trace

@@ -8,9 +8,10 @@ from tests.engine.hand import settings, spec
 from vramlab.allocator.invariants import check
 from vramlab.config.errors import InputError
 from vramlab.engine.journal import Journal
-from vramlab.engine.lockstep import lockstep
-from vramlab.engine.records import Outcome, Recorder
+from vramlab.engine.outcomes import Outcome
 from vramlab.engine.serving import Engine
+from vramlab.runs.lockstep import lockstep
+from vramlab.runs.records import Recorder
 from vramlab.simulation.driver import SimulatedDriver, simulate
 from vramlab.simulation.service_times import SpecTimes
 from vramlab.traces.synthetic import zipf_trace

@@ -15,9 +15,9 @@ from vramlab.allocator.policies.own import PolicyError
 from vramlab.config.errors import InputError
 from vramlab.engine.effects import Failure, MemoryReading
 from vramlab.engine.journal import Journal
-from vramlab.engine.lockstep import lockstep
 from vramlab.engine.orders import ORDERS, make_order
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
+from vramlab.runs.lockstep import lockstep
 from vramlab.simulation.driver import simulate
 from vramlab.traces.trace import Trace
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.engine.hand import HandDriver, settings, spec
 from vramlab.engine.effects import Failure
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 
 SMALL = {"a": spec(60), "b": spec(60), "secure": spec(60, cpu_fallback="none")}
 

@@ -15,7 +15,7 @@ from vramlab.config.errors import InputError
 from vramlab.config.plain import plain_memory, plain_models
 from vramlab.config.schema import ModelSpec, VramConfig
 from vramlab.config.units import MIB
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 from vramlab.experiments.curves import curve, even_capacities
 from vramlab.simulation.decide import decide
 from vramlab.traces.reuse import reuse_bytes

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from vramlab.config.errors import InputError
-from vramlab.experiments.run_folder import read_run
 from vramlab.experiments.verification import verify
+from vramlab.runs.run_folder import read_run
 
 RECORDED = Path(__file__).parents[2] / "traces" / "recorded_tight"
 

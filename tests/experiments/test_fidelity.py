@@ -2,8 +2,8 @@
 
 import pytest
 
-from vramlab.engine.samples import Sample, samples_frame
 from vramlab.experiments.fidelity import drift
+from vramlab.runs.samples import Sample, samples_frame
 
 
 def profiled(*seconds):

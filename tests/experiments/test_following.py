@@ -12,11 +12,11 @@ import pytest
 from vramlab.config.errors import InputError
 from vramlab.config.loading import load_config, write_config, write_inventory
 from vramlab.config.schema import ModelSpec, ZoneConfig
-from vramlab.engine.journal import read_journal
 from vramlab.experiments.following import Following, follow_run
 from vramlab.live.blocking import BlockingRuntime
 from vramlab.live.inputs import make_inputs
 from vramlab.live.stand_ins import with_stand_ins
+from vramlab.runs.journal_reading import read_journal
 
 CONFIG = load_config().model_copy(
     update={"zones": {"flexible": ZoneConfig(size_mb=5, max_models=None, min_retention_time=0)}}

@@ -1,7 +1,7 @@
 """What belongs to a scenario is found beside it."""
 
-from vramlab.engine.samples import samples_path
 from vramlab.experiments.inputs import profile_beside
+from vramlab.runs.samples import samples_path
 
 SCENARIO = """
 scenario: {title: t, models: models.yaml}

@@ -6,7 +6,7 @@ from vramlab.config.schema import ModelSpec, VramConfig
 from vramlab.config.units import MIB
 from vramlab.engine.journal import Line
 from vramlab.experiments.observed import observed_profile
-from vramlab.experiments.run_folder import RunFolder, journal_trace
+from vramlab.runs.run_folder import RunFolder, journal_trace
 
 
 def line(time_s, event, task, what, duration_s=None, size_bytes=None, model="m"):

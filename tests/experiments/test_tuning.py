@@ -11,7 +11,7 @@ from tests.experiments.studying import POOL, ROOT
 from vramlab.analysis.metrics import metrics
 from vramlab.config.errors import InputError
 from vramlab.config.loading import load_config, load_inventory, load_scenario
-from vramlab.engine.records import LossRecord, Outcome
+from vramlab.engine.outcomes import LossRecord, Outcome
 from vramlab.experiments.optimum import admission_of, optimum_of
 from vramlab.experiments.parts import boundary, later_part
 from vramlab.experiments.replay import replay

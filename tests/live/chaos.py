@@ -30,16 +30,16 @@ from vramlab.allocator.states import State
 from vramlab.config.loading import load_config
 from vramlab.config.schema import ModelSpec
 from vramlab.engine.effects import Load, MemoryReading, ReadMemory, Target, Unload
-from vramlab.engine.journal import read_journal
-from vramlab.engine.lockstep import lockstep
-from vramlab.engine.records import Recorder
 from vramlab.engine.requests import Request
 from vramlab.engine.serving import Answer, Engine
 from vramlab.live.cores import Cores
 from vramlab.live.driver import LiveDriver
 from vramlab.live.errors import CorruptModel, OutOfMemory, SessionError
-from vramlab.live.journal_file import JournalFile
 from vramlab.live.tasks import Caller
+from vramlab.runs.journal_reading import read_journal
+from vramlab.runs.journal_writing import JournalFile
+from vramlab.runs.lockstep import lockstep
+from vramlab.runs.records import Recorder
 
 MIB = 2**20
 STEPS = 120

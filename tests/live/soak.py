@@ -22,10 +22,10 @@ from onnx import TensorProto, helper, save
 from tests.live.test_runtime import settings, spec
 from vramlab.config.errors import InputError
 from vramlab.engine.journal import Line
-from vramlab.engine.lockstep import Follower
-from vramlab.engine.totals import RunningTotals
 from vramlab.live.blocking import BlockingRuntime
 from vramlab.live.runtime import RequestFailed, RequestRefused
+from vramlab.runs.lockstep import Follower
+from vramlab.runs.totals import RunningTotals
 
 THREADS, MODELS, TENTHS = 4, 8, 10
 MOST_MB, MOST_THREADS, MOST_FILES = 60, 2, 2  # from the second tenth to the last
@@ -134,7 +134,7 @@ def soak(requests, folder):
     print(f"{sum(total.values()):,} requests: {dict(total)}")
     grown = [last - second for last, second in zip(rows[-1][:3], rows[1][:3], strict=True)]
     print(f"from the second tenth to the last: {grown[0]:+.0f} MB, {grown[1]:+} threads, {grown[2]:+} files")
-    follower = Follower(config, inventory, RunningTotals(list(config.zones)))
+    follower = Follower(config, inventory, RunningTotals())
     with journal.open() as rows_of_it:  # a million requests are five million lines: one after the other
         for row in rows_of_it:
             follower.follow([Line(**json.loads(row))])

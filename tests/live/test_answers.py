@@ -8,7 +8,7 @@ import numpy as np
 
 from tests.live.test_runtime import Run, inputs, models, settings, spec  # noqa: F401 (fixtures)
 from vramlab.engine.cache import Kept
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 from vramlab.engine.serving import Answer
 from vramlab.live.answers import owned, owned_soon, to_keep
 from vramlab.live.blocking import BlockingRuntime

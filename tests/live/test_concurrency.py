@@ -14,11 +14,12 @@ import pytest
 from tests.live.audit import Audit
 from tests.live.test_runtime import held_to, settings, spec
 from vramlab.config.units import ms_to_s
-from vramlab.engine.journal import Line, read_journal
-from vramlab.engine.records import Outcome
+from vramlab.engine.journal import Line
+from vramlab.engine.outcomes import Outcome
 from vramlab.live.inputs import make_inputs
 from vramlab.live.runtime import LiveRuntime, RequestFailed
 from vramlab.live.stand_ins import with_stand_ins
+from vramlab.runs.journal_reading import read_journal
 
 CALLERS, SECONDS = 64, float(os.environ.get("VRAMLAB_STRESS_S", "2"))
 PRIORITIES = ("high", "medium", "medium", "low")

@@ -16,7 +16,7 @@ import pytest
 from tests.live.test_runtime import MIB, held_to, inputs, models, settings  # noqa: F401 (fixtures)
 from vramlab.config.loading import write_config, write_inventory
 from vramlab.engine.effects import Target
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 from vramlab.live.blocking import BlockingRuntime
 from vramlab.live.interrupts import GUARD, Guard, State
 from vramlab.live.runtime import LiveRuntime, RequestFailed

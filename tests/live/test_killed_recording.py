@@ -17,9 +17,9 @@ from vramlab.cli.live import answered
 from vramlab.config.errors import InputError
 from vramlab.engine.journal import Line
 from vramlab.experiments.verification import verify
-from vramlab.live import journal_file
 from vramlab.live.recording import record
 from vramlab.live.stand_ins import with_stand_ins
+from vramlab.runs import journal_writing
 from vramlab.traces.trace import Trace
 
 # Ctrl+C is ignored by what a shell script has started in the background, as these tests may be
@@ -89,7 +89,7 @@ def test_a_recording_cut_off_with_nothing_under_way_has_no_request_without_an_an
 def test_a_recording_whose_disk_is_full_ends_at_once(tmp_path, monkeypatch):
     """Not at its end, a minute later."""
     inventory = with_stand_ins({"a": spec(2)}, tmp_path / "stand-ins")
-    created = journal_file._created
+    created = journal_writing._created
 
     def full(path, numbered):
         place, file = created(path, numbered)
@@ -100,7 +100,7 @@ def test_a_recording_whose_disk_is_full_ends_at_once(tmp_path, monkeypatch):
 
         return place, SimpleNamespace(write=write, close=lambda: None)
 
-    monkeypatch.setattr(journal_file, "_created", full)
+    monkeypatch.setattr(journal_writing, "_created", full)
     trace = Trace.from_frame(pd.DataFrame({"time_s": [0.0, 60.0], "model": ["a", "a"]}))
     begin = time.monotonic()
     with pytest.raises(InputError, match="no space left on device, expected a disk with room"):

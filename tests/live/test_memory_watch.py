@@ -8,11 +8,11 @@ import pytest
 from vramlab.config.loading import load_config
 from vramlab.config.schema import ModelSpec
 from vramlab.config.units import MIB
-from vramlab.engine.journal import read_journal
-from vramlab.engine.lockstep import lockstep
 from vramlab.live.inputs import make_inputs
 from vramlab.live.runtime import LiveRuntime
 from vramlab.live.stand_ins import with_stand_ins
+from vramlab.runs.journal_reading import read_journal
+from vramlab.runs.lockstep import lockstep
 
 SIZES = {"gender-a.onnx": 2.0, "gender-b.onnx": 1.5, "gender-c.onnx": 1.5, "gender-d.onnx": 2.0}
 

@@ -5,11 +5,11 @@ import asyncio
 import numpy as np
 
 from tests.live.test_runtime import settings, spec
-from vramlab.engine.journal import read_journal
-from vramlab.engine.lockstep import lockstep
 from vramlab.live.inputs import make_inputs
 from vramlab.live.runtime import LiveRuntime
 from vramlab.live.stand_ins import with_stand_ins
+from vramlab.runs.journal_reading import read_journal
+from vramlab.runs.lockstep import lockstep
 
 
 def test_a_live_run_with_preloading_is_equal_in_lock_step(tmp_path):

@@ -7,13 +7,13 @@ from vramlab.config.loading import load_config
 from vramlab.config.schema import ModelSpec
 from vramlab.config.units import MIB
 from vramlab.engine.effects import Target
-from vramlab.engine.samples import Sample
 from vramlab.live.footprints import Footprint, Stage, footprint, memory_flags
 from vramlab.live.heap import private_bytes
 from vramlab.live.interplay import PAUSES_S
 from vramlab.live.measurements import Measurements, measured, median_ms
 from vramlab.live.profiler import profile
 from vramlab.live.stand_ins import with_stand_ins
+from vramlab.runs.samples import Sample
 
 
 def stages(**readings_mb):

@@ -21,14 +21,15 @@ from vramlab.config.errors import InputError
 from vramlab.config.loading import load_config
 from vramlab.config.schema import ModelSpec
 from vramlab.engine.effects import Target
-from vramlab.engine.journal import read_journal
-from vramlab.engine.lockstep import lockstep
-from vramlab.engine.records import Outcome, Recorder
+from vramlab.engine.outcomes import Outcome
 from vramlab.live.blocking import BlockingRuntime
 from vramlab.live.inputs import make_inputs
 from vramlab.live.metrics_server import _Latencies
 from vramlab.live.runtime import LiveRuntime, RequestFailed, RequestRefused
 from vramlab.live.stand_ins import with_stand_ins
+from vramlab.runs.journal_reading import read_journal
+from vramlab.runs.lockstep import lockstep
+from vramlab.runs.records import Recorder
 
 MIB = 2**20
 
@@ -449,6 +450,7 @@ def test_a_caller_that_is_cancelled_gives_its_place_up(tmp_path, models, inputs)
             assert len(runtime.engine.scheduler.waiting) == 1
             assert runtime.engine.allocator.models["b"].state.value == "absent"
             loads.cancel()
+            await asyncio.wait([loads])  # else the load's own thread may be there first
             slow.go_on.set()
         assert [Outcome(o) for o in runtime.recorder.outcomes] == [Outcome.CANCELLED] * 3
 

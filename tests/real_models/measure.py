@@ -22,13 +22,13 @@ from tests.real_models.serving import inputs_file, models, tight
 from vramlab.config.schema import Inventory, ModelSpec
 from vramlab.config.units import MIB
 from vramlab.experiments.recording import record_run
-from vramlab.experiments.run_folder import write_json
 from vramlab.experiments.verification import Verification, verify
 from vramlab.live.backend import with_file_sizes
 from vramlab.live.footprints import footprint
 from vramlab.live.measurements import Measurements
 from vramlab.live.model_files import check_model_file
 from vramlab.live.profiler import profile
+from vramlab.runs.run_folder import write_json
 from vramlab.traces.trace import Trace
 
 OUT = Path(__file__).parents[2] / "results" / "real_models"

@@ -9,7 +9,7 @@ from vramlab.cli.app import run
 from vramlab.config.errors import InputError
 from vramlab.config.loading import load_inventory
 from vramlab.config.schema import ModelSpec
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 from vramlab.experiments.replay import replay
 from vramlab.traces.trace import Trace
 

@@ -10,9 +10,10 @@ from vramlab.allocator.invariants import check
 from vramlab.config.faults import FaultPlan
 from vramlab.config.loading import load_config, load_inventory
 from vramlab.engine.journal import Journal
-from vramlab.engine.lockstep import lockstep
-from vramlab.engine.records import Outcome, Recorder
+from vramlab.engine.outcomes import Outcome
 from vramlab.engine.serving import Engine
+from vramlab.runs.lockstep import lockstep
+from vramlab.runs.records import Recorder
 from vramlab.simulation.driver import SimulatedDriver
 from vramlab.simulation.faults import faulty
 from vramlab.simulation.service_times import SpecTimes

@@ -16,11 +16,11 @@ from vramlab.config.loading import load_scenario
 from vramlab.config.schema import ModelSpec
 from vramlab.engine.effects import Target
 from vramlab.engine.journal import Journal
-from vramlab.engine.lockstep import lockstep
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 from vramlab.experiments.comparison import compare
 from vramlab.experiments.replay import replay
 from vramlab.experiments.sweep import sweep
+from vramlab.runs.lockstep import lockstep
 from vramlab.simulation.driver import simulate
 from vramlab.simulation.faults import Pace
 from vramlab.simulation.link import Link, LinkTimes

@@ -5,8 +5,8 @@ import pytest
 
 from tests.engine.hand import settings, spec
 from vramlab.engine.journal import Journal
-from vramlab.engine.lockstep import lockstep
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
+from vramlab.runs.lockstep import lockstep
 from vramlab.simulation.driver import simulate
 from vramlab.simulation.machine import SharedMachine
 from vramlab.simulation.service_times import SpecTimes

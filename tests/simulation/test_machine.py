@@ -6,7 +6,7 @@ import pytest
 from tests.simulation.workloads import plain_cache
 from vramlab.config.schema import ModelSpec, VramConfig
 from vramlab.engine.effects import Infer, Load, Target
-from vramlab.engine.samples import Sample, samples_frame
+from vramlab.runs.samples import Sample, samples_frame
 from vramlab.simulation.driver import simulate
 from vramlab.simulation.machine import SharedMachine, measured_slowdowns
 from vramlab.simulation.profile_times import ProfileTimes

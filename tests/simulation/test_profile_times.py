@@ -7,7 +7,7 @@ from vramlab.config.errors import InputError
 from vramlab.config.loading import load_config
 from vramlab.config.schema import ModelSpec, VramConfig
 from vramlab.engine.effects import Infer, Load, Target
-from vramlab.engine.samples import Sample, read_samples, samples_frame, write_samples
+from vramlab.runs.samples import Sample, read_samples, samples_frame, write_samples
 from vramlab.simulation.choosing import choose_times
 from vramlab.simulation.link import Link, fit_link
 from vramlab.simulation.machine import SharedMachine

@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vramlab.config.schema import Inventory, VramConfig, zone_of
-from vramlab.engine.records import EvictionRecord, LoadRecord, Outcome, Records
+from vramlab.engine.outcomes import EvictionRecord, LoadRecord, Outcome
+from vramlab.runs.records import Records
 
 _Row = TypeVar("_Row", LoadRecord, EvictionRecord)
 

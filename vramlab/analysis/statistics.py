@@ -21,7 +21,8 @@ import numpy.typing as npt
 
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory
-from vramlab.engine.records import Outcome, Records
+from vramlab.engine.outcomes import Outcome
+from vramlab.runs.records import Records
 
 Floats = npt.NDArray[np.float64]
 Statistic = Literal["mean", "sum"] | Callable[[Floats], float]

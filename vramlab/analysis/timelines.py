@@ -10,7 +10,7 @@ import numpy as np
 from vramlab.analysis import style
 from vramlab.analysis.layouts import memory_map
 from vramlab.config.errors import InputError
-from vramlab.engine.records import Records
+from vramlab.runs.records import Records
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,8 +11,8 @@ from vramlab.cli.inputs import JsonOption
 from vramlab.cli.output import print_json
 from vramlab.config.bundled import there
 from vramlab.config.files import check_outputs
-from vramlab.engine.journal import read_journal
-from vramlab.experiments.run_folder import journal_of, journal_trace
+from vramlab.runs.journal_reading import read_journal
+from vramlab.runs.run_folder import journal_of, journal_trace
 from vramlab.traces.files import write_trace
 
 

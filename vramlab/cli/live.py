@@ -34,8 +34,7 @@ from vramlab.config.loading import load_inventory, write_inventory
 from vramlab.config.schema import Inventory
 from vramlab.config.units import bytes_to_mib
 from vramlab.engine.effects import Target
-from vramlab.engine.journal import Line, read_journal
-from vramlab.engine.samples import read_samples, samples_path, write_samples
+from vramlab.engine.journal import Line
 from vramlab.experiments.inputs import (
     DEFAULT_INVENTORY,
     inventory_of_files,
@@ -43,8 +42,10 @@ from vramlab.experiments.inputs import (
     resolve_inputs,
     resolve_settings,
 )
-from vramlab.experiments.run_folder import read_run
 from vramlab.experiments.verification import Verification, verify
+from vramlab.runs.journal_reading import read_journal
+from vramlab.runs.run_folder import read_run
+from vramlab.runs.samples import read_samples, samples_path, write_samples
 from vramlab.simulation.choosing import Times
 
 # What loads ONNX Runtime is imported where a command needs it: --help and `verify` need it not.

@@ -15,9 +15,9 @@ from vramlab.cli.inputs import JsonOption
 from vramlab.cli.output import log, mebibytes, percent, picture, print_json, print_table, save_plot
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs
-from vramlab.engine.lockstep import lockstep
 from vramlab.experiments.following import is_stop
-from vramlab.experiments.run_folder import read_run
+from vramlab.runs.lockstep import lockstep
+from vramlab.runs.run_folder import read_run
 
 
 def register(app: typer.Typer) -> None:

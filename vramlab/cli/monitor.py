@@ -28,7 +28,7 @@ from vramlab.experiments.following import Following, follow_run
 from vramlab.experiments.inputs import resolve_inputs, resolve_settings
 from vramlab.live.logs import log_to
 from vramlab.live.loops import run_to_end
-from vramlab.live.status import Status
+from vramlab.runs.status import Status
 from vramlab.traces.trace import Trace
 
 _STYLES = {"in use": "bold green", "resident": "green", "loading": "yellow", "evicting": "red"}

@@ -46,12 +46,12 @@ from vramlab.cli.output import (
 )
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs
-from vramlab.engine.lockstep import lockstep
 from vramlab.engine.orders import order_names
 from vramlab.experiments.comparison import DEFAULT_POLICIES, Comparison, compare
 from vramlab.experiments.inputs import resolve_inputs, resolve_settings
 from vramlab.experiments.replay import Mode, Replay, replay
-from vramlab.experiments.run_folder import check_replay_folder, write_replay
+from vramlab.runs.lockstep import lockstep
+from vramlab.runs.run_folder import check_replay_folder, write_replay
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -108,7 +108,7 @@ def replay_command(
         trace, config, models, mode, seed, keep_journal, changes(overrides, policy), service_times
     )
     if out is not None:
-        write_replay(result, out)
+        write_replay(out, result.records, result.figures, result.journal)
         log.print(f"written to {out}")
     if map_file is not None and result.journal is not None:
         settings, inventory = resolve_settings(config, models, changes(overrides, policy))

@@ -20,7 +20,7 @@ from vramlab.config.schema import Priority
 from vramlab.config.units import ms_to_s
 from vramlab.engine.effects import TIMED_OUT, Cancelled, Spawn, Story, Wait
 from vramlab.engine.gates import Gate, Ready
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Request
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vramlab.engine.effects import Cancelled, EffectFailed, Infer, Load, Story, Target, Wait
 from vramlab.engine.gates import Gate
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Request
 
 if TYPE_CHECKING:

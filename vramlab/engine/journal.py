@@ -1,6 +1,6 @@
 """The journal: everything that happened, in order, the same from live and from simulated runs.
 
-One line per event, as a JSON object in a ``.jsonl`` file (optionally ``.gz``), keys without a value left out:
+One line per event, in a file as a JSON object, keys without a value left out:
 
 ============== ======================================================================================
 key            meaning
@@ -21,10 +21,10 @@ key            meaning
                load, that the model's file is another one than before
 ============== ======================================================================================
 
-Files are read by :mod:`vramlab.engine.journal_reading`.
+Files are written by :mod:`vramlab.runs.journal_writing` and read by :mod:`vramlab.runs.journal_reading`.
 
 ``arrival``, ``begin``, ``end``, ``fail``, ``timer`` and ``cancel`` come from outside and drive the engine;
-the other lines follow from them. :mod:`vramlab.engine.lockstep` holds a journal to that.
+the other lines follow from them. :mod:`vramlab.runs.lockstep` holds a journal to that.
 
 A simulation writes millions of lines, nearly all of a few hundred *forms*: what a line says beside its time,
 its task and its duration. So a line is kept as these four, the last as the time from which it counts. In
@@ -35,15 +35,12 @@ when the line is read, and its text is made once.
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlab.allocator import Decision
-from vramlab.config.files import replacing
 from vramlab.engine.cache import Kept
 from vramlab.engine.effects import (
     REPLACED,
@@ -54,22 +51,27 @@ from vramlab.engine.effects import (
     Unload,
     describe_effect,
 )
-from vramlab.engine.journal_reading import OUTSIDE, Damage, JournalLines, JournalTail, Line, read_journal
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Request
 
-__all__ = [
-    "OUTSIDE",
-    "Damage",
-    "Form",
-    "Journal",
-    "JournalLines",
-    "JournalTail",
-    "Line",
-    "encode",
-    "read_journal",
-    "write_journal",
-]
+
+class Line(NamedTuple):
+    """One line of a journal; see the module's table."""
+
+    time_s: float
+    event: str
+    task: int | str
+    model: str | None = None
+    what: str | None = None
+    zone: str | None = None
+    size_bytes: int | None = None
+    duration_s: float | None = None
+    why: str | None = None
+    detail: dict[str, Any] | None = None
+
+
+OUTSIDE = frozenset({"arrival", "begin", "end", "fail", "timer", "cancel"})
+"""Events that drive the engine; everything else follows from them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -302,13 +304,3 @@ def encode(line: Line) -> str:
     """One line as JSON text, without the line end."""
     pairs = zip(Line._fields, line, strict=True)
     return json.dumps({key: value for key, value in pairs if value is not None}, separators=(",", ":"))
-
-
-def write_journal(journal: Journal, path: Path | str) -> None:
-    """Write a journal file; ``.gz`` by suffix, the same lines give the same bytes."""
-    packer = zlib.compressobj(6, zlib.DEFLATED, 16 + zlib.MAX_WBITS) if str(path).endswith(".gz") else None
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        for text in journal.texts():
-            file.write(text.encode() if packer is None else packer.compress(text.encode()))
-        if packer is not None:
-            file.write(packer.flush())

@@ -13,7 +13,7 @@ from vramlab.config.units import ms_to_s
 from vramlab.engine import shortage
 from vramlab.engine.effects import Cancelled, EffectFailed, Failure, Load, Spawn, Story, Target, Unload, Wait
 from vramlab.engine.gates import Gate
-from vramlab.engine.records import EvictionRecord, LoadRecord
+from vramlab.engine.outcomes import EvictionRecord, LoadRecord
 
 if TYPE_CHECKING:
     from vramlab.engine.serving import Engine

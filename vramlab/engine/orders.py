@@ -19,8 +19,8 @@ neither (``package.module:name``, or an entry point of the group ``vramlab.order
 from __future__ import annotations
 
 import importlib
+import os.path
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from traceback import extract_tb
 from typing import Any, Protocol
 
@@ -148,7 +148,9 @@ def _checked(order: Order, name: str) -> Order:
             picked = order(waiting, now_s)
         except Exception as error:
             place = extract_tb(error.__traceback__)[-1]
-            found = f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
+            found = (
+                f"{type(error).__name__}: {error} ({os.path.basename(place.filename)}, line {place.lineno})"
+            )
             raise PolicyError(f"order {name}", "", found, "a request that waits, or None") from error
         if picked is not None and picked not in waiting:
             found = f"{picked!r}, which cannot run as it does not wait"

@@ -34,7 +34,7 @@ from vramlab.allocator.facts import Model
 from vramlab.config.errors import InputError
 from vramlab.engine.effects import Spawn, Story, Wait
 from vramlab.engine.gates import Gate
-from vramlab.engine.records import PreloadRecord
+from vramlab.engine.outcomes import PreloadRecord
 from vramlab.prediction import Predictor, accepts, make_predictor
 from vramlab.prediction.own import Watched
 

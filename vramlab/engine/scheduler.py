@@ -32,7 +32,7 @@ from vramlab.config.schema import Inventory
 from vramlab.engine.effects import Cancelled, EffectFailed, Spawn, Story, Wait
 from vramlab.engine.finish import Finish
 from vramlab.engine.orders import GREEDY, HEEDLESS, make_order
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Request
 from vramlab.engine.waiting import Waiting, WaitingRequests
 

@@ -38,7 +38,7 @@ from vramlab.engine.gates import Gate, Ready, Slots
 from vramlab.engine.journal import Journal
 from vramlab.engine.loading import Loading
 from vramlab.engine.orders import ARRIVAL
-from vramlab.engine.records import Outcome, Recorder
+from vramlab.engine.outcomes import Outcome, RecordSink
 from vramlab.engine.requests import Request
 from vramlab.engine.scheduler import Scheduler
 
@@ -71,7 +71,7 @@ class Engine:
         All settings.
     inventory : dict of str to ModelSpec
         All models that may be asked for.
-    recorder : Recorder
+    recorder : RecordSink
         Where outcomes, loads and evictions are written down.
     journal : Journal, optional
         Where decisions are written down.
@@ -83,7 +83,7 @@ class Engine:
         self,
         config: VramConfig,
         inventory: Inventory,
-        recorder: Recorder,
+        recorder: RecordSink,
         journal: Journal | None = None,
         mapped: bool = True,
     ) -> None:

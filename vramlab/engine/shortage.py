@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.config.units import bytes_to_mib
 from vramlab.engine.effects import Cancelled, EffectFailed, Infer, ReadMemory, Story, Target
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Request
 
 if TYPE_CHECKING:

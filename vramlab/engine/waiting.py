@@ -31,7 +31,7 @@ from vramlab.allocator.facts import Model, Turn
 from vramlab.allocator.states import ABSENT, EVICTING, IN_USE, RESIDENT
 from vramlab.config.schema import Priority
 from vramlab.engine.gates import Gate, Ready
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 
 _PATIENCE = {Priority.CRITICAL.rank: 0.0, Priority.HIGH.rank: 0.5}
 """Share of ``max_wait_s`` after which a request of a rank is due; the others after all of it."""

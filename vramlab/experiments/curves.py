@@ -33,7 +33,7 @@ from vramlab.config.errors import InputError, check_choice
 from vramlab.config.loading import with_overrides
 from vramlab.config.plain import plain_memory, plain_models
 from vramlab.config.schema import Inventory, VramConfig
-from vramlab.engine.records import Outcome
+from vramlab.engine.outcomes import Outcome
 from vramlab.experiments.executors import check_jobs, execute
 from vramlab.simulation.decide import decide
 from vramlab.traces.trace import Trace, check_models

@@ -20,13 +20,13 @@ import pandas as pd
 
 from vramlab.config.errors import InputError
 from vramlab.config.loading import load_config, load_inventory
-from vramlab.engine.samples import samples_path, write_samples
 from vramlab.experiments.recording import record_run
 from vramlab.experiments.replay import flat
-from vramlab.experiments.run_folder import write_json
 from vramlab.experiments.verification import Verification, verify
 from vramlab.live.profiler import profile
 from vramlab.live.stand_ins import with_stand_ins
+from vramlab.runs.run_folder import write_json
+from vramlab.runs.samples import samples_path, write_samples
 from vramlab.traces.generate import generate
 from vramlab.traces.spec import load_spec
 
@@ -149,7 +149,7 @@ def drift(before: pd.DataFrame, after: pd.DataFrame) -> float:
     Parameters
     ----------
     before, after : DataFrame
-        Measurements of one machine, as :func:`vramlab.engine.samples.read_samples` gives them.
+        Measurements of one machine, as :func:`vramlab.runs.samples.read_samples` gives them.
     """
 
     def medians_s(frame: pd.DataFrame) -> pd.Series:

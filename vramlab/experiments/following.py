@@ -1,6 +1,6 @@
 """A run that goes on in another process, watched through its journal.
 
-A journal leads a fresh engine to the same decisions (:mod:`vramlab.engine.lockstep`), so whoever can read the
+A journal leads a fresh engine to the same decisions (:mod:`vramlab.runs.lockstep`), so whoever can read the
 file knows all that the runtime knows: zones, states, scores, queues. Nothing is asked of the process itself.
 """
 
@@ -16,11 +16,12 @@ from vramlab.config.errors import InputError
 from vramlab.config.loading import load_config, load_inventory
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.effects import MemoryReading
-from vramlab.engine.journal import JournalTail, Line
-from vramlab.engine.lockstep import Follower
-from vramlab.engine.totals import RunningTotals
-from vramlab.experiments.run_folder import journal_of, read_environment
-from vramlab.live.status import Status, status_of
+from vramlab.engine.journal import Line
+from vramlab.runs.journal_reading import JournalTail
+from vramlab.runs.lockstep import Follower
+from vramlab.runs.run_folder import journal_of, read_environment
+from vramlab.runs.status import Status, status_of
+from vramlab.runs.totals import RunningTotals
 
 QUIET_S = 10.0
 """So long a run writes nothing at most, as its monitor loop reads the memory every few seconds."""
@@ -65,7 +66,7 @@ class Following:
             raise InputError("--at", "", until_s, "seconds since the start of the run")
         self._path, self._device, self._until_s = Path(journal), device, until_s
         self._tail = JournalTail(journal)
-        self._follower = Follower(config, inventory, RunningTotals(list(config.zones)))
+        self._follower = Follower(config, inventory, RunningTotals())
         self._total_bytes, self._others_bytes = config.total_bytes, config.overhead.taken_bytes
         self._last_s = 0.0
         self.closed = self.ended = False

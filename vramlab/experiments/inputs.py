@@ -14,7 +14,7 @@ from vramlab.config.loading import check_fit, load_inventory, load_scenario, wit
 from vramlab.config.schema import Inventory, ModelSpec, Priority, VramConfig
 from vramlab.config.units import MIB
 from vramlab.engine.orders import check_order
-from vramlab.engine.samples import samples_path
+from vramlab.runs.samples import samples_path
 from vramlab.traces.files import read_trace
 from vramlab.traces.trace import Trace, check_models, check_times
 

@@ -21,8 +21,8 @@ from vramlab.analysis.statistics import (
     warmup,
 )
 from vramlab.config.schema import Inventory
-from vramlab.engine.records import Records
 from vramlab.experiments.replay import Mode
+from vramlab.runs.records import Records
 
 _VERDICTS = {"a lower": "lower", "b lower": "higher", "tie": "tie"}
 

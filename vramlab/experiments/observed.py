@@ -7,9 +7,9 @@ import pandas as pd
 from vramlab.config.schema import Inventory, ModelSpec
 from vramlab.config.units import bytes_to_mib
 from vramlab.engine.effects import Target
-from vramlab.engine.samples import Sample, samples_frame
-from vramlab.experiments.run_folder import RunFolder
 from vramlab.live.measurements import median_times
+from vramlab.runs.run_folder import RunFolder
+from vramlab.runs.samples import Sample, samples_frame
 
 _KEPT = ("device", "onnxruntime", "python", "system", "cpu_count", "device_cores", "backend")
 
@@ -25,7 +25,7 @@ def observed_profile(run: RunFolder) -> tuple[Inventory, pd.DataFrame, list[str]
     inventory : dict of str to ModelSpec
         The run's, with medians of what was seen; footprints only grow.
     samples : DataFrame
-        As :mod:`vramlab.engine.samples` describes.
+        As :mod:`vramlab.runs.samples` describes.
     notes : list of str
         Footprints that were too small.
     """

@@ -17,7 +17,8 @@ from vramlab.allocator import Allocator
 from vramlab.analysis.bounds import Bound, cpu_extra_cost_s, offline_bound
 from vramlab.analysis.intervals import AdmissionRule, Floats
 from vramlab.config.schema import Inventory, VramConfig
-from vramlab.engine.records import Outcome, Records
+from vramlab.engine.outcomes import Outcome
+from vramlab.runs.records import Records
 from vramlab.traces.trace import Trace
 
 # What is always loaded has its place set apart; in what remains it takes next to nothing and costs nothing.

@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 import numpy as np
 
 from vramlab.config.errors import InputError
-from vramlab.engine.records import Records
+from vramlab.runs.records import Records
 from vramlab.traces.trace import Trace
 
 

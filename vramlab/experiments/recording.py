@@ -12,12 +12,12 @@ from vramlab import __version__
 from vramlab.analysis.metrics import metrics
 from vramlab.config.loading import fingerprint, write_config, write_inventory
 from vramlab.config.schema import Inventory, VramConfig
-from vramlab.engine.journal import read_journal
-from vramlab.engine.samples import samples_path, write_samples
-from vramlab.experiments.run_folder import journal_trace, write_json
 from vramlab.live.backend import with_file_sizes
 from vramlab.live.machine_load import OtherProcesses
 from vramlab.live.recording import record
+from vramlab.runs.journal_reading import read_journal
+from vramlab.runs.run_folder import journal_trace, write_json
+from vramlab.runs.samples import samples_path, write_samples
 from vramlab.traces.files import write_trace
 from vramlab.traces.trace import Trace
 
@@ -33,7 +33,7 @@ def record_run(
     done: Callable[[], object] | None = None,
     profile: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
-    """Play a trace against live sessions and fill the folder `out` (see :mod:`.run_folder`).
+    """Play a trace against live sessions and fill the folder `out` (see :mod:`vramlab.runs.run_folder`).
 
     Parameters are those of :func:`vramlab.live.recording.record`, and `profile`: the measurements that belong
     to the inventory, which the run is to be simulated from.

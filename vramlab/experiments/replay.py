@@ -18,10 +18,10 @@ from vramlab.config.faults import FaultPlan, check_faults
 from vramlab.config.loading import fingerprint
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.journal import Journal
-from vramlab.engine.records import Records
-from vramlab.engine.samples import read_samples
 from vramlab.experiments.html import replay_html
 from vramlab.experiments.inputs import check_seed, profile_beside, resolve_faults, resolve_inputs
+from vramlab.runs.records import Records
+from vramlab.runs.samples import read_samples
 from vramlab.simulation.choosing import Times, choose_times
 from vramlab.simulation.decide import decide
 from vramlab.simulation.driver import simulate

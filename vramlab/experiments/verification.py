@@ -12,11 +12,11 @@ from vramlab.config.errors import InputError
 from vramlab.config.faults import FaultPlan
 from vramlab.engine.effects import Failure
 from vramlab.engine.journal import Line
-from vramlab.engine.lockstep import LockstepReport, lockstep
-from vramlab.engine.records import Records
 from vramlab.experiments.replay import replay
-from vramlab.experiments.run_folder import RunFolder, read_run
 from vramlab.live.machine_load import BUSY_CORES
+from vramlab.runs.lockstep import LockstepReport, lockstep
+from vramlab.runs.records import Records
+from vramlab.runs.run_folder import RunFolder, read_run
 from vramlab.simulation.choosing import Times
 
 

@@ -17,13 +17,13 @@ from typing import Any, TypeVar
 import numpy.typing as npt
 
 from vramlab.config.schema import Inventory, Priority, VramConfig
-from vramlab.engine.records import Records
 from vramlab.engine.serving import Answer
 from vramlab.live.answers import owned
 from vramlab.live.interrupts import GUARD
 from vramlab.live.runtime import Inputs, LiveRuntime, RequestRefused, outputs_of
-from vramlab.live.status import Status
 from vramlab.live.tasks import Closing
+from vramlab.runs.records import Records
+from vramlab.runs.status import Status
 
 _Value = TypeVar("_Value")
 

@@ -19,7 +19,6 @@ from typing import Any
 from vramlab.config.plain import plain_memory, plain_models
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.effects import Target
-from vramlab.engine.samples import BY_A_WORKER, ON_THE_LOOP, QUEUED, Sample
 from vramlab.live.backend import OnnxBackend
 from vramlab.live.cores import Cores, keep_to
 from vramlab.live.errors import SessionError
@@ -27,6 +26,7 @@ from vramlab.live.onnx_sessions import Session
 from vramlab.live.runtime import LiveRuntime
 from vramlab.live.tasks import LiveSession
 from vramlab.live.values import Feeds
+from vramlab.runs.samples import BY_A_WORKER, ON_THE_LOOP, QUEUED, Sample
 
 PAUSES_S = (0.0, 0.003, 0.01, 0.03)
 """How long a model has not run before a measured run; beyond the last, nothing more changes."""

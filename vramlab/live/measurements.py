@@ -12,9 +12,9 @@ import pandas as pd
 from vramlab.config.schema import Inventory, ModelSpec
 from vramlab.config.units import bytes_to_mib
 from vramlab.engine.effects import Target
-from vramlab.engine.samples import Sample, samples_frame
 from vramlab.live.footprints import Stage, footprint
 from vramlab.live.model_files import check_model_file
+from vramlab.runs.samples import Sample, samples_frame
 
 _MS = 1000.0
 _LEAST_MS = 0.001

@@ -15,9 +15,9 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import numpy as np
 
 from vramlab.config.errors import InputError
-from vramlab.engine.records import Outcome
-from vramlab.engine.totals import RunningTotals
-from vramlab.live.status import Status
+from vramlab.engine.outcomes import Outcome
+from vramlab.runs.status import Status
+from vramlab.runs.totals import RunningTotals
 
 _LAST_PORT = 65_535
 LOOPBACK = "127.0.0.1"

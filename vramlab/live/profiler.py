@@ -26,7 +26,6 @@ import numpy as np
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, ModelSpec, VramConfig
 from vramlab.engine.effects import Target
-from vramlab.engine.samples import Sample
 from vramlab.live.backend import OnnxBackend
 from vramlab.live.choices import choose
 from vramlab.live.errors import SessionError
@@ -40,6 +39,7 @@ from vramlab.live.model_files import check_model_file
 from vramlab.live.onnx_sessions import Session, make_session
 from vramlab.live.stand_ins import is_stand_in
 from vramlab.live.values import Feeds
+from vramlab.runs.samples import Sample
 
 _MOST_LOADS, _LOADS_S = 10, 1.0  # few loads say little of how long the longest take: more while cheap
 _MS = 1000.0

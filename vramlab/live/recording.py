@@ -12,7 +12,6 @@ import numpy as np
 
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, ModelSpec, VramConfig
-from vramlab.engine.records import Records
 from vramlab.live.answers import size_of
 from vramlab.live.batches import BatchAxis, batch_axis
 from vramlab.live.errors import SessionError
@@ -24,6 +23,7 @@ from vramlab.live.onnx_sessions import make_session
 from vramlab.live.runtime import Inputs, LiveRuntime
 from vramlab.live.stand_ins import is_stand_in
 from vramlab.live.values import Feeds
+from vramlab.runs.records import Records
 from vramlab.traces.trace import Trace, check_models
 
 _MOST_BYTES = 2**33  # of the inputs of one request

@@ -17,18 +17,19 @@ from uuid import UUID
 from vramlab.config.errors import InputError, nearest, shown
 from vramlab.config.loading import check_fit
 from vramlab.config.schema import Inventory, Priority, VramConfig
-from vramlab.engine.records import Outcome, Recorder, Records
+from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Request
 from vramlab.engine.serving import Answer, Engine
-from vramlab.engine.totals import RunningTotals
 from vramlab.live.answers import owned_soon
 from vramlab.live.backend import OnnxBackend, with_file_sizes
 from vramlab.live.driver import LiveDriver
 from vramlab.live.interrupts import GUARD
-from vramlab.live.journal_file import JournalFile
 from vramlab.live.metrics_server import MetricsServer
-from vramlab.live.status import Status, status_of
 from vramlab.live.tasks import Closing
+from vramlab.runs.journal_writing import JournalFile
+from vramlab.runs.records import Recorder, Records
+from vramlab.runs.status import Status, status_of
+from vramlab.runs.totals import RunningTotals
 
 Inputs = Mapping[str, Any]
 _LOG = logging.getLogger(__name__)
@@ -88,7 +89,9 @@ class LiveRuntime:
         check_fit(config, inventory, "configuration", "inventory")
         self.config, self.inventory = config, inventory
         self.backend = OnnxBackend(config, inventory, device)
-        self.recorder = (Recorder if keep_records else RunningTotals)(list(config.zones))
+        self.recorder: Recorder | RunningTotals = (
+            Recorder(list(config.zones)) if keep_records else RunningTotals()
+        )
         self.engine = Engine(config, inventory, self.recorder)
         self._driver: LiveDriver | None = None
         self._commands = itertools.count(1)

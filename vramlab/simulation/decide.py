@@ -35,7 +35,8 @@ from vramlab.allocator import Allocator, Decision, Kind, make_allocator
 from vramlab.allocator.facts import Model
 from vramlab.allocator.runs import Run, Stretch
 from vramlab.config.schema import Inventory, Priority, VramConfig
-from vramlab.engine.records import LossRecord, Outcome, Records
+from vramlab.engine.outcomes import LossRecord, Outcome
+from vramlab.runs.records import Records
 from vramlab.simulation.decided import START, DecidedRecords, Log
 from vramlab.traces.trace import Trace, check_models
 

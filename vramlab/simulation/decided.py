@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from vramlab.allocator import Allocator
-from vramlab.engine.records import EvictionRecord, LoadRecord, Outcome, Records, UsageRecord
+from vramlab.engine.outcomes import EvictionRecord, LoadRecord, Outcome, UsageRecord
+from vramlab.runs.records import Records
 from vramlab.traces.trace import Trace
 
 START = -1  # stands for the time before the first request

@@ -24,9 +24,9 @@ from vramlab.engine.effects import Failure, Infer, Load, MemoryReading, ReadMemo
 from vramlab.engine.gates import Gate
 from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import Journal
-from vramlab.engine.records import Recorder, Records
 from vramlab.engine.requests import Request
 from vramlab.engine.serving import ENDLESS, Engine
+from vramlab.runs.records import Recorder, Records
 from vramlab.simulation.service_times import ServiceTimes, SpecTimes
 from vramlab.traces.trace import Trace, check_models
 

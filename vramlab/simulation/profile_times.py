@@ -25,7 +25,7 @@ import pandas as pd
 
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.effects import Target
-from vramlab.engine.samples import BY_A_WORKER, ON_THE_LOOP, QUEUED
+from vramlab.runs.samples import BY_A_WORKER, ON_THE_LOOP, QUEUED
 from vramlab.simulation.service_times import SpecTimes
 
 Samples = npt.NDArray[np.float64]
@@ -109,7 +109,7 @@ class ProfileTimes:
     Parameters
     ----------
     frame : DataFrame
-        As :func:`vramlab.engine.samples.read_samples` gives it.
+        As :func:`vramlab.runs.samples.read_samples` gives it.
     config, inventory
         For what the profile lacks.
     rng : Generator, optional

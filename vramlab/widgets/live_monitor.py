@@ -12,7 +12,7 @@ from vramlab.config.units import bytes_to_mib
 from vramlab.experiments.following import Following
 from vramlab.live.blocking import BlockingRuntime
 from vramlab.live.runtime import LiveRuntime
-from vramlab.live.status import ModelStatus, Status
+from vramlab.runs.status import ModelStatus, Status
 from vramlab.widgets.notice import Notice
 
 _JOIN_S = 5.0

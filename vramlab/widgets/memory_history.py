@@ -17,12 +17,13 @@ from vramlab.config.errors import InputError
 from vramlab.config.html import html_table
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import bytes_to_mib
-from vramlab.engine.journal import Line, read_journal
-from vramlab.engine.lockstep import lockstep
+from vramlab.engine.journal import Line
 from vramlab.engine.serving import Engine
 from vramlab.experiments.inputs import resolve_settings
 from vramlab.experiments.replay import Replay
-from vramlab.experiments.run_folder import RunFolder, read_run
+from vramlab.runs.journal_reading import read_journal
+from vramlab.runs.lockstep import lockstep
+from vramlab.runs.run_folder import RunFolder, read_run
 
 
 class Moment(NamedTuple):

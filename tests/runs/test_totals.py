@@ -4,8 +4,9 @@ import pytest
 
 from tests.engine.hand import HandDriver, settings, spec
 from vramlab.engine.effects import Failure
-from vramlab.engine.records import Outcome, Recorder
-from vramlab.engine.totals import RunningTotals
+from vramlab.engine.outcomes import Outcome
+from vramlab.runs.records import Recorder
+from vramlab.runs.totals import RunningTotals
 
 
 class Driver(HandDriver):
@@ -31,7 +32,7 @@ def story(recorder):
 
 def test_the_same_as_of_full_records():
     totals = story(Recorder(["flexible"]))
-    assert story(RunningTotals(["flexible"])) == totals
+    assert story(RunningTotals()) == totals
     assert totals.outcomes == dict.fromkeys(Outcome, 0) | {
         Outcome.COLD_START: 2,
         Outcome.HIT: 1,
@@ -42,10 +43,9 @@ def test_the_same_as_of_full_records():
 
 def test_what_has_ended_is_forgotten_and_observed():
     seen = []
-    totals = RunningTotals(["flexible"], lambda outcome, latency_s: seen.append((outcome, latency_s)))
+    totals = RunningTotals(lambda outcome, latency_s: seen.append((outcome, latency_s)))
     story(totals)
     assert totals.arrival_s == {4: 5.0}
-    assert len(totals.outcomes) == len(totals.finish_s) == 0
     assert seen == [
         (Outcome.COLD_START, 0.0),
         (Outcome.HIT, 0.0),

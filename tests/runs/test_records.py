@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from vramlab.engine.records import (
+from vramlab.engine.outcomes import (
     EvictionRecord,
     LoadRecord,
     LossRecord,
     Outcome,
     PreloadRecord,
-    Records,
     UsageRecord,
 )
+from vramlab.runs.records import Records
 
 
 def test_records_since_a_moment():

@@ -9,80 +9,20 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
-from math import nan
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-
-class Outcome(IntEnum):
-    """How a request ended (DESIGN, "Words")."""
-
-    HIT = 0  # resident when asked for
-    COLD_START = 1  # had to be loaded
-    WAIT = 2  # joined a load under way
-    FALLBACK = 3  # ran on the CPU
-    REFUSED = 4  # was not served
-    CACHE_HIT = 5  # answered from the result cache, did not reach the allocator
-    FAILED = 6  # was served and raised
-    CANCELLED = 7  # its caller no longer wanted it
-
-    __hash__ = int.__hash__  # as equal as the numbers, and quick
-
-
-class LoadRecord(NamedTuple):
-    """One load onto the GPU, ended or failed; times in seconds, sizes in bytes."""
-
-    start_s: float
-    end_s: float
-    model: str
-    zone: str
-    size_bytes: int
-    reason: str = "request"  # or "start" (always loaded), "preload", "bypass" (served and not kept)
-    error: str = ""  # why it failed, empty where it did not
-
-
-class EvictionRecord(NamedTuple):
-    """One model that left the GPU; time in seconds, size in bytes."""
-
-    time_s: float
-    model: str
-    zone: str
-    size_bytes: int
-    reason: str = "eviction"  # or what the monitor, the defragmenter or the user wanted
-
-
-class PreloadRecord(NamedTuple):
-    """One preload by predicted use; time of the decision in seconds, size in bytes.
-
-    ``fate``: ``useful`` (asked for before it left), ``wasted`` (left before that), ``failed`` (could not be
-    loaded), or empty: neither used nor gone by the end of the run. ``settled_s`` is when that was known.
-    """
-
-    time_s: float
-    model: str
-    zone: str
-    size_bytes: int
-    probability: float
-    settled_s: float = nan
-    fate: str = ""
-
-
-class LossRecord(NamedTuple):
-    """One request that was not answered: refused, or failed."""
-
-    number: int
-    outcome: Outcome
-    why: str
-
-
-class UsageRecord(NamedTuple):
-    """Bytes held from `time_s` on, per zone in the order of the configuration."""
-
-    time_s: float
-    held_bytes: tuple[int, ...]
+from vramlab.engine.outcomes import (
+    EvictionRecord,
+    LoadRecord,
+    LossRecord,
+    Outcome,
+    PreloadRecord,
+    Totals,
+    UsageRecord,
+)
 
 
 @dataclass(eq=False)
@@ -150,15 +90,6 @@ class Records:
             lost=[loss._replace(number=int(numbers[loss.number])) for loss in self.lost if kept[loss.number]],
             preloads=[preload for preload in self.preloads if preload.time_s >= time_s],
         )
-
-
-class Totals(NamedTuple):
-    """How many requests ended in each way, loads ended well and failed, and models were evicted."""
-
-    outcomes: dict[Outcome, int]
-    loads: int
-    failed_loads: int
-    evictions: int
 
 
 class Recorder:

@@ -9,8 +9,9 @@ import pytest
 
 from tests.simulation.workloads import plain_cache, workload
 from vramlab.config.errors import InputError
-from vramlab.engine.journal import Journal, JournalTail, Line, encode, read_journal
+from vramlab.engine.journal import Journal, Line, encode
 from vramlab.engine.requests import Request
+from vramlab.runs.journal_reading import JournalTail, read_journal
 from vramlab.simulation.driver import simulate
 
 BYTES = int(os.environ.get("VRAMLAB_JOURNAL_BYTES", "1200"))  # 4096 takes a minute

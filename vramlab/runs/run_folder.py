@@ -23,10 +23,12 @@ from vramlab.config.errors import InputError
 from vramlab.config.files import read_json, replacing
 from vramlab.config.loading import load_config, load_inventory
 from vramlab.config.schema import Inventory, VramConfig
-from vramlab.engine.journal import JournalLines, Line, read_journal, write_journal
-from vramlab.engine.records import EvictionRecord, LoadRecord, Outcome, Records
-from vramlab.engine.samples import read_samples, samples_path
-from vramlab.experiments.replay import Replay
+from vramlab.engine.journal import Journal, Line
+from vramlab.engine.outcomes import EvictionRecord, LoadRecord, Outcome
+from vramlab.runs.journal_reading import JournalLines, read_journal
+from vramlab.runs.journal_writing import write_journal
+from vramlab.runs.records import Records
+from vramlab.runs.samples import read_samples, samples_path
 from vramlab.traces.files import read_trace
 from vramlab.traces.trace import Trace
 
@@ -152,7 +154,9 @@ def check_replay_folder(folder: Path | str) -> None:
         raise InputError(folder, "", "a recording of `vramlab record`", "another folder for the replay")
 
 
-def write_replay(result: Replay, folder: Path | str) -> None:
+def write_replay(
+    folder: Path | str, records: Records, figures: dict[str, Any], journal: Journal | None = None
+) -> None:
     """Write a replay's records, figures and journal into `folder`.
 
     Raises
@@ -162,7 +166,6 @@ def write_replay(result: Replay, folder: Path | str) -> None:
     """
     folder = Path(folder)
     check_replay_folder(folder)
-    records = result.records
     frames = {
         "requests": requests_frame(records),
         "loads": pd.DataFrame(records.loads, columns=list(LoadRecord._fields)),
@@ -171,6 +174,6 @@ def write_replay(result: Replay, folder: Path | str) -> None:
     for name, frame in frames.items():
         with replacing(folder / f"{name}.parquet") as temporary:
             frame.to_parquet(temporary, index=False)
-    write_json(result.figures, folder / "figures.json")
-    if result.journal is not None:
-        write_journal(result.journal, folder / "journal.jsonl")
+    write_json(figures, folder / "figures.json")
+    if journal is not None:
+        write_journal(journal, folder / "journal.jsonl")

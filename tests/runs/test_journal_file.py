@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from tests.live.test_runtime import settings, spec
 from vramlab.config.errors import InputError
 from vramlab.config.loading import load_config, load_inventory, write_config, write_inventory
-from vramlab.engine.journal import read_journal
-from vramlab.engine.lockstep import lockstep
 from vramlab.engine.requests import Request
-from vramlab.experiments.run_folder import journal_trace
-from vramlab.live.journal_file import JournalFile
 from vramlab.live.stand_ins import with_stand_ins
+from vramlab.runs.journal_reading import read_journal
+from vramlab.runs.journal_writing import JournalFile
+from vramlab.runs.lockstep import lockstep
+from vramlab.runs.run_folder import journal_trace
 
 # Serves one request after the other, and says on standard output when each was answered.
 RECORDING = """
@@ -138,7 +138,7 @@ def test_a_full_disk_is_told_once_when_it_begins_and_when_it_ends(tmp_path, capl
 
 
 def test_the_writer_survives_whoever_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("vramlab.live.journal_file._FLUSH_EVERY_S", 0.01)
+    monkeypatch.setattr("vramlab.runs.journal_writing._FLUSH_EVERY_S", 0.01)
     file, _ = full_journal(tmp_path, 0)
     file.on_trouble = lambda: 1 / 0
     file.start()

@@ -10,8 +10,8 @@ from typing import Any
 from vramlab.allocator.facts import Model
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.engine.effects import MemoryReading
+from vramlab.engine.outcomes import Outcome
 from vramlab.engine.preloading import Preloading
-from vramlab.engine.records import Outcome
 from vramlab.engine.serving import Engine
 
 

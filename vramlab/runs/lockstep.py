@@ -19,9 +19,10 @@ from vramlab.engine.effects import REPLACED, Failure, MemoryReading, Replaced, S
 from vramlab.engine.gates import Gate
 from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import OUTSIDE, Journal, Line
-from vramlab.engine.records import Recorder, Records
+from vramlab.engine.outcomes import RecordSink
 from vramlab.engine.requests import Request
 from vramlab.engine.serving import Engine
+from vramlab.runs.records import Recorder, Records
 
 Watch = Callable[[list[Line], Engine], object]
 """Called after each outside event with the journal lines that came of it, and the engine as it stands."""
@@ -103,7 +104,7 @@ class Follower:
     ----------
     config, inventory
         Those of the recorded run.
-    recorder : Recorder, optional
+    recorder : RecordSink, optional
         Takes outcomes, loads and evictions.
     watch : callable, optional
         Looks on: how the memory map changed, say.
@@ -122,11 +123,11 @@ class Follower:
         self,
         config: VramConfig,
         inventory: Inventory,
-        recorder: Recorder | None = None,
+        recorder: RecordSink | None = None,
         watch: Watch | None = None,
     ) -> None:
         self._journal = Journal()
-        self.recorder = recorder or Recorder(list(config.zones))
+        self.recorder: RecordSink = Recorder(list(config.zones)) if recorder is None else recorder
         self.engine = Engine(config, inventory, self.recorder, self._journal)
         self.engine.tolerate(lambda error: None)  # as the live driver does, which has said so in its log
         self._driver = _Lockstep(self.engine, self._journal)
@@ -182,15 +183,16 @@ def lockstep(
     watch : callable, optional
         Looks on: how the memory map changed, say.
     """
-    follower = Follower(config, inventory, watch=watch)
+    recorder = Recorder(list(config.zones))
+    follower = Follower(config, inventory, recorder, watch)
     follower.follow(lines)
     differences = [] if follower.difference is None else [follower.difference]
     decisions = sum(line.event == "decision" for line in lines)
     layout = follower.engine.allocator.placement.maps.layout()
-    return LockstepReport(len(lines), decisions, follower.recorder.records(), differences, layout)
+    return LockstepReport(len(lines), decisions, recorder.records(), differences, layout)
 
 
-def _feed(line: Line, driver: _Lockstep, recorder: Recorder) -> str:
+def _feed(line: Line, driver: _Lockstep, recorder: RecordSink) -> str:
     """Let one event of the outside happen. Returns what is wrong, if it cannot."""
     now_s = line.time_s
     if line.event == "begin":

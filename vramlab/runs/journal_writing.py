@@ -15,11 +15,13 @@ import contextlib
 import itertools
 import logging
 import threading
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from vramlab.config.errors import InputError
+from vramlab.config.files import replacing
 from vramlab.engine.journal import Journal
 
 _FLUSH_EVERY_S = 0.5
@@ -162,3 +164,13 @@ def _created(path: Path, numbered: bool) -> tuple[Path, Appended]:
             found = (getattr(error, "strerror", None) or str(error)).lower()
             raise InputError(place, "", found, "a new file that can be written") from error
     raise AssertionError("numbers do not end")
+
+
+def write_journal(journal: Journal, path: Path | str) -> None:
+    """Write a journal file; ``.gz`` by suffix, the same lines give the same bytes."""
+    packer = zlib.compressobj(6, zlib.DEFLATED, 16 + zlib.MAX_WBITS) if str(path).endswith(".gz") else None
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        for text in journal.texts():
+            file.write(text.encode() if packer is None else packer.compress(text.encode()))
+        if packer is not None:
+            file.write(packer.flush())

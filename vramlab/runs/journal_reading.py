@@ -18,28 +18,10 @@ from typing import Any, NamedTuple
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Priority
 from vramlab.engine.effects import MemoryReading
+from vramlab.engine.journal import Line
 
 _LOG = logging.getLogger(__name__)
 _SAID = 5  # damaged lines that are named one by one
-
-
-class Line(NamedTuple):
-    """One line of a journal; see the module's table."""
-
-    time_s: float
-    event: str
-    task: int | str
-    model: str | None = None
-    what: str | None = None
-    zone: str | None = None
-    size_bytes: int | None = None
-    duration_s: float | None = None
-    why: str | None = None
-    detail: dict[str, Any] | None = None
-
-
-OUTSIDE = frozenset({"arrival", "begin", "end", "fail", "timer", "cancel"})
-"""Events that drive the engine; everything else follows from them."""
 
 
 class Damage(NamedTuple):
