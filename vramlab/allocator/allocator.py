@@ -78,7 +78,9 @@ class Allocator:
         instant: bool = False,
     ) -> None:
         self._instant = instant
-        self.device = Ledger("device", config.budget_bytes)
+        self.room_bytes = config.room_bytes(inventory)
+        self.shared_bytes = config.shared_bytes(inventory) or 0
+        self.device = Ledger("device", self.room_bytes)
         self.zones = {
             name: Zone(name, zone, make_policy(config.scoring), self.device)
             for name, zone in config.zones.items()
@@ -479,7 +481,7 @@ def make_allocator(config: VramConfig, inventory: Inventory, mapped: bool = True
 def _models(config: VramConfig, inventory: Inventory, zones: dict[str, Zone]) -> dict[str, Model]:
     """Make the account of each model, with the zones where it may be placed."""
     models: dict[str, Model] = {}
-    for number, (name, spec) in enumerate(inventory.items()):
+    for number, (name, spec) in enumerate(config.held(inventory).items()):
         home = zones.get(zone_of(spec, config, name))
         if home is None:
             expected = f"one of {', '.join(zones)}"

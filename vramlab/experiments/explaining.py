@@ -16,8 +16,8 @@ import pandas as pd
 from vramlab.allocator import State
 from vramlab.config.errors import InputError, nearest
 from vramlab.config.schema import Inventory, VramConfig
+from vramlab.engine.engine import Engine
 from vramlab.engine.journal import Line
-from vramlab.engine.serving import Engine
 from vramlab.runs.lockstep import Follower
 
 _COLUMNS = [
