@@ -82,14 +82,16 @@ class Allocator:
 
     def __init__(self, config: VramConfig, inventory: Inventory, instant: bool = False) -> None:
         self._instant = instant
-        self.device = Ledger("device", config.budget_bytes)
+        self.room_bytes = config.room_bytes(inventory)
+        self.shared_bytes = config.shared_bytes(inventory) or 0
+        self.device = Ledger("device", self.room_bytes)
         self.zones = {
             name: Zone(name, zone, make_policy(config.scoring)) for name, zone in config.zones.items()
         }
         cpu_enabled = config.fallback.cpu_fallback_enabled
         weights = config.scoring.priority_weights
         self.models: dict[str, Model] = {}
-        for number, (name, spec) in enumerate(inventory.items()):
+        for number, (name, spec) in enumerate(config.held(inventory).items()):
             home = self.zones.get(zone_of(spec, config, name))
             if home is None:
                 expected = f"one of {', '.join(self.zones)}"

@@ -321,11 +321,12 @@ class LiveRuntime:
         """Device memory, zones, models and counts at this moment; may be called from any thread."""
         driver = self.driver
         driver.lock.refuse_reentry()
-        memory = self.backend.memory()
+        memory, others_bytes = self.backend.memory(), self.backend.others_bytes()
         with driver.lock:
             status = status_of(
                 self.engine, driver.clock(), self.backend.device.label, memory, list(driver.tasks)
             )
+        status = replace(status, memory_others_bytes=others_bytes)
         if self.journal is None:
             return status
         return replace(

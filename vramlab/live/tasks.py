@@ -96,7 +96,15 @@ class OpenSessions(dict[tuple[str, Target], LiveSession]):
         return session.taken_bytes if session.identity == before else Replaced(session.taken_bytes)
 
 
-_FAILURES = {"out of memory": Failure.OUT_OF_MEMORY, "corrupt": Failure.CORRUPT, "failed": Failure.RAISED}
+_FAILURES = {
+    "out of memory": Failure.OUT_OF_MEMORY,
+    "own limit": Failure.OUT_OF_MEMORY,
+    "nonsense size": Failure.RAISED,
+    "device lost": Failure.RAISED,
+    "device failed": Failure.RAISED,
+    "corrupt": Failure.CORRUPT,
+    "failed": Failure.RAISED,
+}
 
 
 def failure_of(error: Exception) -> tuple[Failure, str]:
