@@ -110,8 +110,9 @@ def optimum_of(case: Case, counted_from: int = 0) -> Optimum:
     """
     config, inventory = case.config, case.inventory
     fixed = Allocator(config, inventory).always_loaded()
+    room, inventory = config.room_bytes(inventory), config.held(inventory)
     caps = sum(zone.size_bytes for zone in config.zones.values())
-    capacity = min(config.budget_bytes, caps) - sum(inventory[name].footprint_bytes for name in fixed)
+    capacity = min(room, caps) - sum(inventory[name].footprint_bytes for name in fixed)
     costless = {name: inventory[name].model_copy(update=_COSTLESS) for name in fixed}
     admission, _ = admission_of(config, inventory)
     extra = cpu_extra_of(case)

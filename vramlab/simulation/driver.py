@@ -181,7 +181,8 @@ class SimulatedDriver(Interpreter):
     def _memory(self) -> MemoryReading:
         config = self.engine.config
         held = self.engine.allocator.device.held
-        used = held + config.overhead.taken_bytes + self.taken_by_others
+        shared = self.engine.allocator.shared_bytes
+        used = held + shared + config.overhead.taken_bytes + self.taken_by_others
         return MemoryReading(config.total_bytes, used, self.steady_memory)
 
 

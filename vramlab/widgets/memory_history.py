@@ -106,7 +106,9 @@ def memory_history(
         }
         events = tuple(_told(line) for line in moved if line.event != "decision")
         gone = tuple(line.model or "" for line in moved if line.event == "start" and line.what == "unload")
-        moments.append(Moment(made[0].time_s, tuple(engine.placed.layout()), states, events, gone))
+        moments.append(
+            Moment(made[0].time_s, tuple(engine.allocator.placement.maps.layout()), states, events, gone)
+        )
 
     report = lockstep(lines, settings, inventory, watch)
     if report.differences:
