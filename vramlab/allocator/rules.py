@@ -18,59 +18,84 @@ Where each comes from:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from vramlab.allocator.facts import Model
-from vramlab.allocator.states import IN_USE, LOADING, RESIDENT
+from vramlab.allocator.eviction import Requester
+from vramlab.allocator.facts import EVICTING, IN_USE, LOADING, RESIDENT, Kind, Ledger, Model, Zone
+from vramlab.allocator.planning import Planned, Planner
 from vramlab.config.rules import RulesConfig
 from vramlab.config.units import mib_to_bytes
 
 _THERE = (RESIDENT, IN_USE, LOADING)
 
 
-class Rules:
-    """The rules of one allocator.
+class RuledPlanner:
+    """Plans as a :class:`Planner` does, under rules.
 
     Parameters
     ----------
+    planner : Planner
+        Plans by bytes, admission and scores.
     config : RulesConfig
-        What holds.
+        The rules.
     models : mapping of str to Model
         All models.
+    device : Ledger
+        The device-wide budget.
     """
 
-    def __init__(self, config: RulesConfig, models: Mapping[str, Model]) -> None:
-        self.config = config
-        self._models = models
+    def __init__(
+        self, planner: Planner, config: RulesConfig, models: Mapping[str, Model], device: Ledger
+    ) -> None:
+        self._planner, self._config, self._models, self._device = planner, config, models, device
         self._extra_bytes = mib_to_bytes(config.headroom_mb)
         self._sets = [frozenset(together) for together in config.sets]
 
-    def room_for(self, model: Model, alone: bool) -> int:
-        """Bytes that have to be free for a load: more than it takes, where there is headroom to be kept."""
-        if alone and not self.config.headroom_alone:
-            return model.bytes
-        return int(-(-model.bytes * self.config.headroom_factor // 1)) + self._extra_bytes
+    def free_place(self, model: Model) -> Zone | None:
+        """Return the first zone that has room for `model`, with nobody leaving for it."""
+        return None if self._company(model) else self._planner.free_place(model, self._room(model))
 
-    def clears(self, model: Model) -> list[Model]:
-        """Models that have to leave before `model` is loaded, in the order of the inventory."""
-        if not self.config.groups and not self._sets:
+    def plan(self, model: Model, requester: Requester, runs: bool = True) -> Planned:
+        """Say what could be done for a request for a model that is absent, or leaving."""
+        if model.state is EVICTING:
+            return self._planner.plan(model, requester, runs)
+        leaving = self._company(model)
+        busy = [other for other in leaving if self._in_use(other)]
+        if busy:
+            return Kind.WAIT, model, None, busy, "models that may not be there with it are in use", False
+        if leaving:
+            return Kind.CLEAR, model, None, leaving, "they may not be there with it", False
+        planned = self._planner.plan(model, requester, runs, self._room(model))
+        kind, _, _, victims, _, _ = planned
+        if kind is Kind.LOAD and victims:
+            if requester.now_s - victims[0].last_used_s < self._config.churn_age_s:
+                return Kind.REFUSE, model, None, [], "memory is full of models used just now", False
+            if self._config.one_victim:
+                return Kind.CLEAR, model, None, victims[:1], "one leaves, then it is decided anew", False
+        return planned
+
+    def _room(self, model: Model) -> int:
+        """Bytes that have to be free for a load: with headroom more than it takes, at most all."""
+        config = self._config
+        if not self._device.committed and not config.headroom_alone:
+            return model.bytes
+        room = int(-(-model.bytes * config.headroom_factor // 1)) + self._extra_bytes
+        return max(model.bytes, min(room, self._device.cap, model.home.cap))
+
+    def _in_use(self, model: Model) -> bool:
+        """Whether a model cannot leave now."""
+        waited_for = model.wanted is not None and self._config.waited_for == "in_use"
+        return model.state is not RESIDENT or waited_for
+
+    def _company(self, model: Model) -> list[Model]:
+        """Models that may not be there with `model`, in the order of the inventory."""
+        if not self._config.groups and not self._sets:
             return []
         there = [other for other in self._models.values() if other.state in _THERE and other is not model]
         return self._by_sets(model, there) if self._sets else self._by_groups(model, there)
 
-    def in_use(self, model: Model) -> bool:
-        """Whether a model cannot leave now."""
-        return model.state is not RESIDENT or (
-            self.config.waited_for == "in_use" and model.wanted is not None
-        )
-
-    def churns(self, victims: Iterable[Model], now_s: float) -> bool:
-        """Whether a load is refused, as its first victim was used too short a time ago."""
-        first = next(iter(victims), None)
-        return first is not None and now_s - first.last_used_s < self.config.churn_age_s
-
     def _by_groups(self, model: Model, there: list[Model]) -> list[Model]:
-        groups = self.config.groups
+        groups = self._config.groups
         mine = [name for name, group in groups.items() if model.name in group.members]
         leaving: set[str] = set()
         for name in mine:
@@ -83,7 +108,7 @@ class Rules:
         return [other for other in there if other.name in leaving]
 
     def _by_sets(self, model: Model, there: list[Model]) -> list[Model]:
-        costs = self.config.evict_costs
+        costs = self._config.evict_costs
         least, chosen = None, frozenset[str]()
         for together in self._sets:
             if model.name not in together:

@@ -147,9 +147,8 @@ class Monitor:
         """Whether there is something to defragment, if models in use were idle."""
         if not self._defragments:
             return False
-        return any(
-            value >= self._defragmentation_threshold for value in self._desk.placed.fragmentation().values()
-        )
+        fragmentation = self._allocator.placement.maps.fragmentation()
+        return any(value >= self._defragmentation_threshold for value in fragmentation.values())
 
     # -- what it does ------------------------------------------------------------------------------------
 

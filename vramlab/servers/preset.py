@@ -131,6 +131,11 @@ def as_server(text: str, config: VramConfig, inventory: Inventory) -> tuple[Vram
     return validated(VramConfig, settings, "server", text), plain
 
 
+def as_asked(config: VramConfig, inventory: Inventory) -> tuple[VramConfig, Inventory]:
+    """Settings and inventory under the server that ``server`` names, or as they are where it names none."""
+    return (config, inventory) if config.server is None else as_server(config.server, config, inventory)
+
+
 def base(config: VramConfig) -> Settings:
     """One pool with all the card's memory and nobody to fall back on, first come, first served."""
     serving = config.serving
