@@ -77,9 +77,6 @@ def residency_timeline(
     legend_above : bool
         Put the legend in one line above the axes, not beside them.
     """
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
     codes = records.model_codes
     if models is None:
         order = np.argsort(-np.bincount(codes, minlength=len(records.model_names)), kind="stable")
@@ -100,17 +97,13 @@ def residency_timeline(
     colours = [zones.get(stay.zone, style.QUIET) for stay in shown]
     _bars(ax, edges[:, 0], edges[:, 1], low, 0.52, colours, alpha=0.35, label="loading")
     _bars(ax, edges[:, 1], edges[:, 2], low, 0.52, colours, label="resident")
-    # where there are too many to tell apart, loads show as the bars' beginnings, and evictions as thin ticks
-    many = len(shown) > _MANY
-    loads = [(at(stay.load_s), rows[stay.model] + 0.08) for stay in shown]
-    gone = [(at(stay.to_s), rows[stay.model] + (0.44 if many else 0.08)) for stay in shown if stay.evicted]
-    load_mark: _Look = {"marker": ">", "color": style.INK, "markersize": 5, "markeredgewidth": 0}
-    gone_mark: _Look = {"marker": "x", "color": style.OPTIMUM, "markersize": 5, "markeredgewidth": 1.4}
-    if many:
-        gone_mark |= {"marker": "|", "markersize": 4, "markeredgewidth": 0.5}
-    for points, mark in ((gone, gone_mark), ([] if many else loads, load_mark)):
-        if points:
-            ax.plot(*zip(*points, strict=True), linestyle="", **mark)
+    looks = _marks(len(shown) > _MANY)
+    for look, points in (
+        ("eviction", [(at(stay.to_s), rows[stay.model] + looks.gone_at) for stay in shown if stay.evicted]),
+        ("load begins", [(at(stay.load_s), rows[stay.model] + 0.08) for stay in shown]),
+    ):
+        if points and look in looks.of:
+            ax.plot(*zip(*points, strict=True), linestyle="", **looks.of[look])
     _requests(ax, records, rows, start, unit)
     ax.set_yticks(list(rows.values()), list(rows))
     ax.set_ylim(-0.7, len(rows) - 0.3)
@@ -118,23 +111,46 @@ def residency_timeline(
     ax.set_xlabel(f"Time since the first request ({unit_name})")
     style.grid(ax, "x")
     used = {stay.zone for stay in shown}
-    marks: list[Patch | Line2D] = [
-        Patch(color=colour, label=f"resident in {zone}") for zone, colour in zones.items() if zone in used
-    ]
-    marks.append(Patch(color=style.QUIET, alpha=0.35, label="loading"))
-    seen = {"markersize": 7, "markeredgewidth": 1.4}  # in the legend at any density
-    if not many:
-        marks.append(Line2D([], [], linestyle="", label="load begins", **load_mark))
-    marks.append(Line2D([], [], linestyle="", label="eviction", **gone_mark | seen))
-    marks.append(Line2D([], [], linestyle="", marker="|", color=style.INK, markersize=6, label="request"))
-    if legend_above:
-        place: _Look = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.1}
-        place |= {"ncols": len(marks), "fontsize": 8, "columnspacing": 1.2, "handlelength": 1.4}
-        style.legend(ax, handles=marks, **place)
-    else:
-        style.legend(ax, outside=True, handles=marks)
+    _legend(ax, {zone: colour for zone, colour in zones.items() if zone in used}, looks.of, legend_above)
     style.title(ax, title)
     return ax
+
+
+class _Marks(NamedTuple):
+    """How marks look, by name, and how high above a row's foot evictions stand."""
+
+    of: dict[str, _Look]
+    gone_at: float
+
+
+def _marks(many: bool) -> _Marks:
+    """Where there are too many to tell apart, loads show as the bars' beginnings, evictions as thin ticks."""
+    gone: _Look = {"marker": "x", "color": style.OPTIMUM, "markersize": 5, "markeredgewidth": 1.4}
+    if many:
+        return _Marks({"eviction": gone | {"marker": "|", "markersize": 4, "markeredgewidth": 0.5}}, 0.44)
+    load: _Look = {"marker": ">", "color": style.INK, "markersize": 5, "markeredgewidth": 0}
+    return _Marks({"eviction": gone, "load begins": load}, 0.08)
+
+
+def _legend(ax: Axes, zones: Mapping[str, str], looks: Mapping[str, _Look], above: bool) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    marks: list[Patch | Line2D] = [
+        Patch(color=colour, label=f"resident in {zone}") for zone, colour in zones.items()
+    ]
+    marks.append(Patch(color=style.QUIET, alpha=0.35, label="loading"))
+    if "load begins" in looks:
+        load = looks["load begins"] | {"markersize": 7, "markeredgewidth": 1.4}
+        marks.append(Line2D([], [], linestyle="", label="load begins", **load))
+    gone = looks["eviction"] | {"markersize": 7, "markeredgewidth": 1.4}  # at any density
+    marks.append(Line2D([], [], linestyle="", label="eviction", **gone))
+    marks.append(Line2D([], [], linestyle="", marker="|", color=style.INK, markersize=6, label="request"))
+    place: _Look = {"outside": True}
+    if above:
+        place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.1}
+        place |= {"ncols": len(marks), "fontsize": 8, "columnspacing": 1.2, "handlelength": 1.4}
+    style.legend(ax, handles=marks, **place)
 
 
 def vram_use(
