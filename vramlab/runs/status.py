@@ -10,9 +10,9 @@ from typing import Any
 from vramlab.allocator.facts import Model
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.engine.effects import MemoryReading
+from vramlab.engine.engine import Engine
 from vramlab.engine.outcomes import Outcome
 from vramlab.engine.preloading import Preloading
-from vramlab.engine.serving import Engine
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ class Status:
         Requests and own stories under way, and those of them that wait.
     loads, failed_loads, evictions : int
         So far.
+    memory_others_bytes : int or None
+        Of the used memory, what other processes have; None where the device does not tell.
     journal_trouble : str
         Why the last lines of the journal are not on the disk; empty while they are, or where none is kept.
     journal_waiting_bytes : int
@@ -88,6 +90,7 @@ class Status:
     evictions: int
     zones: list[ZoneStatus]
     models: list[ModelStatus]
+    memory_others_bytes: int | None = None
     journal_trouble: str = ""
     journal_waiting_bytes: int = 0
 
@@ -113,8 +116,8 @@ def status_of(
         outcomes={outcome.name.lower(): ended[outcome] for outcome in Outcome},
         under_way=len(names),
         waiting_for_gpu=engine.waiting_for_gpu,
-        waiting_for_cpu=len(engine.cpu.waiters),
-        waiting_in_line=engine.line_length,
+        waiting_for_cpu=len(engine.desk.cpu.waiters),
+        waiting_in_line=engine.waiting_for_room,
         loads=loads,
         failed_loads=failed_loads,
         evictions=evictions,

@@ -20,12 +20,12 @@ import simpy
 
 from vramlab.config.faults import FaultPlan
 from vramlab.config.schema import Inventory, VramConfig
-from vramlab.engine.effects import Failure, Infer, Load, MemoryReading, ReadMemory, Sleep, Story, Unload
+from vramlab.engine.effects import Failure, Infer, Load, MemoryReading, ReadMemory, Story, Unload
+from vramlab.engine.engine import ENDLESS, Engine
 from vramlab.engine.gates import Gate
 from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import Journal
 from vramlab.engine.requests import Request
-from vramlab.engine.serving import ENDLESS, Engine
 from vramlab.runs.records import Recorder, Records
 from vramlab.simulation.service_times import ServiceTimes, SpecTimes
 from vramlab.simulation.watching import pieces
@@ -154,8 +154,6 @@ class SimulatedDriver(Interpreter):
                 end_s, callbacks = now_s + limit_s, self._too_long
         elif kind is Unload:
             end_s = now_s + self._unload_s(effect.model)
-        elif kind is Sleep:
-            end_s = now_s + effect.seconds
         elif kind is ReadMemory:
             end_s = now_s + effect.after_s
         else:
@@ -184,7 +182,8 @@ class SimulatedDriver(Interpreter):
     def _memory(self) -> MemoryReading:
         config = self.engine.config
         held = self.engine.allocator.device.held
-        used = held + config.overhead.taken_bytes + self.taken_by_others
+        shared = self.engine.allocator.shared_bytes
+        used = held + shared + config.overhead.taken_bytes + self.taken_by_others
         return MemoryReading(config.total_bytes, used, self.steady_memory)
 
 

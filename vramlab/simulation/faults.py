@@ -17,9 +17,9 @@ import numpy as np
 
 from vramlab.config.faults import FaultPlan, LoadFailures
 from vramlab.engine.effects import Failure, Infer, Load, MemoryReading, Target, Unload
+from vramlab.engine.engine import Engine
 from vramlab.engine.interpreter import Task
 from vramlab.engine.journal import Journal
-from vramlab.engine.serving import Engine
 from vramlab.simulation.driver import SimulatedDriver
 from vramlab.simulation.service_times import ServiceTimes
 

@@ -14,12 +14,11 @@ import pandas as pd
 
 from vramlab.allocator.policies.registry import make_policy
 from vramlab.config.errors import InputError
-from vramlab.config.faults import FaultPlan
 from vramlab.config.loading import write_config
-from vramlab.config.schema import Inventory, ScoringConfig, VramConfig
+from vramlab.config.schema import ScoringConfig, VramConfig
 from vramlab.engine.orders import check_order
-from vramlab.experiments.inputs import profile_beside, resolve_faults, resolve_inputs
-from vramlab.experiments.replay import Mode, Replay, replay
+from vramlab.experiments.case import Case, ConfigLike, Mode, ModelsLike, TraceLike, resolve_case
+from vramlab.experiments.replay import Replay, run
 from vramlab.simulation.choosing import Times
 from vramlab.traces.trace import Trace
 from vramlab.widgets.changes import changes_html
@@ -38,15 +37,14 @@ _AT_ONCE_S = 0.35
 _REQUESTS_PER_S = 100_000.0  # until it has been measured on this machine
 _SAID_EVERY_S = 0.2
 
-Traces = Trace | Path | str | Mapping[str, Trace | Path | str]
+Traces = TraceLike | Mapping[str, TraceLike]
 
 
 class _Task(NamedTuple):
     """A setting to be replayed; of several only the one with the last number is shown."""
 
     number: int
-    config: VramConfig
-    trace: Trace
+    case: Case
 
 
 class PolicyExplorer(widgets.VBox):
@@ -92,8 +90,8 @@ class PolicyExplorer(widgets.VBox):
     def __init__(
         self,
         trace: Traces,
-        config: VramConfig | Path | str | None = None,
-        models: Inventory | Path | str | None = None,
+        config: ConfigLike = None,
+        models: ModelsLike = None,
         mode: Mode = "simulate",
         seed: int = 0,
         service_times: Times = "spec",
@@ -102,15 +100,10 @@ class PolicyExplorer(widgets.VBox):
         policies: Sequence[Own] = (),
         orders: Sequence[Own] = (),
     ) -> None:
-        self._traces: dict[str, Trace | Path | str] = (
-            dict(trace) if isinstance(trace, Mapping) else {_title(trace): trace}
-        )
-        profile = None if service_times == "spec" else profile_beside(config, models)
-        faults = resolve_faults(config)
+        self._traces = dict(trace) if isinstance(trace, Mapping) else {_title(trace): trace}
         first = next(iter(self._traces.values()))
-        self.trace, self.config, self.inventory = resolve_inputs(first, config, models)
-        self._how: dict[str, Any] = {"seed": seed, "service_times": service_times, "profile": profile}
-        self._mode, self._faults, self._most = mode, faults, most
+        self._case = resolve_case(first, config, models, mode=mode, seed=seed, service_times=service_times)
+        self.config, self._most = self._case.config, most
         self._result: Replay | None = None
         self._result_number = 0
         self._drawn: Drawn | None = None
@@ -159,6 +152,11 @@ class PolicyExplorer(widgets.VBox):
         )  # fmt: skip
         self._refresh()
 
+    @property
+    def trace(self) -> Trace:
+        """The requests that are replayed."""
+        return self._case.trace
+
     def __repr__(self) -> str:
         return f"PolicyExplorer({Path(self.trace.source).name}, {len(self.trace):,} requests)"
 
@@ -169,7 +167,7 @@ class PolicyExplorer(widgets.VBox):
         """The replay of the settings as they stand; waits for it, or makes it if it was stopped."""
         self.wait()
         if self._result is None or self._result_number != self._wanted:
-            self._carry_out(_Task(self._wanted, self.config, self.trace), safely=False)
+            self._carry_out(_Task(self._wanted, self._case.under(self.config)), safely=False)
         assert self._result is not None
         return self._result
 
@@ -189,7 +187,7 @@ class PolicyExplorer(widgets.VBox):
             raise
         return self
 
-    def take(self, trace: Trace | Path | str, models: Inventory | Path | str | None = None) -> PolicyExplorer:
+    def take(self, trace: TraceLike, models: ModelsLike = None) -> PolicyExplorer:
         """Go on with another trace, and its inventory; what was pinned is of the trace before, and goes.
 
         Parameters
@@ -205,16 +203,25 @@ class PolicyExplorer(widgets.VBox):
             For bad files, and for a model that the inventory lacks.
         """
         title = _title(trace)
+        before = dict(self._traces)
         self._traces[title] = trace
-        self._take(title, models)
+        try:
+            self._take(title, models)
+        except InputError:
+            self._traces = before  # who cannot be had cannot be chosen
+            raise
         return self
 
-    def _take(self, title: str, models: Inventory | Path | str | None = None) -> None:
-        trace = self._traces[title]
-        self.trace, _, self.inventory = resolve_inputs(trace, self.config, models or self.inventory)
+    def _take(self, title: str, models: ModelsLike = None) -> None:
+        trace, case = self._traces[title], self._case
+        if models is None:
+            self._case = case.on(trace)
+        else:
+            other = resolve_case(trace, self.config, models, faults=case.faults)
+            self._case = replace(case, trace=other.trace, inventory=other.inventory, profile=other.profile)
         self._drawn = self._pinned = None
         self._pinned_box.layout.display = "none"
-        self._expected_s = len(self.trace) / _REQUESTS_PER_S if self._mode == "simulate" else 0.0
+        self._expected_s = len(self.trace) / _REQUESTS_PER_S if self._case.mode == "simulate" else 0.0
         self.own.name_traces(self._traces, title)
         self.seen.begin(self.trace.duration_s)
         self._refresh()
@@ -346,7 +353,7 @@ class PolicyExplorer(widgets.VBox):
         """Replay the settings as they stand; where it takes too long, show them without latencies first."""
         self.config = self.controls.config()
         self._wanted += 1
-        task = _Task(self._wanted, self.config, self.trace)
+        task = _Task(self._wanted, self._case.under(self.config))
         if self._expected_s <= _AT_ONCE_S and not self._latest.busy:
             self._show(task, self._replay(task))
             return
@@ -369,10 +376,9 @@ class PolicyExplorer(widgets.VBox):
             self.timing.value = _quiet(f"simulating … {100 * share:.0f} %; what is shown knows no queues yet")
 
     def _replay(self, task: _Task, preview: bool = False) -> Replay:
-        mode: Mode = "decide" if preview else self._mode
-        faults = self._faults if mode == "simulate" else FaultPlan()
         begin_s = time.perf_counter()
-        result = replay(task.trace, task.config, self.inventory, mode, faults=faults, **self._how)
+        mode: Mode = "decide" if preview else task.case.mode
+        result = run(replace(task.case, mode=mode))
         if not preview:
             self._expected_s = time.perf_counter() - begin_s
         return result
@@ -381,7 +387,7 @@ class PolicyExplorer(widgets.VBox):
         if task.number != self._wanted:  # a newer change has come meanwhile
             return
         begin_s = time.perf_counter()
-        self._drawn = Drawn(result.records, task.config, self._most, self.seen.window_s(), timed)
+        self._drawn = Drawn(result.records, task.case.config, self._most, self.seen.window_s(), timed)
         self._draw()
         drawing_s = time.perf_counter() - begin_s
         if timed:
@@ -392,7 +398,7 @@ class PolicyExplorer(widgets.VBox):
         what = "simulated" if result.figures["mode"] == "simulate" else "decided (loads take no time)"
         took = f"in {result.figures['wall_s']:.2f} s, drawn in {drawing_s:.2f} s"
         self.timing.value = _quiet(
-            f"{len(task.trace):,} requests {what} {took}{'' if timed else '; simulating …'}"
+            f"{len(task.case.trace):,} requests {what} {took}{'' if timed else '; simulating …'}"
         )
 
     def _draw(self) -> None:
@@ -407,7 +413,7 @@ class PolicyExplorer(widgets.VBox):
         self.changes.value = "" if self._pinned is None else changes_html(self._pinned[0], self.config)
 
 
-def _title(trace: Trace | Path | str) -> str:
+def _title(trace: TraceLike) -> str:
     return Path(trace.source if isinstance(trace, Trace) else trace).name
 
 
