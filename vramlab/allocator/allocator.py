@@ -84,6 +84,7 @@ class Allocator:
         self._instant = instant
         self.room_bytes = config.room_bytes(inventory)
         self.shared_bytes = config.shared_bytes(inventory) or 0
+        self.lost = ""  # why nothing will ever be loaded again, once that is so
         self.device = Ledger("device", self.room_bytes)
         self.zones = {
             name: Zone(name, zone, make_policy(config.scoring)) for name, zone in config.zones.items()
@@ -528,6 +529,8 @@ class Allocator:
 
     def _never_fits(self, model: Model) -> str:
         """Why `model` could not be loaded even if nothing else were on the device; empty if it could."""
+        if self.lost:
+            return self.lost
         size_mb = bytes_to_mib(model.bytes)
         if model.bytes > self.device.cap:
             budget_mb = bytes_to_mib(self.device.cap)

@@ -59,6 +59,8 @@ from vramlab.live.threads import Jobs, Threads, World
 _LOG = logging.getLogger(__name__)
 # Unloads and readings are short and wait for nobody; beyond so many at once they may queue for a thread.
 _OTHER_THREADS = 3
+_Failed = tuple[Failure, str, int | None]
+"""How an effect failed: the kind, in words, and how much memory was lacking."""
 _GPU = Target.GPU  # a member of an enum is slow to look up
 
 
@@ -151,7 +153,7 @@ class LiveDriver(Interpreter):
                 if message is ENDED:
                     break
                 effect, session = message
-                self._carry_out(task, effect, session.run, request.inputs)
+                self._carry_out(task, effect, _run_of(session, effect), request.inputs)
         except BaseException:  # an interrupt from the keyboard
             self._abandon(task)
             raise
@@ -254,10 +256,10 @@ class LiveDriver(Interpreter):
             if task.caller is not None:
                 task.caller.tell((effect, session))
             elif self._is_worth_no_thread(effect):
-                self._world.soon(self._carry_out, task, effect, session.run, task.inputs)
+                self._world.soon(self._carry_out, task, effect, _run_of(session, effect), task.inputs)
             else:
                 runs = self._gpu_runs if effect.target is _GPU else self._cpu
-                runs.put((task, effect, session.run, task.inputs))
+                runs.put((task, effect, _run_of(session, effect), task.inputs))
         elif isinstance(effect, Load):
             self._jobs_for(effect).put((task, effect, self._backend.open, *effect[:3]))
             if effect.timeout_s is not None:
@@ -358,15 +360,15 @@ class LiveDriver(Interpreter):
             if task.keyed and isinstance(effect, Infer) and self.engine.cache is not None:
                 value = to_keep(value, self.engine.cache.limit_bytes)
         except SessionError as error:
-            failure = (Failure(_FAILURES[error.kind]), str(error))
+            failure = (_FAILURES[error.kind], str(error), error.lacking_bytes)
         except Exception as error:  # whatever a session raises is the outcome of its effect
-            failure = (Failure.RAISED, _said(error))
+            failure = (Failure.RAISED, _said(error), None)
         except BaseException:
-            self._report(task, effect, None, (Failure.RAISED, "interrupted"))
+            self._report(task, effect, None, (Failure.RAISED, "interrupted", None))
             raise
         return self._report(task, effect, value, failure)
 
-    def _report(self, task: LiveTask, effect: Any, value: Any, failure: tuple[Failure, str] | None) -> bool:
+    def _report(self, task: LiveTask, effect: Any, value: Any, failure: _Failed | None) -> bool:
         """An effect has ended. Returns whether it was a load that came too late."""
         late = False
         with self.lock:
@@ -420,6 +422,10 @@ class LiveDriver(Interpreter):
             self.time_out(task, gate, self.clock())
 
 
+def _run_of(session: LiveSession, effect: Infer) -> Callable[[Any], Any]:
+    return session.run_and_shrink if effect.shrink else session.run
+
+
 def _said(error: Exception) -> str:
     """What an exception says; of anybody's class, whose text may raise in its turn."""
     try:
@@ -430,10 +436,10 @@ def _said(error: Exception) -> str:
 
 _FAILURES = {
     "out of memory": Failure.OUT_OF_MEMORY,
-    "own limit": Failure.OUT_OF_MEMORY,
-    "nonsense size": Failure.RAISED,
-    "device lost": Failure.RAISED,
-    "device failed": Failure.RAISED,
+    "own limit": Failure.OWN_LIMIT,
+    "nonsense size": Failure.NONSENSE_SIZE,
+    "device lost": Failure.DEVICE_LOST,
+    "device failed": Failure.DEVICE_FAILED,
     "corrupt": Failure.CORRUPT,
     "failed": Failure.RAISED,
 }

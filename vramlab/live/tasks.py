@@ -55,6 +55,9 @@ class LiveSession(Protocol):
     def run(self, inputs: Any) -> Any:
         """Outputs for `inputs`; called from one thread at a time or several."""
 
+    def run_and_shrink(self, inputs: Any) -> Any:
+        """As `run`; then give back what its arena does not use, also if the run has failed."""
+
     def close(self) -> None:
         """Give everything back."""
 
