@@ -70,10 +70,10 @@ class Learning:
 
     def device_lost(self, task: int | str, now_s: float, why: str) -> None:
         """The device fails all that is begun there: it has no memory for anybody from now on."""
-        if self._allocator.lost:
+        if self._allocator.device.lost:
             return
         self._desk.notes.notice(now_s, task, "device lost", None, self._allocator.device.held, why)
-        self._allocator.lost = "the device is lost to this process: restart it"
+        self._allocator.device.lost = "the device is lost to this process: restart it"
         self._claims.set_budget(0, now_s)
 
     def from_run(

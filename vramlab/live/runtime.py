@@ -123,7 +123,7 @@ class LiveRuntime:
             if self.metrics is not None:
                 stack.callback(self.metrics.stop)
             stack.push_async_callback(driver.run_story, "stop")
-            stack.push_async_callback(driver.settle, *self.engine.endless_stories())
+            stack.push_async_callback(driver.come_to_rest, *self.engine.endless_stories())
             label = self.backend.device.label
             _LOG.info("open on %s", label, extra={"device": label})
             if self.backend.stand_ins:
