@@ -193,14 +193,21 @@ class FaultyDriver(SimulatedDriver):
             self._on_device.pop(effect.model, None)
         super().resume(task, now_s, value)
 
-    def fail(self, task: Task, now_s: float, kind: Failure, message: str = "") -> None:
+    def fail(
+        self,
+        task: Task,
+        now_s: float,
+        kind: Failure,
+        message: str = "",
+        lacking_bytes: int | None = None,
+    ) -> None:
         """The load that `task` asked for has failed, by the plan or because it took too long."""
         effect = task.effect
         self._doomed.pop(task.name, None)
         if effect.target is Target.GPU:
             del self._on_device[effect.model]
         self._counts["load_failures" if message == MESSAGE else _COUNT_OF[kind]] += 1
-        super().fail(task, now_s, kind, message)
+        super().fail(task, now_s, kind, message, lacking_bytes)
 
     def _begin_load(self, effect: Load) -> tuple[Failure, str] | None:
         """Take the room for a load. Returns how it is going to fail, if it is."""
