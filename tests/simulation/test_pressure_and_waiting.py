@@ -6,7 +6,7 @@ import pytest
 
 from vramlab.config.loading import load_config
 from vramlab.config.schema import ModelSpec
-from vramlab.simulation.driver import simulate
+from vramlab.simulation.replaying import simulate
 from vramlab.traces.trace import Trace
 
 

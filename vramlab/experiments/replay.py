@@ -24,7 +24,7 @@ from vramlab.runs.records import Records
 from vramlab.runs.samples import read_samples
 from vramlab.simulation.choosing import Times, choose_times
 from vramlab.simulation.decide import decide
-from vramlab.simulation.driver import simulate
+from vramlab.simulation.replaying import simulate
 from vramlab.traces.trace import Trace
 
 Mode = Literal["simulate", "decide"]
