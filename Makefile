@@ -30,7 +30,7 @@ demo: $(READY) ## the main job in about a minute: record live, verify, simulate,
 
 test: $(READY) ## linters, types, the test suite and the notebooks
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 	@$(MAKE) --no-print-directory notebooks
 
 lint: $(READY) ## ruff and mypy
@@ -39,7 +39,7 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/mypy
 
 notebooks: $(READY) ## run the notebooks and compare their tables (nbval)
-	$(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/nbval.cfg notebooks
+	$(BIN)/python -m pytest -n auto --dist loadfile --nbval --nbval-sanitize-with tests/nbval.cfg notebooks
 
 bench: $(READY) ## benchmarks, as ratios within one run
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only --benchmark-columns=min,median,rounds

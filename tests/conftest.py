@@ -1,4 +1,4 @@
-"""Settings for all tests: how long hypothesis searches.
+"""Settings for all tests: what begins first, and how long hypothesis searches.
 
 ``HYPOTHESIS_PROFILE=fuzz`` searches for minutes (50,000 steps of the allocator's state machine); ``ci`` is
 the default. Both are reproducible: the examples depend on the tests alone, unless ``--hypothesis-seed``
@@ -26,4 +26,11 @@ settings.register_profile(
     phases=[Phase.explicit, Phase.generate],  # that it fails is enough, no need to shrink it
     suppress_health_check=[*_SLOW, HealthCheck.differing_executors, HealthCheck.filter_too_much],
 )
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with what takes a minute, so that no worker is left alone with it at the end."""
+    items.sort(key=lambda item: item.path.name not in ("test_installed.py", "test_guides.py"))
+
+
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

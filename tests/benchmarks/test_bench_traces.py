@@ -11,31 +11,33 @@ from vramlab.traces.spec import make_spec
 
 REQUESTS = 1_000_000
 
-MIXTURE = make_spec(
-    {
-        "requests": REQUESTS,
-        "streams": [
-            {
-                "rate_per_s": 10,
-                "burstiness": 2,
-                "markov": [{"factor": 1, "mean_s": 60}, {"factor": 5, "mean_s": 5}],
-                "cycle": {"daily": [1, 2, 3, 2]},
-                "models": 200,
-                "drift": {"period_s": 3600},
-                "reuse": [{"probability": 0.3, "lags": [1, 50]}],
-                "requesters": {"distinct": 50, "exponent": 1},
-                "input_keys": {"distinct": 10_000, "share": 0.5},
-            },
-            {"rate_per_s": 2, "pipeline": [{"model": "detect"}, {"model": "read", "probability": 0.5}]},
-        ],
-    }
-)
+
+def mixture():
+    return make_spec(
+        {
+            "requests": REQUESTS,
+            "streams": [
+                {
+                    "rate_per_s": 10,
+                    "burstiness": 2,
+                    "markov": [{"factor": 1, "mean_s": 60}, {"factor": 5, "mean_s": 5}],
+                    "cycle": {"daily": [1, 2, 3, 2]},
+                    "models": 200,
+                    "drift": {"period_s": 3600},
+                    "reuse": [{"probability": 0.3, "lags": [1, 50]}],
+                    "requesters": {"distinct": 50, "exponent": 1},
+                    "input_keys": {"distinct": 10_000, "share": 0.5},
+                },
+                {"rate_per_s": 2, "pipeline": [{"model": "detect"}, {"model": "read", "probability": 0.5}]},
+            ],
+        }
+    )
 
 
 @pytest.mark.benchmark(group="traces")
 def test_generate(benchmark):
     """The goal: under two seconds."""
-    trace = benchmark.pedantic(generate, (MIXTURE,), rounds=3)
+    trace = benchmark.pedantic(generate, (mixture(),), rounds=3)
     assert len(trace) == REQUESTS
 
 
@@ -54,9 +56,9 @@ def test_import_azure_functions(benchmark, tmp_path):
 
 @pytest.mark.benchmark(group="traces")
 def test_write_parquet(benchmark, tmp_path):
-    benchmark.pedantic(write_trace, (generate(MIXTURE), tmp_path / "t.parquet"), rounds=2)
+    benchmark.pedantic(write_trace, (generate(mixture()), tmp_path / "t.parquet"), rounds=2)
 
 
 @pytest.mark.benchmark(group="traces")
 def test_describe(benchmark):
-    benchmark.pedantic(describe, (generate(MIXTURE),), rounds=2)
+    benchmark.pedantic(describe, (generate(mixture()),), rounds=2)

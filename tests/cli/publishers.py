@@ -26,6 +26,10 @@ SOURCES = {
     '[{"key":"gen_ai.request.model","value":{"stringValue":"b"}}]}]}]}]}\n',
     "triton": '[{"id":1,"model_name":"det","model_version":1},{"id":2,"model_name":"ocr","model_version":1}]\n'
     '[{"id":1,"timestamps":[{"name":"REQUEST_START","ns":5}]},{"id":2,"timestamps":[{"name":"REQUEST_START","ns":6}]}]',
+    "localai-traces": '[{"timestamp":"2026-11-20T14:03:20Z","duration":5,"request":{"method":"POST","path":"/v1/chat/completions","body":"eyJtb2RlbCI6ImEifQ=="},"response":{"status":200}},'
+    '{"timestamp":"2026-11-20T14:03:20.5Z","duration":5,"request":{"method":"POST","path":"/v1/embeddings","body":"{\\"model\\": \\"b\\"}"},"response":{"status":503}}]',
+    "open-webui": '{"chat_id":"c","role":"assistant","model_id":"a","created_at":1763647400,"usage":{"load_duration":3410000000}}\n'
+    '{"chat_id":"c","role":"assistant","model_id":"b","created_at":1763647400500,"usage":null}\n',
     "azure-functions": "app,func,end_timestamp,duration\na,f,10.0,1.0\na,g,12.0,2.5\n",
     "azure-llm": "TIMESTAMP,ContextTokens,GeneratedTokens\n"
     "2023-11-16 18:17:03.9,1,2\n2023-11-16 18:17:04.4,3,4\n",

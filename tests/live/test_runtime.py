@@ -450,6 +450,7 @@ def test_a_caller_that_is_cancelled_gives_its_place_up(tmp_path, models, inputs)
             assert len(runtime.engine.scheduler.waiting) == 1
             assert runtime.engine.allocator.models["b"].state.value == "absent"
             loads.cancel()
+            await asyncio.wait([loads])  # else the load's own thread may be there first
             slow.go_on.set()
         assert [Outcome(o) for o in runtime.recorder.outcomes] == [Outcome.CANCELLED] * 3
 

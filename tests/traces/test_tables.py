@@ -115,7 +115,7 @@ def test_a_missing_column_is_told_with_the_likely_command(tmp_path):
 
 
 def test_files_that_are_no_table_say_what_they_are(tmp_path):
-    assert "sqlite3 -csv" in refusal(tmp_path, b"SQLite format 3\0" + bytes(100))
+    assert "no database that can be read" in refusal(tmp_path, b"SQLite format 3\0" + bytes(100))
     assert "found XML or HTML" in refusal(tmp_path, "<?xml version='1.0'?><a/>")
     assert "found bytes that are no text" in refusal(tmp_path, bytes(range(256)) * 4)
     book = io.BytesIO()

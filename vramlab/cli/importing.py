@@ -17,7 +17,7 @@ from vramlab.config.schema import Inventory
 from vramlab.traces.files import write_trace
 from vramlab.traces.importers import IMPORTERS, ImportOptions, ImportReport, importer_names, make_importer
 from vramlab.traces.importers.genai_2026 import genai_2026_inventory
-from vramlab.traces.importers.inventory import DEFAULT_SIZE_MB, assumptions, inventory_of
+from vramlab.traces.importers.inventory import DEFAULT_SIZE_MB, assumptions, inventory_of, sizes_of_ps
 from vramlab.traces.importers.options import ROLES, Dealing, TimeUnit, counted
 from vramlab.traces.trace import Trace
 
@@ -69,6 +69,13 @@ def import_command(
     interval: Annotated[
         str | None,
         typer.Option("--interval", metavar="TIME", help="What --count counts; default: the rows' distance."),
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option("--table", metavar="NAME", help="Of an SQLite file that has several.")
+    ] = None,
+    ps: Annotated[
+        Path | None,
+        typer.Option("--ps", metavar="FILE", help="Sizes for --models-out: what Ollama's /api/ps answered."),
     ] = None,
     regex: Annotated[
         str | None,
@@ -130,7 +137,7 @@ def import_command(
 
     Example: vramlab import csv server.log --regex '(?P<time>\\S+ \\S+) .*model=(?P<model>\\S+)' --out x.csv
     """
-    check_outputs([out, models_out], [source, models])
+    check_outputs([out, models_out], [source, models, ps])
     importer = make_importer(kind)
     inventory = load_inventory(models) if models is not None else None
     start_s, end_s = _window(window)
@@ -153,13 +160,14 @@ def import_command(
         delimiter=_DELIMITERS.get(delimiter or "", delimiter),
         decimal=decimal,
         encoding=encoding,
+        table=table,
         regex=regex,
         where=tuple(where or ()),
         interval_s=None if interval is None else _seconds(interval, "--interval"),
     )
     try:
         trace, report = importer(source, options)
-        specs, doubts = _inventory(kind, trace, report, inventory, assume_mb) if models_out else ({}, [])
+        specs, doubts = _inventory(kind, trace, report, inventory, assume_mb, ps) if models_out else ({}, [])
         write_trace(trace, out)
         if models_out is not None:
             comment = "\n".join([f"Of {source.name}", *doubts])
@@ -179,6 +187,8 @@ def _say(report: ImportReport, trace: Trace, out: Path) -> None:
     for line in report.lines():
         log.print(line)
     log.print(f"{counted(len(trace.model_names), 'model')} over {trace.duration_s:,.1f} s written to {out}")
+    if len(trace.model_names) == 1:
+        log.print("one model only: once loaded it stays, and there is nothing to decide")
 
 
 def _say_models(specs: Inventory, doubts: list[str], out: Path, models_out: Path) -> None:
@@ -236,15 +246,16 @@ def _seconds(text: str, option: str) -> float | None:
 
 
 def _inventory(
-    kind: str, trace: Trace, report: ImportReport, given: Inventory | None, assume_mb: float
+    kind: str, trace: Trace, report: ImportReport, given: Inventory | None, assume_mb: float, ps: Path | None
 ) -> tuple[Inventory, list[str]]:
     """First inventory, and what in it nobody knows."""
     if given is not None:
         return {name: spec for name, spec in given.items() if name in set(trace.model_names)}, []
     if kind == "genai-2026":
         return genai_2026_inventory(trace), ["ASSUMED: the trace has no sizes; half SD 1.5, half SDXL, fp16"]
-    inventory = inventory_of(trace, report.sizes_bytes, assume_mb)
-    return inventory, assumptions(inventory, report.sizes_bytes, assume_mb)
+    sizes = report.sizes_bytes | (sizes_of_ps(ps, trace.model_names) if ps is not None else {})
+    inventory = inventory_of(trace, sizes, assume_mb, report.loads_s)
+    return inventory, assumptions(inventory, sizes, assume_mb, report.loads_s)
 
 
 def _import_document(trace: Trace, report: ImportReport) -> dict[str, Any]:

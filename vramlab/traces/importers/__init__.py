@@ -17,6 +17,8 @@ from vramlab.traces.importers.azure_functions import import_azure_functions
 from vramlab.traces.importers.genai_2026 import import_genai_2026
 from vramlab.traces.importers.huawei import import_huawei
 from vramlab.traces.importers.libcachesim import import_libcachesim_csv
+from vramlab.traces.importers.ollama import import_ollama
+from vramlab.traces.importers.open_webui import import_open_webui
 from vramlab.traces.importers.options import ImportOptions, ImportReport
 from vramlab.traces.importers.oracle_general import import_oracle_general
 from vramlab.traces.importers.perf_analyzer import import_perf_analyzer
@@ -33,6 +35,8 @@ _OWN: dict[str, Importer] = {
     "genai-2026": import_genai_2026,
     "huawei": import_huawei,
     "libcachesim-csv": import_libcachesim_csv,
+    "ollama": import_ollama,
+    "open-webui": import_open_webui,
     "oracle-general": import_oracle_general,
     "perf-analyzer": import_perf_analyzer,
     "triton": import_triton,

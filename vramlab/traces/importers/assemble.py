@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,6 +22,9 @@ _MISSING = {"nan", "null", "none", "n/a", "na", "-", "undefined", "<na>"}
 MAX_REQUESTS = 200_000_000
 
 _ZIPF_EXPONENT = 0.9
+
+# A log that is not quite in order goes back a little and often; one whose clock was set, far and seldom.
+_CLOCK_SET_S, _FEW = 60.0, 100
 
 
 Texts = np.ndarray | pd.Categorical
@@ -140,10 +143,19 @@ def assemble(
     log: RowLog,
     options: ImportOptions,
     sizes_bytes: dict[str, int] | None = None,
+    loads_s: Mapping[str, Sequence[float]] | None = None,
+    private: bool = False,
 ) -> tuple[Trace, ImportReport]:
     """Make the trace of all pieces, and the report.
 
     ``time_s`` counts from the first request that is kept.
+
+    Parameters
+    ----------
+    sizes_bytes, loads_s
+        What the source tells of its models: the largest size, and the load times that it saw, seconds.
+    private : bool
+        Call requesters r1, r2 and so on, in the order of their coming: they are names or addresses of people.
 
     Raises
     ------
@@ -169,7 +181,14 @@ def assemble(
     times = columns["time_s"]
     order = np.argsort(times, kind="stable")
     # requests spread at random within a minute have no order that the source could have given
-    reordered = not spread_s and bool((np.diff(times) < 0).any())
+    back_s = np.diff(times)[np.diff(times) < 0] if not spread_s else np.empty(0)
+    reordered = bool(len(back_s))
+    if reordered and -back_s.min() > _CLOCK_SET_S and len(back_s) < _FEW:
+        times_back = counted(len(back_s), "time")
+        log.note(f"the clock goes back {times_back}, by up to {-back_s.min():,.0f} s: was it set?")
+    if private and "requester" in gathered.names:
+        requesters = gathered.names["requester"].names
+        requesters[:] = [f"r{number}" for number in range(1, len(requesters) + 1)]
     columns = {name: values[order] for name, values in columns.items()}
     trace = Trace(_frame(columns, models, gathered.names, options), str(log.source))
     report = ImportReport(
@@ -179,6 +198,7 @@ def assemble(
         reordered=reordered,
         notes=tuple(_notes(log, options, gathered.functions.names, total)),
         sizes_bytes=sizes_bytes or {},
+        loads_s={model: float(np.median(seen)) for model, seen in (loads_s or {}).items()},
     )
     return trace, report
 

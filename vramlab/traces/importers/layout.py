@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vramlab.config.errors import InputError
+from vramlab.traces.importers.database import is_database, table_of
 from vramlab.traces.importers.nested import as_text, first_value, paths_of
 from vramlab.traces.importers.options import ImportOptions
 from vramlab.traces.importers.packed import BROKEN, open_source, unreadable
@@ -43,8 +44,9 @@ class Layout:
 
     Parameters
     ----------
-    kind : {"table", "json lines", "json", "parquet", "log"}
-        ``json`` is a document that is read as a whole; ``log`` is lines of text.
+    kind : {"table", "json lines", "json", "parquet", "database", "log"}
+        ``json`` is a document that is read as a whole; ``database`` is a table of an SQLite file; ``log`` is
+        lines of text.
     columns : tuple of str
         Names of the columns, blanks round them taken off; their numbers where a table has no header. Of JSON
         the paths that the first record has.
@@ -62,9 +64,11 @@ class Layout:
         Of the text.
     document : object
         JSON that is read as a whole.
+    table : str
+        Of a database.
     """
 
-    kind: Literal["table", "json lines", "json", "parquet", "log"]
+    kind: Literal["table", "json lines", "json", "parquet", "database", "log"]
     columns: tuple[str, ...] = ()
     has_header: bool = True
     delimiter: str = ","
@@ -73,6 +77,7 @@ class Layout:
     rows: tuple[tuple[str, ...], ...] = ()
     encoding: str = "utf-8"
     document: Any = field(default=None, repr=False, compare=False)
+    table: str = ""
 
     def place(self, column: str) -> int:
         """Position of a column, of `columns` or by number."""
@@ -102,6 +107,9 @@ def find_layout(source: Path | str, options: ImportOptions) -> Layout:
     """
     if options.regex is not None:
         return Layout("log", tuple(re.compile(options.regex).groupindex), encoding=_encoding(source, options))
+    if is_database(source):
+        table, columns, rows = table_of(source, options.table)
+        return Layout("database", columns, rows=rows, table=table)
     head = _head(source)
     if head.startswith(b"PAR1"):
         return _of_parquet(source)

@@ -3,14 +3,18 @@
 Lists of objects on the way to the time are rows, one in the other: of
 ``{"host": "a", "calls": [{"at": 1}, {"at": 2}]}`` the time ``calls.at`` gives two, and ``host`` is the same
 in both. A list of ``{"key": ..., "value": ...}`` is an object (OpenTelemetry's attributes), and a text that
-is JSON is what it says.
+is JSON, also in base64, is what it says.
 """
 
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from typing import Any
+
+OPENED = "\0"
+"""In the place of a key: what stands there is a text that is an object."""
 
 Scopes = dict[str, Any]
 """Prefix of a path to the object that the row is in there; ``""`` is the record."""
@@ -40,7 +44,7 @@ def first_value(record: Any, path: str) -> Any:
 
 def value_at(value: Any, path: str) -> Any:
     """The value at a path, None where there is none; keys may have dots in them."""
-    value = _opened(value)
+    value = opened(value)
     if isinstance(value, list):
         value = {str(place): element for place, element in enumerate(value, 1)}
     if not isinstance(value, dict):
@@ -56,7 +60,14 @@ def value_at(value: Any, path: str) -> Any:
 
 
 def plain_keys(record: Any, path: str) -> tuple[str, ...] | None:
-    """Keys that lead from object to object to the value at a path; None where it takes more than that."""
+    """Keys that lead from object to object to the value at a path; None where it takes more than that.
+
+    :data:`OPENED` stands for no key: there a text is an object.
+    """
+    if isinstance(record, str):
+        inside = opened(record)
+        rest = None if inside is record else plain_keys(inside, path)
+        return None if rest is None else (OPENED, *rest)
     if not isinstance(record, dict):
         return None
     if path in record:
@@ -71,7 +82,7 @@ def plain_keys(record: Any, path: str) -> tuple[str, ...] | None:
 
 def paths_of(value: Any, before: str = "") -> list[str]:
     """Paths to the leaves; a list is looked into at its first element."""
-    value = _opened(value)
+    value = opened(value)
     if _is_rows(value):
         value = value[0]
     if isinstance(value, list) and not before:
@@ -100,7 +111,7 @@ def _rows(value: Any, path: str, prefix: str, scopes: Scopes) -> Iterator[Scopes
         for element in value:
             yield from _rows(element, path, prefix, {**scopes, prefix: element})
         return
-    value = _opened(value)
+    value = opened(value)
     if isinstance(value, dict) and path not in value:
         heads = [path[:place] for place, sign in enumerate(path) if sign == "." and path[:place] in value]
         if heads:
@@ -125,13 +136,14 @@ def _is_keyed(value: list[Any]) -> bool:
     return all(isinstance(element, dict) and set(element) == {"key", "value"} for element in value)
 
 
-def _opened(value: Any) -> Any:
+def opened(value: Any) -> Any:
     """A list of keys and values, or a text that is JSON, as the object that it stands for."""
     if isinstance(value, list) and value and _is_keyed(value):
         return {element["key"]: _bare(element["value"]) for element in value}
-    if isinstance(value, str) and value[:1] == "{":
+    if isinstance(value, str) and value[:1] in "{e":
         try:
-            return json.loads(value)
+            # Go writes bytes, such as the body of a request, in base64; there an object begins so
+            return json.loads(b64decode(value, validate=True) if value[:3] == "eyJ" else value)
         except ValueError:
             return value
     return value

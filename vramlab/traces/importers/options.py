@@ -17,7 +17,18 @@ TimeUnit = Literal["s", "ms", "us", "ns", "d"]
 
 UNIT_S: dict[str, float] = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "d": 86_400.0}
 
-ROLES = ("time", "model", "items", "requester", "input_key", "priority", "size", "duration", "count")
+ROLES = (
+    "time",
+    "model",
+    "items",
+    "requester",
+    "input_key",
+    "priority",
+    "size",
+    "duration",
+    "count",
+    "status",
+)
 """What a column of a table may be."""
 
 
@@ -50,9 +61,9 @@ class ImportOptions:
         So many malformed rows may be dropped; one more is an error.
     columns : mapping of str to str
         For ``csv`` and ``libcachesim-csv``: ``time``, ``model``, ``items``, ``requester``, ``input_key``,
-        ``priority``, ``size`` (bytes), ``duration`` (where the time is that of the end) or ``count``
-        (requests per interval) to the source's column: its name, its number from 1 on, or a path in JSON,
-        as in ``data.tags.name``.
+        ``priority``, ``size`` (bytes), ``duration`` (where the time is that of the end), ``count``
+        (requests per interval) or ``status`` (what was answered: who was refused is counted) to the source's
+        column: its name, its number from 1 on, or a path in JSON, as in ``data.tags.name``.
     time_unit : {"s", "ms", "us", "ns", "d"}, optional
         Of numbers in the time column of ``csv``; not given: seconds, unless the column's name says otherwise
         or the numbers look like another unit, which is asked about.
@@ -68,6 +79,8 @@ class ImportOptions:
         Of a table; not given: found by looking, and UTF-8.
     decimal : str
         Sign before a number's fraction: a point or a comma.
+    table : str, optional
+        Of an SQLite file that has several.
     regex : str, optional
         For a text log: a pattern that finds a request in a line; its named groups are the columns.
     where : tuple of str
@@ -100,6 +113,7 @@ class ImportOptions:
     delimiter: str | None = None
     encoding: str | None = None
     decimal: str = "."
+    table: str | None = None
     regex: str | None = None
     where: tuple[str, ...] = ()
     interval_s: float | None = None
@@ -140,6 +154,8 @@ class ImportReport:
         What else was done, in sentences for people.
     sizes_bytes : dict
         Model to size (the largest seen) where the source has sizes.
+    loads_s : dict
+        Model to load time (the median of those seen), seconds, where the source has them.
     """
 
     rows_read: int
@@ -148,6 +164,7 @@ class ImportReport:
     reordered: bool = False
     notes: tuple[str, ...] = ()
     sizes_bytes: dict[str, int] = field(default_factory=dict)
+    loads_s: dict[str, float] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """Sentences for people."""

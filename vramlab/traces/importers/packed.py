@@ -23,7 +23,7 @@ _SUFFIXES = {".gz": "gzip", ".tgz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz"
 
 # What people have at hand that is no table, and how one is made of it.
 _OTHERS = {
-    b"SQLite format 3": ("an SQLite database", "sqlite3 -csv -header FILE 'select ...' > calls.csv"),
+    b"SQLite format 3": ("an SQLite database", "a log; `vramlab import csv` reads its tables"),
     b"\xd0\xcf\x11\xe0": ("an Excel workbook", "a table: save the sheet as CSV"),
     b"7z\xbc\xaf": ("a 7z archive", "the file in it, unpacked"),
     b"Rar!": ("a rar archive", "the file in it, unpacked"),

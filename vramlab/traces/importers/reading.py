@@ -11,6 +11,7 @@ import json
 import re
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,18 @@ import pyarrow.csv as pa_csv
 
 from vramlab.config.errors import InputError
 from vramlab.traces.files import line_of_row
+from vramlab.traces.importers.database import rows_of
 from vramlab.traces.importers.layout import DECORATION, Layout, open_text, parquet_file
-from vramlab.traces.importers.nested import as_text, is_record, path_getter, plain_keys, rows_along, value_at
+from vramlab.traces.importers.nested import (
+    OPENED,
+    as_text,
+    is_record,
+    opened,
+    path_getter,
+    plain_keys,
+    rows_along,
+    value_at,
+)
 from vramlab.traces.importers.options import ImportOptions
 from vramlab.traces.importers.packed import BROKEN, unreadable
 from vramlab.traces.importers.rows import Chunk, RowLog
@@ -53,6 +64,7 @@ def chunks(
     reader = {
         "table": _of_table,
         "parquet": _of_parquet,
+        "database": _of_database,
         "json lines": _of_json_lines,
         "json": _of_json,
         "log": _of_log,
@@ -217,6 +229,22 @@ def _inside(cells: pa.Array, path: str) -> pa.Array:
     return _array([value_at(text, path) for text in texts])
 
 
+# -- databases ---------------------------------------------------------------------------------------
+
+
+def _of_database(
+    source: Path | str, log: RowLog, columns: Sequence[str], layout: Layout, options: ImportOptions
+) -> Iterator[Cells]:
+    log.start_file(source)
+    places = [layout.inside(name) for name in columns]
+    for rows in rows_of(source, layout.table, [column for column, _ in places], BATCH_ROWS):
+        cells = _arrays(range(len(columns)), rows)
+        yield {
+            name: _inside(cells[i], path)
+            for i, (name, (_, path)) in enumerate(zip(columns, places, strict=True))
+        }
+
+
 # -- JSON and logs -----------------------------------------------------------------------------------
 
 
@@ -228,7 +256,7 @@ def _of_json_lines(
     getters = [path_getter(name, columns[0]) for name in columns]
     keys: list[tuple[str, ...] | None] = [None]
     batch: list[list[Any]] = []
-    for number, text in _text_lines(source, layout):
+    for number, text in text_lines(source, layout.encoding):
         if not text.strip():
             continue
         try:
@@ -236,6 +264,10 @@ def _of_json_lines(
             if not is_record(record):
                 raise ValueError
         except ValueError:
+            if not text.endswith("\n") and lines:
+                log.drop("cut off at the end of the file", 1)
+                log.rows_read += 1
+                continue
             lines.append(number)
             log.unreadable(len(lines) - 1, repr(text.strip()), "a JSON object")
             continue
@@ -264,7 +296,7 @@ def _plain_row(record: Any, keys: list[tuple[str, ...] | None]) -> list[Any] | N
         value = record
         try:
             for key in path:
-                value = value[key]
+                value = opened(value) if key is OPENED else value[key]
         except (KeyError, TypeError, IndexError):
             return None
         row.append(value)
@@ -276,8 +308,8 @@ def _of_json(
 ) -> Iterator[Cells]:
     log.start_file(source)
     getters = [path_getter(name, columns[0]) for name in columns]
-    batch = [[get(scopes) for get in getters] for scopes in rows_along(layout.document, columns[0])]
-    if batch:
+    rows = rows_along(layout.document, columns[0])
+    while batch := [[get(scopes) for get in getters] for scopes in islice(rows, BATCH_ROWS)]:
         yield _arrays(columns, batch)
 
 
@@ -289,7 +321,7 @@ def _of_log(
     pattern = re.compile(options.regex or "")
     batch: list[list[Any]] = []
     others, first = 0, None
-    for number, text in _text_lines(source, layout):
+    for number, text in text_lines(source, layout.encoding):
         found = pattern.search(text)
         if found is None:
             first = text.rstrip() if first is None else first
@@ -308,17 +340,17 @@ def _of_log(
         raise InputError(source, "--regex", f"no line that it finds; the first is {first!r}", "one that does")
 
 
-def _text_lines(source: Path | str, layout: Layout) -> Iterator[tuple[int, str]]:
+def text_lines(source: Path | str, encoding: str) -> Iterator[tuple[int, str]]:
     """Lines with their numbers, from 1 on."""
     try:
-        with open_text(source, layout.encoding) as stream:
+        with open_text(source, encoding) as stream:
             text = io.TextIOWrapper(stream, "utf-8-sig", errors="replace")
             yield from enumerate(text, 1)
     except (UnicodeError, *BROKEN) as error:
         raise unreadable(source, error) from error
 
 
-def _arrays(columns: Sequence[str], rows: list[list[Any]]) -> Cells:
+def _arrays(columns: Sequence[Any], rows: Sequence[Sequence[Any]]) -> dict[Any, pa.Array]:
     return {name: _array(list(values)) for name, values in zip(columns, zip(*rows, strict=True), strict=True)}
 
 

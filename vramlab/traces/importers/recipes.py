@@ -34,6 +34,14 @@ class Recipe:
         Of a text log.
     unnamed : bool
         Whether rows without a model are dropped, and not malformed.
+    table : str, optional
+        Of an SQLite file.
+    private : bool
+        Whether requesters are people, whose names are not kept.
+    note : str
+        What a reader of the trace has to know.
+    blind : tuple of (str, str)
+        Patterns of lines that cannot tell what is needed, and what would.
     signs : tuple of str
         Columns by which such a file is known; none: those of `columns` with one name.
     """
@@ -46,6 +54,10 @@ class Recipe:
     model_name: str | None = None
     regex: str | None = None
     unnamed: bool = False
+    table: str | None = None
+    private: bool = False
+    note: str = ""
+    blind: tuple[tuple[str, str], ...] = ()
     signs: tuple[str, ...] = ()
 
 
@@ -89,19 +101,31 @@ RECIPES: dict[str, Recipe] = {
     "litellm": Recipe(
         "LiteLLM's table LiteLLM_SpendLogs, less what its cache answered",
         {"time": "startTime", "model": "model"},
-        {"requester": ("session_id", "end_user", "user")},
+        {"requester": ("session_id", "end_user", "user"), "status": "status"},
         where=("cache_hit!=True", "cache_hit!=true", "cache_hit!=t", "cache_hit!=1"),
+        private=True,
         signs=("startTime", "completionStartTime", "model", "cache_hit"),
     ),
     "llama-swap": Recipe(
         "llama-swap's /api/metrics/activity, which stamps the end",
         {"time": "timestamp", "model": "model", "duration": "duration_ms"},
+        {"status": "resp_status_code"},
+        table="activity",
+        note="arrival = time stamp - duration, right to a second, as the stamps are whole ones",
         signs=("timestamp", "model", "req_path", "duration_ms"),
     ),
     "localai": Recipe(
         "LocalAI's table usage_records",
-        {"time": "created_at", "model": "served_model"},
+        {"time": "created_at", "model": ("served_model", "requested_model")},
+        table="usage_records",
         signs=("created_at", "requested_model", "served_model"),
+    ),
+    "localai-traces": Recipe(
+        "LocalAI's /api/traces, whose bodies name the model; nothing else of them is read",
+        {"time": "timestamp", "model": "request.body.model"},
+        {"status": "response.status"},
+        unnamed=True,
+        signs=("timestamp", "request.body.model"),
     ),
     "mooncake": Recipe(
         "Mooncake's JSON lines",
@@ -113,15 +137,17 @@ RECIPES: dict[str, Recipe] = {
     "nginx": Recipe(
         "an access log of nginx or Apache before KServe or Triton, whose paths name the model",
         {"time": "time", "model": "model"},
-        {"requester": "requester"},
-        regex=r"^(?P<requester>\S+) .*?\[(?P<time>[^\]]+)\] \"[A-Z]+ \S*?/v[12]/models/(?P<model>[^/:\s]+)"
-        r"(?:/versions/[^/\s]+)?(?:/infer|/generate\w*|:predict|:explain)",
-    ),
-    "ollama": Recipe(
-        "Ollama's log with OLLAMA_DEBUG=1",
-        {"time": "time", "model": "model"},
-        regex=r"time=(?P<time>\S+) .*msg=\"(?:evaluating already loaded|loading model via llama-server)\""
-        r".* model=(?P<model>\S+)",
+        {"status": "status"},
+        regex=r"\[(?P<time>[^\]]+)\] \"[A-Z]+ \S*?/v[12]/models/(?P<model>[^/:\s]+)"
+        r"(?:/versions/[^/\s]+)?(?:/infer|/generate\w*|:predict|:explain)[^\"]*\"(?: (?P<status>\d{3}))?",
+        blind=(
+            (
+                r"/v1/(chat/completions|completions|embeddings|responses|audio|images)",
+                "paths that name the model: OpenAI's routes do not, their bodies do; LiteLLM's spend logs, "
+                "OpenTelemetry spans and llama-swap's activity tell models",
+            ),
+            (r"\"[A-Z]+ \S+ HTTP", "paths such as /v2/models/NAME/infer, or `vramlab import csv --regex`"),
+        ),
     ),
     "otel": Recipe(
         "OpenTelemetry spans (OTLP as JSON) with gen_ai.request.model",
@@ -137,6 +163,7 @@ SIGNS: dict[str, tuple[tuple[str, ...], ...]] = {
     "azure-functions": (("app", "func", "end_timestamp", "duration"), ("HashApp", "HashFunction")),
     "genai-2026": (("gmt_create", "checkpoint_model_version_id"),),
     "huawei": (("day", "time", "0"), ("day", "time", "1")),
+    "open-webui": (("chat_id", "role", "model_id", "created_at"),),
     "libcachesim-csv": (("obj_id",), ("object", "next_access_vtime")),
     "perf-analyzer": (("experiments.requests.timestamp",),),
     "triton": (("id", "timestamps.name", "timestamps.ns"), ("id", "model_name", "model_version")),

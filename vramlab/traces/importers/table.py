@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +14,11 @@ import pandas as pd
 from vramlab.config.errors import InputError, nearest
 from vramlab.config.schema import Priority
 from vramlab.traces.importers.assemble import Interval, Piece, assemble
-from vramlab.traces.importers.layout import Layout, find_layout
+from vramlab.traces.importers.layout import SAMPLE_BYTES, Layout, find_layout, open_text
 from vramlab.traces.importers.missing import column_of, refuse_columns
-from vramlab.traces.importers.options import ROLES, UNIT_S, ImportOptions, ImportReport
+from vramlab.traces.importers.options import ROLES, UNIT_S, ImportOptions, ImportReport, counted
 from vramlab.traces.importers.reading import chunks
-from vramlab.traces.importers.recipes import RECIPES, Names, publisher_of
+from vramlab.traces.importers.recipes import RECIPES, Names, Recipe, publisher_of
 from vramlab.traces.importers.rows import Chunk, RowLog, categorical
 from vramlab.traces.importers.times import Clock
 from vramlab.traces.importers.units import unit_in
@@ -29,6 +30,9 @@ _OUR_COLUMNS = {"time": ("time_s", "time"), **{role: (role,) for role in ROLES[1
 _LABELS = ("requester", "input_key", "priority")
 
 _DURATION = re.compile(r"\s*(?:(\d+)m(?!s))?\s*([\d.]+)?\s*(ns|us|µs|μs|ms|s)?\s*")
+# 429 and 503 where a queue is full; how gateways call what went wrong
+_REFUSED = re.compile(r"429|5\d\d|fail\w*|error", re.IGNORECASE)
+
 _DURATION_S = UNIT_S | {"µs": 1e-6, "μs": 1e-6}
 
 
@@ -86,6 +90,7 @@ def import_recipe(
         time_unit=options.time_unit or recipe.time_unit,
         model_name=options.model_name or recipe.model_name,
         regex=options.regex or recipe.regex,
+        table=options.table or recipe.table,
     )
     layout = find_layout(source, options)
     there = {role: names for role, names in recipe.optional.items() if _any(layout, names)}
@@ -93,7 +98,11 @@ def import_recipe(
     ours = [text for text in recipe.where if "!=" not in text or _any(layout, text.split("!=")[0])]
     options = replace(options, where=(*ours, *options.where))
     columns = _columns(source, layout, {**recipe.columns, **there}, options, recipe=True)
-    return import_columns(source, layout, columns, options, recipe.unnamed)
+    try:
+        return import_columns(source, layout, columns, options, recipe)
+    except InputError as error:
+        _refuse_blind(source, layout, recipe, error)
+        raise
 
 
 def import_columns(
@@ -101,21 +110,30 @@ def import_columns(
     layout: Layout,
     columns: Mapping[str, str],
     options: ImportOptions,
-    unnamed: bool = False,
+    recipe: Recipe | None = None,
 ) -> tuple[Trace, ImportReport]:
-    """Read columns of a layout by their roles.
-
-    Parameters
-    ----------
-    unnamed : bool
-        Whether rows without a model are dropped, and not malformed.
-    """
+    """Read columns of a layout by their roles; a recipe says what else is to be made of them."""
     log = RowLog(source, options.skip_bad_rows)
+    if recipe is not None and recipe.note:
+        log.note(recipe.note)
+    unnamed = recipe is not None and recipe.unnamed
     if layout.kind == "table" and not layout.has_header and options.header is None:
         log.note(f"no header found: columns by number, 1 to {len(layout.columns)}")
     sizes: dict[str, int] = {}
     pieces = _pieces(_Source(source, layout, columns, options, unnamed), log, sizes)
-    return assemble(pieces, log, options, sizes)
+    return assemble(pieces, log, options, sizes, private=recipe is not None and recipe.private)
+
+
+def _refuse_blind(source: Path | str, layout: Layout, recipe: Recipe, error: InputError) -> None:
+    """Say of a log whose lines cannot tell models, or times, that they cannot."""
+    if layout.kind != "log":
+        return
+    with open_text(source, layout.encoding) as stream:
+        lines = bytes(stream.read(SAMPLE_BYTES)).decode("utf-8", "replace").splitlines()
+    for pattern, why in recipe.blind:
+        line = next(filter(re.compile(pattern).search, lines), None)
+        if line is not None:
+            raise InputError(source, "", repr(line), why) from error
 
 
 @dataclass(frozen=True)
@@ -137,6 +155,7 @@ def _pieces(source: _Source, log: RowLog, sizes: dict[str, int]) -> Iterator[Pie
     columns, options = source.columns, source.options
     clock = Clock(options, columns["time"]) if "time" in columns else None
     interval = Interval(options.interval_s)
+    refused: Counter[str] = Counter()
     for chunk in source.chunks(log):
         rows = len(chunk.good)
         if clock is None:  # libCacheSim's list of objects has an order and no times
@@ -159,6 +178,8 @@ def _pieces(source: _Source, log: RowLog, sizes: dict[str, int]) -> Iterator[Pie
         if "size" in columns:
             bytes_ = chunk.counts(columns["size"], "a whole number of bytes, 0 or more", default=0)
             note_sizes(sizes, function[chunk.good], bytes_[chunk.good])
+        if "status" in columns:
+            refused.update(_refused(chunk, columns["status"]))
         good = chunk.good if counts is None else chunk.good & (counts > 0)
         yield Piece(
             time_s=time_s[good],
@@ -169,6 +190,17 @@ def _pieces(source: _Source, log: RowLog, sizes: dict[str, int]) -> Iterator[Pie
             spread_s=interval.of(time_s[chunk.good]),
             origin_s=0.0 if clock is None else clock.origin_s,
         )
+
+    for status, number in sorted(refused.items()):
+        log.note(f"{counted(number, 'request')} answered {status} there: kept, as each wanted its model")
+
+
+def _refused(chunk: Chunk, column: str) -> dict[str, int]:
+    """How many requests were turned away or failed, by what was answered."""
+    answers = chunk.names(column)
+    times = np.bincount(answers.codes[chunk.good & (answers.codes >= 0)], minlength=len(answers.categories))
+    known = {str(name): int(number) for name, number in zip(answers.categories, times, strict=True)}
+    return {name: number for name, number in known.items() if number and _REFUSED.fullmatch(name)}
 
 
 def _models(
