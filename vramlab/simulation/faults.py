@@ -134,13 +134,9 @@ class Faults:
             doom = self._doom(effect, now_s, starting)
             if doom is not None:
                 self._doomed[task] = doom
-            return self._stretched(
-                work_s, now_s, self._load_pace[effect.target], "loads_slowed", "load_delay_s"
-            )
+            return self._stretched(work_s, now_s, self._load_pace[effect.target], "load")
         if type(effect) is Infer:
-            return self._stretched(
-                work_s, now_s, self._run_pace[effect.target], "runs_stalled", "run_delay_s"
-            )
+            return self._stretched(work_s, now_s, self._run_pace[effect.target], "run")
         return work_s
 
     def ends(self, task: int | str, effect: Any) -> How | None:
