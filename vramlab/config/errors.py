@@ -27,7 +27,12 @@ class InputError(ValueError):
         self.source, self.key, self.found, self.expected = str(source), str(key), found, expected
         where = f"{self.source}: {shortened(self.key)}" if self.key else self.source
         # what stands there may be the whole file
-        super().__init__(f"{where}: found {shortened(str(found))}, expected {shortened(expected, 600)}")
+        self._text = f"{where}: found {shortened(str(found))}, expected {shortened(expected, 600)}"
+        # SimPy and process pools make an exception anew from its arguments
+        super().__init__(self.source, self.key, self.found, self.expected)
+
+    def __str__(self) -> str:
+        return self._text
 
 
 def shortened(text: str, most: int = 300) -> str:

@@ -8,7 +8,7 @@ before a request that comes at that moment is decided, as in a replay.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
@@ -23,6 +23,10 @@ class Thing(Protocol):
     @property
     def matters(self) -> bool:
         """Whether a run has to go on for it."""
+
+    @property
+    def acts(self) -> bool:
+        """Whether something is done until then, for which others may wait."""
 
 
 Call = Callable[[Any, float], object]
@@ -55,23 +59,19 @@ class Agenda:
         return self.heap[0][0] if self.heap else inf
 
     @property
-    def matters(self) -> bool:
-        """Whether a run has to go on: not for stories that never end."""
-        return any(thing.matters for _, _, _, thing in self.heap)
+    def things(self) -> Iterator[Any]:
+        """All that something is planned for."""
+        return (thing for _, _, _, thing in self.heap)
+
+    def step(self) -> None:
+        """Let the next happen."""
+        at_s, _, call, thing = heappop(self.heap)
+        call(thing, at_s)
 
     def run_until(self, time_s: float) -> None:
         """Let happen what is due, at `time_s` at the latest."""
-        heap = self.heap
-        while heap and heap[0][0] <= time_s:
-            at_s, _, call, thing = heappop(heap)
-            call(thing, at_s)
-
-    def finish(self, time_s: float = inf) -> None:
-        """Let happen what is due, as long as anything matters, and at `time_s` at the latest."""
-        heap = self.heap
-        while heap and heap[0][0] <= time_s and self.matters:
-            at_s, _, call, thing = heappop(heap)
-            call(thing, at_s)
+        while self.next_s <= time_s:
+            self.step()
 
     def merge(
         self,
@@ -79,11 +79,10 @@ class Agenda:
         arrivals: Iterable[_Arrival],
         arrive: Callable[[int, _Arrival, float], object],
     ) -> None:
-        """Let arrivals happen, which are in the order of time, and what is planned; then finish."""
+        """Let arrivals happen, which are in the order of time, and what is due until the last of them."""
         heap = self.heap
         for number, (time_s, arrival) in enumerate(zip(times_s, arrivals, strict=True)):
             while heap and heap[0][0] <= time_s:
                 at_s, _, call, thing = heappop(heap)
                 call(thing, at_s)
             arrive(number, arrival, time_s)
-        self.finish()

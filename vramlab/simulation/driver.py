@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heappush
+from math import inf
 from typing import Any
 
 from vramlab.engine.effects import Failure, Infer, Load, MemoryReading, ReadMemory, Story, Unload
@@ -39,6 +40,11 @@ class SimTask(Task):
         """Whether the run has to go on for it."""
         return self.name not in ENDLESS
 
+    @property
+    def acts(self) -> bool:
+        """Whether it does something rather than let time pass."""
+        return not isinstance(self.effect, ReadMemory) or self.effect.after_s == 0
+
 
 class _Timer:
     """The end of the time that a task waits at a gate."""
@@ -52,6 +58,8 @@ class _Timer:
     def matters(self) -> bool:
         """Whether the run has to go on for it: somebody still waits there."""
         return self.task.waiting is self.gate and self.task.name not in ENDLESS
+
+    acts = False
 
 
 class SimulatedDriver(Interpreter):
@@ -98,10 +106,26 @@ class SimulatedDriver(Interpreter):
         """Load what is always loaded, which is there at once, and begin the stories that never end."""
         self.starting = True
         self.begin("start", now_s)
-        self.agenda.finish()
+        self.finish()
         self.starting = False
         for name in self.engine.endless_stories():
             self.begin(name, now_s)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run has to go on.
+
+        Not for stories that never end, unless somebody waits for what they do.
+        """
+        if any(thing.matters for thing in self.agenda.things):
+            return True
+        waiting = self.engine.waiting_for_gpu + self.engine.line_length
+        return waiting > 0 and any(thing.acts for thing in self.agenda.things)
+
+    def finish(self, time_s: float = inf) -> None:
+        """Let happen what is due, as long as the run has to go on, and at `time_s` at the latest."""
+        while self.agenda.next_s <= time_s and self.busy:
+            self.agenda.step()
 
     def perform(self, task: Any, effect: Any) -> None:
         """Plan the end of `effect`."""

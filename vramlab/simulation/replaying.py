@@ -82,6 +82,7 @@ def play(trace: Trace, driver: SimulatedDriver) -> None:
     """Serve a whole trace; what is always loaded is there when the first request comes."""
     driver.open(float(trace.times_s[0]))
     driver.agenda.merge(plain(trace.times_s), requests_of(trace), driver.request)
+    driver.finish()
 
 
 def make_engine(

@@ -28,6 +28,8 @@ class _End:
     def __init__(self) -> None:
         self.matters = True
 
+    acts = True
+
 
 class _Limit:
     """The time limit of a load; it no longer matters once the task does something else."""
@@ -41,6 +43,8 @@ class _Limit:
     def matters(self) -> bool:
         """Whether the load may still be under way."""
         return self.task.effect is self.effect
+
+    acts = False
 
 
 class SharedDriver(SimulatedDriver):
