@@ -3,10 +3,10 @@
 from vramlab.config.loading import load_config
 from vramlab.config.schema import ModelSpec
 from vramlab.engine.effects import describe_effect
+from vramlab.engine.engine import Engine
 from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Request
-from vramlab.engine.serving import Engine
 from vramlab.runs.records import Recorder
 
 
@@ -30,8 +30,8 @@ def spec(size_mb, **values):
 
 
 class HandDriver(Interpreter):
-    def __init__(self, config, inventory):
-        self.recorder = Recorder(list(config.zones))
+    def __init__(self, config, inventory, recorder=None):
+        self.recorder = recorder or Recorder(list(config.zones))
         super().__init__(Engine(config, inventory, self.recorder))
         self.tasks = {}
         self.answers = {}

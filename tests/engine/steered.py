@@ -3,11 +3,11 @@
 from tests.engine.hand import settings, spec  # noqa: F401 (for the tests)
 from vramlab.allocator.invariants import check
 from vramlab.engine.effects import Infer, Load, MemoryReading, ReadMemory, Unload, describe_effect
+from vramlab.engine.engine import Engine
 from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import Journal
 from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Request
-from vramlab.engine.serving import Engine
 from vramlab.runs.lockstep import lockstep
 from vramlab.runs.records import Recorder
 
@@ -22,7 +22,7 @@ LISTS = {
 
 def check_waiting(engine):
     """The sorted lists of those who wait are what they would be if they were made anew."""
-    waiting = engine.scheduler.waiting
+    waiting = engine.desk.waiting
     expected = {"there": [], "absent": [], "coming": []}
     turns = []
     for model in engine.allocator.models.values():
@@ -124,7 +124,7 @@ class SteeredDriver(Interpreter):
         used = {effect.model for effect in running if type(effect) is Infer and effect.target.value == "gpu"}
         leaving = {effect.model for effect in running if type(effect) is Unload}
         assert not used & leaving, "a model in use is unloaded"
-        if self.engine.scheduler is not None:
+        if self.config.serving.order != "arrival":
             check_waiting(self.engine)
         reading = sum(type(effect) is ReadMemory for effect in running)
         assert len(running) - reading <= len(self.tasks)
@@ -136,14 +136,14 @@ class SteeredDriver(Interpreter):
         check(engine.allocator)
         assert all(model.pins == 0 for model in engine.allocator.models.values())
         assert engine.loading.idle
-        assert not engine.line_length
+        assert not engine.waiting_for_room
         assert not engine.waiting_for_gpu
         assert all(model.wanted is None for model in engine.allocator.models.values())
         serving = self.config.serving
         for slots, count in (
-            (engine.gpu, serving.gpu_streams),
-            (engine.channel, serving.load_channels),
-            (engine.cpu, serving.cpu_workers),
+            (engine.desk.gpu, serving.gpu_streams),
+            (engine.desk.channel, serving.load_channels),
+            (engine.desk.cpu, serving.cpu_workers),
         ):
             assert slots.free == count
             assert not slots.waiters

@@ -215,7 +215,7 @@ def test_the_property_can_fail():
     """A story that forgets its pin is found out."""
     driver = a_driver()
     driver.serve_fully("a", 0.0)
-    driver.engine.withdraw = lambda name, now_s: None
+    driver.engine.desk.withdraw = lambda name, now_s: None
     runs, waits = driver.ask("a", 1.0), driver.ask("a", 1.0)
     driver.give_up(waits, 1.1)
     driver.end(runs, 1.2)

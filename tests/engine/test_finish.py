@@ -15,7 +15,7 @@ def a_hand(*overrides):
 
 def test_by_hand():
     hand = a_hand()
-    finish = hand.engine.scheduler._finish
+    finish = hand.engine.desk.decider._finish
     a = hand.engine.allocator.models["a"]
     # nothing is under way: load and run on the GPU, session and run on the CPU
     assert finish.on_gpu_s(a, 1, 0.0) == pytest.approx(1.0 + 0.1)

@@ -41,7 +41,7 @@ def test_a_claim_on_a_device_that_has_shrunk_is_not_waited_for_for_ever():
     )
     driver.serve_fully("a", 0.0)
     loads = driver.ask("s", 1.0)
-    driver.engine.loading.claims_met(driver.engine.allocator.set_budget(50 * MIB), 1.1)
+    driver.engine.desk.allocator.set_budget(50 * MIB)
     driver.end(loads, 1.2)
     assert driver.waiting == [loads]
     driver.time_out(driver.tasks[loads], driver.timers[loads], 31.2)

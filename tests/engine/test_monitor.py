@@ -10,8 +10,8 @@ from vramlab.allocator.invariants import check
 from vramlab.config.loading import load_config
 from vramlab.config.units import MIB
 from vramlab.engine.effects import Failure, MemoryReading, ReadMemory
+from vramlab.engine.engine import Engine
 from vramlab.engine.journal import Journal
-from vramlab.engine.serving import Engine
 from vramlab.runs.lockstep import lockstep
 from vramlab.runs.records import Recorder
 from vramlab.simulation.driver import SimulatedDriver

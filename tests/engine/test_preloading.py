@@ -7,9 +7,9 @@ import pytest
 from tests.engine.hand import settings, spec
 from vramlab.allocator.invariants import check
 from vramlab.config.errors import InputError
+from vramlab.engine.engine import Engine
 from vramlab.engine.journal import Journal
 from vramlab.engine.outcomes import Outcome
-from vramlab.engine.serving import Engine
 from vramlab.runs.lockstep import lockstep
 from vramlab.runs.records import Recorder
 from vramlab.simulation.driver import SimulatedDriver

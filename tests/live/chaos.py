@@ -30,8 +30,8 @@ from vramlab.allocator.states import State
 from vramlab.config.loading import load_config
 from vramlab.config.schema import ModelSpec
 from vramlab.engine.effects import Load, MemoryReading, ReadMemory, Target, Unload
-from vramlab.engine.requests import Request
-from vramlab.engine.serving import Answer, Engine
+from vramlab.engine.engine import Engine
+from vramlab.engine.requests import Answer, Request
 from vramlab.live.cores import Cores
 from vramlab.live.driver import LiveDriver
 from vramlab.live.errors import CorruptModel, OutOfMemory, SessionError
@@ -481,7 +481,7 @@ class Run:
         assert all(promise.kept for promise in self.promises), "somebody waits for ever"
         assert all(model.state is State.ABSENT for model in self.engine.allocator.models.values())
         serving = self.config.serving
-        assert (self.engine.gpu.free, self.engine.channel.free, self.engine.cpu.free) == (
+        assert (self.engine.desk.gpu.free, self.engine.desk.channel.free, self.engine.desk.cpu.free) == (
             serving.gpu_streams, serving.load_channels, serving.cpu_workers,
         )  # fmt: skip
         assert not np.isnan(self.recorder.records().finish_s).any(), "a request never ended"

@@ -9,7 +9,7 @@ import numpy as np
 from tests.live.test_runtime import Run, inputs, models, settings, spec  # noqa: F401 (fixtures)
 from vramlab.engine.cache import Kept
 from vramlab.engine.outcomes import Outcome
-from vramlab.engine.serving import Answer
+from vramlab.engine.requests import Answer
 from vramlab.live.answers import owned, owned_soon, to_keep
 from vramlab.live.blocking import BlockingRuntime
 from vramlab.live.stand_ins import with_stand_ins

@@ -27,11 +27,11 @@ def test_a_seed_says_all(tmp_path):
 @pytest.mark.parametrize(
     ("where", "name", "broken"),
     [
-        ("vramlab.engine.gates.Slots", "release", lambda slots: None),
-        ("vramlab.engine.serving.Engine", "withdraw", lambda *given: None),
-        ("vramlab.engine.loading.Loading", "claims_met", lambda *given: None),
-        ("vramlab.engine.arrival.Line", "leave", lambda line, entry, now_s: None),
-        ("vramlab.engine.scheduler.Scheduler", "changed", lambda scheduler, now_s: None),
+        ("vramlab.engine.queues.Queue", "release", lambda queue: None),
+        ("vramlab.engine.desk.Desk", "withdraw", lambda *given: None),
+        ("vramlab.engine.claims.Claims", "met", lambda *given: None),
+        ("vramlab.engine.queues.RoomQueue", "leave", lambda queue, waiter, now_s: None),
+        ("vramlab.engine.scheduler.Scheduler", "freed", lambda scheduler, now_s: None),
         ("vramlab.engine.waiting.WaitingRequests", "moved", lambda waiting, model: None),
         ("vramlab.live.driver.LiveDriver", "_abandon", lambda driver, task: None),
         ("vramlab.allocator.allocator.Allocator", "_leave", lambda allocator, model, evicted: None),

@@ -88,8 +88,8 @@ def held_to(runtime, path):
     assert engine.allocator.device.held == 0
     assert all(model.pins == 0 for model in engine.allocator.models.values())
     assert device.memory().used_bytes == device.overhead_bytes + device._lost_bytes
-    assert engine.gpu.free == runtime.config.serving.gpu_streams
-    assert engine.cpu.free == runtime.config.serving.cpu_workers
+    assert engine.desk.gpu.free == runtime.config.serving.gpu_streams
+    assert engine.desk.cpu.free == runtime.config.serving.cpu_workers
     lines = read_journal(path)
     report = lockstep(lines, runtime.config, runtime.inventory)
     assert not report.differences, str(report.differences[0])
@@ -447,7 +447,7 @@ def test_a_caller_that_is_cancelled_gives_its_place_up(tmp_path, models, inputs)
             joined.cancel()
             behind.cancel()
             await asyncio.wait([joined, behind])
-            assert len(runtime.engine.scheduler.waiting) == 1
+            assert len(runtime.engine.desk.waiting) == 1
             assert runtime.engine.allocator.models["b"].state.value == "absent"
             loads.cancel()
             await asyncio.wait([loads])  # else the load's own thread may be there first
@@ -708,7 +708,7 @@ def test_a_policy_that_raises_for_one_who_waits_leaves_the_one_who_runs_alone(
             await asyncio.sleep(0)
             waiting = asyncio.create_task(runtime.submit("secure", inputs["secure"]))
             await asyncio.sleep(0)
-            assert runtime.engine.line_length == 1
+            assert runtime.engine.waiting_for_room == 1
             go_on.set()
             assert (await running).outcome is Outcome.HIT
             answer = await waiting

@@ -13,8 +13,8 @@ class Driver(HandDriver):
     """Hand-steered, with the recorder that the test gives."""
 
     def __init__(self, recorder):
-        super().__init__(settings(10, "fallback.cpu_fallback_enabled=false"), {"a": spec(8), "b": spec(8)})
-        self.recorder = self.engine.recorder = recorder
+        config = settings(10, "fallback.cpu_fallback_enabled=false")
+        super().__init__(config, {"a": spec(8), "b": spec(8)}, recorder)
 
 
 def story(recorder):

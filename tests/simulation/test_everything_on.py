@@ -9,9 +9,9 @@ import pytest
 from vramlab.allocator.invariants import check
 from vramlab.config.faults import FaultPlan
 from vramlab.config.loading import load_config, load_inventory
+from vramlab.engine.engine import Engine
 from vramlab.engine.journal import Journal
 from vramlab.engine.outcomes import Outcome
-from vramlab.engine.serving import Engine
 from vramlab.runs.lockstep import lockstep
 from vramlab.runs.records import Recorder
 from vramlab.simulation.driver import SimulatedDriver
@@ -102,7 +102,7 @@ def test_everything_at_once(name, with_faults):
     assert all(model.pins == 0 for model in engine.allocator.models.values())
     assert not engine.allocator.claims
     serving = config.serving
-    assert (engine.gpu.free, engine.channel.free, engine.cpu.free) == (
+    assert (engine.desk.gpu.free, engine.desk.channel.free, engine.desk.cpu.free) == (
         serving.gpu_streams, serving.load_channels, serving.cpu_workers
     )  # fmt: skip
 

@@ -24,6 +24,7 @@ from vramlab.cli import (
     memory,
     monitor,
     notebooks,
+    questions,
     replaying,
     studies,
     traces,
@@ -55,6 +56,7 @@ demo.register(app)
 fidelity.register(app)
 monitor.register(app)
 journals.register(app)
+questions.register(app)
 notebooks.register(app)
 
 

@@ -96,6 +96,6 @@ class ResultCache:
 
 
 def _size_of(answer: Any) -> int:
-    if type(answer) is Kept:
+    if isinstance(answer, Kept):
         return answer.size_bytes
-    return answer if type(answer) is int else 0
+    return answer if isinstance(answer, int) else 0

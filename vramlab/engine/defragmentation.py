@@ -20,36 +20,36 @@ moving costs more than it saves: the bundled forty models, contiguous, load for 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from vramlab.allocator.compaction import Move, Plan, plan_for
 from vramlab.allocator.extents import Extent, ExtentMap
 from vramlab.allocator.facts import Zone
-from vramlab.allocator.placement import PlacedAllocator
+from vramlab.engine.desk import Desk
 from vramlab.engine.effects import EffectFailed, ReadMemory, Story
-
-if TYPE_CHECKING:
-    from vramlab.engine.serving import Engine
+from vramlab.engine.loading import Loading
+from vramlab.engine.notes import MONITOR
 
 NAME = "defragment"
 _WHY = "defragmentation"
 
 
-def defragment(engine: Engine, now_s: float) -> Story:
+def defragment(desk: Desk, loading: Loading, now_s: float) -> Story:
     """Defragment all zones that are too broken up. The value is (now_s, number of models moved)."""
     moved = 0
-    allocator = engine.placed
-    threshold = engine.config.optimization.defragmentation_threshold
+    allocator = desk.placed
+    threshold = desk.config.optimization.defragmentation_threshold
     for zone in allocator.zones.values():
         plan = plan_for(allocator, zone, threshold)
         if plan is not None:
-            now_s, count = yield from _carry_out(engine, allocator, zone, plan, now_s)
+            now_s, count = yield from _carry_out(desk, loading, zone, plan, now_s)
             moved += count
     return now_s, moved
 
 
-def _carry_out(engine: Engine, allocator: PlacedAllocator, zone: Zone, plan: Plan, now_s: float) -> Story:
+def _carry_out(desk: Desk, loading: Loading, zone: Zone, plan: Plan, now_s: float) -> Story:
     """Move models. The value is (now_s, number of models moved)."""
+    allocator, notes = desk.placed, desk.notes
     extents = allocator.maps[zone.name]
     before = extents.fragmentation
     now_s, used_before = yield from _used_bytes(now_s)
@@ -61,7 +61,8 @@ def _carry_out(engine: Engine, allocator: PlacedAllocator, zone: Zone, plan: Pla
         "fragmentation_planned": plan.fragmentation_after,
         "used_bytes": used_before,
     }
-    engine.note_action(now_s, "defragment", None, zone.name, size, f"fragmentation {before:.3f}", planned)
+    place: dict[str, Any] = {"zone": zone.name, "size_bytes": size}
+    notes.action(now_s, MONITOR, NAME, **place, why=f"fragmentation {before:.3f}", detail=planned)
     moved = 0
     gone: set[str] = set()
     pending = list(plan.moves)
@@ -74,7 +75,7 @@ def _carry_out(engine: Engine, allocator: PlacedAllocator, zone: Zone, plan: Pla
             if allocator.models[move.model].zone is not zone or allocator.unload(move.model, now_s) is None:
                 pending.remove(move)  # somebody uses it now
                 continue
-            now_s = yield from engine.loading.send_away(move.model, now_s, _WHY, f"to {_shown(move.extents)}")
+            now_s = yield from loading.send_away(move.model, now_s, _WHY, f"to {_shown(move.extents)}")
             gone.add(move.model)
             if early:
                 continue
@@ -82,13 +83,13 @@ def _carry_out(engine: Engine, allocator: PlacedAllocator, zone: Zone, plan: Pla
         decision = allocator.reserve_at(move.model, now_s, zone, move.extents)
         if decision is None:
             continue  # a request has loaded it already, or has taken its room
-        engine.note_decision(_WHY, now_s, decision)
-        now_s, failure = yield from engine.loading.load_for(NAME, decision, now_s, _WHY, pinned=False)
+        notes.decision(_WHY, now_s, decision)
+        now_s, failure = yield from loading.load_for(NAME, decision, now_s, _WHY, pinned=False)
         moved += failure is None
     now_s, used_after = yield from _used_bytes(now_s)
     after = extents.fragmentation
     done = {"moved": moved, "fragmentation": after, "used_bytes": used_after}
-    engine.note_action(now_s, "defragmented", None, zone.name, size, f"fragmentation {after:.3f}", done)
+    notes.action(now_s, MONITOR, "defragmented", **place, why=f"fragmentation {after:.3f}", detail=done)
     return now_s, moved
 
 

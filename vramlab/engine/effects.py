@@ -11,15 +11,13 @@ effect         the driver                                   value
 ``Unload``     drops the session                            bytes that were seen to come back, or None
 ``Infer``      runs the model                               its outputs (None in simulation)
 ``Wait``       sleeps until the gate opens                  what the gate was opened with, or ``TIMED_OUT``
-``Sleep``      sleeps                                       None
 ``ReadMemory`` reads the device                             :class:`MemoryReading`
 ``Spawn``      starts another generator beside this one     None, at once
 ============== ============================================ ==============================================
 
-An effect that failed is thrown in as :class:`EffectFailed`. If nobody wants a story any more,
-:class:`Cancelled` is thrown in where it waits or would begin something: it gives back what it holds and lets
-the exception go on. A driver performs an effect at once: every queue is the engine's own
-(:mod:`vramlab.engine.gates`).
+An effect that failed is thrown in as :class:`EffectFailed`. Into a story that is cancelled :class:`Cancelled`
+is thrown where it waits or would begin something: it gives back what it holds and lets the exception go on. A
+driver performs an effect at once: every queue is the engine's own (:mod:`vramlab.engine.queues`).
 """
 
 from __future__ import annotations
@@ -58,11 +56,16 @@ class EffectFailed(Exception):
 
 
 class Cancelled(Exception):
-    """Nobody waits for this story any more, since `now_s`."""
+    """The story was cancelled at `now_s`."""
 
     def __init__(self, now_s: float) -> None:
         super().__init__("cancelled")
         self.now_s = now_s
+
+
+def worth_another_try(failure: EffectFailed | Cancelled | None) -> bool:
+    """Whether a load that ended so may end otherwise next time: more memory was found, or reserved."""
+    return isinstance(failure, EffectFailed) and failure.kind is Failure.OUT_OF_MEMORY
 
 
 class Load(NamedTuple):
@@ -102,12 +105,6 @@ class Wait(NamedTuple):
 
     gate: Gate
     timeout_s: float | None = None
-
-
-class Sleep(NamedTuple):
-    """Sleep for so many seconds."""
-
-    seconds: float
 
 
 class ReadMemory(NamedTuple):
@@ -153,7 +150,7 @@ REPLACED = {"file": "replaced"}
 
 Result = tuple[float, Any]
 """When an effect ended, and its value."""
-Effect = Load | Unload | Infer | Wait | Sleep | ReadMemory | Spawn
+Effect = Load | Unload | Infer | Wait | ReadMemory | Spawn
 Story = Generator[Effect, Any, Any]
 """A generator of the engine. It is started with ``send(None)``."""
 

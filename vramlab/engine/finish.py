@@ -13,15 +13,12 @@ The GPU wins a tie. What the order of serving will do, and who else will come, i
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from vramlab.allocator.facts import Model
 from vramlab.allocator.states import ABSENT, EVICTING, LOADING
 from vramlab.config.schema import Inventory
-from vramlab.engine.waiting import WaitingRequests
-
-if TYPE_CHECKING:
-    from vramlab.engine.serving import Engine
+from vramlab.engine.desk import Desk
+from vramlab.engine.fallback import Fallback
 
 _WINDOW = 64  # absent models that are looked at, so that a step costs the same however many wait
 
@@ -31,20 +28,20 @@ class Finish:
 
     Parameters
     ----------
-    engine : Engine
-        Whose requests these are.
-    waiting : WaitingRequests
-        Those that wait for the GPU.
+    desk : Desk
+        Where requests wait for the GPU.
+    fallback : Fallback
+        What the CPU has to do.
     inventory : dict of str to ModelSpec
         How long loads and runs take.
     """
 
-    def __init__(self, engine: Engine, waiting: WaitingRequests, inventory: Inventory) -> None:
-        serving, fallback = engine.config.serving, engine.config.fallback
+    def __init__(self, desk: Desk, fallback: Fallback, inventory: Inventory) -> None:
+        serving = desk.config.serving
         self._streams, self._channels = serving.gpu_streams, serving.load_channels
         self._workers = serving.cpu_workers
-        self._waiting, self._fallback, self._inventory = waiting, engine.fallback, inventory
-        self._ratio = fallback.cpu_performance_ratio
+        self._waiting, self._fallback, self._inventory = desk.waiting, fallback, inventory
+        self._ratio = desk.config.fallback.cpu_performance_ratio
         self._run_ends_s: list[float] = []  # of the last runs that began, one per stream
         self._load_ends_s: dict[Model, float] = {}
 

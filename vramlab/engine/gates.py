@@ -1,4 +1,4 @@
-"""What requests wait for: gates, and slots of which only so many are to be had. Plain data, no threads.
+"""Gates: what tasks wait for. Plain data, no threads.
 
 Opening a gate resumes nobody by itself: it moves the tasks that wait into ``ready``, the engine's one queue
 of tasks to be resumed, which the driver empties in order after each step. So the order in which tasks go on
@@ -28,23 +28,3 @@ class Gate:
         for task in self.waiters:
             self._ready.append((task, value))
         self.waiters.clear()
-
-
-class Slots(Gate):
-    """So many at once; the others wait, first come, first served.
-
-    To take a slot: count `free` down if it is above 0, else yield ``Wait`` on this. `release` gives it back.
-    """
-
-    __slots__ = ("free",)
-
-    def __init__(self, ready: Ready, count: int) -> None:
-        super().__init__(ready)
-        self.free = count
-
-    def release(self) -> None:
-        """Give one slot back, to the first who waits if somebody does."""
-        if self.waiters:
-            self._ready.append((self.waiters.popleft(), None))
-        else:
-            self.free += 1

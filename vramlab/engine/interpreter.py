@@ -19,17 +19,17 @@ from vramlab.engine.effects import (
     Cancelled,
     EffectFailed,
     Failure,
+    Infer,
     ReadMemory,
-    Sleep,
     Spawn,
     Story,
     Unload,
     Wait,
 )
+from vramlab.engine.engine import Engine
 from vramlab.engine.gates import Gate
 from vramlab.engine.journal import Journal
 from vramlab.engine.requests import Request
-from vramlab.engine.serving import Engine
 
 
 class Task:
@@ -53,7 +53,7 @@ class Task:
         self.waiting: Gate | None = None
 
 
-class _GivingUp:
+class _Ending:
     """A story that was cancelled in the middle of an effect: it ends where it would next wait, load or run.
 
     Effects that clean up are not cut off: a victim that was sent away has to be unloaded.
@@ -69,14 +69,14 @@ class _GivingUp:
         return self._unless_new(self._story.throw(failure), failure.now_s)
 
     def _unless_new(self, effect: Any, now_s: float) -> Any:
-        if type(effect) in (Unload, ReadMemory, Spawn) and not _is_pause(effect):
+        if isinstance(effect, Unload | ReadMemory | Spawn) and not _is_pause(effect):
             return effect
         return self._story.throw(Cancelled(now_s))
 
 
 def _is_pause(effect: Any) -> bool:
     """Whether the effect does nothing but let time pass, at least to begin with."""
-    return type(effect) is Sleep or (type(effect) is ReadMemory and effect.after_s > 0)
+    return isinstance(effect, ReadMemory) and effect.after_s > 0
 
 
 class Interpreter:
@@ -101,7 +101,7 @@ class Interpreter:
     # -- for drivers to fill in --------------------------------------------------------------------------
 
     def perform(self, task: Task, effect: Any) -> None:
-        """Begin to make `effect` happen (one of Load, Unload, Infer, Sleep, ReadMemory)."""
+        """Begin to make `effect` happen (one of Load, Unload, Infer, ReadMemory)."""
         raise NotImplementedError
 
     def set_timer(self, task: Task, gate: Gate, timeout_s: float) -> None:
@@ -188,7 +188,7 @@ class Interpreter:
             self._drain()
 
     def cancel(self, task: Task, now_s: float) -> None:
-        """Nobody wants `task` any more, which must be under way.
+        """Cancel a running task.
 
         A task that waits ends now. An effect under way cannot be called back: the task ends after it, and its
         answer may still come if it has nothing more to wait for.
@@ -202,7 +202,7 @@ class Interpreter:
         elif _is_pause(task.effect):
             task.effect = None  # drivers leave the end of a pause alone that is not the task's effect
         else:
-            task.story = cast(Story, _GivingUp(task.story))
+            task.story = cast(Story, _Ending(task.story))
             return
         self._go_on(task, task.story.throw, Cancelled(now_s))
         if self._ready:
@@ -223,14 +223,15 @@ class Interpreter:
         except Exception as error:
             self.crashed(task, error)
             return
-        kind = type(effect)
-        if kind is Wait:
+        if isinstance(effect, Infer):  # asked first: a hit has no other effect
+            pass
+        elif isinstance(effect, Wait):
             gate = task.waiting = effect.gate
             gate.waiters.append(task)
             if effect.timeout_s is not None:
                 self.set_timer(task, gate, effect.timeout_s)
             return
-        if kind is Spawn:
+        elif isinstance(effect, Spawn):
             self.spawn(effect.name, effect.story)
             self._go_on(task, task.story.send, (self.now_s, None))
             return

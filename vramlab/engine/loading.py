@@ -1,22 +1,20 @@
 """How models come onto the device and leave it: the story of a load, with its victims, and of an unload.
 
 A load that was decided holds its bytes, or a claim on those that its victims give back. It goes on when these
-are there and the load channel has room. Others may join it; who is cancelled leaves it to them.
+are there and the load channel has room. Others may join it; a task that is cancelled leaves it to them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vramlab.allocator import Decision
 from vramlab.config.units import ms_to_s
-from vramlab.engine import shortage
+from vramlab.engine.claims import Claims
+from vramlab.engine.desk import Desk
 from vramlab.engine.effects import Cancelled, EffectFailed, Failure, Load, Spawn, Story, Target, Unload, Wait
 from vramlab.engine.gates import Gate
+from vramlab.engine.learning import Learning, read_available
+from vramlab.engine.notes import MONITOR
 from vramlab.engine.outcomes import EvictionRecord, LoadRecord
-
-if TYPE_CHECKING:
-    from vramlab.engine.serving import Engine
 
 AT_THE_END = "stop"
 """The reason for unloading at the end of a run, which counts as no eviction."""
@@ -27,22 +25,19 @@ class Loading:
 
     Parameters
     ----------
-    engine : Engine
+    desk : Desk
         Whose allocator decides.
-    timeout_s : float
-        A load that takes longer has failed.
+    claims : Claims
+        Where loads wait for their bytes.
+    learning : Learning
+        What is learned from loads that find no memory.
     """
 
-    def __init__(self, engine: Engine, timeout_s: float) -> None:
-        self._engine = engine
-        self._allocator = engine.allocator
-        self._ready = engine.ready
-        self._channel = engine.channel
-        self._wait_channel = Wait(engine.channel)
-        self._timeout_s = timeout_s
-        self._claim_timeout_s = ms_to_s(engine.config.serving.release_timeout_ms)
+    def __init__(self, desk: Desk, claims: Claims, learning: Learning) -> None:
+        self._desk, self._allocator = desk, desk.allocator
+        self._claims, self._learning = claims, learning
+        self._timeout_s = ms_to_s(desk.config.serving.load_timeout_ms)
         self._ends: dict[str, Gate] = {}  # of models being loaded: opens with the failure, or None
-        self._claims: dict[str, Gate] = {}  # of loads that wait for their victims' bytes
 
     @property
     def idle(self) -> bool:
@@ -56,7 +51,7 @@ class Loading:
         try:
             now_s, failure = yield Wait(self._end_of(name))
         except Cancelled as cancelled:
-            self._engine.withdraw(name, cancelled.now_s)
+            self._desk.withdraw(name, cancelled.now_s)
             raise
         return now_s, failure
 
@@ -64,7 +59,7 @@ class Loading:
         """The gate that opens at the end of a decided load; who joins it may come before it has begun."""
         gate = self._ends.get(name)
         if gate is None:
-            gate = self._ends[name] = Gate(self._ready)
+            gate = self._ends[name] = Gate(self._desk.ready)
         return gate
 
     def load_for(
@@ -81,12 +76,12 @@ class Loading:
         try:
             return (yield from self.load(decision, now_s, reason, has_channel))
         except Cancelled as cancelled:
-            if self._allocator.models[name].pins > pinned or self._engine.others_wait(name, task):
+            if self._allocator.models[name].pins > pinned or self._desk.others_wait(name, task):
                 if pinned:
                     self._allocator.withdraw(name)
                 yield Spawn(f"load for {task}", self._load_into_claim(name, cancelled.now_s, reason))
             else:
-                self._end(name, cancelled.now_s, cancelled.now_s, reason, cancelled)
+                self._ended(name, cancelled.now_s, cancelled.now_s, reason, cancelled)
             raise
 
     def load(self, decision: Decision, now_s: float, reason: str, has_channel: bool = False) -> Story:
@@ -95,8 +90,8 @@ class Loading:
         The value is (now_s, failure), which is None if the load ended well.
         """
         self._end_of(decision.model)
-        self._engine.moved(decision.model, *decision.victims)
-        self._engine.note_usage(now_s)
+        self._desk.moved(decision.model, *decision.victims)
+        self._desk.usage(now_s)
         for victim in decision.victims:
             now_s = yield from self.unload(victim, now_s, "eviction")
         return (yield from self._load_into_claim(decision.model, now_s, reason, has_channel))
@@ -104,90 +99,56 @@ class Loading:
     def _load_into_claim(self, name: str, now_s: float, reason: str, has_channel: bool = False) -> Story:
         """The rest of :meth:`load`, once the victims have left."""
         model = self._allocator.models[name]
-        held, available, started_s = 0, None, None
+        found, started_s = None, None
         failure: EffectFailed | None = None
         try:
             if model.claiming:
-                claim = self._claims[name] = self._claims.get(name) or Gate(self._ready)
-                # The bytes of victims come within milliseconds; those of a device that has shrunk may never.
-                now_s, given_up = yield Wait(claim, self._claim_timeout_s)
-                if given_up:
-                    why = given_up if isinstance(given_up, str) else "the device has too little memory left"
-                    raise EffectFailed(now_s, Failure.TIMED_OUT, why)
+                now_s = yield from self._claims.wait(name)
             if not has_channel:
-                if self._channel.free:
-                    self._channel.free -= 1
-                else:
-                    now_s, _ = yield self._wait_channel
+                if not self._desk.channel.take():
+                    now_s, _ = yield self._desk.channel.turn
                 has_channel = True
             started_s = now_s
             now_s, loaded = yield Load(name, Target.GPU, model.bytes, self._timeout_s)
-            self._engine.note_loaded(name, loaded)
+            self._desk.loaded(name, loaded)
         except EffectFailed as failed:
             now_s, failure = failed.now_s, failed
         finally:
             if has_channel:
-                self._channel.release()
+                self._desk.channel.release()
         if failure is not None and failure.kind is Failure.OUT_OF_MEMORY:
-            now_s, available = yield from shortage.read_available(now_s)
-            held = self._allocator.device.held - model.bytes
+            now_s, available = yield from read_available(now_s)
+            found = self._allocator.device.held - model.bytes, available
         started_s = now_s if started_s is None else started_s  # it may have failed before
-        self._end(name, started_s, now_s, reason, failure, held, available)
+        self._ended(name, started_s, now_s, reason, failure, found)
         return now_s, failure
 
-    def _end(
+    def _ended(
         self,
         name: str,
         started_s: float,
         now_s: float,
         reason: str,
         failure: EffectFailed | Cancelled | None,
-        held: int = 0,
-        available: int | None = None,
-    ) -> EffectFailed | Cancelled | None:
-        """A load has ended; where memory ran out, others `held` so much and this was `available`."""
-        engine, model = self._engine, self._allocator.models[name]
+        found: tuple[int, int | None] | None = None,
+    ) -> None:
+        """A load has ended; where memory ran out, `found` is what others held, and what was available."""
+        desk, model = self._desk, self._allocator.models[name]
         zone, size = model.zone.name, model.bytes
         gate = self._ends.pop(name)
-        self._claims.pop(name, None)
+        self._claims.drop(name)
         if failure is None:
             self._allocator.loaded(name, now_s)
         else:
-            self.claims_met(self._allocator.load_failed(name), now_s)
-        if isinstance(failure, EffectFailed) and failure.kind is Failure.OUT_OF_MEMORY:
-            shortage.learn_from_load(engine, "load", name, now_s, held, available)
+            self._claims.met(self._allocator.load_failed(name), now_s)
+        if found is not None:
+            self._learning.from_load(name, now_s, *found)
         error = "" if failure is None else str(failure)
-        engine.recorder.loads.append(LoadRecord(started_s, now_s, name, zone, size, reason, error))
+        desk.notes.recorder.loads.append(LoadRecord(started_s, now_s, name, zone, size, reason, error))
         gate.open(failure)
-        if engine.scheduler is not None:
-            engine.scheduler.load_ended(model, failure, engine.worth_another_try(failure), now_s)
+        desk.decider.load_ended(model, failure, now_s)
         if failure is not None or not model.pins:
-            engine.changed(now_s)
-        return failure
-
-    # -- claims ------------------------------------------------------------------------------------------
-
-    def give_up(self, name: str, why: str) -> bool:
-        """End a load that waits for its bytes, as failed. Returns whether it does wait."""
-        gate = self._claims.pop(name, None)
-        if gate is None:
-            return False
-        gate.open(why)
-        return True
-
-    def set_budget(self, budget_bytes: int, now_s: float) -> None:
-        """The device has so many bytes for models from now on."""
-        self.claims_met(self._allocator.set_budget(budget_bytes), now_s)
-        if self._engine.scheduler is not None:
-            self._engine.scheduler.changed(now_s)
-
-    def claims_met(self, names: list[str], now_s: float) -> None:
-        """Let the loads go on that have got their bytes."""
-        for name in names:
-            gate = self._claims.pop(name, None)
-            if gate is not None:
-                gate.open()
-        self._engine.note_usage(now_s)
+            desk.changed(now_s)
 
     # -- unloads -----------------------------------------------------------------------------------------
 
@@ -197,30 +158,30 @@ class Loading:
         All of them are leaving from now on, those too that requests wait for. Returns their names.
         """
         victims = self._allocator.relieve(needed_bytes, now_s)
-        self._engine.moved(*victims)
+        self._desk.moved(*victims)
         return victims
 
     def send_away(self, name: str, now_s: float, reason: str, why: str) -> Story:
         """Take off the device what the allocator sends away without a newcomer. The value is the time."""
         model = self._allocator.models[name]
-        self._engine.note_action(now_s, f"unload: {reason}", name, model.zone.name, model.bytes, why)
+        self._desk.notes.action(
+            now_s, MONITOR, f"unload: {reason}", name, zone=model.zone.name, size_bytes=model.bytes, why=why
+        )
         return (yield from self.unload(name, now_s, reason))
 
     def unload(self, name: str, now_s: float, reason: str) -> Story:
         """Take a model that the allocator has sent away off the device. The value is the time."""
-        engine, model = self._engine, self._allocator.models[name]
-        engine.moved(name)
-        if engine.preloading is not None:
-            engine.preloading.left(name, now_s, reason)
+        desk, model = self._desk, self._allocator.models[name]
+        desk.leaves(name, now_s, reason)
         try:
             now_s, _ = yield Unload(name)
         except EffectFailed as failure:  # the session is gone either way
             now_s = failure.now_s
-            engine.note(now_s, "unload", "unload failed", name, model.bytes, str(failure))
+            desk.notes.notice(now_s, "unload", "unload failed", name, model.bytes, str(failure))
         if reason != AT_THE_END:
-            engine.recorder.evictions.append(
+            desk.notes.recorder.evictions.append(
                 EvictionRecord(now_s, name, model.zone.name, model.bytes, reason)
             )
-        self.claims_met(self._allocator.unloaded(name), now_s)
-        engine.changed(now_s)
+        self._claims.met(self._allocator.unloaded(name), now_s)
+        desk.changed(now_s)
         return now_s

@@ -26,18 +26,18 @@ or until the next model counts as unused. That changes nothing, and is why two q
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from vramlab.allocator import State
 from vramlab.allocator.relief import may_be_unused, unused_models, unused_since
 from vramlab.config.units import bytes_to_mib, mib_to_bytes, ms_to_s
-from vramlab.engine import defragmentation
+from vramlab.engine.claims import Claims
+from vramlab.engine.defragmentation import defragment
+from vramlab.engine.desk import Desk
 from vramlab.engine.effects import EffectFailed, MemoryReading, ReadMemory, Story, Wait
+from vramlab.engine.loading import Loading
+from vramlab.engine.notes import MONITOR
 
-if TYPE_CHECKING:
-    from vramlab.engine.serving import Engine
-
-NAME = "monitor"
+NAME = MONITOR
 _ON_THE_MOVE = (State.IN_USE, State.LOADING, State.EVICTING)
 
 
@@ -46,14 +46,14 @@ class Monitor:
 
     Parameters
     ----------
-    engine : Engine
-        Whose models it looks after.
+    desk, loading, claims
+        Of the engine.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        config = engine.config
-        self._engine = engine
-        self._allocator = engine.allocator
+    def __init__(self, desk: Desk, loading: Loading, claims: Claims) -> None:
+        config = desk.config
+        self._desk, self._loading, self._claims = desk, loading, claims
+        self._allocator, self._notes = desk.allocator, desk.notes
         self._interval_s = config.optimization.monitoring_interval
         self._threshold = config.optimization.optimization_threshold
         self._unused_after_s = config.optimization.unused_after_s
@@ -74,7 +74,7 @@ class Monitor:
             now_s, next_s = yield from self._look(now_s, start_s + look * self._interval_s - now_s)
             if next_s > now_s:
                 timeout_s = None if math.isinf(next_s) else next_s - now_s
-                now_s, _ = yield Wait(self._engine.memory_taken, timeout_s)
+                now_s, _ = yield Wait(self._desk.memory_taken, timeout_s)
 
     def _look(self, now_s: float, after_s: float) -> Story:
         """One look. The value is (now_s, next_s): nothing can be done until then unless memory is taken."""
@@ -91,9 +91,9 @@ class Monitor:
                 now_s, relieved = yield from self._relieve(now_s, reading, short)
             self._give_up(now_s)
             if self._defragments:
-                now_s, moved = yield from defragmentation.defragment(self._engine, now_s)
+                now_s, moved = yield from defragment(self._desk, self._loading, now_s)
         except EffectFailed as failure:
-            self._engine.note_action(failure.now_s, "monitoring failed", why=str(failure))
+            self._notes.action(failure.now_s, NAME, "monitoring failed", why=str(failure))
             return failure.now_s, failure.now_s
         quiet = reading.steady and not acted and not relieved and not moved
         return now_s, self._next_s(now_s, reading, short) if quiet else now_s
@@ -102,7 +102,7 @@ class Monitor:
 
     def _read(self, after_s: float) -> Story:
         """Read the memory, and keep the budget to what is there. The value is (now_s, reading)."""
-        engine, device = self._engine, self._allocator.device
+        device = self._allocator.device
         reading: MemoryReading
         now_s, reading = yield ReadMemory(after_s)
         budget = self._budget(reading, device.held)
@@ -113,14 +113,14 @@ class Monitor:
             budget = self._budget(reading, max(held, device.held))
         if budget != device.cap:
             change = f"{bytes_to_mib(budget - device.cap):+.1f} MB"
-            engine.note_action(now_s, "budget", size_bytes=budget, why=change)
-            engine.loading.set_budget(budget, now_s)
+            self._notes.action(now_s, NAME, "budget", size_bytes=budget, why=change)
+            self._claims.set_budget(budget, now_s)
         return now_s, reading
 
     def _budget(self, reading: MemoryReading, held: int) -> int:
         """What models may have of a device on which they hold so many bytes."""
         left = held + reading.available_bytes - self._buffer_bytes
-        return max(0, min(self._engine.config.budget_bytes, left))
+        return max(0, min(self._desk.config.budget_bytes, left))
 
     def _shortage(self, reading: MemoryReading) -> int:
         """Bytes that must leave beside those that are leaving already; 0 or less without pressure."""
@@ -148,7 +148,7 @@ class Monitor:
         if not self._defragments:
             return False
         return any(
-            value >= self._defragmentation_threshold for value in self._engine.placed.fragmentation().values()
+            value >= self._defragmentation_threshold for value in self._desk.placed.fragmentation().values()
         )
 
     # -- what it does ------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ class Monitor:
                 continue  # somebody asked for it while others were being unloaded
             excess -= model.bytes
             acted = True
-            now_s = yield from self._engine.loading.send_away(model.name, now_s, "unused", why)
+            now_s = yield from self._loading.send_away(model.name, now_s, "unused", why)
         return now_s, acted
 
     def _relieve(self, now_s: float, reading: MemoryReading, short: int) -> Story:
@@ -177,9 +177,9 @@ class Monitor:
             why = f"{available_mb:.1f} MB available, {wanted_mb:g} MB wanted"
         else:
             why = "more is promised than the device has"
-        victims = self._engine.loading.relieve(short, now_s)
+        victims = self._loading.relieve(short, now_s)
         for name in victims:
-            now_s = yield from self._engine.loading.send_away(name, now_s, "pressure", why)
+            now_s = yield from self._loading.send_away(name, now_s, "pressure", why)
         return now_s, bool(victims)
 
     def _give_up(self, now_s: float) -> None:
@@ -195,6 +195,7 @@ class Monitor:
         for model in reversed(self._allocator.claims):
             if over <= 0:
                 break
-            if self._engine.loading.give_up(model.name, "the device has too little memory left"):
+            if self._claims.give_up(model.name):
                 over -= model.bytes
-                self._engine.note_action(now_s, "give up a load", model.name, model.zone.name, model.bytes)
+                place = {"zone": model.zone.name, "size_bytes": model.bytes}
+                self._notes.action(now_s, NAME, "give up a load", model.name, **place)

@@ -27,19 +27,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from vramlab.allocator import Decision, State
 from vramlab.allocator.facts import Model
 from vramlab.config.errors import InputError
+from vramlab.engine.desk import Desk
 from vramlab.engine.effects import Spawn, Story, Wait
 from vramlab.engine.gates import Gate
+from vramlab.engine.loading import Loading
 from vramlab.engine.outcomes import PreloadRecord
 from vramlab.prediction import Predictor, accepts, make_predictor
 from vramlab.prediction.own import Watched
-
-if TYPE_CHECKING:
-    from vramlab.engine.serving import Engine
 
 NAME = "preloading"
 _IDLE_LOOKS = 10_080
@@ -51,8 +49,8 @@ class Preloading:
 
     Parameters
     ----------
-    engine : Engine
-        Whose models are loaded; ``optimization.predictor`` of its configuration must be given.
+    desk, loading
+        Of the engine; ``optimization.predictor`` of its configuration must be given.
 
     Raises
     ------
@@ -60,15 +58,14 @@ class Preloading:
         For an unknown predictor, or options that it does not take.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        config = engine.config.optimization
+    def __init__(self, desk: Desk, loading: Loading) -> None:
+        config = desk.config.optimization
         assert config.predictor is not None
         options = dict(config.predictor_options)
         if accepts(config.predictor, "week_offset_s"):
             options.setdefault("week_offset_s", config.week_offset_s)
-        self.predictor: Predictor = make_predictor(config.predictor, engine.allocator.models, **options)
-        self._engine = engine
-        self._allocator = engine.allocator
+        self.predictor: Predictor = make_predictor(config.predictor, desk.allocator.models, **options)
+        self._desk, self._loading, self._notes, self._allocator = desk, loading, desk.notes, desk.allocator
         self._interval_s = config.preload_interval
         self._threshold = config.preload_prediction_threshold
         self._horizon_s = config.preload_horizon_s
@@ -78,12 +75,12 @@ class Preloading:
         self._unused: dict[str, int] = {}  # preloaded and not yet asked for: place in the records
         self._in_vain: set[str] = set()  # not again before they were asked for
         self._idle_looks = 0  # since somebody has asked for anything
-        self._next_look = Gate(engine.ready)  # hardly ever opens: waiting for it is sleeping
-        self._load_ended = Gate(engine.ready)
+        self._next_look = Gate(desk.ready)  # hardly ever opens: waiting for it is sleeping
+        self._load_ended = Gate(desk.ready)
 
     def tolerate(self, report: Callable[[InputError], object]) -> None:
         """Go on where the predictor raises or gives no probability; `report` is told."""
-        name = self._engine.config.optimization.predictor or ""
+        name = self._desk.config.optimization.predictor or ""
         self.predictor = Watched(self.predictor, name, report)
 
     # -- what the engine tells it ------------------------------------------------------------------------
@@ -96,17 +93,17 @@ class Preloading:
         self._idle_looks = 0
         self._in_vain.discard(name)
         if name in self._unused and self._allocator.models[name].state in _THERE:
-            self._settle(name, now_s, "useful", "asked for")
+            self._known(name, now_s, "useful", "asked for")
 
     def left(self, name: str, now_s: float, reason: str) -> None:
         """`name` leaves the device."""
         if name in self._unused:
-            self._settle(name, now_s, "wasted", reason)
+            self._known(name, now_s, "wasted", reason)
             if reason != "eviction":
                 self._in_vain.add(name)
 
-    def _settle(self, name: str, now_s: float, fate: str, why: str) -> None:
-        preloads, place = self._engine.recorder.preloads, self._unused.pop(name)
+    def _known(self, name: str, now_s: float, fate: str, why: str) -> None:
+        preloads, place = self._notes.recorder.preloads, self._unused.pop(name)
         record = preloads[place] = preloads[place]._replace(settled_s=now_s, fate=fate)
         self._note(now_s, f"preload {fate}", record, why)
 
@@ -122,7 +119,7 @@ class Preloading:
             now_s = yield from self._preload(now_s)
             while not self._may_evict and not self._candidates():
                 timeout_s = self._until_unused(now_s)
-                now_s, _ = yield Wait(self._engine.memory_taken, timeout_s)
+                now_s, _ = yield Wait(self._desk.memory_taken, timeout_s)
                 if timeout_s is not None and now_s >= self._first_unused_s():
                     break
 
@@ -136,7 +133,7 @@ class Preloading:
         likely = [(self.probability(model, now_s), model) for model in self._candidates()]
         likely = [entry for entry in likely if entry[0] > self._threshold]
         for probability, model in sorted(likely, key=lambda entry: (-entry[0], entry[1].number)):
-            if not self._engine.channel.free:
+            if not self._desk.channel.free:
                 break
             if self._may_evict and model.state is State.ABSENT and not self._has_room(model):
                 now_s = yield from self._make_room(model, probability, now_s)
@@ -144,19 +141,19 @@ class Preloading:
             if decision is None:
                 continue
             self._begun(model, probability, now_s, decision.zone or model.home.name)
-            self._engine.note_decision(NAME, now_s, decision)
+            self._notes.decision(NAME, now_s, decision)
             # a task of its own: this one ends with the run, and requests may be waiting for the load
-            yield Spawn(f"{NAME} {len(self._engine.recorder.preloads)}", self._load(decision, now_s))
+            yield Spawn(f"{NAME} {len(self._notes.recorder.preloads)}", self._load(decision, now_s))
             now_s, _ = yield Wait(self._load_ended)
         return now_s
 
     def _load(self, decision: Decision, now_s: float) -> Story:
         """One preload."""
-        now_s, failure = yield from self._engine.loading.load(decision, now_s, "preload")
+        now_s, failure = yield from self._loading.load(decision, now_s, "preload")
         if failure is not None:
             self._in_vain.add(decision.model)
             if decision.model in self._unused:
-                self._settle(decision.model, now_s, "failed", str(failure))
+                self._known(decision.model, now_s, "failed", str(failure))
         self._load_ended.open()
 
     def probability(self, model: Model, now_s: float, like: Model | None = None) -> float:
@@ -214,7 +211,7 @@ class Preloading:
         why = f"{newcomer.name} is likelier to be used"
         sent = [victim for victim in victims if self._allocator.unload(victim.name, now_s) is not None]
         for victim in sent:
-            now_s = yield from self._engine.loading.send_away(victim.name, now_s, "preload", why)
+            now_s = yield from self._loading.send_away(victim.name, now_s, "preload", why)
         return now_s
 
     def _may_leave(self, model: Model, newcomer: Model, now_s: float) -> bool:
@@ -241,7 +238,7 @@ class Preloading:
             if name not in self._unused or now_s < due_s or self._allocator.unload(name, now_s) is None:
                 continue
             why = f"not used within {self._unpreload_after_s:g} s"
-            now_s = yield from self._engine.loading.send_away(name, now_s, "unused preload", why)
+            now_s = yield from self._loading.send_away(name, now_s, "unused preload", why)
         return now_s
 
     def _first_unused_s(self) -> float:
@@ -259,13 +256,12 @@ class Preloading:
     # -- writing down ------------------------------------------------------------------------------------
 
     def _begun(self, model: Model, probability: float, now_s: float, zone: str) -> None:
-        preloads = self._engine.recorder.preloads
+        preloads = self._notes.recorder.preloads
         self._unused[model.name] = len(preloads)
         record = PreloadRecord(now_s, model.name, zone, model.bytes, probability)
         preloads.append(record)
         self._note(now_s, "preload", record, f"predicted use {probability:.3f}")
 
     def _note(self, now_s: float, what: str, record: PreloadRecord, why: str) -> None:
-        if self._engine.journal is not None:
-            name, zone, size = record.model, record.zone, record.size_bytes
-            self._engine.journal.write(now_s, "action", NAME, name, what, zone, size, why)
+        place = {"zone": record.zone, "size_bytes": record.size_bytes}
+        self._notes.action(now_s, NAME, what, record.model, **place, why=why)

@@ -1,14 +1,15 @@
-"""A request, as everything from the caller to the journal hands it on."""
+"""A request as everything from the caller to the journal hands it on, and its answer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlab.config.schema import Priority
+from vramlab.engine.outcomes import Outcome
 
 
-# Frozen in spirit only: the check would make a million of them four times as dear.
+# Frozen in spirit only: the check would make each of a million take four times as long.
 @dataclass(slots=True, eq=False)
 class Request:
     """What is asked for. Nobody changes it: requests that are alike may share one.
@@ -59,3 +60,11 @@ class Request:
             "input_key": self.input_key,
         }
         return {key: value for key, value in given.items() if value is not None}
+
+
+class Answer(NamedTuple):
+    """What became of a request: how it ended, the outputs if it ran, and why if it did not."""
+
+    outcome: Outcome
+    outputs: Any = None
+    why: str = ""

@@ -20,8 +20,7 @@ A request goes to the CPU or is refused when its turn for a load comes and the a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sized
 
 from vramlab.allocator import Decision, Kind
 from vramlab.allocator.allocator import Plan
@@ -29,15 +28,15 @@ from vramlab.allocator.facts import Model, Turn, Zone
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.allocator.states import ABSENT, IN_USE, LOADING, RESIDENT
 from vramlab.config.schema import Inventory
-from vramlab.engine.effects import Cancelled, EffectFailed, Spawn, Story, Wait
+from vramlab.engine.desk import Decider, Desk
+from vramlab.engine.effects import Cancelled, EffectFailed, Spawn, Story, Wait, worth_another_try
+from vramlab.engine.fallback import Fallback
 from vramlab.engine.finish import Finish
+from vramlab.engine.loading import Loading
 from vramlab.engine.orders import GREEDY, HEEDLESS, make_order
 from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Request
 from vramlab.engine.waiting import Waiting, WaitingRequests
-
-if TYPE_CHECKING:
-    from vramlab.engine.serving import Engine
 
 WINDOW = 64
 """How many absent models are looked at for a load, so that a step costs the same however many wait."""
@@ -76,28 +75,32 @@ class View:
         return first
 
 
-class Scheduler:
+class Scheduler(Decider):
     """Decides for one engine.
 
     Parameters
     ----------
-    engine : Engine
+    desk : Desk
         Whose requests these are.
+    loading : Loading
+        Carries decisions to load out.
+    fallback : Fallback
+        What the CPU has to do.
     inventory : dict of str to ModelSpec
         How long runs take.
     """
 
-    def __init__(self, engine: Engine, inventory: Inventory) -> None:
-        self.serving = engine.config.serving
+    def __init__(self, desk: Desk, loading: Loading, fallback: Fallback, inventory: Inventory) -> None:
+        self.serving = desk.config.serving
         name = self.serving.order
-        self._engine, self._allocator = engine, engine.allocator
-        self._gpu, self._channel = engine.gpu, engine.channel
+        self._notes, self._allocator = desk.notes, desk.allocator
+        self._gpu, self._channel, self._cpu = desk.gpu, desk.channel, desk.cpu
+        self._loading, self._waiting = loading, desk.waiting
         self._order = make_order(name)
         self._heedless = name in HEEDLESS
         self._plain = name == "backlog"
-        self._greedy = name in GREEDY and engine.config.fallback.when == "full"
-        self.waiting = WaitingRequests(engine.ready, self.serving.max_wait_s)
-        self._view = View(self, self.waiting)
+        self._greedy = name in GREEDY and desk.config.fallback.when == "full"
+        self._view = View(self, desk.waiting)
         self._held = _NOBODY  # not to be used by those behind `_blocked`
         self._blocked: Turn | None = None  # place of the request that gets the next load
         self._item_s = {self._allocator.models[name]: spec.inference_s for name, spec in inventory.items()}
@@ -106,18 +109,16 @@ class Scheduler:
         self._plans: dict[int, Plan] = {}  # of this step, by request
         self._loads: dict[Model, int] = {}  # how many were begun
         self._answer_while_loading = self.serving.on_miss == "cpu_while_loading"
-        soonest = engine.config.fallback.when == "earliest_finish"
-        self._finish = Finish(engine, self.waiting, inventory) if soonest else None
+        soonest = desk.config.fallback.when == "earliest_finish"
+        self._finish = Finish(desk, fallback, inventory) if soonest else None
+        # where each request is to be thought about, it is as if somebody always waited
+        self.pending: Sized = (None,) if soonest else desk.waiting.entries
 
     # -- a request's side --------------------------------------------------------------------------------
 
     def obtain(self, number: int, request: Request, now_s: float) -> Story:
-        """Wait until the request may run, or must go elsewhere.
-
-        The value is (now_s, outcome, why); with HIT, COLD_START and WAIT it has a stream, and its model is
-        pinned.
-        """
-        model, waiting = self._allocator.models[request.model], self.waiting
+        """Join those who wait, until a decision picks this one."""
+        model, waiting = self._allocator.models[request.model], self._waiting
         rank = model.rank if request.priority is None else request.priority.rank
         self._allocator.asked(model, now_s)
         if self._answer_while_loading and model.may_run_on_cpu and model.state not in (RESIDENT, IN_USE):
@@ -130,7 +131,7 @@ class Scheduler:
         entry.loads_before = self._loads.get(model, 0)
         if model.state is LOADING:
             entry.outcome = Outcome.WAIT
-            self._engine.note_decision(number, now_s, Decision(Kind.JOIN, model.name, model.zone.name))
+            self._notes.decision(number, now_s, Decision(Kind.JOIN, model.name, model.zone.name))
         self.decide(now_s)
         gate = Wait(entry.gate)
         try:
@@ -141,7 +142,7 @@ class Scheduler:
                 if told is _RUN:
                     return now_s, entry.outcome, ""
                 if isinstance(told, Decision):
-                    now_s, _ = yield from self._engine.loading.load_for(
+                    now_s, _ = yield from self._loading.load_for(
                         number, told, now_s, pinned=False, has_channel=True
                     )
                     continue
@@ -163,17 +164,17 @@ class Scheduler:
         plan = self._allocator.plan(model, now_s, rank)
         if plan.kind is Kind.LOAD:
             decision = self._begin_load(number, plan, now_s)
-            yield Spawn(f"load for {number}", self._engine.loading.load(decision, now_s, "request", True))
+            yield Spawn(f"load for {number}", self._loading.load(decision, now_s, "request", True))
 
     def _cpu_has_room(self) -> bool:
-        return self._engine.fallback.room > self._sent
+        return self._cpu.room > self._sent
 
     def _cpu_at_once(self, number: int, model: Model, rank: int, items: int, now_s: float) -> str:
         """Why a request that comes goes to the CPU without waiting; empty if it does not."""
         if self._finish is not None and self._cpu_has_room():
             why = self._finish.sooner_on_cpu(model, items, now_s)
             if why:
-                self._engine.note_decision(number, now_s, Decision(Kind.CPU, model.name, reason=why))
+                self._notes.decision(number, now_s, Decision(Kind.CPU, model.name, reason=why))
                 return why
         if model.state is ABSENT:
             plan = self._allocator.plan(model, now_s, rank)
@@ -185,43 +186,46 @@ class Scheduler:
     # -- what others tell it -----------------------------------------------------------------------------
 
     def may_pass(self) -> bool:
-        """Whether a request that comes may run at once though others wait: none of them could begin now."""
-        waiting = self.waiting
+        """If none of those who wait could begin now."""
+        waiting = self._waiting
         if not self._greedy or waiting.there or (waiting.absent and self._channel.free):
             return False
         waiting.pass_all()
         return True
 
     def run_ended(self, idle: bool, now_s: float) -> None:
-        """A stream is free."""
+        """Decide; the next run takes the stream."""
         self.decide(now_s)
 
-    def changed(self, now_s: float) -> None:
-        """Something else may have become free."""
-        if self.waiting.entries:
+    def freed(self, now_s: float) -> None:
+        """Decide, if there is anybody to decide for."""
+        if self._waiting.entries:
             self.decide(now_s)
 
-    def load_ended(
-        self, model: Model, failure: EffectFailed | Cancelled | None, again: bool, now_s: float
-    ) -> None:
-        """A load has ended; those that it failed try once more if that may help."""
-        self.waiting.moved(model)
+    def changed(self, now_s: float) -> None:
+        """Decide: what has moved may make room."""
+        self.freed(now_s)
+
+    def load_ended(self, model: Model, failure: EffectFailed | Cancelled | None, now_s: float) -> None:
+        """Let those that it has failed try once more, if that may help."""
+        self._waiting.moved(model)
+        again = worth_another_try(failure)
         if isinstance(failure, Cancelled):
-            for entry in self.waiting.of(model):  # the one that is cancelled: for others it would go on
-                self.waiting.leave(entry)
+            for entry in self._waiting.of(model):  # the one that is cancelled: for others it would go on
+                self._waiting.leave(entry)
         elif failure is not None:
-            for entry in self.waiting.of(model):
+            for entry in self._waiting.of(model):
                 entry.tries += 1
                 if not again or entry.tries > 1:
                     elsewhere = Outcome.FALLBACK if model.may_run_on_cpu else Outcome.FAILED
                     self._send(entry, elsewhere, str(failure))
-        self.changed(now_s)
+        self.freed(now_s)
 
     # -- deciding ----------------------------------------------------------------------------------------
 
     def decide(self, now_s: float) -> None:
         """Begin all runs and loads that may begin now."""
-        gpu, channel, waiting = self._gpu, self._channel, self.waiting
+        gpu, channel, waiting = self._gpu, self._channel, self._waiting
         if not (gpu.free and waiting.there) and not (channel.free and waiting.absent):
             return
         self._held, self._blocked, self._now_s = _NOBODY, None, now_s
@@ -235,8 +239,8 @@ class Scheduler:
                 if not self._begin_next(now_s) and not self._begin_any():
                     return
             except PolicyError as error:  # of whoever asked first, not of the one whose end brought us here
-                entry = self.waiting[0]
-                self.waiting.leave(entry)
+                entry = self._waiting[0]
+                self._waiting.leave(entry)
                 entry.tell(error)
 
     def _begin_next(self, now_s: float) -> bool:
@@ -273,13 +277,13 @@ class Scheduler:
         return absent is not None and self._load(absent, absent.place)
 
     def _first_absent(self) -> Waiting | None:
-        for _, group in self.waiting.absent:
+        for _, group in self._waiting.absent:
             if group.model.state is ABSENT:
                 return group.first
         return None
 
     def _first_there(self) -> Waiting | None:
-        for _, group in self.waiting.there:
+        for _, group in self._waiting.there:
             if not self._is_held(group.first):
                 return group.first
         return None
@@ -289,7 +293,7 @@ class Scheduler:
     def runs(self) -> Iterator[Waiting]:
         """The next request of each model that is there and not held back, while a stream is free."""
         if self._gpu.free:
-            for _, group in self.waiting.turns:
+            for _, group in self._waiting.turns:
                 if not self._is_held(group.next):
                     yield group.next
 
@@ -298,7 +302,7 @@ class Scheduler:
         if not self._channel.free or self._blocked is not None:
             return
         too_large: dict[tuple[Zone, int], int] = {}
-        for _, group in self.waiting.absent[:WINDOW]:
+        for _, group in self._waiting.absent[:WINDOW]:
             model, entry = group.model, group.first
             if model.state is not ABSENT:
                 continue
@@ -339,10 +343,10 @@ class Scheduler:
             self._finish.run_began(entry.run_s, self._now_s)
         self._allocator.use(model, self._now_s, entry.outcome is Outcome.COLD_START)
         if entry.outcome is Outcome.HIT:  # the others' is written down already
-            self._engine.note_decision(entry.number, self._now_s, model.hit)
+            self._notes.decision(entry.number, self._now_s, model.hit)
             if self._loads.get(model, 0) != entry.loads_before:
                 entry.outcome = Outcome.WAIT
-        self.waiting.start(entry)
+        self._waiting.start(entry)
         entry.tell(_RUN)
         return True
 
@@ -361,7 +365,7 @@ class Scheduler:
 
     def _note_plan(self, number: int, plan: Plan, now_s: float) -> None:
         """Write down that a request goes elsewhere."""
-        self._engine.note_decision(number, now_s, self._allocator.decline(plan, now_s))
+        self._notes.decision(number, now_s, self._allocator.decline(plan, now_s))
 
     def _begin_load(self, number: int, plan: Plan, now_s: float) -> Decision:
         """Take a channel and send the victims away; the load itself is a story of its own."""
@@ -370,10 +374,10 @@ class Scheduler:
         self._loads[plan.model] = self._loads.get(plan.model, 0) + 1
         if self._finish is not None:
             self._finish.load_began(plan.model, now_s)
-        self.waiting.moved(plan.model)
+        self._waiting.moved(plan.model)
         for victim in plan.victims:
-            self.waiting.moved(victim)
-        self._engine.note_decision(number, now_s, decision)
+            self._waiting.moved(victim)
+        self._notes.decision(number, now_s, decision)
         return decision
 
     def _block(self, entry: Waiting) -> bool:
@@ -385,5 +389,5 @@ class Scheduler:
     def _send(self, entry: Waiting, outcome: Outcome, why: str) -> None:
         """A request waits no longer, and goes elsewhere."""
         self._sent += outcome is Outcome.FALLBACK
-        self.waiting.leave(entry)
+        self._waiting.leave(entry)
         entry.tell((outcome, why))

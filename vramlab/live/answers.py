@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from vramlab.engine.cache import Kept
-from vramlab.engine.serving import Answer
+from vramlab.engine.requests import Answer
 
 _LARGE_BYTES = 1 << 20  # beyond, copying would be seen on an event loop
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy.typing as npt
 
 from vramlab.config.schema import Inventory, Priority, VramConfig
-from vramlab.engine.serving import Answer
+from vramlab.engine.requests import Answer
 from vramlab.live.answers import owned
 from vramlab.live.interrupts import GUARD
 from vramlab.live.runtime import Inputs, LiveRuntime, RequestRefused, outputs_of

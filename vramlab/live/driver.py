@@ -40,16 +40,15 @@ from vramlab.engine.effects import (
     Load,
     ReadMemory,
     Replaced,
-    Sleep,
     Story,
     Target,
     Unload,
 )
+from vramlab.engine.engine import ENDLESS, Engine
 from vramlab.engine.gates import Gate
 from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import Journal
-from vramlab.engine.requests import Request
-from vramlab.engine.serving import ENDLESS, Answer, Engine
+from vramlab.engine.requests import Answer, Request
 from vramlab.engine.short_runs import ShortRuns
 from vramlab.live.answers import to_keep
 from vramlab.live.errors import SessionError
@@ -104,7 +103,7 @@ class LiveDriver(Interpreter):
         self._loads = self._workers(serving.load_channels, cores.host)
         self._cpu = self._workers(serving.cpu_workers, cores.host)
         self._others = self._workers(_OTHER_THREADS, cores.host)
-        engine.on_notice = self._notice
+        engine.on_notice(self._notice)
         engine.tolerate(self._wrong)
 
     def clock(self) -> float:
@@ -176,7 +175,7 @@ class LiveDriver(Interpreter):
         return future
 
     def give_up(self, task: Task) -> None:
-        """Nobody wants `task` any more; without effect if it has ended."""
+        """Cancel `task`; without effect if it has ended."""
         self.lock.refuse_reentry()
         with undisturbed(), self.lock:
             if self.tasks.get(task.name) is task:
@@ -236,7 +235,7 @@ class LiveDriver(Interpreter):
             task.caller = None
             if self.tasks.get(task.name) is not task:
                 return
-            if type(task.pending) is Infer:
+            if isinstance(task.pending, Infer):
                 self.perform(task, task.pending)
             self.cancel(task, self.clock())
 
@@ -250,8 +249,7 @@ class LiveDriver(Interpreter):
     def perform(self, task: Any, effect: Any) -> None:
         """Hand `effect` to its caller's thread, to a worker, or to the loop's timers."""
         task.pending = effect
-        kind = type(effect)
-        if kind is Infer:
+        if isinstance(effect, Infer):
             session = self.sessions[effect.model, effect.target]
             if task.caller is not None:
                 task.caller.tell((effect, session))
@@ -260,15 +258,13 @@ class LiveDriver(Interpreter):
             else:
                 runs = self._gpu_runs if effect.target is _GPU else self._cpu
                 runs.put((task, effect, session.run, task.inputs))
-        elif kind is Load:
+        elif isinstance(effect, Load):
             self._jobs_for(effect).put((task, effect, self._backend.open, *effect[:3]))
             if effect.timeout_s is not None:
                 self._world.later(effect.timeout_s, self._overdue, task, effect)
-        elif kind is Unload:
+        elif isinstance(effect, Unload):
             self._others.put((task, effect, self.sessions.pop((effect.model, _GPU)).close))
-        elif kind is Sleep:
-            self._world.later(effect.seconds, self._report, task, effect, None, None)
-        elif kind is ReadMemory:
+        elif isinstance(effect, ReadMemory):
             job = (task, effect, self._backend.memory)
             if effect.after_s:
                 self._world.later(effect.after_s, self._others.put, job)
@@ -357,9 +353,9 @@ class LiveDriver(Interpreter):
         try:
             begin_s = self._time_s()
             value = job(*arguments)
-            if type(effect) is Infer and task.caller is None:
+            if isinstance(effect, Infer) and task.caller is None:
                 self._short_runs.note(effect, self._time_s() - begin_s)
-            if task.keyed and type(effect) is Infer and self.engine.cache is not None:
+            if task.keyed and isinstance(effect, Infer) and self.engine.cache is not None:
                 value = to_keep(value, self.engine.cache.limit_bytes)
         except SessionError as error:
             failure = (Failure(_FAILURES[error.kind]), str(error))
@@ -375,14 +371,14 @@ class LiveDriver(Interpreter):
         late = False
         with self.lock:
             if task.pending is not effect or task.effect is not effect:
-                late = type(effect) is Load
+                late = isinstance(effect, Load)
             else:
                 task.pending = None
                 now_s = self._time_s() - self._start_s
                 if failure is not None:
                     self.fail(task, now_s, *failure)
                 else:
-                    if type(effect) is Load:
+                    if isinstance(effect, Load):
                         self.sessions[effect.model, effect.target] = value
                         self._short_runs.forget(effect.model, effect.target)
                         value = self._loaded(effect.model, value)

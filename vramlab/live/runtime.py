@@ -17,9 +17,9 @@ from uuid import UUID
 from vramlab.config.errors import InputError, nearest, shown
 from vramlab.config.loading import check_fit
 from vramlab.config.schema import Inventory, Priority, VramConfig
+from vramlab.engine.engine import Engine
 from vramlab.engine.outcomes import Outcome
-from vramlab.engine.requests import Request
-from vramlab.engine.serving import Answer, Engine
+from vramlab.engine.requests import Answer, Request
 from vramlab.live.answers import owned_soon
 from vramlab.live.backend import OnnxBackend, with_file_sizes
 from vramlab.live.driver import LiveDriver

@@ -16,12 +16,12 @@ from vramlab.allocator.placement import Block
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.effects import REPLACED, Failure, MemoryReading, Replaced, Story
+from vramlab.engine.engine import Engine
 from vramlab.engine.gates import Gate
 from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import OUTSIDE, Journal, Line
 from vramlab.engine.outcomes import RecordSink
 from vramlab.engine.requests import Request
-from vramlab.engine.serving import Engine
 from vramlab.runs.records import Recorder, Records
 
 Watch = Callable[[list[Line], Engine], object]

@@ -10,9 +10,9 @@ from typing import Any
 from vramlab.allocator.facts import Model
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.engine.effects import MemoryReading
+from vramlab.engine.engine import Engine
 from vramlab.engine.outcomes import Outcome
 from vramlab.engine.preloading import Preloading
-from vramlab.engine.serving import Engine
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ def status_of(
         outcomes={outcome.name.lower(): ended[outcome] for outcome in Outcome},
         under_way=len(names),
         waiting_for_gpu=engine.waiting_for_gpu,
-        waiting_for_cpu=len(engine.cpu.waiters),
-        waiting_in_line=engine.line_length,
+        waiting_for_cpu=len(engine.desk.cpu.waiters),
+        waiting_in_line=engine.waiting_for_room,
         loads=loads,
         failed_loads=failed_loads,
         evictions=evictions,

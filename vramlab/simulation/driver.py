@@ -13,9 +13,9 @@ from math import inf
 from typing import Any
 
 from vramlab.engine.effects import Failure, Infer, Load, MemoryReading, ReadMemory, Story, Unload
+from vramlab.engine.engine import ENDLESS, Engine
 from vramlab.engine.gates import Gate
 from vramlab.engine.interpreter import Interpreter, Task
-from vramlab.engine.serving import ENDLESS, Engine
 from vramlab.simulation.agenda import Agenda
 from vramlab.simulation.faults import Faults
 from vramlab.simulation.service_times import ServiceTimes
@@ -119,7 +119,7 @@ class SimulatedDriver(Interpreter):
         """
         if any(thing.matters for thing in self.agenda.things):
             return True
-        waiting = self.engine.waiting_for_gpu + self.engine.line_length
+        waiting = self.engine.waiting_for_gpu + self.engine.waiting_for_room
         return waiting > 0 and any(thing.acts for thing in self.agenda.things)
 
     def finish(self, time_s: float = inf) -> None:

@@ -16,9 +16,9 @@ import numpy as np
 
 from vramlab.config.faults import FaultPlan
 from vramlab.config.schema import Inventory, VramConfig
+from vramlab.engine.engine import Engine
 from vramlab.engine.journal import Journal
 from vramlab.engine.requests import Request
-from vramlab.engine.serving import Engine
 from vramlab.runs.records import Recorder, Records
 from vramlab.simulation.driver import Answered, SimulatedDriver
 from vramlab.simulation.faults import Faults

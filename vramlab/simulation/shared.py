@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from vramlab.engine.effects import Infer, Load, Story, Unload
+from vramlab.engine.engine import Engine
 from vramlab.engine.interpreter import Task
-from vramlab.engine.serving import Engine
 from vramlab.simulation.driver import Answered, SimulatedDriver
 from vramlab.simulation.faults import Faults
 from vramlab.simulation.machine import SharedMachine

@@ -17,8 +17,8 @@ from vramlab.config.errors import InputError
 from vramlab.config.html import html_table
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import bytes_to_mib
+from vramlab.engine.engine import Engine
 from vramlab.engine.journal import Line
-from vramlab.engine.serving import Engine
 from vramlab.experiments.inputs import resolve_settings
 from vramlab.experiments.replay import Replay
 from vramlab.runs.journal_reading import read_journal

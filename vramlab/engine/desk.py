@@ -1,0 +1,162 @@
+"""The desk: what every story of the engine needs, and where it says what has changed.
+
+Below the desk are the facts (allocator, queues, notes), above it the stories, which know the desk and those
+of each other that they make use of, and above them the engine, which puts them together
+(:mod:`vramlab.engine.engine`). Nothing here knows a story. Who decides, and who wants to know what leaves, is
+set by the engine; a story tells the desk, and the desk tells them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sized
+from typing import Any
+
+from vramlab.allocator import Allocator, make_allocator
+from vramlab.allocator.facts import Model
+from vramlab.allocator.placement import PlacedAllocator
+from vramlab.config.schema import Inventory, VramConfig
+from vramlab.config.units import ms_to_s
+from vramlab.engine.cache import ResultCache
+from vramlab.engine.effects import Cancelled, EffectFailed, Replaced, Story
+from vramlab.engine.gates import Gate, Ready
+from vramlab.engine.journal import Journal
+from vramlab.engine.notes import Notes
+from vramlab.engine.outcomes import RecordSink
+from vramlab.engine.queues import Queue, RoomQueue
+from vramlab.engine.requests import Request
+from vramlab.engine.waiting import WaitingRequests
+
+
+class Decider:
+    """Decides who is served next; what it need not hear it leaves to this base.
+
+    Attributes
+    ----------
+    pending : sized
+        Empty where a request that comes may run if it can: nobody waits whom it could pass.
+    """
+
+    pending: Sized
+
+    def obtain(self, number: int, request: Request, now_s: float) -> Story:
+        """Wait until the request may run, or must go elsewhere.
+
+        The value is (now_s, outcome, why). With HIT, COLD_START and WAIT the request has a stream, and its
+        model is pinned.
+        """
+        raise NotImplementedError
+
+    def may_pass(self) -> bool:
+        """Whether a request that comes may run at once though others wait."""
+        return False
+
+    def run_ended(self, idle: bool, now_s: float) -> None:
+        """A run has ended while others wait: its stream is free, and its model if `idle`."""
+
+    def freed(self, now_s: float) -> None:
+        """A stream, a CPU worker or a part of the budget is free."""
+
+    def changed(self, now_s: float) -> None:
+        """Models have been released, or have come or gone."""
+
+    def load_ended(self, model: Model, failure: EffectFailed | Cancelled | None, now_s: float) -> None:
+        """A load has ended, well if there is no failure."""
+
+
+class Desk:
+    """What stories need.
+
+    Parameters are those of :class:`~vramlab.engine.engine.Engine`.
+
+    Attributes
+    ----------
+    gpu, channel, cpu : Queue
+        Streams, load channels and CPU workers.
+    room : RoomQueue
+        Those who wait for models in use.
+    waiting : WaitingRequests
+        Those that an order picks from; nobody where requests are decided on arrival.
+    memory_taken : Gate
+        Opens when models have taken or given back memory.
+    decider : Decider
+        Set by the engine before the first story.
+    on_leave : callable, optional
+        ``on_leave(name, now_s, reason)``, called when a model begins to leave the device.
+    """
+
+    def __init__(
+        self,
+        config: VramConfig,
+        inventory: Inventory,
+        recorder: RecordSink,
+        journal: Journal | None = None,
+        mapped: bool = True,
+    ) -> None:
+        serving = config.serving
+        self.config = config
+        ready: Ready = deque()
+        self.ready = ready
+        self.allocator: Allocator = (
+            make_allocator(config, inventory) if mapped else make_allocator(config, inventory, mapped=False)
+        )
+        self.notes = Notes(self.allocator, recorder, journal)
+        self.gpu = Queue(ready, serving.gpu_streams)
+        self.channel = Queue(ready, serving.load_channels)
+        self.cpu = Queue(ready, serving.cpu_workers, config.fallback.fallback_queue_size)
+        release_timeout_s = ms_to_s(serving.release_timeout_ms)
+        self.room = RoomQueue(self.allocator, ready, self.notes.decision, release_timeout_s)
+        self.waiting = WaitingRequests(ready, serving.max_wait_s)
+        self.cache = ResultCache(config.caching) if config.caching.enable_result_caching else None
+        self.memory_taken = Gate(ready)
+        self.decider: Decider
+        self.on_leave: Callable[[str, float, str], object] | None = None
+
+    @property
+    def placed(self) -> PlacedAllocator:
+        """The allocator, where it keeps a map of the memory."""
+        if not isinstance(self.allocator, PlacedAllocator):
+            raise TypeError("this engine keeps no map of the memory")
+        return self.allocator
+
+    # -- what stories tell it ----------------------------------------------------------------------------
+
+    def withdraw(self, name: str, now_s: float) -> None:
+        """A task that was pinned to a model no longer is, without having run it to the end."""
+        if self.allocator.withdraw(name):
+            self.changed(now_s)
+        else:
+            self.decider.freed(now_s)
+
+    def changed(self, now_s: float) -> None:
+        """Models have been released, or have come or gone: decide anew."""
+        if self.room.waiters:
+            self.room.decide(now_s)
+        self.decider.changed(now_s)
+
+    def moved(self, *names: str) -> None:
+        """The states of these models have changed."""
+        if self.waiting.entries:
+            for name in names:
+                self.waiting.moved(self.allocator.models[name])
+
+    def others_wait(self, name: str, task: int | str) -> bool:
+        """Whether requests other than `task` wait for a model that is being loaded."""
+        return any(entry.number != task for entry in self.waiting.of(self.allocator.models[name]))
+
+    def leaves(self, name: str, now_s: float, reason: str) -> None:
+        """A model begins to leave the device."""
+        self.moved(name)
+        if self.on_leave is not None:
+            self.on_leave(name, now_s, reason)
+
+    def loaded(self, name: str, what: Any) -> None:
+        """A model was loaded, as a ``Load`` says: answers of another file are not its own."""
+        if isinstance(what, Replaced) and self.cache is not None:
+            self.cache.forget(name)
+
+    def usage(self, now_s: float) -> None:
+        """Memory has been taken or given back."""
+        if self.memory_taken.waiters:
+            self.memory_taken.open()
+        self.notes.usage(now_s)
