@@ -3,6 +3,7 @@
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -255,6 +256,17 @@ def test_an_order_is_a_function_and_a_line(monkeypatch):
         hand.ask(number + place, "a", 1.0)
     hand.end(number, 2.0)
     assert list(hand.under_way) == [number + 2]
+
+
+def test_a_registered_order_is_simulated_like_ours(monkeypatch):
+    monkeypatch.setitem(ORDERS, "lifo", lambda waiting, now_s: waiting[-1])
+    config = settings(100, "serving.order=lifo", "optimization.monitor=false")
+    inventory = {"a": spec(60, inference_ms=1000)}
+    records = simulate(
+        Trace.from_frame(pd.DataFrame({"time_s": [0.0, 0.1, 0.2, 0.3], "model": "a"})), config, inventory
+    )
+    first_s = records.finish_s[0]
+    assert (records.finish_s - first_s).round(6).tolist() == [0, 3, 2, 1]
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_an_unknown_kind_of_device():
 
 
 def test_auto_falls_back_and_cuda_does_not(monkeypatch):
-    def refuse(self, index=0):
+    def refuse(self, index=0, *settings):
         raise InputError("device", "cuda", "nothing", "something")
 
     monkeypatch.setattr(CudaDevice, "__init__", refuse)
@@ -107,7 +107,7 @@ def test_auto_falls_back_and_cuda_does_not(monkeypatch):
 
 
 def test_another_gpu_is_named_by_its_index(monkeypatch):
-    monkeypatch.setattr(CudaDevice, "__init__", lambda self, index=0: setattr(self, "index", index))
+    monkeypatch.setattr(CudaDevice, "__init__", lambda self, index=0, *_: setattr(self, "index", index))
     monkeypatch.setattr(CudaDevice, "check", lambda self: None)
     assert choose_device("cuda", budget_bytes=1).index == 0
     assert choose_device("cuda:1", budget_bytes=1).index == 1
@@ -198,8 +198,8 @@ def machine(monkeypatch):
 
 
 def test_nvml_is_asked_for_the_device_that_cuda_counts(machine):
-    assert CudaDevice(0)._handle == f"GPU-{SECOND}"
-    assert CudaDevice(1)._handle == f"GPU-{FIRST}"
+    assert CudaDevice(0)._gpu.handle == f"GPU-{SECOND}"
+    assert CudaDevice(1)._gpu.handle == f"GPU-{FIRST}"
     assert CudaDevice(1).label == "cuda:1"
     assert CudaDevice(1).arena == "gpu:1"
     assert describe(CudaDevice(0))["gpu"] == "a GPU"
@@ -207,12 +207,13 @@ def test_nvml_is_asked_for_the_device_that_cuda_counts(machine):
 
 def test_a_part_of_a_gpu_has_a_uuid_of_another_kind(machine):
     machine.known = {f"MIG-{SECOND}"}
-    assert CudaDevice(0)._handle == f"MIG-{SECOND}"
+    assert CudaDevice(0)._gpu.handle == f"MIG-{SECOND}"
 
 
 def test_this_process_is_told_from_others(machine):
     device = CudaDevice(0)
-    assert device.memory().process_bytes == 0  # nobody runs there
+    memory = device.memory()
+    assert (memory.process_bytes, memory.others_bytes) == (None, None)  # an empty list says nothing
     other = types.SimpleNamespace(pid=os.getpid() + 1, usedGpuMemory=200)
     ours = types.SimpleNamespace(pid=os.getpid(), usedGpuMemory=100)
     machine.processes = [other, ours]
@@ -223,16 +224,18 @@ def test_this_process_is_told_from_others(machine):
         700,
         100,
     )
+    assert memory.others_bytes == 200
     ours.usedGpuMemory = None  # what Windows says
     assert device.memory().process_bytes is None
     machine.processes = [other]  # a container does not know its own number
     assert device.memory().process_bytes is None
 
 
-def test_options_of_a_session():
-    device = CudaDevice.__new__(CudaDevice)
-    device.index = 1
+def test_options_of_a_session(machine):
+    device = CudaDevice(1)
     (name, options), second = device.providers(123)
+    assert options["use_tf32"] == "0"
+    assert CudaDevice(1, tf32=True).providers(None)[0][1]["use_tf32"] == "1"
     assert (name, second) == ("CUDAExecutionProvider", "CPUExecutionProvider")
     assert options["device_id"] == "1"
     assert options["gpu_mem_limit"] == "123"
@@ -300,7 +303,7 @@ def test_a_driver_that_does_not_start(machine, result, words):
 def test_devices_that_are_hidden(machine, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     machine.driver = Driver(uuids=(SECOND,))
-    assert CudaDevice(0)._handle == f"GPU-{SECOND}"
+    assert CudaDevice(0)._gpu.handle == f"GPU-{SECOND}"
     assert "index 1 and 1 visible GPUs with CUDA_VISIBLE_DEVICES=1" in refusal(1)
 
 

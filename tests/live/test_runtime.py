@@ -87,7 +87,7 @@ def held_to(runtime, path):
     check(engine.allocator)
     assert engine.allocator.device.held == 0
     assert all(model.pins == 0 for model in engine.allocator.models.values())
-    assert device.memory().used_bytes == device.overhead_bytes + device._lost_bytes
+    assert device.memory().used_bytes == device.overhead_bytes + device.memory().others_bytes
     assert engine.desk.gpu.free == runtime.config.serving.gpu_streams
     assert engine.desk.cpu.free == runtime.config.serving.cpu_workers
     lines = read_journal(path)

@@ -353,34 +353,6 @@ def test_a_closed_session_does_not_run(stand_in):
         session.run(inputs)
 
 
-@pytest.mark.parametrize(
-    ("text", "loading", "kind"),
-    [
-        (
-            "bfc_arena.cc:376 AllocateRawInternal Failed to allocate memory for requested buffer of size 9",
-            True,
-            0,
-        ),
-        ("bfc_arena.cc:385 Available memory of 5 is smaller than requested bytes of 9", False, 0),
-        ("CUDA failure 2: out of memory ; GPU=0", False, 0),
-        ("CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED", False, 0),
-        ("CUDNN failure 4: CUDNN_STATUS_ALLOC_FAILED", False, 0),
-        ("Load model from m.onnx failed: invalid graph", True, 1),
-        ("CUDA failure 700: an illegal memory access was encountered", True, 2),
-        ("Non-zero status code returned while running Reshape node", False, 2),
-    ],
-)
-def test_what_onnxruntime_says_and_what_it_means(text, loading, kind):
-    class Fail(Exception):
-        """Called as onnxruntime's own is."""
-
-    with pytest.raises(SessionError) as caught, translated("doing it", loading=loading):
-        raise Fail(text)
-    assert type(caught.value) is (OutOfMemory, CorruptModel, SessionError)[kind]
-    assert type(caught.value.__cause__) is Fail
-    assert str(caught.value).startswith("doing it: ")
-
-
 def test_no_memory_in_the_machine_itself_is_out_of_memory():
     with pytest.raises(OutOfMemory), translated("loading"):
         raise MemoryError

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.allocator.building import a_config
+from vramlab.allocator import Allocator
 from vramlab.allocator.policies import make_policy, policy_names, scores
 from vramlab.config.schema import ModelSpec, ScoringConfig, VramConfig
 from vramlab.simulation import decide as decide_module
-from vramlab.simulation.decide import decide
+from vramlab.simulation.decide import decide, tell_hits
 from vramlab.traces.trace import Trace
 
 MERGING = [name for name in policy_names() if make_policy(ScoringConfig(policy=name)).merges_uses]
@@ -200,3 +201,16 @@ def test_long_runs_over_several_chunks(policy, monkeypatch):
     one = decide(trace, config, inventory, bulk=False)
     assert 0 < (one.outcomes > 0).mean() < 0.1
     same(decide(trace, config, inventory), one)
+
+
+def test_hits_in_bulk_move_the_account():
+    specs = {name: ModelSpec(priority="medium", vram_size_mb=10, load_time_ms=1) for name in "ab"}
+    allocator = Allocator(a_config({"flexible": {"size_mb": 100}}), specs, instant=True)
+    allocator.request("a", 0.0, pin=False)
+    allocator.request("b", 1.0, pin=False)
+    model = allocator.models["a"]
+    tell_hits(model, 5, 9.0)
+    assert (model.uses, model.uses_total, model.last_used_s) == (5, 5, 9.0)
+    tell_hits(model, 6, 10.0)
+    assert (model.uses, model.uses_total, model.last_used_s) == (6, 6, 10.0)
+    assert [m.name for m in model.zone.policy.ranked(11.0)] == ["b", "a"]

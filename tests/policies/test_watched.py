@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.engine.hand import settings, spec
-from vramlab.allocator import Allocator, Kind
+from vramlab.allocator import Allocator, Kind, make_allocator
 from vramlab.allocator.invariants import check
-from vramlab.allocator.placement import make_allocator
 from vramlab.allocator.policies import make_policy
 from vramlab.allocator.policies.own import PolicyError, Watched
 from vramlab.allocator.policies.queues import LRU

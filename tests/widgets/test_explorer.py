@@ -11,7 +11,7 @@ from vramlab.cli import main
 from vramlab.config.differences import config_differences
 from vramlab.config.errors import InputError
 from vramlab.config.loading import load_config, with_overrides, write_inventory
-from vramlab.experiments.replay import replay
+from vramlab.experiments.replay import replay, run
 from vramlab.traces.files import write_trace
 from vramlab.widgets import PolicyExplorer
 from vramlab.widgets import explorer as module
@@ -89,7 +89,7 @@ def test_a_bug_stands_in_the_widget_and_is_escaped(explorer, monkeypatch):
     def broken(*args, **kwargs):
         raise KeyError("<b>lost</b>")
 
-    monkeypatch.setattr(module, "replay", broken)
+    monkeypatch.setattr(module, "run", broken)
     move(explorer, "admission", "compete")
     assert explorer.notice.is_error
     assert "KeyError" in explorer.notice.value
@@ -181,13 +181,13 @@ def test_an_export_that_cannot_be_written_says_so(explorer, tmp_path):
 def test_what_takes_long_is_shown_without_latencies_first(explorer, monkeypatch):
     may_go, made = threading.Event(), []
 
-    def slow(trace, config, inventory, mode="simulate", **more):
-        if mode == "simulate":
+    def slow(case):
+        if case.mode == "simulate":
             assert may_go.wait(10)
-        made.append((mode, config.admission))
-        return replay(trace, config, inventory, mode, **more)
+        made.append((case.mode, case.config.admission))
+        return run(case)
 
-    monkeypatch.setattr(module, "replay", slow)
+    monkeypatch.setattr(module, "run", slow)
     explorer._expected_s = 10.0
     move(explorer, "admission", "compete")
     assert made == [("decide", "compete")]

@@ -101,10 +101,10 @@ class Bound:
     windows: int
     keep: Floats = field(repr=False)
 
-    def to_dict(self) -> dict[str, object]:
-        """Everything but the arrays, for JSON (``gap_s`` is None with windows)."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "keep"}
-        return {**values, "gap_s": None if np.isnan(self.gap_s) else self.gap_s}
+    def document(self) -> dict[str, object]:
+        """Return the keys of ``vramlab bound --json``."""
+        keys = ("load_cost_s", "load_cost_all_miss_s", "capacity_bytes", "requests", "admission", "method")
+        return {key: getattr(self, key) for key in keys}
 
 
 def offline_bound(

@@ -251,8 +251,14 @@ def check_fit(config: VramConfig, inventory: Inventory, source: str, models_sour
     ------
     InputError
         For an unknown zone, a reserved model that the inventory lacks or places elsewhere or that two zones
-        reserve, and critical models that do not fit their zone or, together, the budget.
+        reserve, critical models that do not fit their zone or, together, the budget, and a shared workspace
+        that takes all of that.
     """
+    shared = config.shared_bytes(inventory) or 0
+    if shared >= config.budget_bytes:
+        found = f"shared, which takes {bytes_to_mib(shared):.1f} MB for the largest model of {models_source}"
+        expected = f"less than the {bytes_to_mib(config.budget_bytes):.1f} MB of the budget"
+        raise InputError(source, "vram_management.workspace", found, expected)
     reserved: dict[str, str] = {}
     for zone_name, zone in config.zones.items():
         key = f"vram_management.zones.{zone_name}.reserved_models"
@@ -265,7 +271,7 @@ def check_fit(config: VramConfig, inventory: Inventory, source: str, models_sour
                 raise InputError(source, key, repr(model), f"no model that belongs to zone {elsewhere}")
             reserved[model] = zone_name
     needed: dict[str, int] = {}
-    for name, spec in inventory.items():
+    for name, spec in config.held(inventory).items():
         if spec.zone is not None and spec.zone not in config.zones:
             expected = f"one of {', '.join(config.zones)}{nearest(spec.zone, config.zones)}"
             raise InputError(models_source, f"models.{name}.zone", repr(spec.zone), expected)
@@ -275,8 +281,9 @@ def check_fit(config: VramConfig, inventory: Inventory, source: str, models_sour
             free = config.zones[zone_name].size_bytes
             if needed[zone_name] > free:
                 _refuse_critical(models_source, name, f"zone {zone_name}", needed[zone_name], free)
-            if sum(needed.values()) > config.budget_bytes:
-                _refuse_critical(models_source, name, "the budget", sum(needed.values()), config.budget_bytes)
+            room = config.room_bytes(inventory)
+            if sum(needed.values()) > room:
+                _refuse_critical(models_source, name, "the budget", sum(needed.values()), room)
 
 
 def _refuse_critical(source: str, name: str, place: str, needed: int, room: int) -> None:

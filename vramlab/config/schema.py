@@ -254,7 +254,9 @@ class ServingConfig(Section):
     in use stand in the way. ``warm_up``: a load ends with a first run, which is slower than the later ones. A
     load that takes longer than ``load_timeout_ms`` has failed. ``inline_run_ms`` is for the live asynchronous
     runtime: the run of a lone request that is known to take no longer is done on the event loop's own thread,
-    since a worker thread would cost it more than that; 0 leaves every run to the workers.
+    since a worker thread would cost it more than that; 0 leaves every run to the workers. ``tf32``: products
+    of single precision may be made with fewer digits on CUDA; answers are about 1e-3 off the CPU's then, and
+    those of the CPU are not kept in the result cache.
     """
 
     gpu_streams: Threads = 1
@@ -270,6 +272,7 @@ class ServingConfig(Section):
     warm_up: bool = True
     inline_run_ms: NonNegative = 1
     heap: Literal["returned", "kept", "default"] = "returned"
+    tf32: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -299,6 +302,10 @@ class VramConfig(Section):
 
     ``placement``: whether a model may be spread over the holes of its zone (``paged``) or must fit in one of
     them (``contiguous``); see :mod:`vramlab.allocator.extents`.
+
+    ``workspace``: what runs need on top of the weights is each model's ``own`` while it is loaded, or
+    ``shared``: one arena has room for the largest of the inventory, once per stream, and loaded models hold
+    their weights alone.
     """
 
     total_memory_mb: Positive = 6144
@@ -317,6 +324,7 @@ class VramConfig(Section):
     fallback: FallbackConfig = FallbackConfig()
     caching: CachingConfig = CachingConfig()
     serving: ServingConfig = ServingConfig()
+    workspace: Literal["own", "shared"] = "own"
 
     @model_validator(mode="after")
     def _check_when(self) -> VramConfig:
@@ -349,6 +357,23 @@ class VramConfig(Section):
     def budget_bytes(self) -> int:
         """What all models together may hold: the device-wide cap over all zones, in bytes."""
         return self.total_bytes - self.overhead_bytes
+
+    def held(self, inventory: Inventory) -> Inventory:
+        """The inventory by what loaded models hold: of a shared workspace nothing of their own."""
+        if self.workspace == "own":
+            return inventory
+        return {name: spec.model_copy(update={"workspace_mb": 0}) for name, spec in inventory.items()}
+
+    def shared_bytes(self, inventory: Inventory) -> int | None:
+        """Bytes of the workspace that all models share; None where each has its own."""
+        if self.workspace == "own":
+            return None
+        largest = max((mib_to_bytes(spec.workspace_mb) for spec in inventory.values()), default=0)
+        return self.serving.gpu_streams * largest
+
+    def room_bytes(self, inventory: Inventory) -> int:
+        """What the models of an inventory may hold together: the budget, less what they share."""
+        return self.budget_bytes - (self.shared_bytes(inventory) or 0)
 
     def _repr_html_(self) -> str:
         rows = [
@@ -425,8 +450,10 @@ class ModelSpec(Section):
 
     ``batch_size`` is the most items of one run. A larger request is split only with ``splits``, which
     ``vramlab profile`` writes where it has seen that split and whole answers are equal bit for bit.
-    ``inputs`` names true inputs for profiles, recordings and first runs: an ``.npz`` file, or a shape and a
-    range per input. ``custom_ops`` are libraries of operators. Paths are relative to the inventory's file.
+    ``pad_to`` lists numbers of items: a smaller request is filled up to the next of them, where ``splits``
+    says that this is safe. It runs for longer, and a GPU has fewer shapes to plan for. ``inputs`` names true
+    inputs for profiles, recordings and first runs: an ``.npz`` file, or a shape and a range per input.
+    ``custom_ops`` are libraries of operators. Paths are relative to the inventory's file.
 
     ``stand_in_mb``: these are the figures of a stand-in of that size (:mod:`vramlab.live.stand_ins`), and a
     ``path`` beside it leads to a stand-in.
@@ -442,6 +469,7 @@ class ModelSpec(Section):
     performance_multiplier: Positive = 1.0
     batch_size: Count = 1
     splits: bool = False
+    pad_to: tuple[Count, ...] = Field(default=(), strict=False)
     warm_up_ms: NonNegative = 0
     inference_ms: NonNegative = 20
     cpu_inference_ms: NonNegative | None = None

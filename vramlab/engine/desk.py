@@ -14,7 +14,6 @@ from typing import Any
 
 from vramlab.allocator import Allocator, make_allocator
 from vramlab.allocator.facts import Model
-from vramlab.allocator.placement import PlacedAllocator
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import ms_to_s
 from vramlab.engine.cache import ResultCache
@@ -97,9 +96,7 @@ class Desk:
         self.config = config
         ready: Ready = deque()
         self.ready = ready
-        self.allocator: Allocator = (
-            make_allocator(config, inventory) if mapped else make_allocator(config, inventory, mapped=False)
-        )
+        self.allocator: Allocator = make_allocator(config, inventory, mapped)
         self.notes = Notes(self.allocator, recorder, journal)
         self.gpu = Queue(ready, serving.gpu_streams)
         self.channel = Queue(ready, serving.load_channels)
@@ -111,13 +108,6 @@ class Desk:
         self.memory_taken = Gate(ready)
         self.decider: Decider
         self.on_leave: Callable[[str, float, str], object] | None = None
-
-    @property
-    def placed(self) -> PlacedAllocator:
-        """The allocator, where it keeps a map of the memory."""
-        if not isinstance(self.allocator, PlacedAllocator):
-            raise TypeError("this engine keeps no map of the memory")
-        return self.allocator
 
     # -- what stories tell it ----------------------------------------------------------------------------
 

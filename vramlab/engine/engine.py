@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vramlab.allocator.placement import PlacedAllocator
 from vramlab.allocator.policies.own import PolicyError, Watched
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, VramConfig
@@ -96,11 +95,6 @@ class Engine:
     @journal.setter
     def journal(self, journal: Journal | None) -> None:
         self.desk.notes.journal = journal
-
-    @property
-    def placed(self) -> PlacedAllocator:
-        """The allocator, where it keeps a map of the memory."""
-        return self.desk.placed
 
     def on_notice(self, listener: Callable[[str, str | None, int, str], None]) -> None:
         """Let ``listener(what, model, size_bytes, why)`` hear what is learned or done, for a log."""

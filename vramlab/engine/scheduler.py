@@ -23,8 +23,8 @@ import math
 from collections.abc import Iterator, Sized
 
 from vramlab.allocator import Decision, Kind
-from vramlab.allocator.allocator import Plan
 from vramlab.allocator.facts import Model, Turn, Zone
+from vramlab.allocator.planning import Plan
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.allocator.states import ABSENT, IN_USE, LOADING, RESIDENT
 from vramlab.config.schema import Inventory

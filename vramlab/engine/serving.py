@@ -45,21 +45,10 @@ class Serving:
         self._run_one = {name: Infer(name, Target.GPU, 1) for name in desk.allocator.models}
 
     def serve(self, number: int, request: Request, now_s: float) -> Story:
-        """One request: result cache, allocation, waiting, running, release.
+        """Serve one request: result cache, allocation, waiting, running, release.
 
-        Parameters
-        ----------
-        number : int
-            Of the request, as in the records.
-        request : Request
-            What is asked for.
-        now_s : float
-            Time of arrival, seconds.
-
-        Returns
-        -------
-        generator
-            Of effects; its value is an :class:`~vramlab.engine.requests.Answer`.
+        Its number is that of the records, and `now_s` the time of arrival in seconds. The value of the story
+        is an :class:`~vramlab.engine.requests.Answer`.
         """
         name, notes = request.model, self._notes
         cache = None if request.input_key is None else self._cache

@@ -1,7 +1,7 @@
 """Which runs are so short that a change of threads would cost more than the run itself.
 
-The asynchronous runtime does a lone one of them on the event loop's thread (``serving.inline_run_ms``). The
-simulator goes by the same rule, as such a run takes so much less time.
+The asynchronous runtime does such a run on the event loop's thread if it is a lone one
+(``serving.inline_run_ms``). The simulator goes by the same rule, as the run takes so much less time.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ class ShortRuns:
     def __contains__(self, run: Infer) -> bool:
         """Whether a run of as many items or more was short, and none of as few or fewer long since."""
         return run.items <= self._items.get(run[:2], 0)
+
+    def stays(self, run: Infer, others: int) -> bool:
+        """Whether a run is done on the event loop's thread: it is short, and no others are under way."""
+        return others <= 0 and run in self
 
     def note(self, run: Infer, took_s: float) -> None:
         """`run` took so long, a change of threads not counted."""

@@ -16,12 +16,13 @@ from vramlab.engine.effects import MemoryReading, Target
 from vramlab.live.batches import batch_axis, why_not_split
 from vramlab.live.cores import Cores, shared_out
 from vramlab.live.devices import choose_device, describe
-from vramlab.live.errors import BadModelFile, CorruptModel, SessionError
+from vramlab.live.errors import BadModelFile, CorruptModel, OutOfMemory, SessionError
 from vramlab.live.heap import set_heap
 from vramlab.live.inputs import RECIPES, Recipe, fitting_recipe, make_inputs
 from vramlab.live.model_files import check_model_file, identity_of
 from vramlab.live.onnx_sessions import Session, make_session
 from vramlab.live.stand_ins import is_stand_in
+from vramlab.live.values import Feeds
 
 _LOG = logging.getLogger(__name__)
 _TRYING_S = 1.0  # for inputs of a first run, once per model: a load waits for it
@@ -39,7 +40,7 @@ class OnnxBackend:
     inventory : dict of str to ModelSpec
         Every model with the ``path`` of its file.
     device : str
-        ``auto``, ``cuda`` or ``cpu-emulated``.
+        ``auto``, ``cuda``, ``cpu-emulated`` or ``cpu-arena``.
 
     Raises
     ------
@@ -53,10 +54,18 @@ class OnnxBackend:
             if spec.path is None:
                 raise InputError("inventory", f"models.{name}.path", "nothing", "the path of its ONNX file")
             _check_no_stand_in(name, spec)
+        streams = config.serving.gpu_streams
         self.device = choose_device(
-            device, budget_bytes=config.budget_bytes, overhead_bytes=config.overhead_bytes
+            device,
+            budget_bytes=config.budget_bytes,
+            overhead_bytes=config.overhead_bytes,
+            shared_bytes=config.shared_bytes(inventory),
+            streams=streams,
+            tf32=config.serving.tf32,
         )
-        self.cores = shared_out(config.serving.gpu_streams) if self.device.keeps_ledger else Cores()
+        self.cores = shared_out(streams) if self.device.emulated else Cores()
+        if self.device.threads is not None:
+            self.device.threads.keep_to(self.cores.device)
         self._inventory = inventory
         self._axes: dict[str, Any] = {}
         self._shown: set[str] = set()
@@ -64,7 +73,8 @@ class OnnxBackend:
         self._buffer_bytes = config.overhead_bytes - config.overhead.taken_bytes
         self._warm_up = config.serving.warm_up
         self._heap = set_heap(config.serving.heap)
-        self._budget_bytes = config.budget_bytes
+        self._room_bytes = config.room_bytes(inventory)
+        self._held = config.held(inventory)
 
     def open(self, model: str, target: Target, size_bytes: int | None = None) -> Session:
         """Make a session, and run it once if that is the setting; blocks.
@@ -75,11 +85,13 @@ class OnnxBackend:
         try:
             first = self._recipes.get(model, _UNTRIED) is _UNTRIED
             self.warm_up(model, session)
+            session.seen()
             if first and self._recipes.get(model, RECIPES[0]) is not RECIPES[0]:
                 # several guesses were tried, and the arena keeps what the largest of them took
                 session.close()
                 session = self.load(model, target, size_bytes)
                 self.warm_up(model, session)
+                session.seen()
         except BaseException:
             session.close()
             raise
@@ -102,9 +114,10 @@ class OnnxBackend:
         return session
 
     def warm_up(self, model: str, session: Session) -> None:
-        """Do the first run, if that is the setting.
+        """Do the first run, if that is the setting; in an arena, that of the largest batch before.
 
-        One on inputs that were only guessed may fail; the model is served without it then, from now on.
+        Ascending batches leave a region each, which none of the larger ones can use. A run
+        on inputs that were only guessed may fail; the model is served without it then, from now on.
         """
         spec = self._inventory[model]
         if spec.splits and model not in self._shown:
@@ -117,11 +130,17 @@ class OnnxBackend:
             return
         try:
             if known is _UNTRIED:
-                self._recipes[model] = fitting_recipe(session, spec, _TRYING_S)
+                known = self._recipes[model] = fitting_recipe(session, spec, _TRYING_S)
+                if session.has_arena:
+                    session.run_and_shrink(_inputs(session, spec, known, 1))  # what was tried left regions
+                    _run_largest_first(session, spec, known)
+            elif session.has_arena:
+                _run_largest_first(session, spec, known)
             else:
-                session.run(make_inputs(session, 1, np.random.default_rng(0), known, spec))
+                session.run(_inputs(session, spec, known, 1))
         except (SessionError, InputError) as error:
-            if spec.inputs is not None:
+            # an arena too small for its first run would be too small for all
+            if spec.inputs is not None or (session.has_arena and isinstance(error, OutOfMemory)):
                 raise
             self._recipes[model] = None
             _LOG.warning("no first run of %s: %s", model, error, extra={"model": model})
@@ -179,14 +198,24 @@ class OnnxBackend:
 
     def has_room_for(self, *models: str) -> bool:
         """Whether the device's budget is enough for all of these at once, workspaces included."""
-        return sum(self._inventory[name].footprint_bytes for name in models) <= self._budget_bytes
+        return sum(self._held[name].footprint_bytes for name in models) <= self._room_bytes
 
     def memory(self) -> MemoryReading:
-        """What the device says of its memory."""
+        """What the device says of its memory, with what it still owes to models that are there.
+
+        The allocator's ledger counts a workspace from the load on, the device from the first run on. Memory
+        that is both held and available would be given away twice.
+        """
         memory = self.device.memory()
         # the emulated device counts the whole overhead; its buffer is what should stay free
-        buffer = self._buffer_bytes if self.device.keeps_ledger else 0
-        return MemoryReading(memory.total_bytes, memory.used_bytes - buffer)
+        buffer = self._buffer_bytes if self.device.emulated else 0
+        taken = self.device.taken_bytes()
+        owed = 0 if taken is None else max(0, self.device.promised_bytes() - taken)
+        return MemoryReading(memory.total_bytes, memory.used_bytes - buffer + owed)
+
+    def others_bytes(self) -> int | None:
+        """What other processes have taken of the device; None where it does not say."""
+        return self.device.memory().others_bytes
 
     @property
     def stand_ins(self) -> list[str]:
@@ -198,6 +227,22 @@ class OnnxBackend:
         cores = len(self.cores.device or ())
         known = {"backend": self.device.label, "device_cores": cores, "heap": self._heap}
         return describe(self.device) | known
+
+
+def _inputs(session: Session, spec: ModelSpec, recipe: Recipe, items: int) -> Feeds:
+    return make_inputs(session, items, np.random.default_rng(0), recipe, spec)
+
+
+def _run_largest_first(session: Session, spec: ModelSpec, recipe: Recipe) -> None:
+    """Run the largest batch, then a single item; raises `SessionError`."""
+    if session.axis is not None and not session.axis.fixed and session.batch_size > 1:
+        try:
+            session.run(_inputs(session, spec, recipe, session.batch_size))
+        except OutOfMemory:
+            raise
+        except SessionError as error:  # what looks like a batch is none
+            _LOG.debug("%s runs with one item only: %s", session.name, error)
+    session.run(_inputs(session, spec, recipe, 1))
 
 
 def _check_no_stand_in(name: str, spec: ModelSpec) -> None:

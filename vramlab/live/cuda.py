@@ -14,17 +14,22 @@ import logging
 import os
 import sys
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
-import pynvml
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from vramlab.config.errors import InputError
-from vramlab.live.device_facts import DeviceMemory, Providers
+from vramlab.live.device_facts import Demand, DeviceMemory, Place, Providers
+from vramlab.live.device_threads import DeviceThreads
+from vramlab.live.errors import OwnLimit
 from vramlab.live.graphs import IR_VERSION, OPSET
+from vramlab.live.nvml import SPILLS, Gpu, refusal, start_nvml
+from vramlab.live.places import ChargedPlace, Ledger, SharedWorkspace
 
 PROVIDER = "CUDAExecutionProvider"
 
@@ -32,6 +37,7 @@ _log = logging.getLogger(__name__)
 
 # CUresult values (cuda.h) that mean something a user can act on.
 _NO_DEVICE, _STUB_LIBRARY, _DRIVER_MISMATCH = 100, 34, 803
+_ENDLESS = 1 << 62  # the device itself refuses what it has no room for
 
 
 class CudaDevice:
@@ -43,6 +49,15 @@ class CudaDevice:
     ----------
     index : int
         As onnxruntime's ``device_id`` counts.
+    budget_bytes : int, optional
+        What all models together may take: the size of a shared arena.
+    shared_bytes : int, optional
+        What all sessions have as their one workspace together, in one arena; by default each has its own.
+    streams : int
+        Threads that sessions are shared out to.
+    tf32 : bool
+        Whether products of single precision may be made with fewer digits, which is faster: answers differ
+        by about 1e-3 from the CPU's then.
 
     Raises
     ------
@@ -51,100 +66,158 @@ class CudaDevice:
         no such device.
     """
 
+    emulated = False
     keeps_ledger = False
+    distrusts = True  # the plan that a Conv keeps may be stale after memory ran out
+    _shared_arenas: set[tuple[int, int | None]] = set()  # noqa: RUF012  # of the process, by index and size
 
-    def __init__(self, index: int = 0) -> None:
+    def __init__(
+        self,
+        index: int = 0,
+        budget_bytes: int | None = None,
+        shared_bytes: int | None = None,
+        streams: int = 1,
+        tf32: bool = False,
+    ) -> None:
         if PROVIDER not in onnxruntime.get_available_providers():
             found = f"onnxruntime {onnxruntime.__version__} without {PROVIDER}"
-            raise _refusal(found, "the onnxruntime-gpu package in place of onnxruntime")
-        _start_nvml()
+            raise refusal(found, "the onnxruntime-gpu package in place of onnxruntime")
+        start_nvml()
         uuids = visible_uuids()
         if not 0 <= index < len(uuids):
             visible = os.environ.get("CUDA_VISIBLE_DEVICES")
             where = f" with CUDA_VISIBLE_DEVICES={visible}" if visible is not None else ""
-            raise _refusal(
-                f"index {index} and {len(uuids)} visible GPUs{where}", "the index of a visible GPU"
-            )
+            raise refusal(f"index {index} and {len(uuids)} visible GPUs{where}", "the index of a visible GPU")
         self.index = index
         self.label = f"cuda:{index}"
         self.arena = f"gpu:{index}"
-        self._handle = _nvml_handle(uuids[index])
-        self.name = _nvml_text(pynvml.nvmlDeviceGetName(self._handle))
+        self.tf32 = tf32
+        self.threads: DeviceThreads | None = DeviceThreads(self.label, streams)
+        self._gpu = Gpu(uuids[index])
+        self.name = self._gpu.name
+        self._budget_bytes = budget_bytes
+        self._ledger = Ledger(_ENDLESS, self.label)
+        self._shared = None if shared_bytes is None else SharedWorkspace(self._ledger, shared_bytes)
+        self._before_bytes: int | None = None  # this process's own, before the first model
         self.memory()
+        under = self._gpu.spilling()
+        if under:
+            _log.warning(SPILLS, under)
 
     def memory(self) -> DeviceMemory:
-        """Read NVML: the whole device, and this process's part where the driver tells processes apart.
-
-        It does not on Windows' display driver model, nor in a container with process ids of its own.
+        """Read NVML: the whole device, and the parts of this process and of others where it tells them apart.
 
         Raises
         ------
         InputError
             If the device has no memory of its own that NVML could tell.
         """
-        try:
-            info = pynvml.nvmlDeviceGetMemoryInfo(self._handle)
-        except pynvml.NVMLError as error:
-            raise _refusal(
-                f"no memory reading from NVML ({error})", "a GPU with memory of its own"
-            ) from error
-        return DeviceMemory(int(info.total), int(info.used), int(info.free), self._process_bytes())
-
-    def _process_bytes(self) -> int | None:
-        try:
-            processes = pynvml.nvmlDeviceGetComputeRunningProcesses(self._handle)
-        except pynvml.NVMLError as error:
-            _log.debug("NVML does not list processes: %s", error)
-            return None
-        if not processes:
-            return 0  # nobody has a context yet, so neither have we
-        ours = [process.usedGpuMemory for process in processes if process.pid == os.getpid()]
-        return int(ours[0]) if ours and ours[0] is not None else None
+        return self._gpu.memory()
 
     def providers(self, limit_bytes: int | None) -> Providers:
         """CUDA first; the CPU only for the few operators that CUDA lacks.
 
         The options keep memory predictable: the arena grows by what is asked for rather than by doubling, and
-        cuDNN picks its algorithms without trying all of them and without its largest workspaces.
+        cuDNN picks its algorithms without trying all of them.
         """
         options = {
             "device_id": str(self.index),
             "arena_extend_strategy": "kSameAsRequested",
             "cudnn_conv_algo_search": "HEURISTIC",
-            "cudnn_conv_use_max_workspace": "0",
             "do_copy_in_default_stream": "1",
+            "use_tf32": str(int(self.tf32)),
         }
         if limit_bytes is not None:
             options["gpu_mem_limit"] = str(limit_bytes)
         return [(PROVIDER, options), "CPUExecutionProvider"]
 
-    def admit(self, size_bytes: int, what: str) -> None:
-        """Nothing to do: the device itself refuses what it has no room for."""
+    @contextmanager
+    def placing(self, demand: Demand, doing: str) -> Iterator[Place]:
+        """Give the session an arena with a limit, or the one that all share; the device refuses by itself."""
+        if self._shared is None:
+            providers, entries = self.providers(demand.limit_bytes), {}
+        else:
+            self._register_arena()
+            providers, entries = self.providers(None), {"session.use_env_allocators": "1"}
+        entries["session.record_ep_graph_assignment_info"] = "1"
+        charges = ChargedPlace(self._ledger, demand, self._shared, providers, entries)
+        charges.enter(doing)
+        place = _MeasuredPlace(self, charges)
+        try:
+            yield place
+            place.check_limit(demand, doing)
+        except BaseException:
+            charges.leave()
+            raise
 
-    def give_back(self, size_bytes: int) -> None:
-        """Nothing to do: the device itself knows."""
+    def _register_arena(self) -> None:
+        """Register the arena that all sessions share, once in the process."""
+        key = self.index, self._budget_bytes
+        if key in self._shared_arenas:
+            return
+        where = onnxruntime.OrtMemoryInfo(
+            "Cuda",
+            onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR,
+            self.index,
+            onnxruntime.OrtMemType.DEFAULT,
+        )
+        settings = {"max_mem": self._budget_bytes or 0, "arena_extend_strategy": 1}
+        onnxruntime.create_and_register_allocator_v2(
+            PROVIDER, where, {"device_id": str(self.index)}, onnxruntime.OrtArenaCfg(settings)
+        )
+        self._shared_arenas.add(key)
+
+    def promised_bytes(self) -> int:
+        """Weights and workspaces of all sessions."""
+        return self._ledger.promised_bytes
+
+    def taken_bytes(self) -> int | None:
+        """What this process has taken since the first look, which was before the first model."""
+        ours = self.memory().process_bytes
+        if ours is None:
+            return None
+        if self._before_bytes is None:
+            self._before_bytes = ours
+        return ours - self._before_bytes
 
     def trim(self) -> None:
         """Nothing to do: arenas belong to sessions, whose runs can shrink them."""
 
+    def state(self) -> dict[str, int]:
+        """Power state, clocks and temperature."""
+        return self._gpu.state()
+
     def describe(self) -> dict[str, Any]:
-        """Label, name, memory and versions."""
+        """Label, name, memory, settings and versions."""
         return {
             "device": self.label,
             "gpu": self.name,
             "total_bytes": self.memory().total_bytes,
-            "driver": _nvml_text(pynvml.nvmlSystemGetDriverVersion()),
+            "driver": self._gpu.driver(),
+            "driver_spills": self._gpu.spilling(),
             "cuda": _built_for_cuda(),
+            "tf32": self.tf32,
+            "workspace": "own" if self._shared is None else "shared",
+            **self.state(),
         }
 
     def check(self) -> None:
-        """Run a tiny session on the device.
+        """Run a tiny session with a Conv on the device.
 
         Raises
         ------
         InputError
             If the provider cannot be loaded, or the session runs elsewhere or fails; the line says why.
         """
+        assert self.threads is not None
+        thread = self.threads.assign()
+        try:
+            thread.do(self._check)
+            self.taken_bytes()
+        finally:
+            self.threads.release(thread)
+
+    def _check(self) -> None:
         _preload_libraries()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
@@ -154,17 +227,46 @@ class CudaDevice:
                 _tiny_model(), options, providers=self.providers(None), enable_fallback=0
             )
             if PROVIDER not in session.get_providers():
-                raise _refusal(f"a CUDA provider that does not load ({_load_error()})", _INSTALL)
-            outputs = session.run(None, {"x": np.ones((1, 4), np.float32)})
+                raise refusal(f"a CUDA provider that does not load ({_load_error()})", _INSTALL)
+            outputs = session.run(None, {"x": np.ones((1, 1, 4, 4), np.float32)})
         except InputError:
             raise
         except Exception as error:  # onnxruntime's exceptions have no base of their own
             first_line = str(error).strip().splitlines()[0]
-            raise _refusal(f"a session that fails there ({first_line})", _INSTALL) from error
+            raise refusal(f"a session that fails there ({first_line})", _INSTALL) from error
         finally:
             onnxruntime.set_default_logger_severity(2)
-        if not np.array_equal(outputs[0], np.full((1, 4), 4, np.float32)):
-            raise _refusal("a session that computes wrongly there", "a GPU that works")
+        if not np.array_equal(outputs[0], np.full((1, 1, 3, 3), 16, np.float32)):
+            raise refusal("a session that computes wrongly there", "a GPU that works")
+
+
+class _MeasuredPlace:
+    """The place of a session on CUDA: what it takes is the growth of this process's memory there."""
+
+    def __init__(self, device: CudaDevice, charges: ChargedPlace) -> None:
+        self._device = device
+        self._before_bytes = device.memory().process_bytes
+        self.providers, self.entries = charges.providers, charges.entries
+        self.begin_run, self.end_run, self.leave = charges.begin_run, charges.end_run, charges.leave
+
+    def held_bytes(self) -> int | None:
+        now = self._device.memory().process_bytes
+        return None if now is None or self._before_bytes is None else now - self._before_bytes
+
+    def check_limit(self, demand: Demand, doing: str) -> None:
+        """Refuse a limit below the weights: what was reserved beyond it wraps round to no limit at all.
+
+        Raises
+        ------
+        OwnLimit
+            If the session has more than its limit already.
+        """
+        held, limit = self.held_bytes(), demand.limit_bytes
+        if held is None or limit is None or held < limit or "session.use_env_allocators" in self.entries:
+            return
+        short = OwnLimit(f"{doing}: its weights take {held} bytes, and its arena's limit is {limit}")
+        short.lacking_bytes = held - limit + max(1, demand.workspace_bytes)
+        raise short
 
 
 _INSTALL = "its CUDA and cuDNN libraries: pip install 'vramlab[cuda]'"
@@ -181,25 +283,23 @@ def visible_uuids() -> list[str]:
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError as error:
-        raise _refusal(f"no CUDA driver ({error})", "an NVIDIA driver") from error
+        raise refusal(f"no CUDA driver ({error})", "an NVIDIA driver") from error
     version = ctypes.c_int()
     driver.cuDriverGetVersion(ctypes.byref(version))
     supports, built_for = version.value // 1000, _built_for_cuda()
     if built_for and supports and supports < int(built_for.split(".")[0]):
         found = f"a driver for CUDA {supports}.{version.value % 1000 // 10}"
-        raise _refusal(
-            found, f"one for CUDA {built_for}, which onnxruntime was built with: update the driver"
-        )
+        raise refusal(found, f"one for CUDA {built_for}, which onnxruntime was built with: update the driver")
     result = driver.cuInit(0)
     if result == _NO_DEVICE:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         where = f" with CUDA_VISIBLE_DEVICES={visible!r}" if visible is not None else ""
-        raise _refusal(f"no visible GPU{where}", "at least one")
+        raise refusal(f"no visible GPU{where}", "at least one")
     if result in (_STUB_LIBRARY, _DRIVER_MISMATCH):
         found = f"a CUDA library that does not fit the kernel's driver (cuInit says {result})"
-        raise _refusal(found, "both of one version: restart after an update of the driver")
+        raise refusal(found, "both of one version: restart after an update of the driver")
     if result:
-        raise _refusal(f"a CUDA driver that does not start (cuInit says {result})", "one that works")
+        raise refusal(f"a CUDA driver that does not start (cuInit says {result})", "one that works")
     count = ctypes.c_int()
     _driver_call(driver.cuDeviceGetCount, ctypes.byref(count))
     uuids = []
@@ -214,36 +314,7 @@ def visible_uuids() -> list[str]:
 def _driver_call(function: Any, *arguments: Any) -> None:
     result = function(*arguments)
     if result:
-        raise _refusal(f"a CUDA driver that answers {function.__name__} with {result}", "one that works")
-
-
-def _start_nvml() -> None:
-    """Start NVML; it counts its users, and stays for the life of the process."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        if isinstance(error, pynvml.NVMLError_LibRmVersionMismatch):
-            found = f"an NVML library that does not fit the kernel's driver ({error})"
-            raise _refusal(found, "both of one version: restart after an update of the driver") from error
-        if isinstance(error, (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded)):
-            raise _refusal(f"no NVML ({error})", "an NVIDIA driver, which brings it") from error
-        raise _refusal(f"an NVML that does not start ({error})", "one that works") from error
-
-
-def _nvml_handle(device_uuid: str) -> Any:
-    """NVML's handle of the GPU, or of the part of a GPU, with that UUID."""
-    for prefix in ("GPU-", "MIG-"):
-        with contextlib.suppress(pynvml.NVMLError_NotFound, pynvml.NVMLError_InvalidArgument):
-            return pynvml.nvmlDeviceGetHandleByUUID(prefix + device_uuid)
-    raise _refusal(f"no GPU {device_uuid} in NVML", "the same devices in NVML as in CUDA")
-
-
-def _nvml_text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value  # bytes before nvidia-ml-py 12
-
-
-def _refusal(found: str, expected: str) -> InputError:
-    return InputError("device", "cuda", found, f"{expected} (or use cpu-emulated)")
+        raise refusal(f"a CUDA driver that answers {function.__name__} with {result}", "one that works")
 
 
 def _built_for_cuda() -> str:
@@ -276,13 +347,14 @@ def _load_error() -> str:
 
 
 def _tiny_model() -> bytes:
-    """A model that multiplies an input of shape (n, 4) by four, by doubling it twice."""
-    nodes = [
-        helper.make_node("Add", ["x", "x"], ["twice"]),
-        helper.make_node("Add", ["twice", "twice"], ["y"]),
-    ]
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 4])
-    graph = helper.make_graph(nodes, "tiny", [x], [y])
+    """A model with a Conv, for which alone cuDNN is opened: without one, the check would pass where it lacks.
+
+    A 2 x 2 kernel of fours makes (n, 1, 3, 3) of 16 out of (n, 1, 4, 4) of ones.
+    """
+    kernel = numpy_helper.from_array(np.full((1, 1, 2, 2), 4, np.float32), "kernel")
+    nodes = [helper.make_node("Conv", ["x", "kernel"], ["y"], kernel_shape=[2, 2])]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 4, 4])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1, 3, 3])
+    graph = helper.make_graph(nodes, "tiny", [x], [y], [kernel])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     return bytes(model.SerializeToString())

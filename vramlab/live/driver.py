@@ -2,24 +2,20 @@
 
 Rules:
 
-1. The engine, its stories and its ledgers are touched under one lock, by whichever thread has something to
-   report: a caller (a request has come), a worker (an effect has ended) or the event loop (a timer). The time
-   of an event is read under that lock, so times never decrease.
-2. Nothing blocks under the lock. Effects are done by worker threads, of which each kind has its own, as many
-   as the engine may have under way of that kind: an effect starts at once, and every queue stays the
-   engine's. Its own, for a thread that did the like just before is the faster one: to be woken, and to find
-   memory, which the C library keeps by thread (models that are loaded by ever other threads take up to three
-   times the memory, and load more slowly for it). The threads of the emulated device keep to its cores, and
-   all others to the host's (:mod:`vramlab.live.cores`).
+1. The engine is touched under one lock, by whichever thread has something to report: a caller (a request has
+   come), a worker (an effect has ended) or the event loop (a timer). The time of an event is read under that
+   lock, so times never decrease.
+2. Nothing blocks under the lock. Each kind of effect has its own worker threads, as many as the engine may
+   have under way: an effect starts at once, and every queue stays the engine's. A thread that did the like
+   just before wakes sooner, and finds memory ready (models loaded by ever other threads take up to three
+   times the memory). Which cores they keep to is in :mod:`vramlab.live.cores`.
 3. A run is done by a worker, or by its caller's own thread where that blocks anyway
-   (:meth:`LiveDriver.serve`), which saves two changes of thread. On the event loop's thread it is done where
-   it is shorter than these would be worth: no other request is under way, and the session's runs of so many
-   items were seen to take no longer than ``serving.inline_run_ms``. So the loop stands still for no longer
-   than that, but for a run that unexpectedly takes longer than those before it.
-4. An effect ends once. A load past its time limit has failed; what a worker has to say later is dropped, and
-   the session closed.
-5. No code of others runs under the lock but what decides (policies, predictors, orders): what is to be logged
-   is said by a thread of its own. Who comes back in from inside a decision is refused.
+   (:meth:`LiveDriver.serve`), which saves two changes of thread. A lone run known to be short is done on the
+   event loop's thread (:mod:`vramlab.engine.short_runs`), which stands still meanwhile.
+4. An effect ends once. A load past its time limit has failed; what a worker says later is dropped, and the
+   session closed.
+5. No code of others runs under the lock but what decides (policies, predictors, orders): a thread of its own
+   writes the log. A call into the runtime from inside a decision is refused.
 6. No signal strikes in the middle of a decision (:mod:`vramlab.live.interrupts`).
 """
 
@@ -39,7 +35,6 @@ from vramlab.engine.effects import (
     Infer,
     Load,
     ReadMemory,
-    Replaced,
     Story,
     Target,
     Unload,
@@ -51,9 +46,18 @@ from vramlab.engine.journal import Journal
 from vramlab.engine.requests import Answer, Request
 from vramlab.engine.short_runs import ShortRuns
 from vramlab.live.answers import to_keep
-from vramlab.live.errors import SessionError
 from vramlab.live.interrupts import GUARD, MAIN_THREAD, undisturbed
-from vramlab.live.tasks import ENDED, Backend, Caller, Closing, LiveSession, LiveTask, Lock
+from vramlab.live.tasks import (
+    ENDED,
+    Backend,
+    Caller,
+    Closing,
+    LiveSession,
+    LiveTask,
+    Lock,
+    OpenSessions,
+    failure_of,
+)
 from vramlab.live.threads import Jobs, Threads, World
 
 _LOG = logging.getLogger(__name__)
@@ -85,8 +89,7 @@ class LiveDriver(Interpreter):
         super().__init__(engine, journal)
         self.lock = Lock()
         self.tasks: dict[int | str, LiveTask] = {}
-        self.sessions: dict[tuple[str, Target], LiveSession] = {}
-        self._identities: dict[str, Any] = {}  # of the file that a model was last loaded from
+        self.sessions = OpenSessions()
         self._backend = backend
         self._world: World = Threads() if world is None else world
         world = self._world
@@ -128,10 +131,7 @@ class LiveDriver(Interpreter):
             GUARD.leave(before)
 
     def serve(self, request: Request) -> Answer:
-        """Serve a request to its end, running the model in this thread; blocks.
-
-        Not on the loop's thread, which has to attend to the timers.
-        """
+        """Serve a request, running the model in this thread; blocks, and so not on the loop's thread."""
         if threading.get_ident() != MAIN_THREAD:
             return self._serve(request)
         before = GUARD.enter()
@@ -198,7 +198,7 @@ class LiveDriver(Interpreter):
             if not self.tasks:
                 self._idle.set()
 
-    async def settle(self, *endless: str) -> None:
+    async def come_to_rest(self, *endless: str) -> None:
         """Take no more requests, end the stories called `endless`, and wait until all others have ended."""
         self.take_no_more(*endless)
         await self._idle.wait()
@@ -253,13 +253,15 @@ class LiveDriver(Interpreter):
             session = self.sessions[effect.model, effect.target]
             if task.caller is not None:
                 task.caller.tell((effect, session))
-            elif self._is_worth_no_thread(effect):
+            elif self._stays_on_loop(effect):
                 self._world.soon(self._carry_out, task, effect, session.run, task.inputs)
             else:
                 runs = self._gpu_runs if effect.target is _GPU else self._cpu
                 runs.put((task, effect, session.run, task.inputs))
         elif isinstance(effect, Load):
-            self._jobs_for(effect).put((task, effect, self._backend.open, *effect[:3]))
+            (self._loads if effect.target is _GPU else self._cpu).put(
+                (task, effect, self._backend.open, *effect[:3])
+            )
             if effect.timeout_s is not None:
                 self._world.later(effect.timeout_s, self._overdue, task, effect)
         elif isinstance(effect, Unload):
@@ -273,12 +275,9 @@ class LiveDriver(Interpreter):
         else:
             raise TypeError(f"not an effect: {effect!r}")
 
-    def _is_worth_no_thread(self, effect: Infer) -> bool:
-        return (
-            effect in self._short_runs
-            and len(self.tasks) <= self._endless + 1
-            and threading.get_ident() == self._loop_thread
-        )
+    def _stays_on_loop(self, effect: Infer) -> bool:
+        others = len(self.tasks) - self._endless - 1
+        return self._short_runs.stays(effect, others) and threading.get_ident() == self._loop_thread
 
     def set_timer(self, task: Task, gate: Gate, timeout_s: float) -> None:
         """Let the loop call :meth:`time_out`."""
@@ -289,11 +288,7 @@ class LiveDriver(Interpreter):
         self._tell(task, value, None)
 
     def crashed(self, task: Any, error: Exception) -> None:
-        """Give a bug to whoever awaits the story, and to the log.
-
-        What a user's policy does wrong is no bug of ours: the request has failed, and the run goes on. So
-        does the monitor, which begins anew.
-        """
+        """Report a bug; after one of a user's policy the run goes on, and endless stories begin anew."""
         self._world.say(_LOG.error, "task %s crashed", task.name, exc_info=error)
         if not isinstance(error, PolicyError):
             self._tell(task, None, error)
@@ -327,19 +322,14 @@ class LiveDriver(Interpreter):
     def _notice(self, what: str, model: str | None, size_bytes: int, why: str) -> None:
         """What the engine has learned or done of its own accord goes to the log."""
         extra = {"what": what, "model": model, "size_bytes": size_bytes, "why": why}
-        text = "%s %s: %.1f MB (%s)"
-        self._world.say(
-            _LOG.warning, text, what, model or "device", bytes_to_mib(size_bytes), why, extra=extra
-        )
+        said = "%s %s: %.1f MB (%s)", what, model or "device", bytes_to_mib(size_bytes), why
+        self._world.say(_LOG.warning, *said, extra=extra)
 
     def _wrong(self, error: InputError) -> None:
         """A user's policy or predictor failed to hear something: what happens does not depend on it."""
         self._world.say(_LOG.error, "%s", error, exc_info=error.__cause__)
 
     # -- reports from outside ----------------------------------------------------------------------------
-
-    def _jobs_for(self, load: Load) -> Jobs:
-        return self._loads if load.target is _GPU else self._cpu
 
     def _workers(self, count: int, cores: frozenset[int] | None) -> Jobs:
         jobs = self._world.jobs()
@@ -357,10 +347,8 @@ class LiveDriver(Interpreter):
                 self._short_runs.note(effect, self._time_s() - begin_s)
             if task.keyed and isinstance(effect, Infer) and self.engine.cache is not None:
                 value = to_keep(value, self.engine.cache.limit_bytes)
-        except SessionError as error:
-            failure = (Failure(_FAILURES[error.kind]), str(error))
         except Exception as error:  # whatever a session raises is the outcome of its effect
-            failure = (Failure.RAISED, _said(error))
+            failure = failure_of(error)
         except BaseException:
             self._report(task, effect, None, (Failure.RAISED, "interrupted"))
             raise
@@ -379,9 +367,8 @@ class LiveDriver(Interpreter):
                     self.fail(task, now_s, *failure)
                 else:
                     if isinstance(effect, Load):
-                        self.sessions[effect.model, effect.target] = value
                         self._short_runs.forget(effect.model, effect.target)
-                        value = self._loaded(effect.model, value)
+                        value = self.sessions.loaded(effect, value)
                     self.resume(task, now_s, value)
         if late:
             self._world.say(_LOG.warning, "the load of %s came too late and is dropped", effect.model)
@@ -397,13 +384,6 @@ class LiveDriver(Interpreter):
             text = "closing the session of %s failed"
             self._world.say(_LOG.error, text, model, exc_info=error)
 
-    def _loaded(self, model: str, session: LiveSession) -> Any:
-        """What the engine is told of a load that has ended well."""
-        taken_bytes, identity = getattr(session, "taken_bytes", None), getattr(session, "identity", None)
-        before = self._identities.get(model, identity)
-        self._identities[model] = identity
-        return taken_bytes if identity == before else Replaced(taken_bytes)
-
     def _overdue(self, task: LiveTask, effect: Load) -> None:
         """The time of a load is up; without effect if it has ended."""
         with self.lock:
@@ -411,25 +391,11 @@ class LiveDriver(Interpreter):
                 return
             task.pending = None
             # in place of the one that hangs, which ends when the load does
-            self._world.add_worker(self._jobs_for(effect), self._carry_out, self._backend.cores.host)
+            jobs = self._loads if effect.target is _GPU else self._cpu
+            self._world.add_worker(jobs, self._carry_out, self._backend.cores.host)
             took = f"loading {effect.model} took longer than {effect.timeout_s:g} s"
             self.fail(task, self.clock(), Failure.TIMED_OUT, took)
 
     def _time_is_up(self, task: Task, gate: Gate) -> None:
         with self.lock:
             self.time_out(task, gate, self.clock())
-
-
-def _said(error: Exception) -> str:
-    """What an exception says; of anybody's class, whose text may raise in its turn."""
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:
-        return type(error).__name__
-
-
-_FAILURES = {
-    "out of memory": Failure.OUT_OF_MEMORY,
-    "corrupt": Failure.CORRUPT,
-    "failed": Failure.RAISED,
-}

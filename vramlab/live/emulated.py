@@ -7,13 +7,14 @@ label, ``cpu-emulated``, so that nobody takes its latencies for a GPU's.
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from vramlab.config.errors import InputError
-from vramlab.live.device_facts import DeviceMemory, Providers
-from vramlab.live.errors import OutOfMemory
+from vramlab.live.device_facts import Demand, DeviceMemory, Place
 from vramlab.live.heap import private_bytes, trim_heap
+from vramlab.live.places import ChargedPlace, Ledger, SharedWorkspace
 
 
 class CpuEmulatedDevice:
@@ -25,66 +26,56 @@ class CpuEmulatedDevice:
         What all models together may take.
     overhead_bytes : int
         What counts as used before the first model, on top of the budget (context, framework, buffers).
+    shared_bytes : int, optional
+        What all sessions have as their one workspace together; by default each has its own.
     """
 
     label = "cpu-emulated"
     arena = "cpu:0"
+    emulated = True
     keeps_ledger = True
+    distrusts = False
+    threads = None
 
-    def __init__(self, budget_bytes: int, overhead_bytes: int = 0) -> None:
+    def __init__(self, budget_bytes: int, overhead_bytes: int = 0, shared_bytes: int | None = None) -> None:
         if budget_bytes <= 0:
             raise InputError("device", "budget", f"{budget_bytes} bytes", "more than 0")
         self.budget_bytes = budget_bytes
         self.overhead_bytes = overhead_bytes
-        self._charged_bytes = 0
-        self._lost_bytes = 0
-        self._lock = threading.Lock()
+        self._ledger = Ledger(budget_bytes, self.label)
+        self._shared = None if shared_bytes is None else SharedWorkspace(self._ledger, shared_bytes)
+        # charging and losing by hand, for tests and fault plans
+        self.admit, self.give_back, self.lose = (
+            self._ledger.admit,
+            self._ledger.give_back,
+            self._ledger.lose,
+        )
 
     def memory(self) -> DeviceMemory:
         """Read the ledger; the private memory of the process stands beside it."""
-        with self._lock:
-            used = self.overhead_bytes + self._charged_bytes + self._lost_bytes
+        lost = self._ledger.lost_bytes
+        used = self.overhead_bytes + self._ledger.charged_bytes + lost
         total = self.budget_bytes + self.overhead_bytes
-        return DeviceMemory(total, used, max(0, total - used), private_bytes())
+        return DeviceMemory(total, used, max(0, total - used), private_bytes(), lost)
 
-    def providers(self, limit_bytes: int | None) -> Providers:
-        """The CPU provider: the ledger keeps the limit."""
-        return ["CPUExecutionProvider"]
+    @contextmanager
+    def placing(self, demand: Demand, doing: str) -> Iterator[Place]:
+        """Charge the weights; the ledger keeps the limit."""
+        place = ChargedPlace(self._ledger, demand, self._shared, ["CPUExecutionProvider"])
+        place.enter(doing)
+        try:
+            yield place
+        except BaseException:
+            place.leave()
+            raise
 
-    def admit(self, size_bytes: int, what: str) -> None:
-        """Charge `size_bytes`, or fail as a full device does.
+    def promised_bytes(self) -> int:
+        """Weights and workspaces of all sessions."""
+        return self._ledger.promised_bytes
 
-        Raises
-        ------
-        OutOfMemory
-            Nothing is charged then.
-        """
-        with self._lock:
-            free = self.budget_bytes - self._charged_bytes - self._lost_bytes
-            if size_bytes > free:
-                raise OutOfMemory(
-                    f"{what}: Failed to allocate memory for requested buffer of size {size_bytes}, "
-                    f"{max(0, free)} bytes are free on {self.label}"
-                )
-            self._charged_bytes += size_bytes
-
-    def give_back(self, size_bytes: int) -> None:
-        """Take a charge back.
-
-        Raises
-        ------
-        ValueError
-            If more would come back than was charged: somebody's ledger is wrong.
-        """
-        with self._lock:
-            if not 0 <= size_bytes <= self._charged_bytes:
-                raise ValueError(f"{size_bytes} bytes given back, {self._charged_bytes} are charged")
-            self._charged_bytes -= size_bytes
-
-    def lose(self, size_bytes: int) -> None:
-        """Let another process take `size_bytes`, for fault plans; a negative number gives them back."""
-        with self._lock:
-            self._lost_bytes = max(0, self._lost_bytes + size_bytes)
+    def taken_bytes(self) -> int | None:
+        """What was charged."""
+        return self._ledger.charged_bytes
 
     def trim(self) -> None:
         """Ask the C library to hand freed memory back, where it can; the ledger does not change."""

@@ -26,7 +26,7 @@ from vramlab.live.device_facts import Device
 from vramlab.live.errors import SessionError
 from vramlab.live.heap import private_bytes, trim_heap
 from vramlab.live.inputs import Recipe, make_inputs
-from vramlab.live.onnx_sessions import make_session
+from vramlab.live.onnx_sessions import Session, make_session
 
 _POLL_S = 0.001
 _STEADY_RUNS = 4
@@ -41,7 +41,7 @@ class Stage(NamedTuple):
     """Memory at one step of a model's life, above what was taken before it was loaded; bytes.
 
     ``load peak`` and ``run peak`` are the highest readings while it was loaded and run; ``run 2``, ``run 3``
-    and so on follow ``first run at batch_size``.
+    and so on follow ``first run at batch 1``, with the largest batch.
     """
 
     model: str
@@ -63,6 +63,9 @@ def measure_memory(
     name: str, spec: ModelSpec, device: Device, target: Target, recipe: Recipe | None = None
 ) -> list[Stage]:
     """Load, run and drop a model, and read the memory at each step; blocks.
+
+    The largest batch comes first: after smaller ones an arena holds their regions beside its own, and what
+    was measured in ascending order could not be run again in that order under a limit of that size.
 
     Parameters
     ----------
@@ -109,30 +112,42 @@ def measure_memory(
     try:
         note("load peak", peak)
         note("loaded")
-        rng = np.random.default_rng(0)
-        peak = 0
-        most = spec.batch_size if session.axis is not None and not session.axis.fixed else 1
-        begin_s = time.perf_counter()
-        inputs = make_inputs(session, 1, rng, recipe, spec)
-        _, peak = _watched(lambda: session.run(inputs), read)
-        slow = time.perf_counter() - begin_s > _SLOW_S
-        note("first run at batch 1")
-        with suppress(SessionError):  # that a batch cannot be run is what the profile says of it
-            larger = make_inputs(session, most, rng, recipe, spec)
-            _, seen = _watched(lambda: session.run(larger), read)
-            inputs, peak = larger, max(peak, seen)
-        note("first run at batch_size")
-        for number in range(2, 3 if slow else 2 + _STEADY_RUNS):
-            session.run(inputs)
-            note(f"run {number}")
-        note("run peak", max(peak, read()))
-        note("steady")
+        _run_largest_first(session, spec, recipe, note, read)
     finally:
         session.close()
     if on_device:
         device.trim()
     note("unloaded")
     return stages
+
+
+def _run_largest_first(
+    session: Session,
+    spec: ModelSpec,
+    recipe: Recipe | None,
+    note: Callable[..., None],
+    read: Callable[[], int],
+) -> None:
+    """Run the largest batch, a single item, and the largest batch again and again; its inputs end here."""
+    rng = np.random.default_rng(0)
+    peak = 0
+    most = spec.batch_size if session.axis is not None and not session.axis.fixed else 1
+    largest = single = make_inputs(session, 1, rng, recipe, spec)
+    with suppress(SessionError):  # that a batch cannot be run is what the profile says of it
+        if most > 1:
+            batch = make_inputs(session, most, rng, recipe, spec)
+            _, peak = _watched(lambda: session.run(batch), read)
+            largest = batch
+    note("first run at batch_size")
+    begin_s = time.perf_counter()
+    _, seen = _watched(lambda: session.run(single), read)
+    slow = time.perf_counter() - begin_s > _SLOW_S
+    note("first run at batch 1")
+    for number in range(2, 3 if slow else 2 + _STEADY_RUNS):
+        session.run(largest)
+        note(f"run {number}")
+    note("run peak", max(peak, seen, read()))
+    note("steady")
 
 
 def _watched(work: Callable[[], _T], read: Callable[[], int]) -> tuple[_T, int]:

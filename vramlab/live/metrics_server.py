@@ -212,6 +212,9 @@ class _Collector:
         yield CounterMetricFamily("vramlab_evictions", "Models that were evicted.", value=status.evictions)
         yield gauge("device_memory_bytes", "Memory of the device.", status.memory_total_bytes)
         yield gauge("device_memory_used_bytes", "Taken there by all processes.", status.memory_used_bytes)
+        if status.memory_others_bytes is not None:
+            others = status.memory_others_bytes
+            yield gauge("device_memory_others_bytes", "Taken there by other processes.", others)
         yield gauge("budget_bytes", "What models may hold.", status.budget_bytes)
         yield gauge("held_bytes", "What models hold.", status.held_bytes)
         yield gauge("journal_trouble", "1 while the journal cannot be written.", bool(status.journal_trouble))

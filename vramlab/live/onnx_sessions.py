@@ -1,9 +1,10 @@
 """onnxruntime sessions: made from checked files, run, dropped for good.
 
 One :class:`Session` is one model on one device, or on the CPU as second best. It blocks: an asynchronous
-driver calls it from worker threads (a run releases the interpreter's lock). An answer is never changed:
-:meth:`Session.run` returns what one ``InferenceSession.run`` returns. Where a request is split nevertheless,
-that was shown to make no difference (:mod:`vramlab.live.batches`).
+driver calls it from worker threads (a run releases the interpreter's lock). Where a device has threads of its
+own, all is done there (:mod:`vramlab.live.device_threads`). An answer is never changed: :meth:`Session.run`
+returns what one ``InferenceSession.run`` returns. Where a request is split nevertheless, that was shown to
+make no difference (:mod:`vramlab.live.batches`).
 """
 
 from __future__ import annotations
@@ -12,18 +13,20 @@ import gc
 import re
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
 
 from vramlab.config.schema import ModelSpec, SessionSettings
 from vramlab.config.units import mib_to_bytes
-from vramlab.live.batches import batch_axis, run_split
-from vramlab.live.device_facts import Device
-from vramlab.live.errors import SessionError, translated, translation
+from vramlab.live.batches import BatchAxis, batch_axis, run_split
+from vramlab.live.device_facts import Demand, Device, Place
+from vramlab.live.device_threads import DeviceThread
+from vramlab.live.errors import DeviceFailed, OutOfMemory, SessionError, translated, translation
 from vramlab.live.heap import settle_heap
 from vramlab.live.model_files import ModelFile, check_model_file
 from vramlab.live.values import Feeds, InputInfo, Signature
@@ -43,12 +46,23 @@ _LEVELS = {
 }
 
 
+class Made(NamedTuple):
+    """A session of onnxruntime's, how to make it once more, and whether lengths of 0 are refused.
+
+    They are where a recurrent operator would end the whole process on one.
+    """
+
+    session: onnxruntime.InferenceSession
+    again: Callable[[], onnxruntime.InferenceSession]
+    refuses_empty: bool = False
+
+
 class Session:
     """One loaded model; made by :func:`make_session`.
 
     Parameters
     ----------
-    session : InferenceSession
+    made : Made
         onnxruntime's.
     name : str
         The file's name, for messages.
@@ -56,13 +70,10 @@ class Session:
         ``batch_size`` is the most items of one run where ``splits`` says that a request may be split.
     device : Device or None
         None on the CPU.
-    charged_bytes : int
-        What the device was charged for the load.
-    taken_bytes : int or None
-        What the load was seen to take on the device: its charge where the device keeps a ledger, else the
-        growth of this process's memory there. None on the CPU, and where the driver does not say.
-    refuses_empty : bool
-        Whether inputs with an axis of length 0 are refused (:class:`~vramlab.live.values.Signature`).
+    place : Place or None
+        On the device.
+    thread : DeviceThread or None
+        Who does everything here; None: the caller.
 
     Attributes
     ----------
@@ -74,39 +85,41 @@ class Session:
         Most items of one run: as fixed in the file, else the spec's.
     identity : tuple
         Of the file; another one, if it was replaced.
+    taken_bytes : int or None
+        What the session was seen to take on the device so far: its charge where the device keeps a ledger.
+        None on the CPU, and where the driver does not say.
     """
 
     def __init__(
         self,
-        session: onnxruntime.InferenceSession,
+        made: Made,
         name: str,
         spec: ModelSpec,
-        device: Device | None,
-        charged_bytes: int = 0,
-        taken_bytes: int | None = None,
-        refuses_empty: bool = False,
+        device: Device | None = None,
+        place: Place | None = None,
+        thread: DeviceThread | None = None,
     ) -> None:
         self.name = name
+        session = made.session
         # Copies: onnxruntime's own descriptions keep the whole session alive, and its memory with it.
         self.signature = Signature(
             name,
             [_described(argument) for argument in session.get_inputs()],
             [_described(argument) for argument in session.get_outputs()],
             [_described(argument) for argument in session.get_overridable_initializers()],
-            refuses_empty,
+            made.refuses_empty,
         )
-        self.taken_bytes = taken_bytes
+        self.taken_bytes: int | None = None
         self.identity: tuple[Any, ...] = ()
         self.axis = batch_axis(self.signature.inputs)
         fixed = None if self.axis is None else self.axis.fixed
         self.batch_size = fixed or spec.batch_size
         self._split_axis = self.axis if spec.splits else None
+        self._pad_to = () if fixed else tuple(sorted(set(spec.pad_to)))
         self._session: onnxruntime.InferenceSession | None = session
-        self._device = device
-        self._charged_bytes = charged_bytes
-        self._workspace_bytes = 0 if device is None else mib_to_bytes(spec.workspace_mb)
-        self._workspace_held = False
-        self._running = 0
+        self._again = made.again
+        self._stale = False  # after memory ran out, where the device does not trust it then
+        self._device, self._place, self._thread = device, place, thread
         self._lock = threading.Lock()
         self._shrinking = onnxruntime.RunOptions()
         arena = device.arena if device is not None else "cpu:0"
@@ -137,25 +150,63 @@ class Session:
         SessionError
             If the run failed otherwise, or the session is closed. Inputs that do not fit are named.
         """
-        session = self._session
-        if session is None:
-            raise SessionError(f"running {self.name}: the session is closed")
+        if self._thread is not None:
+            return self._thread.do(self._run, inputs, shrink)
+        return self._run(inputs, shrink)
+
+    @property
+    def has_arena(self) -> bool:
+        """Whether its memory on the device is an arena's, which may have a limit."""
+        return self._device is not None and self._device.threads is not None
+
+    def run_and_shrink(self, inputs: Mapping[str, Any]) -> list[Any]:
+        """Run the model, and give the arena's free memory back, also if the run fails."""
+        return self.run(inputs, shrink=True)
+
+    def _run(self, inputs: Mapping[str, Any], shrink: bool) -> list[Any]:
         # No context managers: a run is short, and what they cost would be seen beside it.
-        if self._workspace_bytes:
-            self._take_workspace()
+        place = self._place
+        session = self._usable()
+        if place is None:
+            return self._run_parts(session, inputs, shrink)
+        place.begin_run(f"running {self.name}")
         try:
-            if self._split_axis is not None and self._is_to_be_split(inputs):
-                return self._run_split(session, inputs, shrink)
-            return self._run_whole(session, inputs, self._shrinking if shrink else None)
+            return self._run_parts(session, inputs, shrink)
+        except OutOfMemory:
+            self._stale = self._device is not None and self._device.distrusts
+            raise
         finally:
-            if self._workspace_bytes:
-                self._leave_workspace(shrink)
+            place.end_run(shrink)
+
+    def _run_parts(
+        self, session: onnxruntime.InferenceSession, inputs: Mapping[str, Any], shrink: bool
+    ) -> list[Any]:
+        if self._split_axis is not None:
+            if self._pad_to:
+                return self._run_padded(session, inputs, shrink)
+            if self._is_to_be_split(inputs):
+                return self._run_split(session, inputs, shrink)
+        return self._run_whole(session, inputs, self._shrinking if shrink else None)
+
+    def _usable(self) -> onnxruntime.InferenceSession:
+        """onnxruntime's session, made anew where it is not to be trusted."""
+        if self._stale:
+            with self._lock:
+                self._session = None
+                gc.collect()
+                total = None if self._device is None else self._device.memory().total_bytes
+                with translated(f"loading {self.name} again", loading=True, total_bytes=total):
+                    self._session = self._again()
+                self._stale = False
+        if self._session is None:
+            raise SessionError(f"running {self.name}: the session is closed")
+        return self._session
 
     def run_whole(self, inputs: Mapping[str, Any]) -> list[Any]:
         """Run all items at once, whatever may be split."""
-        if self._session is None:
-            raise SessionError(f"running {self.name}: the session is closed")
-        return self._run_whole(self._session, inputs, None)
+        if self._thread is not None:
+            return self._thread.do(lambda: self._run_whole(self._usable(), inputs, None))
+        return self._run_whole(self._usable(), inputs, None)
 
     def _run_whole(
         self, session: onnxruntime.InferenceSession, inputs: Mapping[str, Any], options: Any
@@ -173,9 +224,13 @@ class Session:
 
     def _failure(self, inputs: Mapping[str, Any], error: Exception) -> SessionError:
         """What a run that raised has failed for; inputs are looked at only now, as most are right."""
-        failure = translation(error, f"running {self.name}")
-        if failure.kind != "failed" or not _ABOUT_INPUTS.search(str(error)):
+        device = self._device
+        total = None if device is None else device.memory().total_bytes
+        failure = translation(error, f"running {self.name}", total_bytes=total)
+        if failure.kind != "failed":
             return failure
+        if not _ABOUT_INPUTS.search(str(error)):
+            return failure if device is None or device.emulated else DeviceFailed(str(failure))
         fault = self.signature.fault(inputs)
         if fault is None:
             return failure
@@ -191,53 +246,63 @@ class Session:
         items, fixed = self._split_axis.items(inputs), self._split_axis.fixed
         return items > 0 and (items > self.batch_size if fixed is None else items != fixed)
 
-    def _run_split(
+    def _run_padded(
         self, session: onnxruntime.InferenceSession, inputs: Mapping[str, Any], shrink: bool
     ) -> list[Any]:
+        """Fill a request up to the next size that is planned for, or cut it into the largest of them."""
         assert self._split_axis is not None
+        items = self._split_axis.items(inputs)
+        size = next((size for size in self._pad_to if size >= items), self._pad_to[-1])
+        axis = BatchAxis(self._split_axis.names, min(size, self.batch_size))
+        return self._run_split(session, inputs, shrink, axis)
+
+    def _run_split(
+        self,
+        session: onnxruntime.InferenceSession,
+        inputs: Mapping[str, Any],
+        shrink: bool,
+        axis: BatchAxis | None = None,
+    ) -> list[Any]:
+        axis = axis or self._split_axis
+        assert axis is not None
 
         def run(chunk: Feeds) -> list[Any]:
             return self._run_whole(session, chunk, self._shrinking if shrink else None)
 
         inputs = {name: self.signature.as_array(name, value) for name, value in inputs.items()}
-        missing = [name for name in self._split_axis.names if name not in inputs]
+        missing = [name for name in axis.names if name not in inputs]
         if missing:
             raise SessionError(f"{self.name}: input {missing[0]}: found nothing, expected a value")
-        return run_split(run, inputs, self._split_axis, self.batch_size)
+        return run_split(run, inputs, axis, self.batch_size)
 
-    def _take_workspace(self) -> None:
-        """Charge the workspace as an arena takes it: from the first run until closed, or until shrunk."""
-        assert self._device is not None
-        with self._lock:
-            if not self._workspace_held:
-                self._device.admit(self._workspace_bytes, f"running {self.name}")
-                self._workspace_held = True
-            self._running += 1
-
-    def _leave_workspace(self, shrink: bool) -> None:
-        """A run has ended."""
-        assert self._device is not None
-        with self._lock:
-            self._running -= 1
-            if shrink and self._running == 0 and self._workspace_held:
-                self._device.give_back(self._workspace_bytes)
-                self._workspace_held = False
+    def seen(self) -> None:
+        """Note what it has taken by now."""
+        self.taken_bytes = None if self._place is None else self._place.held_bytes()
 
     def close(self) -> None:
         """Drop the session and give its memory back; closing twice is allowed."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            self._close()
+            return
+        thread.do(self._close)
+        if self._device is not None and self._device.threads is not None:
+            self._device.threads.release(thread)
+
+    def _close(self) -> None:
         with self._lock:
             session, self._session = self._session, None
-            if session is None:
+            if session is None and not self._stale:
                 return
-            leftover = weakref.ref(session)
-            del session
-            if leftover() is not None:  # a reference cycle holds it; a collection costs more, so only then
-                gc.collect()
+            self._stale = False
+            if session is not None:
+                leftover = weakref.ref(session)
+                del session
+                if leftover() is not None:  # a reference cycle holds it; a collection costs more
+                    gc.collect()
             settle_heap()
-            if self._device is not None:
-                workspace = self._workspace_bytes if self._workspace_held else 0
-                self._device.give_back(self._charged_bytes + workspace)
-                self._workspace_held = False
+            if self._place is not None:
+                self._place.leave()
 
     def __enter__(self) -> Session:
         return self
@@ -282,28 +347,48 @@ def make_session(
     checked = check_model_file(path, spec.sha256)
     doing = f"loading {path.name}"
     if device is None:
+        options = _session_options(checked, spec, threads, {})
+        made = partial(_load, checked, options, ["CPUExecutionProvider"])
         with translated(doing, loading=True):
-            session = _load(checked, _session_options(checked, spec, threads), ["CPUExecutionProvider"])
+            session = Session(Made(made(), made, checked.is_recurrent), path.name, spec)
         settle_heap()
-        return Session(session, path.name, spec, None, refuses_empty=checked.is_recurrent)
+        return session
     if limit_bytes is None and spec.workspace_mb > 0:
         limit_bytes = spec.footprint_bytes
-    charge = max(mib_to_bytes(spec.vram_size_mb), checked.size_bytes)
-    device.admit(charge, doing)
+    weights = max(mib_to_bytes(spec.vram_size_mb), checked.size_bytes)
+    demand = Demand(weights, mib_to_bytes(spec.workspace_mb), limit_bytes)
+    if device.threads is None:
+        return _placed(checked, spec, device, demand, threads, None)
+    thread = device.threads.assign()
     try:
-        before = None if device.keeps_ledger else device.memory().process_bytes
-        with translated(doing, loading=True):
-            options = _session_options(checked, spec, threads)
-            session = _load(checked, options, device.providers(limit_bytes))
-        settle_heap()
-        taken: int | None = charge
-        if not device.keeps_ledger:
-            after = device.memory().process_bytes
-            taken = after - before if after is not None and before is not None else None
+        return thread.do(_placed, checked, spec, device, demand, threads, thread)
     except BaseException:
-        device.give_back(charge)
+        device.threads.release(thread)
         raise
-    return Session(session, path.name, spec, device, charge, taken, checked.is_recurrent)
+
+
+def _placed(
+    file: ModelFile,
+    spec: ModelSpec,
+    device: Device,
+    demand: Demand,
+    threads: int,
+    thread: DeviceThread | None,
+) -> Session:
+    """Make a session on a device; raises as :func:`make_session` does."""
+    name = file.path.name
+    doing = f"loading {name}"
+    with device.placing(demand, doing) as place:
+        entries = dict(place.entries)
+        options = _session_options(file, spec, threads, entries, has_arena=device.threads is not None)
+        make = partial(_load, file, options, place.providers)
+        with translated(doing, loading=True, total_bytes=device.memory().total_bytes):
+            made = Made(make(), make, file.is_recurrent)
+        settle_heap()
+        session = Session(made, name, spec, device, place, thread)
+        del made
+    session.seen()
+    return session
 
 
 def _load(
@@ -318,8 +403,14 @@ def _load(
     return session
 
 
-def _session_options(file: ModelFile, spec: ModelSpec, threads: int) -> onnxruntime.SessionOptions:
-    """onnxruntime's options: its defaults, but for one thread per run, and what the inventory says."""
+def _session_options(
+    file: ModelFile, spec: ModelSpec, threads: int, entries: dict[str, str], has_arena: bool = False
+) -> onnxruntime.SessionOptions:
+    """onnxruntime's options: its defaults, but for one thread per run, and what the inventory says.
+
+    Without memory patterns where an arena has a limit: the second run of a shape would take a block as large
+    as all activations beside those that the first has left, or fall back to these where that does not fit.
+    """
     wanted: SessionSettings = spec.session_options
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = wanted.intra_op_num_threads or threads
@@ -329,15 +420,15 @@ def _session_options(file: ModelFile, spec: ModelSpec, threads: int) -> onnxrunt
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if wanted.graph_optimization_level is not None:
         options.graph_optimization_level = _LEVELS[wanted.graph_optimization_level]
-    if wanted.enable_mem_pattern is not None:
-        options.enable_mem_pattern = wanted.enable_mem_pattern
+    if wanted.enable_mem_pattern is not None or has_arena:
+        options.enable_mem_pattern = bool(wanted.enable_mem_pattern)
     if wanted.enable_cpu_mem_arena is not None:
         options.enable_cpu_mem_arena = wanted.enable_cpu_mem_arena
     if not wanted.prepacking:
         options.add_session_config_entry("session.disable_prepacking", "1")
     if file.is_ort_format:
         options.add_session_config_entry("session.load_model_format", "ORT")
-    for key, value in wanted.config.items():
+    for key, value in (entries | wanted.config).items():
         options.add_session_config_entry(key, value)
     for library in spec.custom_ops:
         options.register_custom_ops_library(library)

@@ -123,7 +123,7 @@ class LiveRuntime:
             if self.metrics is not None:
                 stack.callback(self.metrics.stop)
             stack.push_async_callback(driver.run_story, "stop")
-            stack.push_async_callback(driver.settle, *self.engine.endless_stories())
+            stack.push_async_callback(driver.come_to_rest, *self.engine.endless_stories())
             label = self.backend.device.label
             _LOG.info("open on %s", label, extra={"device": label})
             if self.backend.stand_ins:
@@ -321,11 +321,12 @@ class LiveRuntime:
         """Device memory, zones, models and counts at this moment; may be called from any thread."""
         driver = self.driver
         driver.lock.refuse_reentry()
-        memory = self.backend.memory()
+        memory, others_bytes = self.backend.memory(), self.backend.others_bytes()
         with driver.lock:
             status = status_of(
                 self.engine, driver.clock(), self.backend.device.label, memory, list(driver.tasks)
             )
+        status = replace(status, memory_others_bytes=others_bytes)
         if self.journal is None:
             return status
         return replace(

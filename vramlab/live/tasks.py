@@ -10,9 +10,10 @@ import threading
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from vramlab.engine.effects import MemoryReading, Story, Target
+from vramlab.engine.effects import Failure, Load, MemoryReading, Replaced, Story, Target
 from vramlab.engine.interpreter import Task
 from vramlab.live.cores import Cores
+from vramlab.live.errors import SessionError
 from vramlab.live.interrupts import BUSY, GUARD, MAIN_THREAD, WAITING
 
 _RLock: Any = type(threading.RLock())  # threading.RLock is a function
@@ -49,8 +50,16 @@ class Lock(_RLock):  # type: ignore[misc]
 class LiveSession(Protocol):
     """A model that is ready to run.
 
-    It may say what its load was seen to take (``taken_bytes``), and of which file it was made (``identity``).
+    Attributes
+    ----------
+    taken_bytes : int or None
+        What its load was seen to take.
+    identity : object
+        Of the file that it was made of; equal to another's where that was the same file.
     """
+
+    taken_bytes: int | None
+    identity: Any
 
     def run(self, inputs: Any) -> Any:
         """Outputs for `inputs`; called from one thread at a time or several."""
@@ -70,6 +79,42 @@ class Backend(Protocol):
 
     def memory(self) -> MemoryReading:
         """What the device says of its memory."""
+
+
+class OpenSessions(dict[tuple[str, Target], LiveSession]):
+    """The sessions that are ready to run, by model and target."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._identities: dict[str, Any] = {}  # of the file that a model was last loaded from
+
+    def loaded(self, effect: Load, session: LiveSession) -> Any:
+        """Take in what a load has made. Returns what the engine is told of it."""
+        self[effect.model, effect.target] = session
+        before = self._identities.get(effect.model, session.identity)
+        self._identities[effect.model] = session.identity
+        return session.taken_bytes if session.identity == before else Replaced(session.taken_bytes)
+
+
+_FAILURES = {
+    "out of memory": Failure.OUT_OF_MEMORY,
+    "own limit": Failure.OUT_OF_MEMORY,
+    "nonsense size": Failure.RAISED,
+    "device lost": Failure.RAISED,
+    "device failed": Failure.RAISED,
+    "corrupt": Failure.CORRUPT,
+    "failed": Failure.RAISED,
+}
+
+
+def failure_of(error: Exception) -> tuple[Failure, str]:
+    """What the engine is told of an exception that ended an effect; its text may raise in its turn."""
+    if isinstance(error, SessionError):
+        return _FAILURES[error.kind], str(error)
+    try:
+        return Failure.RAISED, f"{type(error).__name__}: {error}"
+    except Exception:
+        return Failure.RAISED, type(error).__name__
 
 
 class Caller:

@@ -188,7 +188,7 @@ def lockstep(
     follower.follow(lines)
     differences = [] if follower.difference is None else [follower.difference]
     decisions = sum(line.event == "decision" for line in lines)
-    layout = follower.engine.placed.layout()
+    layout = follower.engine.allocator.placement.maps.layout()
     return LockstepReport(len(lines), decisions, recorder.records(), differences, layout)
 
 

@@ -66,6 +66,8 @@ class Status:
         Requests and own stories under way, and those of them that wait.
     loads, failed_loads, evictions : int
         So far.
+    memory_others_bytes : int or None
+        Of the used memory, what other processes have; None where the device does not tell.
     journal_trouble : str
         Why the last lines of the journal are not on the disk; empty while they are, or where none is kept.
     journal_waiting_bytes : int
@@ -88,6 +90,7 @@ class Status:
     evictions: int
     zones: list[ZoneStatus]
     models: list[ModelStatus]
+    memory_others_bytes: int | None = None
     journal_trouble: str = ""
     journal_waiting_bytes: int = 0
 

@@ -168,7 +168,7 @@ class _Run:
 
     def _model_by_model(self, chunk: _Chunk) -> None:
         """Tell each model of a run of its uses."""
-        hits, numbers, times_s = self.allocator.hits, chunk.numbers.tolist(), chunk.times_s.tolist()
+        hits, numbers, times_s = tell_hits, chunk.numbers.tolist(), chunk.times_s.tolist()
         models = [self.models[number] for number in numbers]
         next_use, uses = chunk.next_use.tolist(), chunk.uses.tolist()
         place = 0
@@ -190,7 +190,7 @@ class _Run:
         models, times_s, uses = self.models, chunk.times_s, chunk.uses
         numbers = chunk.numbers.astype(np.intp)  # what numpy would make of them at each look-up
         next_use, count = chunk.next_use, len(numbers)
-        run_of_hits = self.allocator.run_of_hits
+        run_of_hits = self.zones[0].policy.used_together
         places = np.arange(count)
         last_use = np.full(len(models), -1)  # where in the chunk each account has got to, -1 for its start
         uses_before = np.array([model.uses_total - model.uses for model in models])
@@ -292,6 +292,14 @@ class _Run:
         log.loaded.append(model.number)
         if log.zones is not None:
             log.zones.append(model.zone.name)
+
+
+def tell_hits(model: Model, uses_total: int, last_used_s: float) -> None:
+    """Tell the account and the policy of several hits at once, in the order of the models' last uses."""
+    model.uses += uses_total - model.uses_total  # by hand what `catch_up` does: this runs at most hits
+    model.uses_total = uses_total
+    model.last_used_s = last_used_s
+    model.zone.policy.used(model, last_used_s)
 
 
 def _uses_of_same(

@@ -160,7 +160,8 @@ class SimulatedDriver(Interpreter):
     def read_memory(self, now_s: float) -> MemoryReading:
         """What the device shows: the ledger and the overhead, and nothing else will change it."""
         config = self.engine.config
-        used = self.engine.allocator.device.held + config.overhead.taken_bytes
+        allocator = self.engine.allocator
+        used = allocator.device.held + allocator.shared_bytes + config.overhead.taken_bytes
         return MemoryReading(config.total_bytes, used, True)
 
     # -- what the agenda calls ---------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from vramlab.allocator import Allocator
 from vramlab.config.faults import FaultPlan, LoadFailures
-from vramlab.config.schema import VramConfig
 from vramlab.engine.effects import Failure, Infer, Load, MemoryReading, Target, Unload
 
 MESSAGE = "by the fault plan"
@@ -99,18 +99,20 @@ class Faults:
         What goes wrong.
     rng : Generator
         Decides which loads fail, where the plan gives a probability.
-    config : VramConfig
-        Of the run: how large its device is.
+    allocator : Allocator
+        Of the run: how large its device is, and what no model may have of it.
     counts : dict of str to float
         Where it is counted what went wrong.
     """
 
     def __init__(
-        self, plan: FaultPlan, rng: np.random.Generator, config: VramConfig, counts: dict[str, float]
+        self, plan: FaultPlan, rng: np.random.Generator, allocator: Allocator, counts: dict[str, float]
     ) -> None:
         counts |= dict.fromkeys(_COUNTED, 0)
         self._counts = counts
-        self._total_bytes, self._overhead_bytes = config.total_bytes, config.overhead.taken_bytes
+        config = allocator.config
+        self._total_bytes = config.total_bytes
+        self._overhead_bytes = config.overhead.taken_bytes + allocator.shared_bytes
         disk = [(slow.from_s, slow.until_s, 1 / slow.factor) for slow in plan.slow_disk]
         stalls = [(stall.from_s, stall.until_s, 0.0) for stall in plan.cpu_stalls]
         self._load_pace = {Target.GPU: Pace(disk), Target.CPU: Pace(disk + stalls)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,11 @@ from matplotlib.figure import Figure
 from vramlab.analysis.timelines import residency_timeline
 from vramlab.config.differences import config_differences
 from vramlab.config.errors import InputError
-from vramlab.config.faults import FaultPlan
 from vramlab.config.loading import write_config
-from vramlab.config.schema import Inventory, VramConfig
-from vramlab.experiments.inputs import profile_beside, resolve_faults, resolve_inputs
-from vramlab.experiments.replay import Mode, Replay, replay
+from vramlab.config.schema import VramConfig
+from vramlab.experiments.case import ConfigLike, Mode, ModelsLike, TraceLike, resolve_case
+from vramlab.experiments.replay import Replay, run
 from vramlab.simulation.choosing import Times
-from vramlab.traces.trace import Trace
 from vramlab.widgets.controls import Controls
 from vramlab.widgets.figures import figures_table
 from vramlab.widgets.notice import Notice
@@ -66,22 +65,21 @@ class PolicyExplorer(widgets.VBox):
     >>> explorer.result.figures["hit_rate"]
     """
 
+    # Users call it by keyword, as `replay`.
     def __init__(
         self,
-        trace: Trace | Path | str,
-        config: VramConfig | Path | str | None = None,
-        models: Inventory | Path | str | None = None,
+        trace: TraceLike,
+        config: ConfigLike = None,
+        models: ModelsLike = None,
         mode: Mode = "simulate",
         seed: int = 0,
         service_times: Times = "spec",
         most: int = 10,
         export_to: Path | str = "vram_config.yaml",
     ) -> None:
-        profile = None if service_times == "spec" else profile_beside(config, models)
-        faults = resolve_faults(config)
-        self.trace, self.config, self.inventory = resolve_inputs(trace, config, models)
-        self._how: dict[str, Any] = {"seed": seed, "service_times": service_times, "profile": profile}
-        self._mode, self._faults, self._most = mode, faults, most
+        case = resolve_case(trace, config, models, mode=mode, seed=seed, service_times=service_times)
+        self._case, self._most = case, most
+        self.trace, self.config = case.trace, case.config
         self._result: Replay | None = None
         self._pinned: tuple[VramConfig, Replay] | None = None
         self._expected_s = len(self.trace) / _REQUESTS_PER_S if mode == "simulate" else 0.0
@@ -272,10 +270,9 @@ class PolicyExplorer(widgets.VBox):
             yield task
 
     def _replay(self, config: VramConfig, preview: bool = False) -> Replay:
-        mode: Mode = "decide" if preview else self._mode
-        faults = self._faults if mode == "simulate" else FaultPlan()
         begin_s = time.perf_counter()
-        result = replay(self.trace, config, self.inventory, mode, faults=faults, **self._how)
+        mode: Mode = "decide" if preview else self._case.mode
+        result = run(replace(self._case.under(config), mode=mode))
         if not preview:
             self._expected_s = time.perf_counter() - begin_s
         return result

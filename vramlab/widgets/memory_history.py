@@ -19,7 +19,7 @@ from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import bytes_to_mib
 from vramlab.engine.engine import Engine
 from vramlab.engine.journal import Line
-from vramlab.experiments.inputs import resolve_settings
+from vramlab.experiments.case import resolve_settings
 from vramlab.experiments.replay import Replay
 from vramlab.runs.journal_reading import read_journal
 from vramlab.runs.lockstep import lockstep
@@ -106,7 +106,9 @@ def memory_history(
         }
         events = tuple(_told(line) for line in moved if line.event != "decision")
         gone = tuple(line.model or "" for line in moved if line.event == "start" and line.what == "unload")
-        moments.append(Moment(made[0].time_s, tuple(engine.placed.layout()), states, events, gone))
+        moments.append(
+            Moment(made[0].time_s, tuple(engine.allocator.placement.maps.layout()), states, events, gone)
+        )
 
     report = lockstep(lines, settings, inventory, watch)
     if report.differences:
