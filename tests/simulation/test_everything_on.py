@@ -81,9 +81,7 @@ def test_everything_at_once(name, with_faults):
     journal, recorder = Journal(), Recorder(list(config.zones))
     recorder.expect(trace.model_names, trace.model_codes, trace.times_s)
     engine = Engine(config, inventory, recorder, journal)
-    faults = (
-        Faults(FAULTS, np.random.default_rng(1), engine.allocator, recorder.faults) if with_faults else None
-    )
+    faults = Faults(FAULTS, np.random.default_rng(1), engine) if with_faults else None
     driver = Checked(engine, SpecTimes(config, inventory), faults)
     play(trace, driver)
     check(engine.allocator)

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from vramlab.allocator import Allocator
 from vramlab.config.faults import FaultPlan, LoadFailures
 from vramlab.engine.effects import Failure, Infer, Load, MemoryReading, Target, Unload
+from vramlab.engine.engine import Engine
 
 MESSAGE = "by the fault plan"
 
@@ -99,20 +99,17 @@ class Faults:
         What goes wrong.
     rng : Generator
         Decides which loads fail, where the plan gives a probability.
-    allocator : Allocator
-        Of the run: how large its device is, and what no model may have of it.
-    counts : dict of str to float
-        Where it is counted what went wrong.
+    engine : Engine
+        Of the run: how large its device is, what no model may have of it, and where it is counted what went
+        wrong.
     """
 
-    def __init__(
-        self, plan: FaultPlan, rng: np.random.Generator, allocator: Allocator, counts: dict[str, float]
-    ) -> None:
-        counts |= dict.fromkeys(_COUNTED, 0)
-        self._counts = counts
-        config = allocator.config
+    def __init__(self, plan: FaultPlan, rng: np.random.Generator, engine: Engine) -> None:
+        self._counts = engine.recorder.faults
+        self._counts |= dict.fromkeys(_COUNTED, 0)
+        config = engine.config
         self._total_bytes = config.total_bytes
-        self._overhead_bytes = config.overhead.taken_bytes + allocator.shared_bytes
+        self._overhead_bytes = config.overhead.taken_bytes + engine.allocator.shared_bytes
         disk = [(slow.from_s, slow.until_s, 1 / slow.factor) for slow in plan.slow_disk]
         stalls = [(stall.from_s, stall.until_s, 0.0) for stall in plan.cpu_stalls]
         self._load_pace = {Target.GPU: Pace(disk), Target.CPU: Pace(disk + stalls)}

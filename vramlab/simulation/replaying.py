@@ -103,7 +103,7 @@ def make_driver(
     """The driver for these service times, under a fault plan if there is one."""
     faults = None
     if plan:
-        faults = Faults(plan, rng or np.random.default_rng(0), engine.allocator, engine.recorder.faults)
+        faults = Faults(plan, rng or np.random.default_rng(0), engine)
     if isinstance(times, SharedMachine):
         return SharedDriver(engine, times, faults, answered)
     return SimulatedDriver(engine, times, faults, answered)
