@@ -16,6 +16,7 @@ from vramlab.engine import defragmentation, monitor, preloading
 from vramlab.engine.arrival import OnArrival
 from vramlab.engine.claims import Claims
 from vramlab.engine.commands import Commands
+from vramlab.engine.cures import Cures
 from vramlab.engine.desk import Desk
 from vramlab.engine.effects import Story
 from vramlab.engine.fallback import Fallback
@@ -83,7 +84,8 @@ class Engine:
             self.preloading = preloading.Preloading(desk, self.loading)
             desk.on_leave = self.preloading.left
         shortage = Shortage(desk, self.loading, self.fallback, learning)
-        self.serve = Serving(desk, self.fallback, shortage, self.preloading).serve
+        cures = Cures(desk, self.loading, self.fallback, learning, shortage)
+        self.serve = Serving(desk, self.fallback, cures, self.preloading).serve
         self._monitor = monitor.Monitor(desk, self.loading, claims)
         self._commands = Commands(desk, self.loading)
 

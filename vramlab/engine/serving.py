@@ -3,7 +3,7 @@
 Everything here is policy and bookkeeping; time and the outcomes of effects come from a driver
 (:mod:`vramlab.engine.effects`). Read :meth:`Serving.serve` from top to bottom: it is what happens to a
 request. What it may set in motion is told elsewhere: loads and unloads in :mod:`.loading`, the CPU as second
-best in :mod:`.fallback`, runs that find no memory in :mod:`.shortage`. Who is served next is decided late, in
+best in :mod:`.fallback`, runs that fail in :mod:`.cures`. Who is served next is decided late, in
 view of all who wait (:mod:`.scheduler`), or on arrival (:mod:`.arrival`).
 """
 
@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from vramlab.allocator.states import IN_USE, RESIDENT
 from vramlab.engine.cache import MISS
+from vramlab.engine.cures import Cures
 from vramlab.engine.desk import Desk
-from vramlab.engine.effects import Cancelled, EffectFailed, Failure, Infer, Story, Target
+from vramlab.engine.effects import Cancelled, EffectFailed, Infer, Story, Target
 from vramlab.engine.fallback import Fallback
 from vramlab.engine.outcomes import Outcome
 from vramlab.engine.preloading import Preloading
 from vramlab.engine.requests import Request
-from vramlab.engine.shortage import Shortage
 
 # For the hot path: to look a member up in its class costs Python 3.11 as much as a call.
 HIT, FALLBACK, CACHE_HIT = Outcome.HIT, Outcome.FALLBACK, Outcome.CACHE_HIT
@@ -29,19 +29,17 @@ class Serving:
 
     Parameters
     ----------
-    desk, fallback, shortage
+    desk, fallback, cures
         Of the engine.
     preloading : Preloading, optional
         Watches what is asked for.
     """
 
-    def __init__(
-        self, desk: Desk, fallback: Fallback, shortage: Shortage, preloading: Preloading | None
-    ) -> None:
+    def __init__(self, desk: Desk, fallback: Fallback, cures: Cures, preloading: Preloading | None) -> None:
         self._desk, self._notes, self._allocator = desk, desk.notes, desk.allocator
         self._gpu, self._cache = desk.gpu, desk.cache
         self._decider, self._pending = desk.decider, desk.decider.pending
-        self._fallback, self._shortage, self._preloading = fallback, shortage, preloading
+        self._fallback, self._cures, self._preloading = fallback, cures, preloading
         self._run_one = {name: Infer(name, Target.GPU, 1) for name in desk.allocator.models}
 
     def serve(self, number: int, request: Request, now_s: float) -> Story:
@@ -83,10 +81,7 @@ class Serving:
         except EffectFailed as failure:
             gpu.release()
             self._decider.freed(failure.now_s)
-            if failure.kind is Failure.OUT_OF_MEMORY:
-                return (yield from self._shortage.run(number, request, outcome, failure))
-            self._desk.withdraw(name, failure.now_s)
-            return notes.answer(number, failure.now_s, FAILED, None, str(failure))
+            return (yield from self._cures.run(number, request, outcome, failure))
         except Cancelled as cancelled:
             gpu.release()
             self._desk.withdraw(name, cancelled.now_s)
