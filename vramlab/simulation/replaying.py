@@ -25,6 +25,7 @@ from vramlab.simulation.faults import Faults
 from vramlab.simulation.machine import SharedMachine
 from vramlab.simulation.service_times import ServiceTimes, SpecTimes
 from vramlab.simulation.shared import SharedDriver
+from vramlab.simulation.watching import pieces
 from vramlab.traces.trace import Trace, check_models
 
 
@@ -81,7 +82,7 @@ def simulate(
 def play(trace: Trace, driver: SimulatedDriver) -> None:
     """Serve a whole trace; what is always loaded is there when the first request comes."""
     driver.open(float(trace.times_s[0]))
-    driver.agenda.merge(plain(trace.times_s), requests_of(trace), driver.request)
+    driver.agenda.merge(_watched(trace.times_s), requests_of(trace), driver.request)
     driver.finish()
 
 
@@ -124,6 +125,11 @@ def plain(values: np.ndarray) -> Iterator[Any]:
     """The values as Python's own, made as they are needed: ten million at once would take half a gigabyte."""
     pieces = range(0, len(values), 65_536)
     return chain.from_iterable(values[start : start + 65_536].tolist() for start in pieces)
+
+
+def _watched(times_s: np.ndarray) -> Iterator[float]:
+    """As :func:`plain`, and whoever watches the replay is told how far it is."""
+    return chain.from_iterable(times_s[piece].tolist() for piece in pieces(len(times_s), 65_536))
 
 
 @contextmanager
