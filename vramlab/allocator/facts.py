@@ -170,12 +170,13 @@ class Model:
 class Ledger:
     """Bytes held and bytes promised under one cap. Only the verbs of :class:`Zone` move them."""
 
-    __slots__ = ("bound", "cap", "committed", "held", "limit", "name")
+    __slots__ = ("bound", "cap", "committed", "held", "limit", "lost", "name")
 
     def __init__(self, name: str, cap_bytes: int) -> None:
         self.name = name
         self.cap = cap_bytes
         self.limit = cap_bytes  # more than the cap only after that has shrunk
+        self.lost = ""  # why nothing will ever be loaded again, once that is so
         self.held = 0
         self.committed = 0
         self.bound = 0  # requests for which a model found too few bytes here

@@ -125,6 +125,8 @@ class Planner:
 
     def _never_fits(self, model: Model) -> str:
         """Why `model` could not be loaded even if nothing else were on the device; empty if it could."""
+        if self._device.lost:
+            return self._device.lost
         size_mb = bytes_to_mib(model.bytes)
         if model.bytes > self._device.cap:
             budget_mb = bytes_to_mib(self._device.cap)

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vramlab.config.section import Count, NonNegative, Section
+from vramlab.config.fields import Count, NonNegative, Section
 
 
 class GroupConfig(Section):

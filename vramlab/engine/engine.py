@@ -16,6 +16,7 @@ from vramlab.engine import defragmentation, keep_alive, monitor, preloading
 from vramlab.engine.arrival import OnArrival
 from vramlab.engine.claims import Claims
 from vramlab.engine.commands import Commands
+from vramlab.engine.cures import Cures
 from vramlab.engine.desk import Desk
 from vramlab.engine.effects import Story
 from vramlab.engine.fallback import Fallback
@@ -84,9 +85,10 @@ class Engine:
             self.preloading = preloading.Preloading(desk, self.loading)
             desk.on_leave = self.preloading.left
         shortage = Shortage(desk, self.loading, self.fallback, learning)
+        cures = Cures(desk, self.loading, self.fallback, learning, shortage)
         self._keep_alive = keep_alive.keep_alive_of(desk, self.loading)
         limits = limits_of(desk)
-        self.serve = Serving(desk, self.fallback, shortage, self.preloading, self._keep_alive, limits).serve
+        self.serve = Serving(desk, self.fallback, cures, self.preloading, self._keep_alive, limits).serve
         self._monitor = monitor.Monitor(desk, self.loading, claims)
         self._commands = Commands(desk, self.loading)
 

@@ -252,7 +252,10 @@ class Scheduler(Decider):
                 if not self._begin_next(now_s) and not self._begin_any():
                     return
             except PolicyError as error:  # of whoever asked first, not of the one whose end brought us here
-                entry = self._waiting[0]
+                # and not of one that was told of a load in this very step, and has yet to begin it
+                entry = next((entry for entry in self._waiting if entry.told is None), None)
+                if entry is None:
+                    return
                 self._waiting.leave(entry)
                 entry.tell(error)
 

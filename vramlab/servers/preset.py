@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from vramlab.config.errors import InputError, nearest
-from vramlab.config.loading import validated
 from vramlab.config.schema import Inventory, ModelSpec, Priority, VramConfig
+from vramlab.config.validation import validated
 
 SERVERS = (
     "ollama", "llama-swap", "localai", "lemonade", "llama-cpp", "vramd", "modelmesh", "triton", "lm-studio",

@@ -38,6 +38,7 @@ from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.engine.outcomes import LossRecord, Outcome
 from vramlab.runs.records import Records
 from vramlab.simulation.decided import START, DecidedRecords, Log
+from vramlab.simulation.watching import tell
 from vramlab.traces.trace import Trace, check_models
 
 _OUTCOMES = {
@@ -252,6 +253,7 @@ class _Run:
         so_far = np.zeros(len(self.models), dtype=np.int64)
         first, length = 0, min(_FIRST_CHUNK, _CHUNK)
         while first < len(trace):
+            tell(first / len(trace))
             part = slice(first, first + length)
             numbers = self.numbers[trace.model_codes[part]]
             next_use, earlier, order = _uses_of_same(numbers)

@@ -1,7 +1,8 @@
-"""What all sections of the configuration are made of: their base, and kinds of numbers."""
+"""What sections of the YAML files are made of: numbers with bounds, priorities, the base of all sections."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,6 +18,26 @@ Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=2**31)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
+
+
+class Priority(StrEnum):
+    """A model's or a request's priority, most important first (specification, "Model Priority Matrix")."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+    @property
+    def rank(self) -> int:
+        """0 for critical up to 3 for low: a smaller rank is more important."""
+        return _RANKS[self]
+
+
+_RANKS = {priority: rank for rank, priority in enumerate(Priority)}
+
+# Enumerations and sequences come out of YAML as text and lists: strictness is for numbers and switches.
+PriorityField = Annotated[Priority, Field(strict=False)]
 
 
 class Section(BaseModel):
