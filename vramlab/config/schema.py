@@ -25,6 +25,7 @@ from vramlab.config.html import html_table
 from vramlab.config.models import InputSample, Inventory, ModelSpec, SessionSettings
 from vramlab.config.rules import RulesConfig
 from vramlab.config.serving import ServingConfig, with_order
+from vramlab.config.study import StudyConfig
 from vramlab.config.units import mib_to_bytes
 
 # What the rest of the package takes from here: it need not know in which file a section is written.
@@ -32,7 +33,7 @@ __all__ = [
     "LARGEST", "AdmissionByPriority", "CachingConfig", "Count", "FallbackConfig", "Fraction", "InputSample",
     "Inventory", "ModelSpec", "NonNegative", "OptimizationConfig", "OverheadConfig", "Positive", "Priority",
     "PriorityField", "PriorityWeights", "ScoreWeights", "ScoringConfig", "Section", "ServingConfig",
-    "SessionSettings", "VramConfig", "ZoneConfig", "with_order", "zone_of",
+    "SessionSettings", "StudyConfig", "VramConfig", "ZoneConfig", "with_order", "zone_of",
 ]  # fmt: skip
 
 # Where a model goes whose inventory names no zone: the first of these that the configuration has.
@@ -255,6 +256,7 @@ class VramConfig(Section):
     workspace: Literal["own", "shared"] = "own"
     rules: RulesConfig = RulesConfig()
     server: str | None = None
+    study: StudyConfig = StudyConfig()
 
     @model_validator(mode="after")
     def _check_when(self) -> VramConfig:
