@@ -59,7 +59,8 @@ class Serving:
         if self._preloading is not None:
             self._preloading.asked(name, now_s)
         gpu, allocator = self._gpu, self._allocator
-        state = (allocator.models.get(name) or allocator.model(name)).state
+        model = allocator.models.get(name) or allocator.model(name)
+        state = model.state
         outcome, why = HIT, ""
         if (
             (state is IN_USE or state is RESIDENT)
@@ -92,7 +93,7 @@ class Serving:
             self._desk.withdraw(name, cancelled.now_s)
             raise
         gpu.release()
-        idle = allocator.released(name)
+        idle = model.unpin()
         if self._pending:
             self._decider.run_ended(idle, now_s)
         if cache is not None:
