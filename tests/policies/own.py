@@ -1,7 +1,7 @@
 """A user's policies, as tests name them."""
 
 from vramlab.allocator.policies import Policy
-from vramlab.allocator.policies.queues import FIFO
+from vramlab.allocator.policies.fifo import FIFO
 
 NUMBER = 3
 

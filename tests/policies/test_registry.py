@@ -3,14 +3,14 @@
 import pytest
 
 from tests.policies.cache import Cache
-from vramlab.allocator.policies import POLICIES, PRESETS, make_policy, policy_names
+from vramlab.allocator.policies import POLICIES, make_policy, policy_names
 from vramlab.config.errors import InputError
 from vramlab.config.schema import ScoreWeights, ScoringConfig
 
 
 def test_names():
     names = policy_names()
-    assert names == [*PRESETS, *POLICIES]
+    assert names == [*POLICIES]
     expected = (
         "seed seed_fixed decayed lru lfu fifo gdsf gdsf_hits lfu_da lru_k hyperbolic sieve s3_fifo lhd random"
     )

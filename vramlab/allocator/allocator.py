@@ -36,6 +36,7 @@ from vramlab.allocator.facts import (
     Kind,
     Ledger,
     Model,
+    Policy,
     Turn,
     Zone,
 )
@@ -44,7 +45,7 @@ from vramlab.allocator.planning import Plan, Planner
 from vramlab.allocator.policies import make_policy
 from vramlab.allocator.relief import relief_victims
 from vramlab.config.errors import InputError, nearest
-from vramlab.config.schema import Inventory, Priority, VramConfig, zone_of
+from vramlab.config.schema import Inventory, Priority, ScoringConfig, VramConfig, zone_of
 
 _decision = partial(tuple.__new__, Decision)  # without the constructor's detour: twice as fast
 _LOAD = Kind.LOAD  # for the hot path
@@ -61,6 +62,8 @@ class Allocator:
         All models that may be asked for.
     placement : callable
         Makes what knows where in its zone a model lies: a class of :mod:`vramlab.allocator.placement`.
+    policy : callable
+        Makes the policy of a zone.
     instant : bool
         Loads and evictions take no time (decide mode): a decision to load is already carried out when it
         is returned, and nothing is reported back.
@@ -76,6 +79,7 @@ class Allocator:
         config: VramConfig,
         inventory: Inventory,
         placement: Callable[[Iterable[Zone], Choice], Placement] = Unmapped,
+        policy: Callable[[ScoringConfig], Policy] = make_policy,
         instant: bool = False,
     ) -> None:
         self._instant = instant
@@ -83,8 +87,7 @@ class Allocator:
         self.shared_bytes = config.shared_bytes(inventory) or 0
         self.device = Ledger("device", self.room_bytes)
         self.zones = {
-            name: Zone(name, zone, make_policy(config.scoring), self.device)
-            for name, zone in config.zones.items()
+            name: Zone(name, zone, policy(config.scoring), self.device) for name, zone in config.zones.items()
         }
         self.models = _models(config, inventory, self.zones)
         reserved = {name for zone in config.zones.values() for name in zone.reserved_models}

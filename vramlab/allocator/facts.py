@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from enum import Enum
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from vramlab.allocator.states import (
     ABSENT,
@@ -341,16 +341,12 @@ class Policy(Protocol):
         Uses between two misses may be handed in together: :meth:`used` once per model, in the order of the
         models' last uses, with the account of the model already at that last use. True where the state is
         per model and follows from the account alone.
-    takes_runs : bool
-        The same, by :meth:`used_together` alone: for who needs to know the time of each use, and looks it up
-        in the run. Where the run's columns do not suit, its uses are handed in one by one.
     adds_up : bool
         Scores of several models may be compared with each other as sums (``victims: exact``).
     """
 
     in_order: bool = False
     merges_uses: bool = False
-    takes_runs: bool = False
     adds_up: bool = True
 
     def admitted(self, model: Model, now_s: float) -> None:
@@ -358,16 +354,6 @@ class Policy(Protocol):
 
     def used(self, model: Model, now_s: float) -> None:
         """A request asked for `model`, which is tracked; its account is already up to date."""
-
-    def used_together(self, run: Any) -> None:
-        """Many uses at once, to the same end as one after the other; asked of who merges uses or takes runs.
-
-        The accounts of the models are not up to date. One after the other by default; worth writing anew
-        where columns do it faster, as long as what is asked next (:meth:`ranked`, :meth:`removed`,
-        :meth:`used`) does not read an account that the run has moved.
-        """
-        for model in run.caught_up():
-            self.used(model, model.last_used_s)
 
     def removed(self, model: Model, evicted: bool) -> None:
         """`model` leaves: as a victim, or (`evicted` false) because its load failed or it was unloaded."""
