@@ -15,6 +15,7 @@ import typer
 
 from vramlab import __version__
 from vramlab.cli import (
+    comparing,
     curves,
     demo,
     fidelity,
@@ -24,6 +25,7 @@ from vramlab.cli import (
     memory,
     monitor,
     notebooks,
+    profiling,
     questions,
     replaying,
     studies,
@@ -46,7 +48,9 @@ _INTERRUPTED = 130
 _LIVE_PACKAGES = {"onnxruntime", "onnx", "ml_dtypes", "pynvml"}  # that vramlab-sim leaves out
 
 replaying.register(app)
+comparing.register(app)
 studies.register(app)
+profiling.register(app)
 live.register(app)
 memory.register(app)
 traces.register(app)
@@ -56,8 +60,8 @@ demo.register(app)
 fidelity.register(app)
 monitor.register(app)
 journals.register(app)
-questions.register(app)
 notebooks.register(app)
+questions.register(app)
 
 
 def _show_version(wanted: bool) -> None:

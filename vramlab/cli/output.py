@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
+from vramlab.analysis.figures import text_of
 from vramlab.analysis.metrics import binding_text
 from vramlab.config.files import check_suffix, replacing
 
@@ -138,35 +139,28 @@ def save_plot(plot: Axes | Figure, path: Path) -> None:
 
 
 def percent(value: float | None) -> str:
-    """A share, for people."""
-    return "-" if value is None else f"{100 * value:.2f} %"
+    """Write a share, for people."""
+    return text_of(value, "share")
 
 
 def milliseconds(value_s: float | None) -> str:
-    """A duration, for people."""
-    if value_s is None:
-        return "-"
-    return f"{1000 * value_s:,.1f} ms" if value_s < 10 else f"{value_s:,.1f} s"
-
-
-def latency(value_s: float | None, mode: str) -> str:
-    """A latency of a replay, for people; in decide mode nothing takes time, so 0 would be no measurement."""
-    return "-" if mode == "decide" else milliseconds(value_s)
+    """Write a short duration, for people."""
+    return text_of(value_s, "latency")
 
 
 def seconds(value_s: float | None) -> str:
-    """A long duration, for people."""
-    return "-" if value_s is None else f"{value_s:,.1f} s"
+    """Write a long duration, for people."""
+    return text_of(value_s, "seconds")
 
 
 def mebibytes(value_bytes: float | None) -> str:
-    """A size, for people."""
-    return "-" if value_bytes is None else f"{value_bytes / 2**20:,.0f} MB"
+    """Write a size, for people."""
+    return text_of(value_bytes, "bytes")
 
 
 def count(value: int | None) -> str:
-    """A number of things, for people."""
-    return "-" if value is None else f"{value:,}"
+    """Write a number of things, for people."""
+    return text_of(value, "count")
 
 
 def show_losses(figures: dict[str, Any], most: int = 10) -> None:

@@ -13,6 +13,7 @@ when its name is asked for. No package may take a name of ours: what is called `
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Collection
 from functools import cache
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
@@ -58,7 +59,7 @@ def load_plugin(group: Group, name: str, ours: Collection[str] = ()) -> Any | No
         return None
     packages = " and ".join(sorted({package for package, _ in offers}))
     if name in ours:
-        expected = "a name that vramlab has not itself: rename it there, or uninstall that package"
+        expected = "a name that vramlab does not use: rename it there, or uninstall that package"
         raise InputError(group, name, f"an entry point of {packages}", expected)
     if len(offers) > 1:
         what = ", ".join(sorted(f"{package} ({value})" for package, value in offers))
@@ -70,6 +71,31 @@ def load_plugin(group: Group, name: str, ours: Collection[str] = ()) -> Any | No
     except Exception as error:  # whatever an import of somebody else's package may raise
         found_text = f"{entry.value} of the package {packages}, which fails: {type(error).__name__}: {error}"
         raise InputError(group, name, found_text, "a package that can be imported") from error
+
+
+def imported(name: str, source: str, key: str) -> Any:
+    """Import what ``package.module:name`` names.
+
+    Parameters
+    ----------
+    source, key : str
+        Where the name stands, for the message.
+
+    Raises
+    ------
+    InputError
+        If the module cannot be imported, or lacks the name.
+    """
+    module_name, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except AttributeError as error:
+        found, expected = str(error), f"a function or class of {module_name}"
+    except (ImportError, ValueError, TypeError) as error:  # TypeError: a relative name, as in `..:x`
+        found, expected = str(error), "a module that can be imported (is its folder in PYTHONPATH?)"
+    except Exception as error:  # whatever somebody else's module may raise
+        found, expected = f"{type(error).__name__}: {error}", "a module that can be imported"
+    raise InputError(source, key, f"{name!r}, {found}", expected)
 
 
 def _package(entry: EntryPoint) -> str:

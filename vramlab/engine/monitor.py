@@ -120,7 +120,7 @@ class Monitor:
     def _budget(self, reading: MemoryReading, held: int) -> int:
         """What models may have of a device on which they hold so many bytes."""
         left = held + reading.available_bytes - self._buffer_bytes
-        return max(0, min(self._allocator.room_bytes, left))
+        return 0 if self._allocator.device.lost else max(0, min(self._allocator.room_bytes, left))
 
     def _shortage(self, reading: MemoryReading) -> int:
         """Bytes that must leave beside those that are leaving already; 0 or less without pressure."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, NamedTuple, TypeVar
 
-from vramlab.config.errors import InputError
+from vramlab.config.errors import InputError, check_package
 from vramlab.experiments.provenance import code_sha256
 
 Context = TypeVar("Context")
@@ -156,12 +156,9 @@ def on_dask(work: Work, context: Any, tasks: Sequence[Any], address: str) -> Ite
     (``distributed.scheduler.allowed-failures``) ends with an error. Workers hold Python's lock while they
     run: start them with one thread each.
     """
-    try:
-        from distributed import Client, as_completed
-    except ImportError as error:
-        raise InputError(
-            "--dask", address, "no package distributed", "it installed (pip install 'vramlab[distributed]')"
-        ) from error
+    check_package("--dask", "distributed", "vramlab[distributed]")
+    from distributed import Client, as_completed
+
     try:
         client = Client(address, timeout=10)
     except (OSError, ValueError) as error:

@@ -20,6 +20,7 @@ import pandas as pd
 
 from vramlab.config.errors import InputError
 from vramlab.config.loading import load_config, load_inventory
+from vramlab.experiments.case import Case
 from vramlab.experiments.recording import record_run
 from vramlab.experiments.replay import flat
 from vramlab.experiments.verification import Verification, verify
@@ -134,7 +135,7 @@ def fidelity(
     for name, trace in traces.items():
         announce(f"{name}: {len(trace):,} requests in {trace.duration_s:.0f} s, and another profile")
         run = runs / name
-        record_run(trace, config, profiled, run, device, seed=seed, profile=before)
+        record_run(Case(trace, config, profiled, seed=seed, profile=before), run, device)
         profiled, found = profile(config, inventory, device)
         after = found.frame()
         write_samples(pd.concat([before, after], ignore_index=True), samples_path(run / "models.yaml"))

@@ -12,7 +12,8 @@ from vramlab.config.errors import InputError
 from vramlab.config.faults import FaultPlan
 from vramlab.engine.effects import Failure
 from vramlab.engine.journal import Line
-from vramlab.experiments.replay import replay
+from vramlab.experiments.case import resolve_case
+from vramlab.experiments.replay import run as replay
 from vramlab.live.machine_load import BUSY_CORES
 from vramlab.runs.lockstep import LockstepReport, lockstep
 from vramlab.runs.records import Records
@@ -124,15 +125,11 @@ def verify(
     live = metrics(recorded, run.config, run.inventory)
     live |= {"backend": run.environment.get("backend", "live"), "policy": run.config.scoring.policy}
     times = service_times or ("spec" if run.profile is None else "contended")
-    free = replay(
-        run.trace,
-        run.config,
-        run.inventory,
-        seed=seed,
-        service_times=times,
-        profile=run.profile,
-        faults=_failures_of(run.journal),
-    )
+    case = resolve_case(
+        run.trace, run.config, run.inventory,
+        seed=seed, service_times=times, profile=run.profile, faults=_failures_of(run.journal),
+    )  # fmt: skip
+    free = replay(case)
     records, simulated = _warm(free.records, warm_up_s), free.figures
     if warm_up_s:
         simulated = simulated | metrics(records, run.config, run.inventory)

@@ -52,6 +52,7 @@ from vramlab.live.tasks import (
     Backend,
     Caller,
     Closing,
+    Failed,
     LiveSession,
     LiveTask,
     Lock,
@@ -151,7 +152,7 @@ class LiveDriver(Interpreter):
                 if message is ENDED:
                     break
                 effect, session = message
-                self._carry_out(task, effect, session.run, request.inputs)
+                self._carry_out(task, effect, _run_of(session, effect), request.inputs)
         except BaseException:  # an interrupt from the keyboard
             self._abandon(task)
             raise
@@ -254,10 +255,10 @@ class LiveDriver(Interpreter):
             if task.caller is not None:
                 task.caller.tell((effect, session))
             elif self._stays_on_loop(effect):
-                self._world.soon(self._carry_out, task, effect, session.run, task.inputs)
+                self._world.soon(self._carry_out, task, effect, _run_of(session, effect), task.inputs)
             else:
                 runs = self._gpu_runs if effect.target is _GPU else self._cpu
-                runs.put((task, effect, session.run, task.inputs))
+                runs.put((task, effect, _run_of(session, effect), task.inputs))
         elif isinstance(effect, Load):
             (self._loads if effect.target is _GPU else self._cpu).put(
                 (task, effect, self._backend.open, *effect[:3])
@@ -350,11 +351,11 @@ class LiveDriver(Interpreter):
         except Exception as error:  # whatever a session raises is the outcome of its effect
             failure = failure_of(error)
         except BaseException:
-            self._report(task, effect, None, (Failure.RAISED, "interrupted"))
+            self._report(task, effect, None, (Failure.RAISED, "interrupted", None))
             raise
         return self._report(task, effect, value, failure)
 
-    def _report(self, task: LiveTask, effect: Any, value: Any, failure: tuple[Failure, str] | None) -> bool:
+    def _report(self, task: LiveTask, effect: Any, value: Any, failure: Failed | None) -> bool:
         """An effect has ended. Returns whether it was a load that came too late."""
         late = False
         with self.lock:
@@ -399,3 +400,7 @@ class LiveDriver(Interpreter):
     def _time_is_up(self, task: Task, gate: Gate) -> None:
         with self.lock:
             self.time_out(task, gate, self.clock())
+
+
+def _run_of(session: LiveSession, effect: Infer) -> Callable[[Any], Any]:
+    return session.run_and_shrink if effect.shrink else session.run

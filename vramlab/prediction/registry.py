@@ -6,13 +6,12 @@ Another package adds its own by an entry point of the group ``vramlab.predictors
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from vramlab.config.errors import InputError, nearest
-from vramlab.config.plugins import load_plugin, plugin_names
+from vramlab.config.plugins import imported, load_plugin, plugin_names
 from vramlab.prediction.combined import Combined
 from vramlab.prediction.ewma import Ewma
 from vramlab.prediction.histogram import Histogram
@@ -135,13 +134,7 @@ def accepts(name: str, option: str) -> bool:
 def _factory(name: str) -> Callable[..., Predictor]:
     factory: Any
     if ":" in name:
-        module_name, _, attribute = name.partition(":")
-        try:
-            factory = getattr(importlib.import_module(module_name), attribute)
-        except Exception as error:  # whatever somebody else's module may raise
-            raise InputError(
-                "predictor", "name", f"{name!r} ({error})", "package.module:name to import"
-            ) from error
+        factory = imported(name, "predictor", "name")
     else:
         factory = load_plugin("vramlab.predictors", name, PREDICTORS) or PREDICTORS.get(name)
     if factory is None:

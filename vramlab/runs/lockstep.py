@@ -221,7 +221,8 @@ def _feed(line: Line, driver: _Lockstep, recorder: RecordSink) -> str:
             value = MemoryReading(**line.detail)
         driver.resume(task, now_s, value)
     elif line.event == "fail":
-        driver.fail(task, now_s, Failure(line.why), (line.detail or {}).get("message", ""))
+        message = (line.detail or {}).get("message", "")
+        driver.fail(task, now_s, Failure(line.why), message, line.size_bytes)
     return ""
 
 

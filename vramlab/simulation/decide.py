@@ -36,6 +36,7 @@ from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.engine.outcomes import LossRecord, Outcome
 from vramlab.runs.records import Records
 from vramlab.simulation.decided import START, DecidedRecords, Log
+from vramlab.simulation.watching import tell
 from vramlab.traces.trace import Trace, check_models
 
 _OUTCOMES = {
@@ -110,7 +111,7 @@ class _Run:
 
     def __init__(self, trace: Trace, config: VramConfig, inventory: Inventory, bulk: bool) -> None:
         self.trace = trace
-        self.instant = bulk and config.placement == "paged"
+        self.instant = (bulk or config.rules.clears) and config.placement == "paged"
         self.allocator = allocator = Allocator(
             config,
             inventory,
@@ -251,6 +252,7 @@ class _Run:
         so_far = np.zeros(len(self.models), dtype=np.int64)
         first, length = 0, min(_FIRST_CHUNK, _CHUNK)
         while first < len(trace):
+            tell(first / len(trace))
             part = slice(first, first + length)
             numbers = self.numbers[trace.model_codes[part]]
             next_use, earlier, order = _uses_of_same(numbers)

@@ -19,7 +19,7 @@ from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import bytes_to_mib
 from vramlab.engine.engine import Engine
 from vramlab.engine.journal import Line
-from vramlab.experiments.inputs import resolve_settings
+from vramlab.experiments.case import resolve_settings
 from vramlab.experiments.replay import Replay
 from vramlab.runs.journal_reading import read_journal
 from vramlab.runs.lockstep import lockstep
