@@ -21,7 +21,7 @@ from vramlab.experiments.html import replay_html
 from vramlab.runs.records import Records
 from vramlab.simulation.choosing import Times, choose_times
 from vramlab.simulation.decide import decide
-from vramlab.simulation.driver import simulate
+from vramlab.simulation.replaying import simulate
 
 
 @dataclass(frozen=True, eq=False)
