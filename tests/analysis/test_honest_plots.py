@@ -1,4 +1,4 @@
-"""Plots that do not mislead: what is averaged is asked for, no axis makes a cliff, labels name what differs."""
+"""Plots that do not mislead: what is averaged is asked for, no axis makes a cliff, bars say of what."""
 
 import matplotlib as mpl
 

@@ -23,6 +23,7 @@ _LEAST_SPAN = 0.2
 _LABELLED = 6  # points of a front
 
 
+# it has as many choices as a figure has, each with a default
 def zone_heat_map(
     frame: pd.DataFrame,
     x: str,
@@ -102,6 +103,7 @@ def _averaged(frame: pd.DataFrame, x: str, y: str, over: Sequence[str]) -> str:
     return f", mean over {what}" if what else f", mean of {most} runs"
 
 
+# it has as many choices as a figure has, each with a default
 def threshold_curves(
     frame: pd.DataFrame,
     x: str,
