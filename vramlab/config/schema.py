@@ -155,6 +155,15 @@ class ScoringConfig(Section):
     k: Count | None = None
     seed: Annotated[int, Field(ge=0)] | None = None
 
+    @staticmethod
+    def as_before(dumped: dict[str, Any]) -> dict[str, Any]:
+        """Return a dumped section as it was before there were options by policy: fingerprints stay."""
+        defaults = {"half_life_s": 21_600.0, "k": 2, "seed": 0}
+        before = {key: defaults.get(key) if value is None else value for key, value in dumped.items()}
+        if not before["policy_options"]:
+            del before["policy_options"]
+        return before
+
     def old_options(self) -> dict[str, dict[str, Any]]:
         """Options that stand where they stood before: by key, the name of each option and its value."""
         single = {"half_life_s": self.half_life_s, "k": self.k, "seed": self.seed}

@@ -86,6 +86,7 @@ class Run:
 
     __slots__ = ("_end", "_next_use", "_uses_before", "models", "numbers", "stretch", "times_s", "uses_total")
 
+    # Made for each run, millions of times: a column more costs less than a class round them.
     def __init__(
         self,
         models: Sequence[Model],
