@@ -23,6 +23,9 @@ from vramlab.experiments.case import Case
 from vramlab.experiments.costs import cost_series
 from vramlab.runs.records import Records
 
+INTERVAL = "95 %, blocks of time resampled"
+"""What the intervals are of, for plots."""
+
 
 class Counted(NamedTuple):
     """Records that count, of a run of a case."""
