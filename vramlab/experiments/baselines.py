@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from vramlab.config.errors import InputError
@@ -102,10 +103,10 @@ def baselines_of(case: Case, policies: Sequence[str] = ()) -> list[Baseline]:
         Beside LRU; the configuration's own where none are given.
     """
     names = dict.fromkeys(["lru", *(policies or [case.config.scoring.policy])])
-    made = [(pool_name(name), lambda name=name: one_pool(case, name)) for name in names]
-    made.append((SPECIFICATION, lambda: specification_zones(case)))
+    made = {pool_name(name): partial(one_pool, case, name) for name in names}
+    made[SPECIFICATION] = partial(specification_zones, case)
     found = []
-    for name, make in made:
+    for name, make in made.items():
         try:
             found.append(Baseline(name, make()))
         except InputError as error:

@@ -8,7 +8,6 @@ takes it from here.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -114,7 +113,10 @@ def as_if_served(case: Case, records: Records) -> Records:
         if price_s[number] > 0:
             loads.append(LoadRecord(at_s, at_s + float(price_s[number]), model, "", size))
         evictions.append(EvictionRecord(at_s, model, "", size))
-    return replace(records, outcomes=outcomes, finish_s=finish_s, loads=loads, evictions=evictions, lost=[])
+    return Records(  # not `replace`: those of decide mode make their rows only when asked
+        records.model_names, records.model_codes, records.arrival_s, outcomes, finish_s, records.zone_names,
+        loads, evictions, list(records.usage), [], records.faults, list(records.preloads), records.binding,
+    )  # fmt: skip
 
 
 def objectives_of(case: Case, records: Records, figures: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ all rows at once, so that one of many settings is not called better by chance
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ import numpy as np
 from vramlab.analysis.intervals import Floats
 from vramlab.analysis.resampling import jointly
 from vramlab.analysis.statistics import Interval, Statistic, request_series, warmup
+from vramlab.experiments.baselines import pool_name
 from vramlab.experiments.case import Case
 from vramlab.experiments.costs import cost_series
 from vramlab.runs.records import Records
@@ -52,7 +53,9 @@ def with_intervals(runs: Sequence[Counted], rng: np.random.Generator) -> list[di
     rows: list[dict[str, Any]] = [{"versus_first": {}} for _ in runs]
     for name, measure, statistic in _FIGURES:
         series = [measure(one) for one in runs]
-        known = [place for place, one in enumerate(series) if np.isfinite(one).any() and not np.isinf(one).any()]
+        known = [
+            place for place, one in enumerate(series) if np.isfinite(one).any() and not np.isinf(one).any()
+        ]
         if not known:
             continue
         joint = jointly([series[place] for place in known], rng, statistic)
@@ -74,6 +77,41 @@ def versus(difference: Interval) -> dict[str, Any]:
         "high": difference.high,
         "verdict": verdict,
     }
+
+
+def cost_share(run: Counted, base: Counted, seed: int) -> dict[str, float]:
+    """Return by which share a run costs more than another of the same requests, with 95 %, paired."""
+    mine, others = cost_series(*run), cost_series(*base)
+    whole_s = float(others.sum())
+    if not np.isfinite(mine).all() or not np.isfinite(others).all() or whole_s <= 0:
+        return {"share": float("nan"), "low": float("nan"), "high": float("nan")}
+    _, difference = jointly([others, mine], np.random.default_rng(seed), "sum").differences
+    assert difference is not None  # both have costs for every request
+    return {
+        "share": difference.estimate / whole_s,
+        "low": difference.low / whole_s,
+        "high": difference.high / whole_s,
+    }
+
+
+def zones_cost(
+    rows: Sequence[Mapping[str, Any]], runs: Sequence[Counted], pools: Mapping[str, Counted]
+) -> dict[str, Any] | None:
+    """Return what zones cost against one pool with the same policy, for the first row that has such a pool.
+
+    Parameters
+    ----------
+    rows, runs
+        Of what was compared, in the same order.
+    pools : mapping of str to Counted
+        Baselines by name.
+    """
+    for row, run in zip(rows, runs, strict=True):
+        pool = pools.get(pool_name(row["policy"]))
+        if pool is not None:
+            costs = {"cost_s": row["cost_s"], "pool_cost_s": float(cost_series(*pool).sum())}
+            return {"policy": row["policy"]} | costs | cost_share(run, pool, run.case.seed)
+    return None
 
 
 def _series(measure: Any, one: Counted) -> Floats:

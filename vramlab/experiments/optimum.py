@@ -23,9 +23,10 @@ from vramlab.analysis.intervals import AdmissionRule, Floats
 from vramlab.analysis.metrics import metrics
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.experiments.case import Case
-from vramlab.experiments.costs import cpu_answers, cpu_extra_of, extras_s, prices_s, unserved
+from vramlab.experiments.costs import cpu_answers, cpu_extra_of, extras_s, objectives_of, prices_s, unserved
 from vramlab.experiments.parts import later_part
 from vramlab.experiments.replay import Replay
+from vramlab.experiments.requesters import requester_figures
 
 # What is always loaded has its place set apart; in what remains it takes next to nothing and costs nothing.
 _COSTLESS = {"load_time_ms": 0.0, "vram_size_mb": 1e-6, "workspace_mb": 0.0}
@@ -75,6 +76,8 @@ class Optimum:
         cost_s, least_s = row["cost_s"], self.bound.load_cost_s
         if not math.isfinite(cost_s):
             return _none(f"{row['unserved']:,} requests were not served, which is infeasible")
+        if row["unserved"] and not self.unserved:
+            return _none(f"{row['unserved']:,} requests were not served, and the optimum serves all")
         if not math.isfinite(worst_s):
             return _none("one pool with lru did not serve all, which is infeasible")
         if cost_s < least_s * (1 - _AT_THE_OPTIMUM):
@@ -94,7 +97,7 @@ class Optimum:
         parts = ["load_cost_s"]
         parts += ["extra seconds of the CPU"] if self.cpu_extra_s is not None else []
         parts += ["prices of what was not served"] if self.unserved else []
-        return ", ".join(parts[:-2] + [" and ".join(parts[-2:])])
+        return ", ".join([*parts[:-2], " and ".join(parts[-2:])])
 
 
 def _none(reason: str) -> dict[str, Any]:
@@ -137,11 +140,18 @@ def costed(case: Case, result: Replay, first: int = 0) -> dict[str, Any]:
     """
     figures, records = counted(case, result, first), later_part(result.records, first)
     cpu_s, price_s = (float(extra.sum()) for extra in extras_s(case, records))
-    return figures | {
+    figures = figures | {
         "unserved": int(unserved(records).sum()),
         "unserved_cost_s": price_s,
         "cost_s": figures["load_cost_s"] + cpu_s + price_s,
     }
+    return figures | requester_figures(case, records)
+
+
+def judged(case: Case, result: Replay, first: int = 0) -> dict[str, Any]:
+    """Return the figures of :func:`costed` as objectives read them: what was not served counts in each."""
+    figures = costed(case, result, first)
+    return objectives_of(case, later_part(result.records, first), figures)
 
 
 def admission_of(config: VramConfig, inventory: Inventory) -> tuple[AdmissionRule, bool]:
