@@ -75,7 +75,7 @@ class Part:
         return counts
 
     def share(self, outcome: Outcome) -> float:
-        """Share of an outcome in the requests that reached the allocator."""
+        """Return the share of an outcome in the requests that reached the allocator."""
         reached = len(self.outcomes) - self.ended[Outcome.CACHE_HIT]
         return self.ended[outcome] / reached if reached else 0.0
 
@@ -279,7 +279,7 @@ _COMPARING = ("compare", "notebook", "explorer")
 
 
 def table(name: Table) -> list[Figure]:
-    """Figures of a table for people, in its order.
+    """Return the figures of a table for people, in its order.
 
     A figure with a better side that no table names stands at the end of those that compare runs.
     """

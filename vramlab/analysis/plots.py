@@ -49,7 +49,7 @@ def policy_bars(
     optimum_label: str = "offline optimum",
     title: str = "",
 ) -> Axes:
-    """Hit rate, load cost or any other figure by policy, best on top, with intervals where there are any.
+    """Draw a figure by policy, the best on top, with intervals where there are any.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def policy_bars(
 def latency_distribution(
     latencies_s: Mapping[str, npt.ArrayLike], ax: Axes | None = None, title: str = ""
 ) -> Axes:
-    """Empirical distribution of latencies, log scale: one line per name (live and simulated, say).
+    """Draw the distribution of latencies, log scale: one line per name (live and simulated, say).
 
     NaN (not answered) does not count, and is said in the legend. Dots mark the 50th, 95th and 99th
     percentiles. What took next to no time (answers from the result cache) lies beyond the left edge.
@@ -215,7 +215,7 @@ def threshold_curves(
     ax: Axes | None = None,
     title: str = "",
 ) -> Axes:
-    """One or two figures over a setting (a threshold), with intervals; the second has its own axis.
+    """Draw one or two figures over a setting, with intervals; the second has its own axis.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ def pareto_front(
     ax: Axes | None = None,
     title: str = "",
 ) -> Axes:
-    """All runs as points, and the front of those that no other run beats in both figures.
+    """Draw all runs as points, and the front of those that no other beats in both figures.
 
     Figures ending in ``_rate`` or ``_closed`` are better when higher, all others when lower. `label` names
     the points of the front.
@@ -302,7 +302,7 @@ def _need(frame: pd.DataFrame, *columns: str) -> None:
 
 
 def _label(value: str, numbers: pd.Series) -> tuple[str, float]:
-    """Axis label of a figure, and the factor from its column to the axis."""
+    """Return the axis label of a figure, and the factor from its column to the axis."""
     if value == "load_cost_s" and numbers.max() < 2 * 3600:
         return "Load cost (s)", 1.0
     if value.startswith("latency") and numbers.max() < 1:
@@ -331,7 +331,7 @@ def _higher(value: str) -> bool:
 
 
 def _spread(rows: pd.DataFrame, value: str, factor: float) -> np.ndarray | None:
-    """Lengths of the error bars below and above, or None without intervals."""
+    """Return the lengths of the error bars below and above, or None without intervals."""
     if f"{value}_low" not in rows or f"{value}_high" not in rows:
         return None
     number = rows[value].to_numpy(dtype=float)
@@ -356,7 +356,7 @@ def _band(ax: Axes, rows: pd.DataFrame, x: np.ndarray, value: str, factor: float
 
 
 def _short(number: float) -> str:
-    """Three digits that matter."""
+    """Return a number with the three digits that matter."""
     return f"{number:,.0f}" if abs(number) >= 100 else f"{number:#.3g}".rstrip(".")
 
 

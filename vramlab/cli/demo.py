@@ -56,7 +56,7 @@ def demo_command(
 
 
 def _live(folder: Path, device: str) -> Verification:
-    # here, for they load ONNX Runtime, and other commands need it not
+    # here, as they load ONNX Runtime, which other commands do not need
     from vramlab.experiments.recording import record_run
     from vramlab.live.profiler import profile
     from vramlab.live.stand_ins import with_stand_ins

@@ -177,7 +177,7 @@ def _show(following: Following, interval_s: float | None, as_json: bool) -> None
 
 
 def _said_of(following: Following) -> str:
-    """What there is to say of a run elsewhere beside how it stands."""
+    """Return what there is to say of a run elsewhere beside how it stands."""
     if following.ended:
         return "ended"
     return f"no journal line for {following.silent_s:,.0f} s" if following.silent else ""
@@ -190,7 +190,7 @@ def _print(status: Status, said: str = "") -> None:
 
 async def _play(settings: SettingsOptions, played: PlayedOptions, interval_s: float | None) -> Status:
     """Play and show; without an interval only the last status counts. Returns it."""
-    # here, for they load ONNX Runtime, and other commands do not need it
+    # here, as they load ONNX Runtime, which other commands do not need
     from vramlab.live.recording import play, playable_recipes
     from vramlab.live.runtime import LiveRuntime
     from vramlab.live.stand_ins import with_stand_ins
@@ -220,7 +220,7 @@ async def _play(settings: SettingsOptions, played: PlayedOptions, interval_s: fl
 
 
 def view(status: Status, width: int = 120, said: str = "") -> Group:
-    """A status for a terminal of so many characters; `said` of the run stands beside its time."""
+    """Return a status for a terminal of so many characters; `said` of the run stands beside its time."""
     bar = _BAR if width >= _NARROW else _BAR // 2
     total = status.memory_total_bytes
     heading = Text.assemble(
@@ -294,7 +294,7 @@ def _models(status: Status, width: int) -> Table:
 
 
 def _width(columns: dict[str, list[str]]) -> int:
-    """What a table takes, with headings in several lines and names as short as may be."""
+    """Return what a table takes, with headings in several lines and names as short as may be."""
     widths = {
         name: max(cell_len(text) for text in [*stacked(name, 0).split("\n"), *cells])
         for name, cells in columns.items()

@@ -165,7 +165,7 @@ def _texts(figures: dict[str, Any], *keys: str) -> str:
 
 
 def _show_losses(figures: dict[str, Any]) -> None:
-    """What was lost and why, and what a fault plan did; nothing where nothing was."""
+    """Print what was lost and why, and what a fault plan did; nothing where nothing was."""
     lost = [
         (kind.replace("_", " "), cause or "not said", count(number))
         for kind, causes in figures["lost"].items()

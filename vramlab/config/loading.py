@@ -83,7 +83,7 @@ def load_scenario(path: Path | str, overrides: Iterable[str] = ()) -> Scenario:
 
 
 def load_config(path: Path | str | None = None, overrides: Iterable[str] = ()) -> VramConfig:
-    """Configuration of a file, or the specification's defaults where `path` is None."""
+    """Return the configuration of a file, or the specification's defaults where `path` is None."""
     if path is None:
         return _config_from({}, "default configuration", overrides)
     return load_scenario(path, overrides).config
@@ -141,7 +141,7 @@ def load_inventory(path: Path | str) -> Inventory:
 
 
 def _beside(spec: ModelSpec, folder: Path) -> ModelSpec:
-    """A spec whose relative paths are below `folder`."""
+    """Return a spec whose relative paths are below `folder`."""
     found: dict[str, Any] = {"custom_ops": tuple(str(folder / library) for library in spec.custom_ops)}
     if spec.path is not None:
         found["path"] = str(folder / spec.path)
@@ -216,7 +216,7 @@ def _write_yaml(data: dict[str, Any], path: Path | str, comment: str) -> None:
 
 
 def fingerprint(value: BaseModel | Mapping[str, BaseModel]) -> str:
-    """SHA-256 of a configuration or inventory, independent of file format, comments and key order."""
+    """Return SHA-256 of a configuration or inventory, independent of file format, comments and key order."""
     if isinstance(value, BaseModel):
         data: Any = value.model_dump(mode="json")
     else:

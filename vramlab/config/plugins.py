@@ -26,17 +26,17 @@ Group = Literal["vramlab.orders", "vramlab.policies", "vramlab.predictors", "vra
 
 @cache
 def _installed(group: Group) -> EntryPoints:
-    """Entry points of all installed packages; to find them takes milliseconds, so once is enough."""
+    """Return the entry points of all installed packages; it takes milliseconds, so once is enough."""
     return entry_points(group=group)
 
 
 def plugin_names(group: Group, ours: Collection[str] = ()) -> list[str]:
-    """Names that installed packages add to `group`, sorted, without those of `ours`; imports none of them."""
+    """Return the names that packages add to `group`, sorted, without `ours`; import none of them."""
     return sorted({entry.name for entry in _installed(group)} - set(ours))
 
 
 def load_plugin(group: Group, name: str, ours: Collection[str] = ()) -> Any | None:
-    """What an installed package offers under a name; None if none does.
+    """Return what an installed package offers under a name; None if none does.
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ class Comparison:
     warmup: int = 0
 
     def frame(self) -> pd.DataFrame:
-        """One row per policy."""
+        """Return one row per policy."""
         return pd.DataFrame([flat(row) for row in self.rows])
 
     @property
@@ -67,7 +67,7 @@ class Comparison:
         return "load_cost_s" if self.counts == "load_cost_s" else "cost_s"
 
     def document(self) -> dict[str, Any]:
-        """The keys of ``vramlab compare --json``."""
+        """Return the keys of ``vramlab compare --json``."""
         optimum = self.optimum.document() | {"counts": self.counts}
         document = {"rows": self.rows, "floor": self.floor, "optimum": optimum}
         return document | {"warmup_requests": self.warmup}

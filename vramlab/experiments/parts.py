@@ -17,7 +17,7 @@ from vramlab.traces.trace import Trace
 
 
 def later_part(records: Records, first: int) -> Records:
-    """Records of the requests from number `first` on.
+    """Return the records of the requests from number `first` on.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def later_part(records: Records, first: int) -> Records:
 
 
 def boundary(trace: Trace, since: str | float) -> int:
-    """Number of the first request of the later part.
+    """Return the number of the first request of the later part.
 
     Parameters
     ----------

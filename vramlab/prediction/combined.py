@@ -41,7 +41,7 @@ class _Weights:
         self.pending: deque[_Forecast] = deque()
 
     def learn(self, probabilities: Sequence[float], asked_for: bool, rate: float, share: float) -> None:
-        """Fixed share after one outcome."""
+        """Update the weights after one outcome (fixed share)."""
         grown = [
             weight * (p if asked_for else 1.0 - p) ** rate
             for weight, p in zip(self.weights, probabilities, strict=True)
@@ -133,7 +133,7 @@ class Combined:
             expert.observe(model, now_s)
 
     def probability(self, model: str, now_s: float, horizon_s: float) -> float:
-        """Of at least one request in the horizon.
+        """Return the probability of at least one request in the horizon.
 
         Where weights change from one learned horizon to the next, what the shorter promised stays promised.
         """
@@ -150,7 +150,7 @@ class Combined:
         return min(1.0, most)
 
     def weights(self, horizon_s: float) -> dict[str, float]:
-        """Weight of each expert for a horizon; they add up to 1."""
+        """Return the weight of each expert for a horizon; they add up to 1."""
         index = next(index for index, bound_s in enumerate(self._bounds_s) if horizon_s <= bound_s)
         return dict(zip(self._names, self._weights[index].weights, strict=True))
 

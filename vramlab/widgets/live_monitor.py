@@ -143,7 +143,7 @@ class LiveMonitor(widgets.VBox):
 
 
 def _memory_html(status: Status) -> str:
-    """Bars: the device, all models, and each zone."""
+    """Return bars: the device, all models, and each zone."""
     bars = [
         ("device", status.memory_used_bytes, status.memory_total_bytes),
         ("models", status.held_bytes, status.budget_bytes),
@@ -169,7 +169,7 @@ _COUNTED = ("hit", "cold_start", "wait", "fallback", "cache_hit", "refused", "fa
 
 
 def _rates_html(status: Status, before: Status | None) -> str:
-    """Since the look before, and in all: requests by how they ended, loads and evictions."""
+    """Return rates since the look before, and totals: requests by outcome, loads and evictions."""
     seconds = status.time_s - before.time_s if before is not None else 0.0
     rows: list[tuple[str, str, str]] = []
 
@@ -194,7 +194,7 @@ def _rates_html(status: Status, before: Status | None) -> str:
 
 
 def _models_html(status: Status, most: int) -> str:
-    """Models on the device first, then the most used."""
+    """Return models on the device first, then the most used."""
     order = sorted(status.models, key=lambda model: (_ORDER.index(model.state), -model.uses, model.name))
     rows = [_model_row(model) for model in order[:most]]
     more = len(order) - len(rows)

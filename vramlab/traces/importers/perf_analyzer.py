@@ -90,7 +90,7 @@ def _exported(text: str, log: RowLog, model_name: str | None) -> Piece:
 
 
 def _model_of(request: Any) -> str | None:
-    """The model that a request names: of OpenAI's endpoints it stands in the body that was sent."""
+    """Return the model that a request names: of OpenAI's endpoints it stands in the body that was sent."""
     found = (value_at(request, path) for path in _MODEL_PATHS)
     return next((name for name in found if isinstance(name, str) and name), None)
 
