@@ -196,10 +196,10 @@ def zone_groups(
 ) -> tuple[tuple[Group, ...], Flags]:
     """Return the groups that the zones and the device budget impose, and who fits.
 
-    A model may lie in its own zone and in those that lend to its priority. By Hall's theorem a fractional
-    placement exists exactly if, for every union Z of such sets of places, the models that may lie only in Z
-    fit in Z: one group per union. With `borrow` False every model lies in the first of its places that is
-    large enough, and the groups are the zones themselves.
+    A model may lie in its own zone and in those that lend to its priority. Take every union Z of such sets of
+    places. By Hall's theorem a fractional placement exists exactly if, for each Z, the models that may lie
+    only in Z fit in Z: one group per union. With `borrow` False every model lies in the first of its places
+    that is large enough, and the groups are the zones themselves.
     """
     budget = config.budget_bytes
     caps = {name: zone.size_bytes for name, zone in config.zones.items()}

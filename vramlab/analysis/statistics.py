@@ -76,8 +76,8 @@ def request_series(records: Records, measure: Measure, inventory: Inventory | No
 
     ``hit`` is 1 for a hit, 0 for anything else and NaN for what the result cache answered; ``latency_s`` is
     NaN for requests without an answer; ``load_cost_s`` puts the duration of each load on the last request
-    that had arrived when it began (with `inventory`: the load time it states, for runs that take no time),
-    so that the sum is the load cost of the run (what is always loaded was there before, and costs nothing).
+    that had arrived when it began. With `inventory` that is the load time it states, for runs that take no
+    time. The sum is the load cost of the run; what is always loaded was there before, and costs nothing.
 
     Raises
     ------

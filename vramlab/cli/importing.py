@@ -240,7 +240,7 @@ def _columns(text: str | None, count: str | None, kind: str) -> dict[str, str]:
     if text is None and not columns:
         return {}
     if kind in IMPORTERS and kind not in ("csv", "libcachesim-csv"):
-        expected = f"no mapping: {kind} has columns of its own, csv takes any"
+        expected = f"no columns, as {kind} has its own; csv takes any"
         raise InputError("--columns", "", text or count, expected)
     for pair in re.split(r",(?=\s*\w*\s*=)", text) if text else ():
         role, separator, name = pair.partition("=")

@@ -18,6 +18,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from vramlab.analysis.figures import by_outcome
 from vramlab.cli.inputs import (
     DeviceOption,
     JsonOption,
@@ -144,7 +145,7 @@ def _check_watching(run: Path, played: PlayedOptions, settings: SettingsOptions)
     for option, value in meaningless:
         if value is not None:
             why = "whose folder says it" if option in of_settings else "which is played elsewhere"
-            raise InputError(option, "", value, f"nothing beside the run {run}, {why}")
+            raise InputError(option, "", value, f"no such option beside the run {run}, {why}")
 
 
 def _follow(run: Path, settings: SettingsOptions, at: float | None) -> Following:
@@ -231,7 +232,8 @@ def view(status: Status, width: int = 120, said: str = "") -> Group:
         no_wrap=False,
         overflow="fold",  # both said, for by the settings of the console what is shown live would be cut
     )
-    ended = "  ".join(f"{name.replace('_', ' ')} {count(n)}" for name, n in status.outcomes.items() if n)
+    labels = {name: figure.label for name, figure in by_outcome().items()}
+    ended = "  ".join(f"{labels[name]} {count(n)}" for name, n in status.outcomes.items() if n)
     counts = Text(
         f"{status.time_s:,.1f} s  {said and said + '  '}{ended or 'no requests yet'}\n"
         f"loads {count(status.loads)}  failed {count(status.failed_loads)}  "

@@ -71,7 +71,7 @@ def replay_command(
     """
     if map_file is not None and inputs.mode != "simulate":
         raise InputError(
-            "--memory-map", "", f"--mode {inputs.mode}", "--mode simulate, which knows of places"
+            "--memory-map", "", f"--mode {inputs.mode}", "--mode simulate, as decide mode has no layout"
         )
     check_outputs([map_file], inputs.files, [out])
     if out is not None:

@@ -117,7 +117,7 @@ def locked(path: Path) -> Iterator[None]:
         descriptor = _lock(place)
     except BlockingIOError as error:
         raise InputError(
-            path, "", "another process that writes it now", "another file, or its end"
+            path, "", "another process that writes it now", "another file, or the end of that process"
         ) from error
     except OSError as error:
         raise InputError(path, "", error.strerror or error, "a path that can be written") from error

@@ -1,10 +1,10 @@
 """Reading and writing the YAML files: configuration, inventory and scenarios.
 
-A *scenario* is a configuration file that also says what it belongs to: an optional top-level ``scenario``
-section may name a base configuration that it extends and an inventory (paths beside the file), and a
-top-level ``faults`` section what goes wrong in a simulated run (:mod:`vramlab.config.faults`).
-What it does not name it takes from its base, section by section and key by key.
-Every error is one :class:`~vramlab.config.errors.InputError` with file, key, found and expected.
+A *scenario* is a configuration file that also says what it belongs to. Its top-level ``scenario`` section may
+name a base configuration that it extends, and an inventory (paths beside the file). Its ``faults`` section
+says what goes wrong in a simulated run (:mod:`vramlab.config.faults`). What it does not name it takes from
+its base, section by section and key by key. Every error is one :class:`~vramlab.config.errors.InputError`
+with file, key, found and expected.
 """
 
 from __future__ import annotations

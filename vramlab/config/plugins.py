@@ -5,7 +5,7 @@ A package says in its ``pyproject.toml``
 .. code-block:: toml
 
     [project.entry-points."vramlab.policies"]
-    dearest_stay = "its_package.policies:dearest_stay"
+    costly_stay = "its_package.policies:costly_stay"
 
 and the name works wherever a name of ours does. Listing names imports nothing of the package; it is imported
 when its name is asked for. No package may take a name of ours: what is called ``lru`` in a result is ours.

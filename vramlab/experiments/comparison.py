@@ -172,7 +172,7 @@ def compared(
 def _cases(case: Case, policies: Sequence[str] | None, orders: Sequence[str]) -> list[Case]:
     """Return one case per policy and order; an unknown name is an error before the first run."""
     if orders and case.mode == "decide":
-        raise InputError("orders", "", "mode decide", "mode simulate, as nobody waits in the other")
+        raise InputError("orders", "", "mode decide", "mode simulate, as no request waits in decide mode")
     if policies is None:
         policies = [case.config.scoring.policy] if orders else DEFAULT_POLICIES
     policies = names_of(policies)

@@ -179,7 +179,7 @@ def _handed_out(client: Any, context: Any, address: str) -> Any:
         codes = client.run(code_sha256)
         held = client.scatter(context, broadcast=True, hash=False)
     except Exception as error:  # a worker that dies meanwhile shows as errors of many kinds
-        raise InputError("--dask", address, _in_words(error), "a cluster whose workers stay") from error
+        raise InputError("--dask", address, _in_words(error), "a cluster whose workers stay up") from error
     for worker, code in codes.items():
         if code != code_sha256():
             raise InputError("--dask", worker, f"vramlab with code {code[:12]}", f"{code_sha256()[:12]}")

@@ -1,9 +1,9 @@
 """A combination of predictors, whose weights are learned online from what came of their forecasts.
 
 The weighted mean of the experts' probabilities, with a weight per expert and horizon. After each outcome an
-expert's weight is multiplied by the probability that it had given to it, to the power of `learning_rate`,
-and a small `share` of all weight is dealt out evenly, so that an expert that was wrong for long comes back
-quickly when it is right. At rate 1 this is Bayes' rule, and the log loss stays within a known bound of that
+expert's weight is multiplied by the probability that it had given to it, to the power of `learning_rate`.
+A small `share` of all weight is then divided evenly, so that an expert that was wrong for long recovers
+quickly. At rate 1 this is Bayes' rule, and the log loss stays within a known bound of that
 of the best sequence of experts. Source: fixed share, M. Herbster and M. K. Warmuth, "Tracking the best
 expert", Machine Learning 32 (1998). Outcomes are known a horizon late; the update is made then, as in
 P. Joulani, A. György and C. Szepesvári, "Online learning under delayed feedback", ICML 2013.

@@ -49,9 +49,10 @@ def gamma_poisson(
 ) -> float:
     """Return the probability of an event of a Poisson process whose rate is known from counting only.
 
-    With the conjugate prior Gamma(a, b) and n events in T seconds the number of events in the next h seconds
-    is negative binomial, so that ``P(at least one) = 1 - ((b + T) / (b + T + h)) ** (a + n)``. It tends to
-    ``1 - exp(-h n / T)`` as T grows. Source: A. Gelman et al., "Bayesian Data Analysis", 3rd ed. (2013), 2.6.
+    The prior is Gamma(a, b), which is conjugate. After n events in T seconds, the number of events in the
+    next h seconds is negative binomial: ``P(at least one) = 1 - ((b + T) / (b + T + h)) ** (a + n)``. It
+    tends to ``1 - exp(-h n / T)`` as T grows. Source: A. Gelman et al., "Bayesian Data Analysis", 3rd ed.
+    (2013), 2.6.
 
     Parameters
     ----------

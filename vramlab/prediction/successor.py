@@ -1,8 +1,8 @@
 """Successors: who is asked for after whom, and how long after.
 
 A pipeline asks for its models one after the other, and a burst for one model many times. So each request for
-a model opens a *trial*, which ends with the next request for it, or when it is no longer among the models
-that are watched. Within a trial, the first request for any model (the same one included) is a success of this
+a model opens a *trial*. It ends with the next request for the model, or when the model is no longer watched.
+Within a trial, the first request for any model (the same one included) is a success of this
 pair at its lag. From lags and lengths of the trials follows the hazard of each pair by lag, the life table of
 actuaries. Source: a first-order semi-Markov process with the actuarial estimator, S. J. Cutler and F. Ederer,
 "Maximum utilization of the life table method in analyzing survival", Journal of Chronic Diseases 8 (1958).

@@ -8,9 +8,9 @@ import numpy as np
 def reuse_distances(codes: np.ndarray) -> np.ndarray:
     """Count the different other models between a request and the last one for its model; -1 if none.
 
-    A plain LRU that holds k models of one size serves a request from memory where the distance is 0 to k - 1
-    (Mattson, Gecsei, Slutz and Traiger, "Evaluation techniques for storage hierarchies", IBM Systems Journal
-    9, 1970).
+    A plain LRU that holds k models of one size hits where the distance is 0 to k - 1. Source:
+    Mattson, Gecsei, Slutz and Traiger, "Evaluation techniques for storage hierarchies", IBM Systems Journal
+    9 (1970).
 
     Parameters
     ----------

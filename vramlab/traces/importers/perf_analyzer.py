@@ -1,8 +1,8 @@
 """Importer of what Triton's ``perf_analyzer`` leaves behind.
 
-Either a profile export (``--profile-export-file``, JSON with a time stamp in nanoseconds per request) or a
-file of request intervals (``--request-intervals``, one number of microseconds per line), which tells of one
-model. A profile export is read as a whole: it must fit memory.
+A profile export (``--profile-export-file``) is JSON with a time stamp in nanoseconds per request. A file of
+request intervals (``--request-intervals``) has one number of microseconds per line, of one model. A profile
+export is read as a whole: it must fit memory.
 """
 
 from __future__ import annotations
