@@ -25,6 +25,7 @@ from vramlab.config.faults import FaultPlan
 from vramlab.config.fields import Priority
 from vramlab.config.files import replacing
 from vramlab.config.models import Inventory, ModelSpec
+from vramlab.config.rules import RulesConfig
 from vramlab.config.schema import VramConfig, with_order, zone_of
 from vramlab.config.units import bytes_to_mib, mib_to_bytes
 from vramlab.config.validation import described, validated
@@ -156,10 +157,14 @@ def check_fit(config: VramConfig, inventory: Inventory, source: str, models_sour
     Raises
     ------
     InputError
-        For an unknown zone, a reserved model that the inventory lacks or places elsewhere or that two zones
-        reserve, critical models that do not fit their zone or, together, the budget, and a shared workspace
-        that takes all of that.
+        For an unknown zone, a model of a rule that the inventory lacks, a reserved model that it lacks or
+        places elsewhere or that two zones reserve, critical models that do not fit their zone or, together,
+        the budget, and a shared workspace that takes all of that.
     """
+    for model, key in config.rules.models().items():
+        if model not in inventory:
+            expected = f"a model of {models_source}{nearest(model, inventory)}"
+            raise InputError(source, f"vram_management.rules.{key}", repr(model), expected)
     shared = config.shared_bytes(inventory) or 0
     if shared >= config.budget_bytes:
         found = f"shared, which takes {bytes_to_mib(shared):.1f} MB for the largest model of {models_source}"
@@ -215,10 +220,16 @@ def _write_yaml(data: dict[str, Any], path: Path | str, comment: str) -> None:
         temporary.write_text(header + yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
 
 
+LATER: dict[str, Any] = {"rules": RulesConfig().model_dump(mode="json"), "server": None}
+"""Settings that there were none of once, as they are where nobody sets them."""
+
+
 def fingerprint(value: BaseModel | Mapping[str, BaseModel]) -> str:
     """Return SHA-256 of a configuration or inventory, independent of file format, comments and key order."""
     if isinstance(value, BaseModel):
         data: Any = value.model_dump(mode="json")
+        # what came later counts where it is set: the fingerprints of settings without it stay
+        data = {key: part for key, part in data.items() if key not in LATER or part != LATER[key]}
     else:
         data = {name: spec.model_dump(mode="json") for name, spec in value.items()}
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

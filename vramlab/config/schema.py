@@ -23,6 +23,7 @@ from vramlab.config.fields import (
 )
 from vramlab.config.html import html_table
 from vramlab.config.models import InputSample, Inventory, ModelSpec, SessionSettings
+from vramlab.config.rules import RulesConfig
 from vramlab.config.serving import ServingConfig, with_order
 from vramlab.config.units import mib_to_bytes
 
@@ -230,6 +231,9 @@ class VramConfig(Section):
     ``workspace``: what runs need on top of the weights is each model's ``own`` while it is loaded, or
     ``shared``: one arena has room for the largest of the inventory, once per stream, and loaded models hold
     their weights alone.
+
+    ``server`` is the name of a model server of today, with options (``ollama:keep_alive=600``): all but the
+    card is then as that server has it (:mod:`vramlab.servers`).
     """
 
     total_memory_mb: Positive = 6144
@@ -249,11 +253,15 @@ class VramConfig(Section):
     caching: CachingConfig = CachingConfig()
     serving: ServingConfig = ServingConfig()
     workspace: Literal["own", "shared"] = "own"
+    rules: RulesConfig = RulesConfig()
+    server: str | None = None
 
     @model_validator(mode="after")
     def _check_when(self) -> VramConfig:
         if self.fallback.when == "earliest_finish" and self.serving.order == "arrival":
             raise ValueError("an order that decides late, as fallback.when is earliest_finish")
+        if self.rules.clears and self.serving.order == "arrival":
+            raise ValueError("an order that decides late, as rules send models away before a load is decided")
         return self
 
     @model_validator(mode="before")

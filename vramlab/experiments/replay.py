@@ -125,6 +125,7 @@ def run(case: Case, journal: bool = False) -> Replay:
         "backend": "simulated" if simulated else "decide",
         "policy": config.scoring.policy,
         "order": config.serving.order if simulated else None,
+        "server": config.server,
         "service_times": case.service_times if simulated else None,
         "seed": case.seed,
         "wall_s": wall_s,
