@@ -23,8 +23,6 @@ NOT_YET = {
     "live/onnx_sessions.py": "lines",
     "live/profiler.py profile": "parameters",
     "live/recording.py record": "parameters",
-    "widgets/explorer.py": "lines",
-    "widgets/explorer.py __init__": "lines",
 }
 
 

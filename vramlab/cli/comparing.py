@@ -111,7 +111,7 @@ def compare_command(
 
 
 def _servers(text: str | None) -> list[str]:
-    """Names with options, where commas inside brackets are the options' own."""
+    """Return names with options, where commas inside brackets are the options' own."""
     if text is None:
         return []
     parts = re.split(r",(?![^\[{]*[\]}])", text)
@@ -119,7 +119,7 @@ def _servers(text: str | None) -> list[str]:
 
 
 def _about(text: str) -> dict[str, Any]:
-    """What a preset is made from, and where it is not the server."""
+    """Return what a preset is made from, and where it is not the server."""
     server, options = server_of(text)
     keys = ("name", "title", "version", "source", "read", "approximations")
     return {"server": text, "options": options} | {key: getattr(server, key) for key in keys}

@@ -16,7 +16,7 @@ from vramlab.config.errors import InputError
 from vramlab.experiments.case import Case, ConfigLike, Mode, ModelsLike, TraceLike, names_of, resolve_case
 from vramlab.experiments.floor import prices, without_pressure
 from vramlab.experiments.html import comparison_html
-from vramlab.experiments.intervals import warmup_of, with_intervals
+from vramlab.experiments.intervals import INTERVAL, warmup_of, with_intervals
 from vramlab.experiments.optimum import costed, counted, optimum_of
 from vramlab.experiments.parts import later_part
 from vramlab.experiments.replay import Replay, flat, run
@@ -59,7 +59,10 @@ class Comparison:
 
     def frame(self) -> pd.DataFrame:
         """Return one row per policy."""
-        return pd.DataFrame([flat(row) for row in self.rows])
+        frame = pd.DataFrame([flat(row) for row in self.rows])
+        if "hit_rate_low" in frame:
+            frame.attrs["interval"] = INTERVAL
+        return frame
 
     @property
     def cost(self) -> str:
