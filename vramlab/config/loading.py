@@ -230,6 +230,8 @@ def fingerprint(value: BaseModel | Mapping[str, BaseModel]) -> str:
         data: Any = value.model_dump(mode="json")
         # what came later counts where it is set: the fingerprints of settings without it stay
         data = {key: part for key, part in data.items() if key not in LATER or part != LATER[key]}
+        if isinstance(value, VramConfig):
+            data["scoring"] = value.scoring.as_before(data["scoring"])
     else:
         data = {name: spec.model_dump(mode="json") for name, spec in value.items()}
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
@@ -246,6 +248,7 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
     *parents, last = key.strip().removeprefix("vram_management.").split(".")
     if (*parents, last) == ("serving", "queue"):
         last, value = "order", with_order({"queue": value})["order"]
+    _make_way(data, parents, last, value)
     node: Any = data
     for depth, part in enumerate([*parents, last]):
         if not isinstance(node, dict) or part not in node:
@@ -254,6 +257,15 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
         if depth < len(parents):
             node = node[part]
     node[last] = value
+
+
+def _make_way(data: dict[str, Any], parents: list[str], last: str, value: Any) -> None:
+    """Drop options of a policy that is no longer asked for, and those that are set anew by their old key."""
+    scoring = data["scoring"]
+    if parents == ["scoring"] and last == "policy" and value != scoring["policy"]:
+        scoring["policy_options"] = {}
+    elif parents in (["scoring"], ["scoring", "weights"]):
+        scoring["policy_options"].pop(last, None)
 
 
 def _dotted_keys(data: dict[str, Any], prefix: str = "") -> list[str]:

@@ -139,17 +139,36 @@ class ScoringConfig(Section):
     values do not add up; ``auto`` is ``in_order`` for the queue disciplines and the greedy-dual family, whose
     definition the order is, and ``pruned`` for scores.
 
-    ``policy`` is a name, or ``package.module:name`` for one's own. Some read more: ``half_life_s`` (of a use,
-    in ``decayed``), ``k`` (how many uses back ``lru_k`` looks), ``seed`` (of ``random``).
+    ``policy`` is a name, or ``package.module:name`` for one's own, made with ``policy_options``. Of ours,
+    ``seed``, ``seed_fixed`` and ``decayed`` take the exponents of the score (``priority``, ``frequency``,
+    ``recency``, ``size``, ``cost``), and ``decayed`` the ``half_life_s`` of a use. ``lru_k`` takes ``k``, how
+    many uses back it looks, and ``random`` a ``seed``. ``weights``, ``half_life_s``, ``k`` and ``seed``
+    beside them are the old places of these options. They are read where the policy takes them.
     """
 
     policy: str = "seed_fixed"
-    weights: ScoreWeights = ScoreWeights()
+    policy_options: dict[str, Any] = Field(default_factory=dict)
     priority_weights: PriorityWeights = PriorityWeights()
     victims: Literal["auto", "in_order", "pruned", "exact"] = "auto"
-    half_life_s: Positive = 21_600
-    k: Count = 2
-    seed: Annotated[int, Field(ge=0)] = 0
+    weights: ScoreWeights = ScoreWeights()
+    half_life_s: Positive | None = None
+    k: Count | None = None
+    seed: Annotated[int, Field(ge=0)] | None = None
+
+    @staticmethod
+    def as_before(dumped: dict[str, Any]) -> dict[str, Any]:
+        """Return a dumped section as it was before there were options by policy: fingerprints stay."""
+        defaults = {"half_life_s": 21_600.0, "k": 2, "seed": 0}
+        before = {key: defaults.get(key) if value is None else value for key, value in dumped.items()}
+        if not before["policy_options"]:
+            del before["policy_options"]
+        return before
+
+    def old_options(self) -> dict[str, dict[str, Any]]:
+        """Options that stand where they stood before: by key, the name of each option and its value."""
+        single = {"half_life_s": self.half_life_s, "k": self.k, "seed": self.seed}
+        old = {key: {} if value is None else {key: value} for key, value in single.items()}
+        return {"weights": self.weights.model_dump(exclude_none=True), **old}
 
 
 class AdmissionByPriority(Section):
