@@ -10,7 +10,7 @@ from vramlab.config.units import MIB
 from vramlab.engine.effects import Failure, MemoryReading
 from vramlab.engine.journal import Journal
 from vramlab.runs.lockstep import lockstep
-from vramlab.simulation.driver import simulate
+from vramlab.simulation.replaying import simulate
 from vramlab.traces.synthetic import zipf_trace
 
 MODELS = {"a": spec(30), "b": spec(20), "c": spec(20), "d": spec(20), "large": spec(25)}

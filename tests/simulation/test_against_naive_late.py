@@ -7,7 +7,7 @@ from tests.simulation.naive_late import NaiveLate
 from tests.simulation.workloads import plain_cache, workload
 from vramlab.config.units import mib_to_bytes
 from vramlab.engine.outcomes import Outcome
-from vramlab.simulation.driver import simulate
+from vramlab.simulation.replaying import simulate
 from vramlab.traces.trace import Trace
 
 KINDS = {Outcome.HIT: 0, Outcome.COLD_START: 1, Outcome.WAIT: 2}

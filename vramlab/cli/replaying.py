@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -37,10 +38,11 @@ from vramlab.cli.output import (
 )
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs
-from vramlab.experiments.case import resolve_case
+from vramlab.experiments.case import Case, resolve_case
 from vramlab.experiments.replay import Replay, run
 from vramlab.runs.lockstep import lockstep
 from vramlab.runs.run_folder import check_replay_folder, write_replay
+from vramlab.servers import server_names
 
 
 def register(app: typer.Typer) -> None:
@@ -49,11 +51,37 @@ def register(app: typer.Typer) -> None:
     app.command("bound")(bound_command)
 
 
+@dataclass(frozen=True)
+class HowOptions:
+    """Who decides, and how long effects take."""
+
+    policy: PolicyOption = None
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="SERVER",
+            help=f"As a model server of today would: {', '.join(server_names())}; with options as in "
+            "ollama:keep_alive=600+max_loaded_models=2.",
+        ),
+    ] = None
+    service_times: TimesOption = "spec"
+
+    def resolve(self, inputs: CaseOptions) -> Case:
+        """Read the case that is replayed so."""
+        if self.server is not None and self.policy is not None:
+            raise InputError(
+                "--policy", "", self.policy, f"none beside --as {self.server}, which has its own"
+            )
+        changes = [] if self.policy is None else [f"scoring.policy={self.policy}"]
+        case = inputs.resolve(*changes, service_times=self.service_times)
+        return case if self.server is None else case.as_server(self.server)
+
+
 @grouped
 def replay_command(
     inputs: CaseOptions,
-    policy: PolicyOption = None,
-    service_times: TimesOption = "spec",
+    how: HowOptions,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for records and journal.")] = None,
     map_file: Annotated[
         Path | None,
@@ -68,16 +96,17 @@ def replay_command(
     """Replay a trace through the allocator and show what became of the requests.
 
     Example: vramlab replay traces/synthetic_tight.csv.gz --config config/scenarios/tight.yaml --policy lru
+
+    Example: vramlab replay mine.parquet --models mine.yaml --as ollama:keep_alive=600
     """
     if map_file is not None and inputs.mode != "simulate":
         raise InputError(
-            "--memory-map", "", f"--mode {inputs.mode}", "--mode simulate, which knows of places"
+            "--memory-map", "", f"--mode {inputs.mode}", "--mode simulate, as decide mode has no layout"
         )
     check_outputs([map_file], inputs.files, [out])
     if out is not None:
         check_replay_folder(out)
-    changes = [] if policy is None else [f"scoring.policy={policy}"]
-    case = inputs.resolve(*changes, service_times=service_times)
+    case = how.resolve(inputs)
     result = run(case, journal=(out is not None or map_file is not None) and case.mode == "simulate")
     if out is not None:
         write_replay(out, result.records, result.figures, result.journal)
@@ -165,7 +194,7 @@ def _texts(figures: dict[str, Any], *keys: str) -> str:
 
 
 def _show_losses(figures: dict[str, Any]) -> None:
-    """What was lost and why, and what a fault plan did; nothing where nothing was."""
+    """Print what was lost and why, and what a fault plan did; nothing where nothing was."""
     lost = [
         (kind.replace("_", " "), cause or "not said", count(number))
         for kind, causes in figures["lost"].items()

@@ -28,7 +28,12 @@ class InputError(ValueError):
         self.source, self.key, self.found, self.expected = str(source), str(key), found, expected
         where = f"{self.source}: {shortened(self.key)}" if self.key else self.source
         # what stands there may be the whole file
-        super().__init__(f"{where}: found {shortened(str(found))}, expected {shortened(expected, 600)}")
+        self.text = f"{where}: found {shortened(str(found))}, expected {shortened(expected, 600)}"
+        # SimPy and process pools make an exception anew from its arguments
+        super().__init__(self.source, self.key, self.found, self.expected)
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class MissingPackage(InputError):
@@ -46,7 +51,8 @@ class MissingPackage(InputError):
 
     def __init__(self, needed_by: str, package: str, requirement: str) -> None:
         super().__init__(needed_by, "", f"no package {package}", requirement)
-        self.args = (f"{needed_by} needs {package}: pip install '{requirement}'",)
+        self.args = needed_by, package, requirement
+        self.text = f"{needed_by} needs {package}: pip install '{requirement}'"
 
 
 def check_package(needed_by: str, package: str, requirement: str) -> None:
@@ -92,12 +98,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _shared(word: str, name: str) -> int:
-    """How many characters two words begin and end with alike: a mistyped one differs in the middle."""
+    """Return how many characters two words begin and end with alike: a mistyped one differs in the middle."""
     alike = os.path.commonprefix  # of any texts
     return len(alike((word, name))) + len(alike((word[::-1], name[::-1])))
 
 
 def shown(word: object) -> str:
-    """A word of anybody's for a message: quoted, and not longer than a line."""
+    """Return a word of the user's for a message: quoted, and not longer than a line."""
     text = repr(word)
     return text if len(text) <= _LONG else f"{text[: _LONG - 20]}... ({len(text):,} characters)"
