@@ -315,20 +315,20 @@ class VramConfig(Section):
         return min(self.budget_bytes, sum(zone.size_bytes for zone in self.zones.values()))
 
     def held(self, inventory: Inventory) -> Inventory:
-        """The inventory by what loaded models hold: of a shared workspace nothing of their own."""
+        """Return the inventory by what loaded models hold: of a shared workspace nothing of their own."""
         if self.workspace == "own":
             return inventory
         return {name: spec.model_copy(update={"workspace_mb": 0}) for name, spec in inventory.items()}
 
     def shared_bytes(self, inventory: Inventory) -> int | None:
-        """Bytes of the workspace that all models share; None where each has its own."""
+        """Return the bytes of the workspace that all models share; None where each has its own."""
         if self.workspace == "own":
             return None
         largest = max((mib_to_bytes(spec.workspace_mb) for spec in inventory.values()), default=0)
         return self.serving.gpu_streams * largest
 
     def room_bytes(self, inventory: Inventory) -> int:
-        """What the models of an inventory may hold together: the budget, less what they share."""
+        """Return what the models of an inventory may hold together: the budget, less what they share."""
         return self.budget_bytes - (self.shared_bytes(inventory) or 0)
 
     def _repr_html_(self) -> str:
@@ -351,12 +351,12 @@ class VramConfig(Section):
         return html_table(header, rows, caption, note)
 
     def admission_for(self, priority: Priority) -> Admission:
-        """Admission rule of a request of `priority`."""
+        """Return the admission rule of a request of `priority`."""
         return getattr(self.admission_by_priority, priority.value, None) or self.admission
 
 
 def zone_of(spec: ModelSpec, config: VramConfig, name: str | None = None) -> str:
-    """Target zone of a model: its own ``zone`` if given, else the one that reserves it, else by priority.
+    """Return a model's home zone: its own ``zone``, else the one that reserves it, else by priority.
 
     Parameters
     ----------
