@@ -15,12 +15,14 @@ MAY_IMPORT = {
     "engine": {"config", "allocator", "prediction"},
     "prediction": {"config"},
     "traces": {"config"},
+    "servers": {"config", "allocator", "engine", "traces"},
     "runs": {"config", "allocator", "engine", "traces"},
     "analysis": {"config", "traces", "engine.outcomes", "runs.records"},
     "simulation": {"config", "allocator", "engine", "traces", "runs"},
     "live": {"config", "allocator", "engine", "traces", "runs"},
     "experiments": {
-        "config", "allocator", "engine", "traces", "runs", "analysis", "prediction", "simulation", "live"
+        "config", "allocator", "engine", "traces", "runs", "analysis", "prediction", "simulation", "live",
+        "servers",
     },
 }  # fmt: skip
 MAY_IMPORT["widgets"] = MAY_IMPORT["cli"] = {*MAY_IMPORT["experiments"], "experiments"}

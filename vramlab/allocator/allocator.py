@@ -42,7 +42,9 @@ from vramlab.allocator.placement import Contiguous, Paged, Placement, Unmapped
 from vramlab.allocator.planning import Plan, Planner
 from vramlab.allocator.policies import make_policy
 from vramlab.allocator.relief import relief_victims
+from vramlab.allocator.rules import RuledPlanner
 from vramlab.config.errors import InputError, nearest
+from vramlab.config.rules import RulesConfig
 from vramlab.config.schema import Inventory, Priority, VramConfig, zone_of
 
 _decision = partial(tuple.__new__, Decision)  # without the constructor's detour: twice as fast
@@ -88,7 +90,9 @@ class Allocator:
         self.models = _models(config, inventory, self.zones)
         reserved = {name for zone in config.zones.values() for name in zone.reserved_models}
         self._always_loaded = [
-            name for name, model in self.models.items() if model.always_loaded or name in reserved
+            name
+            for name, model in self.models.items()
+            if model.always_loaded or name in reserved or name in config.rules.pinned
         ]
         self._claims: list[Model] = []
         self._learned: dict[Model, int] = {}  # footprints of models that are on the device with less
@@ -97,7 +101,10 @@ class Allocator:
             any_policy = next(iter(self.zones.values())).policy
             choice = "in_order" if any_policy.in_order else "pruned"
         self.placement = placement(self.zones.values(), choice)
-        self._planner = Planner(config, self.zones, self.device, self.placement)
+        planner = Planner(config, self.zones, self.device, self.placement)
+        self._planner: Planner | RuledPlanner = planner
+        if config.rules != RulesConfig():
+            self._planner = RuledPlanner(planner, config.rules, self.models, self.device)
 
     def model(self, name: str) -> Model:
         """The account of a model.
@@ -179,6 +186,10 @@ class Allocator:
         requester = Requester(model.rank if priority is None else priority.rank, now_s)
         model.uses = 1
         plan = self._planner.plan(model, requester, pin)
+        cleared: list[Model] = []
+        while plan[0] is Kind.CLEAR and self._instant:
+            cleared += self._expelled(plan[3])
+            plan = self._planner.plan(model, requester, pin)
         kind, _, zone, victims, _, outbid = plan
         if kind is not _LOAD or zone is None:
             return self.decline(Plan(*plan), now_s)
@@ -186,7 +197,10 @@ class Allocator:
             model.home.note_shortage(model.bytes)
             if outbid:
                 zone.policy.rejected(model, now_s)
-        return self._begin_load(model, zone, victims, now_s, uses=1, pin=pin)
+        decision = self._begin_load(model, zone, victims, now_s, uses=1, pin=pin)
+        if cleared:
+            return decision._replace(victims=(*[gone.name for gone in cleared], *decision.victims))
+        return decision
 
     def plan(
         self,
@@ -226,6 +240,15 @@ class Allocator:
             if plan.outbid:
                 zone.policy.rejected(model, now_s)
         return self._begin_load(model, zone, plan.victims, now_s, uses=1, pin=False)
+
+    def clear(self, plan: Plan) -> Decision:
+        """Send away what has to leave before the load of a plan is decided anew."""
+        if plan.kind is not Kind.CLEAR:
+            raise IllegalTransition(f"clear: the plan for model {plan.model.name!r} is {plan.kind.value}")
+        for victim in plan.victims:
+            self._begin_eviction(victim, evicted=True)
+        names = tuple(victim.name for victim in plan.victims)
+        return Decision(Kind.CLEAR, plan.model.name, None, names, plan.reason)
 
     def decline(self, plan: Plan, now_s: float) -> Decision:
         """Write off a plan that is no load: the request waits, or goes elsewhere."""
@@ -409,9 +432,7 @@ class Allocator:
         model.loaded_at_s = now_s
         names = tuple([victim.name for victim in victims])
         if self._instant:  # decide mode: half the time of what comes below
-            for victim in victims:
-                victim.zone.policy.removed(victim, True)
-                victim.zone.expel(victim)
+            self._expelled(victims)
             zone.admit(model)
             zone.policy.admitted(model, now_s)
             return _decision((_LOAD, model.name, zone.name, names, ""))
@@ -429,6 +450,13 @@ class Allocator:
             if not victims or self.placement.in_one_piece:
                 self._meet_claims()
         return _decision((_LOAD, model.name, zone.name, names, ""))
+
+    def _expelled(self, victims: list[Model]) -> list[Model]:
+        """Let victims be gone at once (decide mode)."""
+        for victim in victims:
+            victim.zone.policy.removed(victim, True)
+            victim.zone.expel(victim)
+        return victims
 
     def _begin_eviction(self, model: Model, evicted: bool) -> None:
         model.zone.reclaim(model)
@@ -495,4 +523,6 @@ def _models(config: VramConfig, inventory: Inventory, zones: dict[str, Zone]) ->
             config.scoring.priority_weights,
             config.fallback.cpu_fallback_enabled,
         )
+        models[name].keep_alive_s = config.rules.timeout_s(name)
+        models[name].critical |= name in config.rules.pinned
     return models

@@ -59,6 +59,7 @@ class Kind(Enum):
 
     HIT = "hit"  # resident: run now
     LOAD = "load"  # unload the victims, load, run
+    CLEAR = "clear"  # unload the victims, then decide anew (rules of model servers)
     JOIN = "join"  # a load of this model is under way: wait for it
     WAIT = "wait"  # models in use (or its own unloading) stand in the way: ask again after the next change
     CPU = "cpu"  # run on the CPU
@@ -94,9 +95,9 @@ class Model:
     """
 
     __slots__ = (
-        "always_loaded", "bytes", "claiming", "critical", "gpu_only", "guest", "hit", "home", "last_used_s",
-        "load_s", "loaded_at_s", "may_run_on_cpu", "name", "number", "pins", "places", "priority",
-        "priority_weight", "rank", "state", "uses", "uses_total", "wanted", "zone",
+        "always_loaded", "bytes", "claiming", "critical", "gpu_only", "guest", "hit", "home", "keep_alive_s",
+        "last_used_s", "load_s", "loaded_at_s", "may_run_on_cpu", "name", "number", "pins", "places",
+        "priority", "priority_weight", "rank", "state", "uses", "uses_total", "wanted", "zone",
     )  # fmt: skip
 
     def __init__(
@@ -122,6 +123,7 @@ class Model:
         self.places = places  # its home, then the zones that lend to its priority
         self.home = self.zone = home = places[0]  # `zone` is where it is, or was last
         self.hit = Decision(Kind.HIT, name, home.name)  # the answer to every hit, made when it changes zones
+        self.keep_alive_s = math.inf  # how long it may be idle (rules.keep_alive_s)
         self.guest = False  # in another zone than its home
         self.state = State.ABSENT
         self.claiming = False  # loading, and waiting for its victims' bytes

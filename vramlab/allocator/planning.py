@@ -69,33 +69,37 @@ class Planner:
         self._placement = placement
         self._admission = {priority.rank: config.admission_for(priority) for priority in Priority}
 
-    def free_place(self, model: Model) -> Zone | None:
-        """Return the first zone that has room for `model`, with nobody leaving for it."""
+    def free_place(self, model: Model, size: int | None = None) -> Zone | None:
+        """Return the first zone that has room for `model` (or `size` bytes), with nobody leaving for it."""
         device, placement = self._device, self._placement
-        if model.bytes > device.cap - device.committed:
+        size = model.bytes if size is None else size
+        if size > device.cap - device.committed:
             return None
         for zone in model.places:
-            if zone.has_room(model.bytes) and placement.fits(model, zone):
+            if zone.has_room(size) and placement.fits(model, zone):
                 return zone
         return None
 
-    def plan(self, model: Model, requester: Requester, runs: bool = True) -> Planned:
-        """Say what could be done for a request for a model that is absent, or leaving."""
+    def plan(self, model: Model, requester: Requester, runs: bool = True, size: int | None = None) -> Planned:
+        """Say what could be done for a request for a model that is absent, or leaving.
+
+        `size` is the room that has to be free for it, where that is more than it takes.
+        """
         if model.state is EVICTING:
             return Kind.WAIT, model, None, [], "it is just being unloaded", False
-        zone = self.free_place(model)
+        zone = self.free_place(model, size)
         if zone is not None:
             return _LOAD, model, zone, [], "", False
         admission = self._admission[requester.rank]
         forced = not model.may_run_on_cpu
         if admission == "free_only" and not forced:
             return Kind.CPU, model, None, [], "loads only into free room", False
-        found = self._evict_for(model, requester)
+        found = self._evict_for(model, requester, size)
         if found is None and forced:
             requester.pressure = True
-            found = self._evict_for(model, requester)
+            found = self._evict_for(model, requester, size)
         if found is None:
-            return self._without_room(model, requester)
+            return self._without_room(model, requester, size)
         zone, victims = found
         outbid = (
             admission == "compete" and not model.gpu_only and _loses(model, zone, victims, requester.now_s)
@@ -106,12 +110,12 @@ class Planner:
         # A real run needs its bytes: without a CPU to answer, the model is admitted after all.
         return _LOAD, model, zone, victims, "", outbid
 
-    def _without_room(self, model: Model, requester: Requester) -> Planned:
+    def _without_room(self, model: Model, requester: Requester, size: int | None) -> Planned:
         """Say what is done for a model that nobody may leave for."""
         never, forced = self._never_fits(model), not model.may_run_on_cpu
         if not never and (forced or requester.patient):
             requester.over_busy = True
-            in_the_way = self._evict_for(model, requester)
+            in_the_way = self._evict_for(model, requester, size)
             if in_the_way is not None:
                 return Kind.WAIT, model, None, in_the_way[1], "models in use stand in its way", False
         if forced:
@@ -133,12 +137,13 @@ class Planner:
             return f"can never fit: {size_mb:.1f} MB, and zone {largest.name} has {zone_mb:.1f} MB"
         return ""
 
-    def _evict_for(self, model: Model, requester: Requester) -> tuple[Zone, list[Model]] | None:
+    def _evict_for(
+        self, model: Model, requester: Requester, size: int | None
+    ) -> tuple[Zone, list[Model]] | None:
         """Find the first zone that can make room for `model`, and the victims there; None if none can."""
+        size = model.bytes if size is None else size
         for zone in model.places:
-            victims = self._placement.victims(
-                model.bytes, zone, zone is not model.home, self._zones, requester
-            )
+            victims = self._placement.victims(size, zone, zone is not model.home, self._zones, requester)
             if victims is not None:
                 return zone, victims
         return None

@@ -142,10 +142,8 @@ def model_sizes(trace: Trace, inventory: Inventory) -> tuple[Floats, Floats]:
 
 def pose(
     trace: Trace,
-    size: Floats,
-    load: Floats,
-    groups: tuple[Group, ...],
-    fits: Flags,
+    models: tuple[Floats, Floats],
+    memory: tuple[tuple[Group, ...], Flags],
     admission: AdmissionRule,
     skip: Floats | None = None,
     counted_from: int = 0,
@@ -154,14 +152,17 @@ def pose(
 
     Parameters
     ----------
-    fits : ndarray, shape (models,)
-        Whether a model can be in memory at all.
+    models : tuple of ndarray
+        Bytes and load times, as of :func:`model_sizes`.
+    memory : tuple
+        Groups, and whether a model can be in memory at all, as of :func:`one_group` or :func:`zone_groups`.
     skip : ndarray, shape (requests,), optional
         Cost in seconds of a miss that is not kept, where that is less than loading.
     counted_from : int
         Requests before this one cost nothing, whatever becomes of them.
     """
     check_choice("bound", "admission", admission, ADMISSIONS)
+    (size, load), (groups, fits) = models, memory
     codes = trace.model_codes
     forced = admission == "forced"
     request = np.flatnonzero(fits[codes])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vramlab.analysis.bounds import WINDOW_STEPS, Bound, CpuCost, skip_costs, solve
+from vramlab.analysis.bounds import Bound, CpuCost, skip_costs
 from vramlab.analysis.intervals import (
     AdmissionRule,
     Flags,
@@ -23,6 +23,7 @@ from vramlab.analysis.intervals import (
     pose,
     zone_groups,
 )
+from vramlab.analysis.prices import WINDOW_STEPS, solve
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.traces.trace import Trace
@@ -64,13 +65,12 @@ def round_schedule(
     the bound was made from.
     """
     size, load = model_sizes(trace, inventory)
-    groups, fits = one_group(size, bound.capacity_bytes)
     skip = skip_costs(trace, cpu_cost, bound.admission)
     if len(bound.keep) != len(trace):
         raise InputError(
             "schedule", "bound", f"a bound of {len(bound.keep)} requests", f"one of {len(trace)}"
         )
-    posed = pose(trace, size, load, groups, fits, bound.admission, skip)
+    posed = pose(trace, (size, load), one_group(size, bound.capacity_bytes), bound.admission, skip)
     return _schedule(bound, trace, posed, load, bound.keep[posed.problem.request[posed.problem.end]])
 
 
@@ -83,9 +83,9 @@ def round_zoned_schedule(
     not always best.
     """
     size, load = model_sizes(trace, inventory)
-    groups, fits = zone_groups(trace, size, inventory, config, borrow=False)
+    memory = zone_groups(trace, size, inventory, config, borrow=False)
     skip = skip_costs(trace, cpu_cost, bound.admission)
-    posed = pose(trace, size, load, groups, fits, bound.admission, skip)
+    posed = pose(trace, (size, load), memory, bound.admission, skip)
     # the joint solution may rest on borrowing: without it the zones are solved anew, where that is quick
     far = posed.problem.steps > WINDOW_STEPS
     return _schedule(

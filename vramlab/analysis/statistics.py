@@ -215,9 +215,6 @@ def paired_difference(
     rng: np.random.Generator,
     statistic: Literal["mean", "sum"] = "mean",
     same_within: float = 0.0,
-    length: int | None = None,
-    resamples: int = 2000,
-    confidence: float = 0.95,
 ) -> Comparison:
     """Compare two settings on the same requests: a less b, resampled together.
 
@@ -240,7 +237,7 @@ def paired_difference(
         raise InputError(
             "comparison", "series", f"{len(a)} and {len(b)} requests", "the same requests in both"
         )
-    interval = bootstrap_interval(a - b, rng, statistic, length, resamples, confidence)
+    interval = bootstrap_interval(a - b, rng, statistic)
     holds_zero = interval.low <= 0 <= interval.high
     negligible = -same_within <= interval.low and interval.high <= same_within
     if holds_zero or negligible:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from vramlab.config.schema import Inventory, OverheadConfig, Priority, VramConfig, ZoneConfig
+from vramlab.config.fields import Priority
+from vramlab.config.models import Inventory
+from vramlab.config.schema import OverheadConfig, VramConfig, ZoneConfig
 from vramlab.config.units import bytes_to_mib
 
 

@@ -174,6 +174,14 @@ class Loading:
         if failure is not None or not model.pins:
             desk.changed(now_s)
 
+    def clear(self, decision: Decision, now_s: float) -> Story:
+        """Unload what has to leave before a load is decided anew, and give back the channel held for that."""
+        for victim in decision.victims:
+            now_s = yield from self.unload(victim, now_s, "eviction")
+        self._desk.channel.release()
+        self._desk.changed(now_s)
+        return now_s
+
     # -- unloads -----------------------------------------------------------------------------------------
 
     def relieve(self, needed_bytes: int, now_s: float) -> list[str]:

@@ -15,6 +15,8 @@ from vramlab.engine.cures import Cures
 from vramlab.engine.desk import Desk
 from vramlab.engine.effects import Cancelled, EffectFailed, Infer, Story, Target
 from vramlab.engine.fallback import Fallback
+from vramlab.engine.keep_alive import KeepAlive
+from vramlab.engine.limits import Limits
 from vramlab.engine.outcomes import Outcome
 from vramlab.engine.preloading import Preloading
 from vramlab.engine.requests import Request
@@ -33,13 +35,26 @@ class Serving:
         Of the engine.
     preloading : Preloading, optional
         Watches what is asked for.
+    keep_alive : KeepAlive, optional
+        Is told which models become idle.
+    limits : Limits, optional
+        Say who is turned away.
     """
 
-    def __init__(self, desk: Desk, fallback: Fallback, cures: Cures, preloading: Preloading | None) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        fallback: Fallback,
+        cures: Cures,
+        preloading: Preloading | None,
+        keep_alive: KeepAlive | None,
+        limits: Limits | None,
+    ) -> None:
         self._desk, self._notes, self._allocator = desk, desk.notes, desk.allocator
         self._gpu, self._cache = desk.gpu, desk.cache
         self._decider, self._pending = desk.decider, desk.decider.pending
         self._fallback, self._cures, self._preloading = fallback, cures, preloading
+        self._keep_alive, self._limits = keep_alive, limits
         self._run_one = {name: Infer(name, Target.GPU, 1) for name in desk.allocator.models}
 
     def serve(self, number: int, request: Request, now_s: float) -> Story:
@@ -57,7 +72,10 @@ class Serving:
         if self._preloading is not None:
             self._preloading.asked(name, now_s)
         gpu, allocator = self._gpu, self._allocator
-        state = (allocator.models.get(name) or allocator.model(name)).state
+        model = allocator.models.get(name) or allocator.model(name)
+        if self._limits is not None and (why := self._limits.refusal(model)):
+            return notes.answer(number, now_s, REFUSED, None, why)
+        state = model.state
         outcome, why = HIT, ""
         if (
             (state is IN_USE or state is RESIDENT)
@@ -88,6 +106,8 @@ class Serving:
             raise
         gpu.release()
         idle = allocator.released(name)
+        if idle and self._keep_alive is not None:
+            self._keep_alive.idle(model, now_s)
         if self._pending:
             self._decider.run_ended(idle, now_s)
         if cache is not None:

@@ -58,7 +58,7 @@ class Waiting:
     """
 
     __slots__ = (
-        "arrival_s", "due_s", "gate", "gone", "loads_before", "model", "number", "outcome",
+        "arrival_s", "cuts", "due_s", "gate", "gone", "loads_before", "model", "number", "outcome",
         "passed_before", "place", "rank", "run_s", "told", "tries", "turn",
     )  # fmt: skip
 
@@ -73,6 +73,7 @@ class Waiting:
         self.outcome = Outcome.HIT  # what it will count as if it runs
         self.tries = 0  # loads that have failed it
         self.told: Any = None  # what became of it, until its story has heard of it
+        self.cuts = 0  # for orders that count how often it was passed over as the first
         self.passed_before = self.loads_before = 0  # what had happened when it came
         self.gone = False
 

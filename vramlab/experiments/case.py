@@ -22,6 +22,7 @@ from vramlab.config.loading import check_fit, load_inventory, load_scenario, wit
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.orders import check_order
 from vramlab.runs.samples import read_samples, samples_path
+from vramlab.servers.preset import as_asked
 from vramlab.simulation.choosing import Times
 from vramlab.traces.files import read_trace
 from vramlab.traces.trace import Trace, check_models, check_times
@@ -80,9 +81,10 @@ class Case:
         InputError
             If the models do not fit it, or its order of serving cannot be had.
         """
-        check_fit(config, self.inventory, "configuration", self.models_source)
+        config, inventory = as_asked(config, self.inventory)
+        check_fit(config, inventory, "configuration", self.models_source)
         check_order(config.serving.order)
-        return replace(self, config=config)
+        return replace(self, config=config, inventory=inventory)
 
     def changed(self, overrides: Iterable[str]) -> Case:
         """Return the case under its configuration with ``dotted.key=value`` changes."""
@@ -203,6 +205,7 @@ def _resolve(config: ConfigLike, models: ModelsLike, overrides: Iterable[str]) -
         path = models or beside or DEFAULT_INVENTORY
         inventory, models_source = load_inventory(path), str(path)
         samples = samples_path(there(path))
+    settings, inventory = as_asked(settings, inventory)
     check_fit(settings, inventory, source, models_source)
     check_order(settings.serving.order)
     return _Settings(

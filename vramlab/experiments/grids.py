@@ -17,6 +17,7 @@ from vramlab.allocator import Allocator
 from vramlab.config.errors import InputError
 from vramlab.config.loading import check_fit, with_overrides
 from vramlab.config.schema import Inventory, VramConfig
+from vramlab.servers.preset import as_asked
 
 Grid = Mapping[str, Sequence[Any]]
 Settings = tuple[tuple[str, Any], ...]
@@ -108,7 +109,7 @@ def settled(
     """
     try:
         changed = with_overrides(config, override_texts(settings))
-        check_fit(changed, inventory, source, "inventory")
+        check_fit(*as_asked(changed, inventory), source, "inventory")
         Allocator(changed, {})
     except InputError as error:
         raise InputError(source, error.key, error.found, error.expected) from error

@@ -246,7 +246,7 @@ def run_point(cases: Sequence[SharedCase], point: Point) -> Row:
     """Replay one point of the study, in whatever process; returns its figures, flat."""
     case = cases[point.trace].open()
     config = settled(case.config, case.inventory, point.settings)
-    return flat(run(replace(case, config=config, seed=point.seed)).figures)
+    return flat(run(replace(case.under(config), seed=point.seed)).figures)
 
 
 def _kept(

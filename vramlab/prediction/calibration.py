@@ -78,6 +78,7 @@ class Forecasts:
         return float(np.mean(-np.log(np.clip(given, LEAST_DOUBT, 1.0 - LEAST_DOUBT))))
 
 
+# Users call it by keyword, in notebooks.
 def walk(
     predictor: Predictor,
     times_s: Sequence[float] | Floats,

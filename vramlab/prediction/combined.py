@@ -81,6 +81,7 @@ class Combined:
         Since when requests are shown; without it, since the first.
     """
 
+    # These are the options that `predictor_options` may name.
     def __init__(
         self,
         models: Iterable[str],

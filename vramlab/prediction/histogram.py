@@ -81,6 +81,7 @@ class Histogram:
         Prior of that rate, see :func:`gamma_poisson`.
     """
 
+    # These are the options that `predictor_options` may name.
     def __init__(
         self,
         models: Iterable[str] = (),

@@ -65,6 +65,7 @@ class Profile:
         Slots with a request that a model never asked for is given in advance, in one day.
     """
 
+    # These are the options that `predictor_options` may name.
     def __init__(
         self,
         models: Iterable[str] = (),

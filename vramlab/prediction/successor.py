@@ -67,6 +67,7 @@ class Successor:
         Prior of that rate, see :func:`gamma_poisson`.
     """
 
+    # These are the options that `predictor_options` may name.
     def __init__(
         self,
         models: Iterable[str] = (),

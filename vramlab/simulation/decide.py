@@ -113,7 +113,7 @@ class _Run:
 
     def __init__(self, trace: Trace, config: VramConfig, inventory: Inventory, bulk: bool) -> None:
         self.trace = trace
-        self.instant = bulk and config.placement == "paged"
+        self.instant = (bulk or config.rules.clears) and config.placement == "paged"
         self.allocator = allocator = (
             Allocator(config, inventory, instant=True)
             if self.instant

@@ -13,8 +13,9 @@ import yaml
 from pydantic import Field, model_validator
 
 from vramlab.config.bundled import there
-from vramlab.config.loading import read_yaml, validated
 from vramlab.config.schema import Count, Fraction, NonNegative, Positive, PriorityField, Section
+from vramlab.config.validation import validated
+from vramlab.config.yaml_files import read_yaml
 
 Name = Annotated[str, Field(min_length=1)]
 

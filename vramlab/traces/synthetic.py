@@ -14,6 +14,7 @@ from vramlab.traces.spec import make_spec
 from vramlab.traces.trace import Trace
 
 
+# Users call it by keyword: a spec in one line.
 def zipf_trace(
     rng: np.random.Generator,
     *,

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 from vramlab.config.errors import InputError, nearest
-from vramlab.config.schema import LARGEST, Priority
+from vramlab.config.fields import LARGEST
+from vramlab.config.schema import Priority
 
 REQUIRED_COLUMNS = ("time_s", "model")
 KNOWN_COLUMNS = ("time_s", "model", "items", "requester", "input_key", "priority")
