@@ -7,13 +7,15 @@ are per request, in the order of arrival.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from vramlab.config.errors import InputError
 from vramlab.engine.outcomes import (
     EvictionRecord,
     LoadRecord,
@@ -107,22 +109,44 @@ class Records:
         return np.where(answered, self.finish_s - self.arrival_s, np.nan)
 
     def since(self, time_s: float) -> Records:
-        """The requests that came at `time_s` or later, and what was done since; counts of faults are all."""
-        kept = self.arrival_s >= time_s
-        numbers = np.cumsum(kept) - 1
-        held = [use for use in self.usage if use.time_s < time_s][-1:]
-        return replace(
-            self,
-            model_codes=self.model_codes[kept],
-            arrival_s=self.arrival_s[kept],
-            outcomes=self.outcomes[kept],
-            finish_s=self.finish_s[kept],
-            loads=[load for load in self.loads if load.start_s >= time_s],
-            evictions=[eviction for eviction in self.evictions if eviction.time_s >= time_s],
-            usage=[use._replace(time_s=time_s) for use in held]
-            + [use for use in self.usage if use.time_s >= time_s],
-            lost=[loss._replace(number=int(numbers[loss.number])) for loss in self.lost if kept[loss.number]],
-            preloads=[preload for preload in self.preloads if preload.time_s >= time_s],
+        """The part of the run from `time_s` on: its requests, and what was done since.
+
+        It begins with the memory as full as it was then. A load or an eviction counts where it began; counts
+        of faults and limits are those of the whole run.
+        """
+        return self._part(int(np.searchsorted(self.arrival_s, time_s)), time_s)
+
+    def from_request(self, first: int) -> Records:
+        """As :meth:`since`, from the arrival of request number `first` on.
+
+        Raises
+        ------
+        InputError
+            If there is no such request.
+        """
+        if not 0 <= first < len(self):
+            raise InputError("part", "first", first, f"a request from 0 to {len(self) - 1}")
+        return self._part(first, float(self.arrival_s[first])) if first else self
+
+    def _part(self, first: int, start_s: float) -> Records:
+        usage = list(self.usage)
+        begun = bisect_right(usage, start_s, key=lambda row: row.time_s)
+        held = [usage[begun - 1]._replace(time_s=start_s)] if begun else []
+        return Records(
+            model_names=self.model_names,
+            model_codes=self.model_codes[first:],
+            arrival_s=self.arrival_s[first:],
+            outcomes=self.outcomes[first:],
+            finish_s=self.finish_s[first:],
+            zone_names=self.zone_names,
+            # not in the order in which they began, where several were under way at once
+            loads=[load for load in self.loads if load.start_s >= start_s],
+            evictions=[eviction for eviction in self.evictions if eviction.time_s >= start_s],
+            usage=[*held, *usage[begun:]],
+            lost=[loss._replace(number=loss.number - first) for loss in self.lost if loss.number >= first],
+            faults=self.faults,
+            preloads=[preload for preload in self.preloads if preload.time_s >= start_s],
+            binding=self.binding,
         )
 
 
