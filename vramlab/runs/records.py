@@ -1,7 +1,7 @@
-"""What a replay leaves behind: one outcome per request, one row per load and per eviction.
+"""Records of a run: one outcome per request, one row per load and per eviction.
 
-Filled by whoever serves (the engine under either driver, or decide mode) and read by the analysis. Arrays
-are per request, in the order of arrival.
+A driver or decide mode fills them, and the analysis reads them. Arrays are per request, in the order of
+arrival.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Records:
         return np.where(answered, self.finish_s - self.arrival_s, np.nan)
 
     def since(self, time_s: float) -> Records:
-        """The part of the run from `time_s` on: its requests, and what was done since.
+        """Return the part of the run from `time_s` on: its requests, and what was done since.
 
         It begins with the memory as full as it was then. A load or an eviction counts where it began; counts
         of faults and limits are those of the whole run.
@@ -117,7 +117,7 @@ class Records:
         return self._part(int(np.searchsorted(self.arrival_s, time_s)), time_s)
 
     def from_request(self, first: int) -> Records:
-        """As :meth:`since`, from the arrival of request number `first` on.
+        """Return the part from the arrival of request number `first` on, as :meth:`since` does.
 
         Raises
         ------
@@ -151,7 +151,7 @@ class Records:
 
 
 class Recorder:
-    """Writes the records of a run while it goes on.
+    """Keeps the records of a run while it goes on.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ class Recorder:
         self.finish_s = array("d", [np.nan]) * count
 
     def arrived(self, model: str, now_s: float) -> int:
-        """Number of a request that comes in unannounced."""
+        """Number a request that was not expected."""
         assert isinstance(self.arrival_s, array)
         self._models.append(self._codes.setdefault(model, len(self._codes)))
         self.arrival_s.append(now_s)
@@ -195,21 +195,21 @@ class Recorder:
         return len(self.outcomes) - 1
 
     def done(self, number: int, outcome: Outcome, now_s: float, why: str = "") -> None:
-        """A request has ended; `why` says how it was lost, if it was."""
+        """Note that a request has ended; `why` says how it was lost, if it was."""
         self.outcomes[number] = outcome
         self.finish_s[number] = now_s
         if why and (outcome is Outcome.REFUSED or outcome is Outcome.FAILED):
             self.lost.append(LossRecord(number, outcome, why))
 
     def totals(self) -> Totals:
-        """How much has ended so far."""
+        """Count what has ended so far."""
         ended = {outcome: self.outcomes.count(outcome) for outcome in Outcome}
         ended[Outcome.FAILED] -= int(np.isnan(self.finish_s).sum())  # what has not ended says so too
         failed_loads = sum(bool(load.error) for load in self.loads)
         return Totals(ended, len(self.loads) - failed_loads, failed_loads, len(self.evictions))
 
     def records(self) -> Records:
-        """What is written down so far."""
+        """Return the records so far."""
         return Records(
             model_names=list(self._codes),
             model_codes=np.array(self._models, dtype=np.int32),
