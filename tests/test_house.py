@@ -23,8 +23,6 @@ NOT_YET = {
     "live/profiler.py profile": "parameters",
     "live/recording.py record": "parameters",
     "simulation/driver.py simulate": "parameters",
-    "widgets/explorer.py": "lines",
-    "widgets/explorer.py __init__": "lines",
 }
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from tqdm import tqdm
@@ -17,6 +18,7 @@ from vramlab.cli.output import count, log, out, picture, print_json, print_table
 from vramlab.config.files import check_outputs
 from vramlab.engine.orders import order_names
 from vramlab.experiments.comparison import DEFAULT_POLICIES, Comparison, compared
+from vramlab.servers import server_names, server_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +38,7 @@ class ComparedOptions:
         typer.Option(
             "--policies",
             help=f"Eviction policies, with commas between, or `all`. Default: "
-            f"{','.join(DEFAULT_POLICIES)}; with --orders the configuration's.",
+            f"{','.join(DEFAULT_POLICIES)}; with --orders or --servers the configuration's.",
         ),
     ] = None
     orders: Annotated[
@@ -44,6 +46,14 @@ class ComparedOptions:
         typer.Option(
             "--orders",
             help=f"Orders of serving, with commas between: {', '.join(order_names())}, package.module:name.",
+        ),
+    ] = None
+    servers: Annotated[
+        str | None,
+        typer.Option(
+            "--servers",
+            help=f"As model servers of today, with commas between, or `all`: {', '.join(server_names())}; "
+            "with options as in ollama:keep_alive=600+max_loaded_models=2.",
         ),
     ] = None
     intervals: Annotated[
@@ -64,24 +74,29 @@ def compare_command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Replay a trace once per eviction policy, and order of serving.
+    """Replay a trace once per eviction policy, and order of serving, or as other servers would serve it.
 
     The last rows are the run with memory for all models (the price of memory is what others are above it) and
     the offline optimum.
 
     Example: vramlab compare traces/synthetic_tight.csv.gz --config config/scenarios/tight.yaml
     --policies seed,seed_fixed,lru,gdsf
+
+    Example: vramlab compare mine.parquet --models mine.yaml --config config/scenarios/plain.yaml --servers
+    all
     """
     check_outputs([plot], inputs.files)
     names = (
         policy_names() if what.policies == "all" else what.policies and names_in("--policies", what.policies)
     )
     orders = names_in("--orders", what.orders) if what.orders else []
+    servers = server_names() if what.servers == "all" else _servers(what.servers)
     case = inputs.resolve()
-    runs = len(names or DEFAULT_POLICIES[: 1 if orders else None]) * max(len(orders), 1)
+    alone = 1 if orders or servers else None
+    runs = len(names or DEFAULT_POLICIES[:alone]) * max(len(orders), 1) + len(servers)
     with tqdm(total=runs + 1, desc="compare", unit="run", disable=None, leave=False) as progress:
         result = compared(
-            case, names or None, orders,
+            case, names or None, orders, servers,
             intervals=what.intervals, skip_warmup=what.skip_warmup, done=progress.update,
         )  # fmt: skip
     if plot is not None:
@@ -89,9 +104,27 @@ def compare_command(
         save_plot(plot_load_costs(result, title), plot)
         log.print(f"written to {plot}")
     if as_json:
-        print_json(result.document())
+        print_json(result.document() | {"servers": [_about(text) for text in servers]})
     else:
         show_comparison(result, f"{inputs.trace}, {case.mode}")
+        for text in servers:
+            server = server_of(text)[0]
+            out.print(f"as {text} ({server.version}): {'; '.join(server.approximations)}")
+
+
+def _servers(text: str | None) -> list[str]:
+    """Names with options, where commas inside brackets are the options' own."""
+    if text is None:
+        return []
+    parts = re.split(r",(?![^\[{]*[\]}])", text)
+    return names_in("--servers", "\0".join(parts), "\0")
+
+
+def _about(text: str) -> dict[str, Any]:
+    """What a preset is made from, and where it is not the server."""
+    server, options = server_of(text)
+    keys = ("name", "title", "version", "source", "read", "approximations")
+    return {"server": text, "options": options} | {key: getattr(server, key) for key in keys}
 
 
 def plot_load_costs(result: Comparison, title: str) -> Axes:
@@ -108,10 +141,10 @@ def show_comparison(result: Comparison, title: str) -> None:
         if (not figure.hidden_if_zero or any(row[figure.key] for row in result.rows))
         and (figure.key != "cost_s" or result.cost == "cost_s")
     ]
-    several = len({row["order"] for row in result.rows}) > 1
+    several = len({row["order"] for row in result.rows if row["server"] is None}) > 1
     rows = [
         [
-            f"{row['policy']}, {row['order']}" if several else row["policy"],
+            f"{row['policy']}, {row['order']}" if several and row["server"] is None else row["policy"],
             *(figure.text(row[figure.key], mode) for figure in shown),
         ]
         for row in result.rows
@@ -127,7 +160,7 @@ def show_comparison(result: Comparison, title: str) -> None:
     if not any(row[key] for row in result.rows for key in ("evictions", "fallbacks", "refused")):
         out.print("everything fits: no policy had to choose")
     if any(row[result.cost] < result.optimum.load_cost_s for row in result.rows):
-        out.print("fewer loads than the optimum: requests were served in another order than they came in")
+        out.print("fewer loads than the optimum: requests were served in another order, or refused")
     if result.warmup:
         out.print(f"without the first {count(result.warmup)} requests (warm-up)")
     if "hit_rate_low" in result.rows[0]:

@@ -156,15 +156,15 @@ def say_without_preloading(case: Case, keys: Iterable[str] = ()) -> None:
         log.print("decide mode does not preload: optimization.predictor changes nothing")
 
 
-def names_in(option: str, text: str) -> list[str]:
-    """Split names at their commas.
+def names_in(option: str, text: str, between: str = ",") -> list[str]:
+    """Split names at their commas, or what else stands between.
 
     Raises
     ------
     InputError
         For an empty name, and a name that stands there twice.
     """
-    names = [name.strip() for name in text.split(",")]
+    names = [name.strip() for name in text.split(between)]
     for place, name in enumerate(names):
         if not name:
             raise InputError(option, "", f"{text!r}, where a name is empty", "names with commas between")

@@ -41,6 +41,7 @@ from vramlab.experiments.case import resolve_case
 from vramlab.experiments.replay import Replay, run
 from vramlab.runs.lockstep import lockstep
 from vramlab.runs.run_folder import check_replay_folder, write_replay
+from vramlab.servers import server_names
 
 
 def register(app: typer.Typer) -> None:
@@ -53,6 +54,15 @@ def register(app: typer.Typer) -> None:
 def replay_command(
     inputs: CaseOptions,
     policy: PolicyOption = None,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="SERVER",
+            help=f"As a model server of today would: {', '.join(server_names())}; with options as in "
+            "ollama:keep_alive=600+max_loaded_models=2.",
+        ),
+    ] = None,
     service_times: TimesOption = "spec",
     out: Annotated[Path | None, typer.Option("--out", help="Folder for records and journal.")] = None,
     map_file: Annotated[
@@ -68,6 +78,8 @@ def replay_command(
     """Replay a trace through the allocator and show what became of the requests.
 
     Example: vramlab replay traces/synthetic_tight.csv.gz --config config/scenarios/tight.yaml --policy lru
+
+    Example: vramlab replay mine.parquet --models mine.yaml --as ollama:keep_alive=600
     """
     if map_file is not None and inputs.mode != "simulate":
         raise InputError(
@@ -77,7 +89,11 @@ def replay_command(
     if out is not None:
         check_replay_folder(out)
     changes = [] if policy is None else [f"scoring.policy={policy}"]
+    if server is not None and policy is not None:
+        raise InputError("--policy", "", policy, f"none beside --as {server}, which has its own")
     case = inputs.resolve(*changes, service_times=service_times)
+    if server is not None:
+        case = case.as_server(server)
     result = run(case, journal=(out is not None or map_file is not None) and case.mode == "simulate")
     if out is not None:
         write_replay(out, result.records, result.figures, result.journal)

@@ -290,6 +290,11 @@ class VramConfig(Section):
         """What all models together may hold: the device-wide cap over all zones, in bytes."""
         return self.total_bytes - self.overhead_bytes
 
+    @property
+    def capacity_bytes(self) -> int:
+        """What models can hold at all: the budget, or the zones where they are less, in bytes."""
+        return min(self.budget_bytes, sum(zone.size_bytes for zone in self.zones.values()))
+
     def held(self, inventory: Inventory) -> Inventory:
         """The inventory by what loaded models hold: of a shared workspace nothing of their own."""
         if self.workspace == "own":

@@ -90,6 +90,16 @@ class Case:
         """Return the case under its configuration with ``dotted.key=value`` changes."""
         return self.under(with_overrides(self.config, overrides))
 
+    def as_server(self, text: str) -> Case:
+        """Return the case as a model server of today would have it, as in ``ollama:keep_alive=600``.
+
+        Raises
+        ------
+        InputError
+            For an unknown server or option.
+        """
+        return self.under(self.config.model_copy(update={"server": text}))
+
     def on(self, trace: TraceLike) -> Case:
         """Return the case with another trace.
 

@@ -1,4 +1,4 @@
-"""A comparison of eviction policies and orders of serving, next to the offline optimum and the floor."""
+"""A comparison of policies, orders of serving and servers, next to the offline optimum and the floor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vramlab.config.errors import InputError
 from vramlab.experiments.case import Case, ConfigLike, Mode, ModelsLike, TraceLike, names_of, resolve_case
 from vramlab.experiments.floor import prices, without_pressure
 from vramlab.experiments.html import comparison_html
-from vramlab.experiments.intervals import warmup_of, with_intervals
+from vramlab.experiments.intervals import INTERVAL, warmup_of, with_intervals
 from vramlab.experiments.optimum import costed, counted, optimum_of
 from vramlab.experiments.replay import Replay, flat, run
 
@@ -25,12 +25,12 @@ DEFAULT_POLICIES = ("seed", "seed_fixed", "decayed", "lru", "lfu", "fifo", "gdsf
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Replays of one trace under several policies, and orders.
+    """Replays of one trace under several policies, and orders, and as several servers.
 
     Parameters
     ----------
     replays : list of Replay
-        In the order of the policies, and for each in that of the orders.
+        In the order of the policies, and for each in that of the orders; then as each server.
     rows : list of dict
         Figures of each, with ``cost_s``: the load cost, and where the CPU may answer its extra seconds
         (:mod:`vramlab.experiments.optimum`); and ``gap_closed``: (LRU's cost - this one's) / (LRU's - the
@@ -58,7 +58,10 @@ class Comparison:
 
     def frame(self) -> pd.DataFrame:
         """One row per policy."""
-        return pd.DataFrame([flat(row) for row in self.rows])
+        frame = pd.DataFrame([flat(row) for row in self.rows])
+        if "hit_rate_low" in frame:
+            frame.attrs["interval"] = INTERVAL
+        return frame
 
     @property
     def cost(self) -> str:
@@ -88,14 +91,15 @@ def compare(
     intervals: bool = False,
     skip_warmup: bool = False,
     orders: Sequence[str] = (),
+    servers: Sequence[str] = (),
 ) -> Comparison:
-    """Replay a trace once per policy and order, all else equal, and bound what any policy could have reached.
+    """Replay a trace once per policy and order, and as servers, and bound what any policy could have reached.
 
     Parameters
     ----------
     trace, config, models, mode, seed, overrides
         As for :func:`~vramlab.experiments.replay.replay`.
-    policies, orders, done, intervals, skip_warmup
+    policies, orders, servers, done, intervals, skip_warmup
         As for :func:`compared`.
 
     Raises
@@ -104,29 +108,33 @@ def compare(
         As :func:`compared`, and for bad input.
     """
     case = resolve_case(trace, config, models, overrides, mode=mode, seed=seed)
-    return compared(case, policies, orders, intervals=intervals, skip_warmup=skip_warmup, done=done)
+    return compared(case, policies, orders, servers, intervals=intervals, skip_warmup=skip_warmup, done=done)
 
 
 def compared(
     case: Case,
     policies: Sequence[str] | None = None,
     orders: Sequence[str] = (),
+    servers: Sequence[str] = (),
     *,
     intervals: bool = False,
     skip_warmup: bool = False,
     done: Callable[[], object] | None = None,
 ) -> Comparison:
-    """Replay a case once per policy and order.
+    """Replay a case once per policy and order, and as model servers of today.
 
     Parameters
     ----------
     case : Case
         What is replayed.
     policies : sequence of str
-        Names as for ``scoring.policy``. Without them those of :data:`DEFAULT_POLICIES`, or with `orders` the
-        configuration's alone.
+        Names as for ``scoring.policy``. Without them those of :data:`DEFAULT_POLICIES`, or with `orders` or
+        `servers` the configuration's alone.
     orders : sequence of str
         Names as for ``serving.order``; without them the configuration's alone.
+    servers : sequence of str
+        Names of :mod:`vramlab.servers`, each with options as in ``ollama:keep_alive=600``. In their rows
+        ``server`` is the name, and ``policy`` says "as" it.
     intervals : bool
         Add bootstrap intervals, and paired differences from the first policy
         (:mod:`vramlab.experiments.intervals`).
@@ -139,9 +147,10 @@ def compared(
     Raises
     ------
     InputError
-        For an unknown policy or order, no policy, and orders in decide mode, where nobody waits.
+        For an unknown policy, order or server, no policy, and orders or servers in decide mode, where nobody
+        waits.
     """
-    cases = _cases(case, policies, names_of(orders))
+    cases = _cases(case, policies, names_of(orders), names_of(servers))
     done = done or (lambda: None)
     replays = []
     for one in cases:
@@ -160,6 +169,8 @@ def compared(
     rows = []
     for result in replays:
         row = costed(case, result, first)
+        if row["server"] is not None:
+            row["policy"] = f"as {row['server']}"
         rows.append(row | {"gap_closed": optimum.gap_closed(row["cost_s"], worst_s)} | prices(row, floor))
     if intervals:
         parts = [result.records.from_request(first) for result in replays]
@@ -168,16 +179,24 @@ def compared(
     return Comparison(replays, rows, optimum.bound, floor, optimum.counts, first)
 
 
-def _cases(case: Case, policies: Sequence[str] | None, orders: Sequence[str]) -> list[Case]:
-    """Return one case per policy and order; an unknown name is an error before the first run."""
-    if orders and case.mode == "decide":
-        raise InputError("orders", "", "mode decide", "mode simulate, as nobody waits in the other")
+def _cases(
+    case: Case, policies: Sequence[str] | None, orders: Sequence[str], servers: Sequence[str]
+) -> list[Case]:
+    """Return one case per policy and order, and per server; unknown names are errors before the first run."""
+    if (orders or servers) and case.mode == "decide":
+        raise InputError(
+            "orders" if orders else "servers",
+            "",
+            "mode decide",
+            "mode simulate, as nobody waits in the other",
+        )
     if policies is None:
-        policies = [case.config.scoring.policy] if orders else DEFAULT_POLICIES
+        policies = [case.config.scoring.policy] if orders or servers else DEFAULT_POLICIES
     policies = names_of(policies)
     if not policies:
         raise InputError("policies", "", "none", "at least one policy")
     cases = [_under(case, *names) for names in product(policies, orders or [case.config.serving.order])]
+    cases += [case.as_server(text) for text in servers]
     for one in cases:
         Allocator(one.config, {})
     return cases

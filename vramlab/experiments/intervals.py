@@ -23,6 +23,9 @@ from vramlab.analysis.statistics import (
 from vramlab.experiments.case import Case
 from vramlab.runs.records import Records
 
+INTERVAL = "95 %, blocks of time resampled"
+"""What the intervals are of, for plots."""
+
 _VERDICTS = {"a lower": "lower", "b lower": "higher", "tie": "tie"}
 
 

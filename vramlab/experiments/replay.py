@@ -121,10 +121,13 @@ def run(case: Case, journal: bool = False) -> Replay:
         records = decide(trace, config, inventory)
     wall_s = time.perf_counter() - begin
     figures = metrics(records, config, inventory) | {
+        "card_bytes": config.total_bytes,
+        "capacity_bytes": config.capacity_bytes,
         "mode": case.mode,
         "backend": "simulated" if simulated else "decide",
         "policy": config.scoring.policy,
         "order": config.serving.order if simulated else None,
+        "server": config.server,
         "service_times": case.service_times if simulated else None,
         "seed": case.seed,
         "wall_s": wall_s,
