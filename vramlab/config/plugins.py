@@ -5,7 +5,7 @@ A package says in its ``pyproject.toml``
 .. code-block:: toml
 
     [project.entry-points."vramlab.policies"]
-    dearest_stay = "its_package.policies:dearest_stay"
+    costly_stay = "its_package.policies:costly_stay"
 
 and the name works wherever a name of ours does. Listing names imports nothing of the package; it is imported
 when its name is asked for. No package may take a name of ours: what is called ``lru`` in a result is ours.
@@ -26,17 +26,17 @@ Group = Literal["vramlab.orders", "vramlab.policies", "vramlab.predictors", "vra
 
 @cache
 def _installed(group: Group) -> EntryPoints:
-    """Entry points of all installed packages; to find them takes milliseconds, so once is enough."""
+    """Return the entry points of all installed packages; it takes milliseconds, so once is enough."""
     return entry_points(group=group)
 
 
 def plugin_names(group: Group, ours: Collection[str] = ()) -> list[str]:
-    """Names that installed packages add to `group`, sorted, without those of `ours`; imports none of them."""
+    """Return the names that packages add to `group`, sorted, without `ours`; import none of them."""
     return sorted({entry.name for entry in _installed(group)} - set(ours))
 
 
 def load_plugin(group: Group, name: str, ours: Collection[str] = ()) -> Any | None:
-    """What an installed package offers under a name; None if none does.
+    """Return what an installed package offers under a name; None if none does.
 
     Parameters
     ----------
