@@ -12,7 +12,6 @@ from vramlab.experiments.case import Case, resolve_case
 from vramlab.experiments.comparison import compare
 from vramlab.experiments.costs import cost_series
 from vramlab.experiments.optimum import Optimum, costed, judged, optimum_of
-from vramlab.experiments.parts import later_part
 from vramlab.experiments.replay import run
 from vramlab.experiments.sweep import sweep
 from vramlab.experiments.tuning import tune
@@ -242,7 +241,7 @@ def test_requesters_fare_as_worked_out_by_hand():
     row = costed(case, result)
     assert row["requester_worst_s"] == pytest.approx(means.max())
     assert row["requester_fairness"] == pytest.approx(means.sum() ** 2 / (3 * (means**2).sum()))
-    late = later_part(result.records, 300)
+    late = result.records.from_request(300)
     assert costed(case, result, 300)["requester_worst_s"] == pytest.approx(
         pd.Series(late.latency_s).groupby(case.trace.requesters[300:]).mean().max()
     )

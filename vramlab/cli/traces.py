@@ -128,9 +128,9 @@ def describe_command(
 ) -> None:
     """Say what a trace is like: rates, bursts, popularity, reuse, working set, daily cycle.
 
-    With --spec a generator spec is fitted to it, and a generated twin is held against the trace (and drawn
-    beside it with --plot). Neither has a name of the original's models: --models-out has their sizes and
-    times under those of the twin.
+    With --spec a generator spec is fitted to it. A generated twin is compared with the trace, and drawn
+    beside it with --plot. Neither has a name of the original's models: --models-out has their sizes and times
+    under those of the twin.
 
     Example: vramlab describe traces/synthetic_tight.csv.gz --plot tight.png --spec like_tight.yaml
     """
@@ -138,7 +138,7 @@ def describe_command(
     check_outputs([plot, spec, models_out], [trace, models])
     if models_out is not None and (models is None or spec is None):
         raise InputError(
-            "--models-out", "", "no twin to have models, or none to take them from", "--spec and --models"
+            "--models-out", "", "the option without --spec, or without --models", "both beside it"
         )
     requests = read_trace(trace)
     description = describe(requests)

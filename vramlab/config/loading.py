@@ -1,10 +1,10 @@
 """Reading and writing the YAML files: configuration, inventory and scenarios.
 
-A *scenario* is a configuration file that also says what it belongs to: an optional top-level ``scenario``
-section may name a base configuration that it extends and an inventory (paths beside the file), and a
-top-level ``faults`` section what goes wrong in a simulated run (:mod:`vramlab.config.faults`).
-What it does not name it takes from its base, section by section and key by key.
-Every error is one :class:`~vramlab.config.errors.InputError` with file, key, found and expected.
+A *scenario* is a configuration file that also says what it belongs to. Its top-level ``scenario`` section may
+name a base configuration that it extends, and an inventory (paths beside the file). Its ``faults`` section
+says what goes wrong in a simulated run (:mod:`vramlab.config.faults`). What it does not name it takes from
+its base, section by section and key by key. Every error is one :class:`~vramlab.config.errors.InputError`
+with file, key, found and expected.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def load_scenario(path: Path | str, overrides: Iterable[str] = ()) -> Scenario:
 
 
 def load_config(path: Path | str | None = None, overrides: Iterable[str] = ()) -> VramConfig:
-    """Configuration of a file, or the specification's defaults where `path` is None."""
+    """Return the configuration of a file, or the specification's defaults where `path` is None."""
     if path is None:
         return _config_from({}, "default configuration", overrides)
     return load_scenario(path, overrides).config
@@ -143,7 +143,7 @@ def load_inventory(path: Path | str) -> Inventory:
 
 
 def _beside(spec: ModelSpec, folder: Path) -> ModelSpec:
-    """A spec whose relative paths are below `folder`."""
+    """Return a spec whose relative paths are below `folder`."""
     found: dict[str, Any] = {"custom_ops": tuple(str(folder / library) for library in spec.custom_ops)}
     if spec.path is not None:
         found["path"] = str(folder / spec.path)
@@ -230,7 +230,7 @@ LATER: dict[str, Any] = {
 
 
 def fingerprint(value: BaseModel | Mapping[str, BaseModel]) -> str:
-    """SHA-256 of a configuration or inventory, independent of file format, comments and key order."""
+    """Return SHA-256 of a configuration or inventory, independent of file format, comments and key order."""
     if isinstance(value, BaseModel):
         data: Any = value.model_dump(mode="json")
         # what came later counts where it is set: the fingerprints of settings without it stay

@@ -134,9 +134,9 @@ class PriorityWeights(Section):
 class ScoringConfig(Section):
     """Which models leave first.
 
-    ``victims`` says how the victims of one load are chosen: ``in_order`` takes them strictly in the order
-    of the policy; ``pruned`` drops those that the later ones make unnecessary; ``exact`` takes the set of the
-    least total score (:mod:`vramlab.allocator.exact`) and goes with all but the greedy-dual family, whose
+    ``victims`` says how the victims of one load are chosen: ``in_order`` takes them strictly in the order of
+    the policy; ``pruned`` drops those that the later ones make unnecessary; ``exact`` takes the set of the
+    least total score (:mod:`vramlab.allocator.exact`). It goes with all but the greedy-dual family, whose
     values do not add up; ``auto`` is ``in_order`` for the queue disciplines and the greedy-dual family, whose
     definition the order is, and ``pruned`` for scores.
 
@@ -191,11 +191,11 @@ class OptimizationConfig(Section):
 
     Preloading (:mod:`vramlab.engine.preloading`) is on where ``predictor`` is given: a name of
     :mod:`vramlab.prediction.registry` or ``package.module:name``, made with ``predictor_options``. Every
-    ``preload_interval`` seconds, absent models whose probability of use within ``preload_horizon_s`` (or
-    ``preload_horizon_load_factor`` times their load time) is above ``preload_prediction_threshold`` are
-    loaded into free room; with ``preload_may_evict``, also in the place of models that are less likely to be
-    used. A preloaded model that nobody has used after ``unpreload_after_s`` is unloaded. ``week_offset_s`` is
-    the time from Monday 00:00 to the start of the run or trace, for predictors that know the hours.
+    ``preload_interval`` seconds, absent models are loaded into free room if their probability of use is above
+    ``preload_prediction_threshold``. With ``preload_may_evict`` they also replace models that are less likely
+    to be used. The horizon is ``preload_horizon_s``, or ``preload_horizon_load_factor`` times the load time.
+    A preloaded model that nobody has used after ``unpreload_after_s`` is unloaded. ``week_offset_s`` is the
+    time from Monday 00:00 to the start of the run or trace, for predictors that know the hours.
     """
 
     monitor: bool = True
@@ -245,8 +245,8 @@ class CachingConfig(Section):
 class VramConfig(Section):
     """Everything under ``vram_management``.
 
-    ``placement``: whether a model may be spread over the holes of its zone (``paged``) or must fit in one of
-    them (``contiguous``); see :mod:`vramlab.allocator.extents`.
+    ``placement``: a model may be spread over the holes of its zone (``paged``), or must fit in one
+    (``contiguous``); see :mod:`vramlab.allocator.extents`.
 
     ``workspace``: what runs need on top of the weights is each model's ``own`` while it is loaded, or
     ``shared``: one arena has room for the largest of the inventory, once per stream, and loaded models hold
@@ -317,20 +317,20 @@ class VramConfig(Section):
         return min(self.budget_bytes, sum(zone.size_bytes for zone in self.zones.values()))
 
     def held(self, inventory: Inventory) -> Inventory:
-        """The inventory by what loaded models hold: of a shared workspace nothing of their own."""
+        """Return the inventory by what loaded models hold: of a shared workspace nothing of their own."""
         if self.workspace == "own":
             return inventory
         return {name: spec.model_copy(update={"workspace_mb": 0}) for name, spec in inventory.items()}
 
     def shared_bytes(self, inventory: Inventory) -> int | None:
-        """Bytes of the workspace that all models share; None where each has its own."""
+        """Return the bytes of the workspace that all models share; None where each has its own."""
         if self.workspace == "own":
             return None
         largest = max((mib_to_bytes(spec.workspace_mb) for spec in inventory.values()), default=0)
         return self.serving.gpu_streams * largest
 
     def room_bytes(self, inventory: Inventory) -> int:
-        """What the models of an inventory may hold together: the budget, less what they share."""
+        """Return what the models of an inventory may hold together: the budget, less what they share."""
         return self.budget_bytes - (self.shared_bytes(inventory) or 0)
 
     def _repr_html_(self) -> str:
@@ -353,12 +353,12 @@ class VramConfig(Section):
         return html_table(header, rows, caption, note)
 
     def admission_for(self, priority: Priority) -> Admission:
-        """Admission rule of a request of `priority`."""
+        """Return the admission rule of a request of `priority`."""
         return getattr(self.admission_by_priority, priority.value, None) or self.admission
 
 
 def zone_of(spec: ModelSpec, config: VramConfig, name: str | None = None) -> str:
-    """Target zone of a model: its own ``zone`` if given, else the one that reserves it, else by priority.
+    """Return a model's home zone: its own ``zone``, else the one that reserves it, else by priority.
 
     Parameters
     ----------

@@ -20,7 +20,6 @@ from vramlab.experiments.floor import prices, without_pressure
 from vramlab.experiments.html import comparison_html
 from vramlab.experiments.intervals import INTERVAL, Counted, warmup_of, with_intervals, zones_cost
 from vramlab.experiments.optimum import costed, counted, optimum_of
-from vramlab.experiments.parts import later_part
 from vramlab.experiments.remarks import remarks_on
 from vramlab.experiments.replay import Replay, flat, run
 
@@ -240,8 +239,10 @@ def compared(
         done()
     outside = baselines_of(case)
     made = _replayed(outside, cases, replays)
-    worst = made[LRU]
-    first = warmup_of([one.records for one in (*replays, worst)]) if skip_warmup else 0
+    if LRU not in made:  # critical models that go with zones only, say: then within the configuration's
+        inside = _under(case, "lru", case.config.serving.order)
+        outside, made = [*outside[1:], Baseline(LRU, inside)], made | {LRU: run(inside)}
+    first = warmup_of([one.records for one in (*replays, made[LRU])]) if skip_warmup else 0
     floor = counted(case, run(without_pressure(case)), first) if case.mode == "simulate" else None
     rows = [costed(one, result, first) for one, result in zip(cases, replays, strict=True)]
     beside = [_baseline_row(one, made.get(one.name), first) for one in outside]
@@ -254,10 +255,10 @@ def compared(
             row["policy"] = f"as {row['server']}"
         row |= optimum.gap(row, worst_s) | prices(row, floor)
     runs = [
-        Counted(one, later_part(result.records, first)) for one, result in zip(cases, replays, strict=True)
+        Counted(one, result.records.from_request(first)) for one, result in zip(cases, replays, strict=True)
     ]
     pools = {
-        one.name: Counted(one.case, later_part(made[one.name].records, first))
+        one.name: Counted(one.case, made[one.name].records.from_request(first))
         for one in outside
         if one.case is not None
     }

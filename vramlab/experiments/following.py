@@ -1,7 +1,7 @@
 """A run that goes on in another process, watched through its journal.
 
-A journal leads a fresh engine to the same decisions (:mod:`vramlab.runs.lockstep`), so whoever can read the
-file knows all that the runtime knows: zones, states, scores, queues. Nothing is asked of the process itself.
+A journal leads a fresh engine to the same decisions (:mod:`vramlab.runs.lockstep`). So a reader of the file
+knows all that the runtime knows: zones, states, scores, queues. Nothing is asked of the process itself.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Following:
         return not self.closed and self.silent_s > QUIET_S
 
     def status(self) -> Status:
-        """Device memory, zones, models and counts by now, or at `until_s`, but not beyond the journal.
+        """Return device memory, zones, models and counts by now, or at `until_s`, but not beyond the journal.
 
         The time goes on for a while after the last line, and then stands still: the run may have been killed.
 
@@ -135,7 +135,7 @@ class Following:
 
 
 def is_stop(line: Line) -> bool:
-    """Whether from here on a run gives back what it has."""
+    """Return whether from here on a run gives back what it has."""
     return line.event == "begin" and line.task == "stop"
 
 

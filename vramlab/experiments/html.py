@@ -18,7 +18,7 @@ _NOTHING = "–"
 
 
 def replay_html(figures: Mapping[str, Any]) -> str:
-    """Figures of one replay: rates and latencies for all and for each zone, outcomes below."""
+    """Return the figures of one replay: rates and latencies for all and for each zone, outcomes below."""
     columns, mode = [FIGURES[key] for key in _REPLAY], figures.get("mode")
     rows: list[list[str | Cell]] = [
         [

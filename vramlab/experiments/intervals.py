@@ -36,7 +36,7 @@ class Counted(NamedTuple):
 
 
 def warmup_of(runs: Sequence[Records]) -> int:
-    """Requests at the start to leave out for all runs: the longest warm-up of their hits (MSER-5)."""
+    """Return requests at the start to leave out for all runs: the longest warm-up of their hits (MSER-5)."""
     return max(warmup(request_series(records, "hit")).requests for records in runs)
 
 

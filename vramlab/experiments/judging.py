@@ -21,7 +21,6 @@ from vramlab.experiments.case import Case
 from vramlab.experiments.grids import settled
 from vramlab.experiments.intervals import Counted, cost_share
 from vramlab.experiments.optimum import costed, judged, optimum_of
-from vramlab.experiments.parts import later_part
 from vramlab.experiments.remarks import share_text
 from vramlab.experiments.replay import Replay, run
 from vramlab.experiments.requirements import Requirement
@@ -123,7 +122,7 @@ def part_of(
 
 
 def _counted(case: Case, result: Replay, first: int) -> Counted:
-    return Counted(case, later_part(result.records, first))
+    return Counted(case, result.records.from_request(first))
 
 
 def judged_text(part: Mapping[str, Any]) -> list[str]:

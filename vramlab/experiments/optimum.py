@@ -24,7 +24,6 @@ from vramlab.analysis.metrics import metrics
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.experiments.case import Case
 from vramlab.experiments.costs import cpu_answers, cpu_extra_of, extras_s, objectives_of, prices_s, unserved
-from vramlab.experiments.parts import later_part
 from vramlab.experiments.replay import Replay
 from vramlab.experiments.requesters import requester_figures
 
@@ -54,7 +53,7 @@ class Optimum:
     unserved: bool = False
 
     def gap_closed(self, cost_s: float, worst_s: float) -> float | None:
-        """(LRU's cost - this one's) / (LRU's - the optimum's); None where LRU is at the optimum already."""
+        """Return (LRU's cost - this one's) / (LRU's - the optimum's); None where LRU is at the optimum."""
         gap_s = worst_s - self.bound.load_cost_s
         return (worst_s - cost_s) / gap_s if gap_s > _AT_THE_OPTIMUM * worst_s else None
 
@@ -123,7 +122,7 @@ def counted(case: Case, result: Replay, first: int) -> dict[str, Any]:
     """Return the figures of a run's requests from number `first` on."""
     if not first:
         return result.figures
-    return result.figures | metrics(later_part(result.records, first), case.config, case.inventory)
+    return result.figures | metrics(result.records.from_request(first), case.config, case.inventory)
 
 
 def costed(case: Case, result: Replay, first: int = 0) -> dict[str, Any]:
@@ -138,7 +137,7 @@ def costed(case: Case, result: Replay, first: int = 0) -> dict[str, Any]:
     case : Case
         Whose trace the run replayed, and whose configuration says whether the CPU may answer.
     """
-    figures, records = counted(case, result, first), later_part(result.records, first)
+    figures, records = counted(case, result, first), result.records.from_request(first)
     cpu_s, price_s = (float(extra.sum()) for extra in extras_s(case, records))
     figures = figures | {
         "unserved": int(unserved(records).sum()),
@@ -151,7 +150,7 @@ def costed(case: Case, result: Replay, first: int = 0) -> dict[str, Any]:
 def judged(case: Case, result: Replay, first: int = 0) -> dict[str, Any]:
     """Return the figures of :func:`costed` as objectives read them: what was not served counts in each."""
     figures = costed(case, result, first)
-    return objectives_of(case, later_part(result.records, first), figures)
+    return objectives_of(case, result.records.from_request(first), figures)
 
 
 def admission_of(config: VramConfig, inventory: Inventory) -> tuple[AdmissionRule, bool]:

@@ -1,11 +1,12 @@
 """Results of a study on disk: a line per run while it goes on, one Parquet file with a manifest at the end.
 
 ``FILE.runs.jsonl`` grows by one line per ended run, each written and flushed at once: whatever ends the
-study, only the runs under way are lost, and a line that was cut short is not counted. At the end the rows
-become ``FILE`` (Parquet), in the order of the study, with ``FILE``'s name and ``.manifest.json`` beside it,
-and the lines go away. Resuming takes rows from either. Before the first run has ended nothing is written: a
-study that fails at once leaves nothing that would stand in the way of the next call. Two studies never write
-at one place at a time: the second is refused, also after the first was killed and a third began.
+study, only the runs under way are lost. A line that was cut short is not counted. At the end the rows become
+``FILE`` (Parquet), in the order of the study, and the lines go away. A manifest with ``FILE``'s name and
+``.manifest.json`` stands beside it. Resuming takes rows from either. Before the first run has ended nothing
+is written: a study that fails at once leaves nothing that would stand in the way of the next call. Two
+studies never write at one place at a time: the second is refused, also after the first was killed and a third
+began.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ _SAME = ("code_sha256", "models_sha256", "faults_sha256", "mode")
 
 
 def manifest_path(path: Path) -> Path:
-    """Where the manifest of the results `path` stands."""
+    """Return where the manifest of the results `path` stands."""
     return path.with_suffix(".manifest.json")
 
 
 def journal_path(path: Path) -> Path:
-    """Where the rows of a study that is under way stand."""
+    """Return where the rows of a study that is under way stand."""
     return path.with_name(f"{path.name}.runs.jsonl")
 
 
@@ -153,7 +154,7 @@ class ResultsStore:
 
 
 def columns(rows: Iterable[Row]) -> dict[str, list[Any]]:
-    """Rows as columns, None where a row has no value; values of several kinds (a grid's may be) are text."""
+    """Return rows as columns, None for a missing value; values of several kinds become text."""
     rows = list(rows)
     names = dict.fromkeys(name for row in rows for name in row)
     found = {}
@@ -167,7 +168,7 @@ def columns(rows: Iterable[Row]) -> dict[str, list[Any]]:
 
 
 def frame(rows: Iterable[Row]) -> pd.DataFrame:
-    """Rows as a table."""
+    """Return rows as a table."""
     return pd.DataFrame(columns(rows))
 
 

@@ -1,8 +1,8 @@
 """The trials of tuning: drawn by Optuna, replayed in whatever process, kept where calls share them.
 
 Trials are drawn by the tree-structured Parzen estimator (J. Bergstra et al., "Algorithms for hyper-parameter
-optimization", NIPS 2011). With one objective a trial replays prefixes of the trace first, and ends early
-where it does worse than the median of the trials before it.
+optimization", NIPS 2011). With one objective, a trial replays prefixes of the trace first. It ends early if
+it does worse than the median of earlier trials.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Task:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the study, which belongs to its process."""
+        """Leave the study out, which belongs to its process."""
         return {key: value for key, value in vars(self).items() if key != "study"}
 
 
@@ -244,7 +244,7 @@ def run_trial(task: Task, number: int) -> None:
 
 
 def _unless_it_fails(task: Task, trial: optuna.Trial) -> Any:
-    """A user's policy that fails ends the study: settings that cannot be are one failed trial, it is not."""
+    """End the study where a user's policy fails; settings that cannot be are one failed trial."""
     try:
         return _objective(task, trial)
     except PolicyError as error:

@@ -1,7 +1,7 @@
 """The shape of a generator spec: what a synthetic trace is made of (:mod:`vramlab.traces.generate` makes it).
 
-A spec is a mixture of streams. Each stream has a rate that may change over time, and its requests name either
-one model each, by popularity, or start a pipeline of several.
+A spec is a mixture of streams. Each stream has a rate that may change over time. Its requests name one model
+each, by popularity, or start a pipeline of several.
 """
 
 from __future__ import annotations
@@ -224,7 +224,7 @@ def make_spec(data: object, source: str = "<spec>") -> TraceSpec:
 
 
 def spec_yaml(spec: TraceSpec) -> str:
-    """The spec as YAML that :func:`load_spec` reads; keys at their default are left out."""
+    """Return the spec as YAML that :func:`load_spec` reads; keys at their default are left out."""
     data: dict[str, Any] = spec.model_dump(mode="json", exclude_defaults=True)
     # JSON has text for keys only; the numbers of items are numbers in YAML
     for stream, dumped in zip(spec.streams, data["streams"], strict=True):

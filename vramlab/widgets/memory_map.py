@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from vramlab.analysis import style
 from vramlab.analysis.layouts import memory_map
-from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import bytes_to_mib
+from vramlab.experiments.case import ConfigLike, ModelsLike
 from vramlab.widgets.memory_history import MemoryHistory, Moment, Run, memory_history, zones_html
 from vramlab.widgets.notice import Notice
 from vramlab.widgets.picture import Picture
@@ -46,8 +46,8 @@ class MemoryMap(widgets.VBox):
     def __init__(
         self,
         run: Run,
-        config: VramConfig | Path | str | None = None,
-        models: Inventory | Path | str | None = None,
+        config: ConfigLike = None,
+        models: ModelsLike = None,
     ) -> None:
         self.history: MemoryHistory = memory_history(run, config, models)
         moments = self.history.moments
@@ -136,7 +136,7 @@ class MemoryMap(widgets.VBox):
             axes.xaxis.label.set_fontsize(8.5)
 
     def _paint_strip(self, axes: Any, moment: Moment) -> None:
-        """Bytes held over the whole run, evictions, and where we are."""
+        """Paint the bytes held over the whole run, evictions, and where we are."""
         style.axes(axes)
         start, end = float(self._times[0]), float(self._times[-1])
         per, per_name = style.time_unit(max(end - start, 1e-3))
