@@ -18,6 +18,7 @@ from vramlab.cli import (
     comparing,
     curves,
     demo,
+    exporting,
     fidelity,
     importing,
     journals,
@@ -62,6 +63,7 @@ monitor.register(app)
 journals.register(app)
 notebooks.register(app)
 questions.register(app)
+exporting.register(app)
 
 
 def _show_version(wanted: bool) -> None:
