@@ -31,6 +31,7 @@ from vramlab.cli import (
     replaying,
     studies,
     traces,
+    whatif,
 )
 from vramlab.config.errors import InputError, nearest
 
@@ -64,6 +65,7 @@ journals.register(app)
 notebooks.register(app)
 questions.register(app)
 exporting.register(app)
+whatif.register(app)
 
 
 def _show_version(wanted: bool) -> None:
