@@ -119,7 +119,7 @@ def test_set_by_name(explorer, config, trace, inventory):
     assert explorer.config.scoring.policy == "seed"
     assert explorer.config.scoring.weights.cost == -0.5
     assert same(explorer.result, replay(trace, explorer.config, inventory))
-    explorer.reset_button.click()
+    explorer.buttons.reset.click()
     assert explorer.config == config
 
 
@@ -142,23 +142,23 @@ def test_set_refuses(explorer, config, override, says):
 
 
 def test_pinned_beside_the_current(explorer):
-    explorer.pin_button.click()
+    explorer.buttons.pin.click()
     pinned = explorer.picture.value
     move(explorer, "total_memory_mb", 28.0)
     assert "zones.flexible.size_mb <b>10 → 14</b>" in explorer.changes.value
-    assert explorer.pinned_picture.value == pinned != explorer.picture.value
+    assert explorer.pinned.picture.value == pinned != explorer.picture.value
     frame = explorer.comparison()
     assert list(frame.index) == ["this setting", "pinned"]
     assert frame.loc["this setting", "hit_rate"] > frame.loc["pinned", "hit_rate"]
     gained = 100 * (frame.loc["this setting", "hit_rate"] - frame.loc["pinned", "hit_rate"])
     assert f"+{gained:.2f} pp" in explorer.table.value
-    explorer.unpin_button.click()
+    explorer.buttons.unpin.click()
     assert list(explorer.comparison().index) == ["this setting"]
 
 
 def test_the_export_is_what_replay_takes(explorer, trace, inventory, tmp_path, capsys):
     explorer.set("scoring.policy=gdsf", "zones.high_priority.size_mb=7", "admission=compete")
-    explorer.export_button.click()
+    explorer.buttons.export.click()
     path = tmp_path / "out" / "vram_config.yaml"
     assert str(path) in explorer.notice.value
     assert load_config(path) == explorer.config
@@ -175,8 +175,8 @@ def test_the_export_is_what_replay_takes(explorer, trace, inventory, tmp_path, c
 
 def test_an_export_that_cannot_be_written_says_so(explorer, tmp_path):
     (tmp_path / "file").write_text("")
-    explorer.path.value = str(tmp_path / "file" / "x.yaml")
-    explorer.export_button.click()
+    explorer.buttons.path.value = str(tmp_path / "file" / "x.yaml")
+    explorer.buttons.export.click()
     assert explorer.notice.is_error
     assert "file" in explorer.notice.value
 
@@ -194,7 +194,7 @@ def test_what_takes_long_is_shown_without_latencies_first(explorer, monkeypatch)
     explorer._expected_s = 10.0
     move(explorer, "admission", "compete")
     assert made == [("decide", "compete")]
-    assert "simulating" in explorer.timing.value
+    assert "simulating" in explorer.progress.line.value
     assert "…" in explorer.table.value
     move(explorer, "admission", "free_only")
     move(explorer, "admission", "always")
@@ -203,14 +203,14 @@ def test_what_takes_long_is_shown_without_latencies_first(explorer, monkeypatch)
     simulated = [admission for mode, admission in made if mode == "simulate"]
     assert simulated[-1] == "always"
     assert "free_only" not in simulated  # a newer change had come before its turn
-    assert "simulating" not in explorer.timing.value
+    assert "simulating" not in explorer.progress.line.value
     assert "…" not in explorer.table.value
 
 
 def test_decide_mode(trace, config, inventory):
     explorer = PolicyExplorer(trace, config, inventory, mode="decide")
     assert explorer.result.figures["mode"] == "decide"
-    assert "loads take no time" in explorer.timing.value
+    assert "loads take no time" in explorer.progress.line.value
 
 
 def test_one_zone(trace, inventory):
@@ -262,7 +262,7 @@ def test_a_policy_and_an_order_of_ones_own(trace, config, inventory):
     assert not explorer.notice.is_error
     assert explorer.result.figures["policy"] == name
     assert same(explorer.result, replay(trace, explorer.config, inventory))
-    explorer.reset_button.click()
+    explorer.buttons.reset.click()
     assert explorer.config == config
 
 
@@ -300,7 +300,7 @@ def test_what_was_defined_in_the_notebook_is_said_at_the_export(explorer, monkey
     mine.__module__, mine.__qualname__ = "__main__", "mine"
     monkeypatch.setattr(__main__, "mine", mine, raising=False)
     explorer.add_policy(mine)
-    explorer.export_button.click()
+    explorer.buttons.export.click()
     assert "mine must go into a module" in explorer.notice.value
 
 
@@ -375,9 +375,9 @@ def test_stop_leaves_what_was_shown_and_the_result_can_still_be_had(config, inve
     explorer = PolicyExplorer(trace, config, inventory)
     explorer._expected_s = 10.0
     move(explorer, "admission", "compete")
-    explorer.stop_button.click()
+    explorer.progress.stop.click()
     assert not explorer._latest.busy
-    assert "stopped" in explorer.timing.value
+    assert "stopped" in explorer.progress.line.value
     assert same(explorer.result, replay(trace, explorer.config, inventory))
 
 

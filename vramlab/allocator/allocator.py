@@ -26,6 +26,7 @@ from vramlab.allocator.eviction import Choice, Requester, WaitingRequester
 from vramlab.allocator.extents import Extent
 from vramlab.allocator.facts import (
     ABSENT,
+    AFTER_PIN,
     EVICTING,
     IN_USE,
     LOADING,
@@ -35,6 +36,7 @@ from vramlab.allocator.facts import (
     Kind,
     Ledger,
     Model,
+    Policy,
     Turn,
     Zone,
 )
@@ -45,7 +47,7 @@ from vramlab.allocator.relief import relief_victims
 from vramlab.allocator.rules import RuledPlanner
 from vramlab.config.errors import InputError, nearest
 from vramlab.config.rules import RulesConfig
-from vramlab.config.schema import Inventory, Priority, VramConfig, zone_of
+from vramlab.config.schema import Inventory, Priority, ScoringConfig, VramConfig, zone_of
 
 _decision = partial(tuple.__new__, Decision)  # without the constructor's detour: twice as fast
 _LOAD = Kind.LOAD  # for the hot path
@@ -62,6 +64,8 @@ class Allocator:
         All models that may be asked for.
     placement : callable
         Makes what knows where in its zone a model lies: a class of :mod:`vramlab.allocator.placement`.
+    policy : callable
+        Makes the policy of a zone.
     instant : bool
         Loads and evictions take no time (decide mode): a decision to load is already carried out when it
         is returned, and nothing is reported back.
@@ -77,6 +81,7 @@ class Allocator:
         config: VramConfig,
         inventory: Inventory,
         placement: Callable[[Iterable[Zone], Choice], Placement] = Unmapped,
+        policy: Callable[[ScoringConfig], Policy] = make_policy,
         instant: bool = False,
     ) -> None:
         self._instant = instant
@@ -84,8 +89,7 @@ class Allocator:
         self.shared_bytes = config.shared_bytes(inventory) or 0
         self.device = Ledger("device", self.room_bytes)
         self.zones = {
-            name: Zone(name, zone, make_policy(config.scoring), self.device)
-            for name, zone in config.zones.items()
+            name: Zone(name, zone, policy(config.scoring), self.device) for name, zone in config.zones.items()
         }
         self.models = _models(config, inventory, self.zones)
         reserved = {name for zone in config.zones.values() for name in zone.reserved_models}
@@ -175,8 +179,9 @@ class Allocator:
         if state is RESIDENT or state is IN_USE:
             model.uses += 1
             model.zone.policy.used(model, now_s)
-            if pin:
-                model.pin()
+            if pin:  # by hand what `model.pin` does: a call less at each hit, 2% of a replay
+                model.state = AFTER_PIN[state]
+                model.pins += 1
             return model.hit
         if state is LOADING:
             model.uses += 1

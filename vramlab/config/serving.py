@@ -23,8 +23,8 @@ class ServingConfig(Section):
     runs). ``release_timeout_ms`` bounds, under ``arrival`` and for loads by command, the waiting while models
     in use stand in the way. ``warm_up``: a load ends with a first run, which is slower than the later ones. A
     load that takes longer than ``load_timeout_ms`` has failed. ``inline_run_ms`` is for the live asynchronous
-    runtime: the run of a lone request that is known to take no longer is done on the event loop's own thread,
-    since a worker thread would cost it more than that; 0 leaves every run to the workers. ``tf32``: products
+    runtime: a lone run that is known to take no longer is done on the event loop's own thread. A worker
+    thread would cost it more than that; 0 leaves every run to the workers. ``tf32``: products
     of single precision may be made with fewer digits on CUDA; answers are about 1e-3 off the CPU's then, and
     those of the CPU are not kept in the result cache.
     """

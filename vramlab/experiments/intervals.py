@@ -23,11 +23,14 @@ from vramlab.analysis.statistics import (
 from vramlab.experiments.case import Case
 from vramlab.runs.records import Records
 
+INTERVAL = "95 %, blocks of time resampled"
+"""What the intervals are of, for plots."""
+
 _VERDICTS = {"a lower": "lower", "b lower": "higher", "tie": "tie"}
 
 
 def warmup_of(runs: Sequence[Records]) -> int:
-    """Requests at the start to leave out for all runs: the longest warm-up of their hits (MSER-5)."""
+    """Return requests at the start to leave out for all runs: the longest warm-up of their hits (MSER-5)."""
     return max(warmup(request_series(records, "hit")).requests for records in runs)
 
 

@@ -46,7 +46,7 @@ class Optimum:
     cpu_extra_s: Floats | None
 
     def gap_closed(self, cost_s: float, worst_s: float) -> float | None:
-        """(LRU's cost - this one's) / (LRU's - the optimum's); None where LRU is at the optimum already."""
+        """Return (LRU's cost - this one's) / (LRU's - the optimum's); None where LRU is at the optimum."""
         gap_s = worst_s - self.bound.load_cost_s
         return (worst_s - cost_s) / gap_s if gap_s > _AT_THE_OPTIMUM * worst_s else None
 
@@ -89,7 +89,7 @@ def cpu_extra_of(case: Case) -> Floats | None:
 
 
 def admission_of(config: VramConfig, inventory: Inventory) -> tuple[AdmissionRule, bool]:
-    """Rule of the bound for a configuration, and whether the CPU may answer."""
+    """Return the rule of the bound for a configuration, and whether the CPU may answer."""
     cpu = config.fallback.cpu_fallback_enabled and any(spec.may_run_on_cpu for spec in inventory.values())
     priorities = {spec.priority for spec in inventory.values()}
     rules = {config.admission_for(priority) for priority in priorities}

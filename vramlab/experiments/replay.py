@@ -121,6 +121,8 @@ def run(case: Case, journal: bool = False) -> Replay:
         records = decide(trace, config, inventory)
     wall_s = time.perf_counter() - begin
     figures = metrics(records, config, inventory) | {
+        "card_bytes": config.total_bytes,
+        "capacity_bytes": config.capacity_bytes,
         "mode": case.mode,
         "backend": "simulated" if simulated else "decide",
         "policy": config.scoring.policy,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from vramlab.simulation.choosing import Times
 from vramlab.traces.trace import Trace
 from vramlab.widgets.changes import changes_html
 from vramlab.widgets.controls import Controls
+from vramlab.widgets.explorer_parts import Buttons, Pinned, Progress
 from vramlab.widgets.figures import figures_table
 from vramlab.widgets.latest import Latest
 from vramlab.widgets.notice import Notice
@@ -125,28 +125,19 @@ class PolicyExplorer(widgets.VBox):
             lambda name: self._safely(lambda: self.add_order(name)),
         )
         self.own.name_traces(self._traces, next(iter(self._traces)))
+        acts = (self.pin, self.unpin, self._reset, self._export)
+        self.buttons = Buttons(export_to, *[lambda act=act: self._safely(act) for act in acts])
         self.seen = Seen(self.trace.duration_s, lambda: self._safely(self._draw))
         self.table, self.changes = widgets.HTML(), widgets.HTML()
         self.table.layout = widgets.Layout(width="100%", min_height="104px", margin="4px 0 0 0")
         self.changes.layout = widgets.Layout(width="100%", min_height="24px", margin="0")
-        self.notice = Notice()
-        rows = min(most, len(self.trace.model_names))
-        self.picture = Picture(9.6, 1.15 + 0.27 * rows)
-        self.timing = widgets.HTML(layout=widgets.Layout(margin="0", min_height="24px", flex="1 1 auto"))
-        self.stop_button = widgets.Button(
-            description="Stop", icon="stop", disabled=True, layout={"width": "auto"},
-            tooltip="End the replay under way; a new setting ends it too",
-        )  # fmt: skip
-        self.stop_button.on_click(lambda _: self.stop())
-        self._pinned_title = widgets.HTML("<b>Pinned</b>")
-        self.pinned_picture = widgets.Image(format="png", layout=self.picture.layout)
-        self._pinned_box = widgets.VBox([self._pinned_title, self.pinned_picture])
-        self._pinned_box.layout = widgets.Layout(display="none", width="100%")
+        self.notice, self.progress = Notice(), Progress(self.stop)
+        self.picture = Picture(9.6, 1.15 + 0.27 * min(most, len(self.trace.model_names)))
+        self.pinned = Pinned(self.picture.layout)
         super().__init__(
             [
-                self.controls, self.own, self._buttons(export_to), self.notice, self.table,
-                self.changes, self.seen, self.picture, self._pinned_box,
-                widgets.HBox([self.stop_button, self.timing], layout={"align_items": "center"}),
+                self.controls, self.own, self.buttons, self.notice, self.table, self.changes, self.seen,
+                self.picture, self.pinned, self.progress,
             ],
             layout=widgets.Layout(width="100%", max_width="1280px"),
         )  # fmt: skip
@@ -220,7 +211,7 @@ class PolicyExplorer(widgets.VBox):
             other = resolve_case(trace, self.config, models, faults=case.faults)
             self._case = replace(case, trace=other.trace, inventory=other.inventory, profile=other.profile)
         self._drawn = self._pinned = None
-        self._pinned_box.layout.display = "none"
+        self.pinned.hide()
         self._expected_s = len(self.trace) / _REQUESTS_PER_S if self._case.mode == "simulate" else 0.0
         self.own.name_traces(self._traces, title)
         self.seen.begin(self.trace.duration_s)
@@ -245,14 +236,13 @@ class PolicyExplorer(widgets.VBox):
     def pin(self) -> None:
         """Keep the setting as it stands, to compare the next ones with."""
         self._pinned = (self.config, self.result)
-        self.pinned_picture.value = self.picture.value
-        self._pinned_box.layout.display = ""
+        self.pinned.show(self.picture.value)
         self._show_figures(self.result, timed=True)
 
     def unpin(self) -> None:
         """Compare with nothing."""
         self._pinned = None
-        self._pinned_box.layout.display = "none"
+        self.pinned.hide()
         self._show_figures(self.result, timed=True)
 
     def comparison(self) -> pd.DataFrame:
@@ -275,7 +265,7 @@ class PolicyExplorer(widgets.VBox):
         InputError
             If it cannot be written, or the controls stand at settings that do not go together.
         """
-        target = Path(path or self.path.value)
+        target = Path(path or self.buttons.path.value)
         config, result = self.controls.config(), self.result
         figures = result.figures
         comment = (
@@ -291,38 +281,14 @@ class PolicyExplorer(widgets.VBox):
         if self._latest.busy:
             self._latest.stop()
             self.wait()
-            self.stop_button.disabled = True
-            self.timing.value = _quiet("stopped: what is shown knows no queues and no latencies")
+            self.progress.stop.disabled = True
+            self.progress.say("stopped: what is shown knows no queues and no latencies")
 
     def wait(self) -> None:
         """Return when nothing is being replayed any more."""
         self._latest.wait()
 
-    # -- buttons -----------------------------------------------------------------------------------------
-
-    def _buttons(self, export_to: Path | str) -> widgets.HBox:
-        wide = widgets.Layout(width="auto", margin="2px 6px 2px 0")
-        self.pin_button = widgets.Button(description="Pin this setting", icon="thumb-tack", layout=wide)
-        self.unpin_button = widgets.Button(description="Unpin", layout=wide)
-        self.reset_button = widgets.Button(description="Reset", icon="undo", layout=wide)
-        self.export_button = widgets.Button(
-            description="Export as YAML", icon="download", button_style="primary", layout=wide
-        )
-        self.path = widgets.Text(
-            str(export_to), description="to", style={"description_width": "20px"},
-            layout=widgets.Layout(flex="1 1 200px", max_width="460px"),
-        )  # fmt: skip
-        for button, act in (
-            (self.pin_button, self.pin),
-            (self.unpin_button, self.unpin),
-            (self.reset_button, self._reset),
-            (self.export_button, self._export),
-        ):
-            button.on_click(lambda _, act=act: self._safely(act))
-        return widgets.HBox(
-            [self.pin_button, self.unpin_button, self.reset_button, self.export_button, self.path],
-            layout=widgets.Layout(width="100%", flex_flow="row wrap", margin="6px 0 0 0"),
-        )
+    # -- buttons ---------------------------------------------------------------------------------------
 
     def _reset(self) -> None:
         self.controls.reset()
@@ -359,7 +325,7 @@ class PolicyExplorer(widgets.VBox):
             return
         self._latest.stop()  # what is under way is for a setting that is not there any more
         self._show(task, self._replay(task, preview=True), timed=False)
-        self.stop_button.disabled = False
+        self.progress.stop.disabled = False
         self._latest.ask(task)
 
     def _carry_out(self, task: _Task, safely: bool = True) -> None:
@@ -373,7 +339,7 @@ class PolicyExplorer(widgets.VBox):
         now_s = time.perf_counter()
         if now_s - self._said_s > _SAID_EVERY_S:
             self._said_s = now_s
-            self.timing.value = _quiet(f"simulating … {100 * share:.0f} %; what is shown knows no queues yet")
+            self.progress.say(f"simulating … {100 * share:.0f} %; what is shown knows no queues yet")
 
     def _replay(self, task: _Task, preview: bool = False) -> Replay:
         begin_s = time.perf_counter()
@@ -392,12 +358,12 @@ class PolicyExplorer(widgets.VBox):
         drawing_s = time.perf_counter() - begin_s
         if timed:
             self._result, self._result_number = result, task.number
-            self.stop_button.disabled = True
+            self.progress.stop.disabled = True
         self._show_figures(result, timed)
         self.notice.clear()
         what = "simulated" if result.figures["mode"] == "simulate" else "decided (loads take no time)"
         took = f"in {result.figures['wall_s']:.2f} s, drawn in {drawing_s:.2f} s"
-        self.timing.value = _quiet(
+        self.progress.say(
             f"{len(task.case.trace):,} requests {what} {took}{'' if timed else '; simulating …'}"
         )
 
@@ -415,7 +381,3 @@ class PolicyExplorer(widgets.VBox):
 
 def _title(trace: TraceLike) -> str:
     return Path(trace.source if isinstance(trace, Trace) else trace).name
-
-
-def _quiet(text: str) -> str:
-    return f"<span style='color:#757575'>{escape(text)}</span>"
