@@ -25,6 +25,7 @@ from vramlab.cli import (
     memory,
     monitor,
     notebooks,
+    pages,
     profiling,
     questions,
     replaying,
@@ -61,6 +62,7 @@ fidelity.register(app)
 monitor.register(app)
 journals.register(app)
 notebooks.register(app)
+pages.register(app)
 questions.register(app)
 
 

@@ -117,6 +117,7 @@ def _say_what_is_kept(run: Path) -> None:
         log.print(f"{count(requests)} requests are in {run}: vramlab verify {run}")
 
 
+# options of a command stand one by one, as typer reads them
 def verify_command(
     run: Annotated[
         Path, typer.Argument(help="Folder that `vramlab record` wrote, or the journal of your own server.")
