@@ -24,8 +24,8 @@ from queue import Empty, SimpleQueue
 import numpy as np
 
 from vramlab.allocator.invariants import check
+from vramlab.allocator.policies.lru import LRU
 from vramlab.allocator.policies.own import PolicyError
-from vramlab.allocator.policies.queues import LRU
 from vramlab.allocator.states import State
 from vramlab.config.loading import load_config
 from vramlab.config.schema import ModelSpec

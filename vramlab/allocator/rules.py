@@ -21,12 +21,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vramlab.allocator.eviction import Requester
-from vramlab.allocator.facts import EVICTING, IN_USE, LOADING, RESIDENT, Kind, Ledger, Model, Zone
+from vramlab.allocator.facts import EVICTING, RESIDENT, STAYING, Kind, Ledger, Model, Zone
 from vramlab.allocator.planning import Planned, Planner
 from vramlab.config.rules import RulesConfig
 from vramlab.config.units import mib_to_bytes
-
-_THERE = (RESIDENT, IN_USE, LOADING)
 
 
 class RuledPlanner:
@@ -91,7 +89,7 @@ class RuledPlanner:
         """Models that may not be there with `model`, in the order of the inventory."""
         if not self._config.groups and not self._sets:
             return []
-        there = [other for other in self._models.values() if other.state in _THERE and other is not model]
+        there = [other for other in self._models.values() if other.state in STAYING and other is not model]
         return self._by_sets(model, there) if self._sets else self._by_groups(model, there)
 
     def _by_groups(self, model: Model, there: list[Model]) -> list[Model]:

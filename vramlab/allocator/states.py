@@ -54,9 +54,12 @@ class Event(NamedTuple):
         try:
             return self.follows[state]
         except KeyError:
-            wanted = " or ".join(allowed.value for allowed in self.follows)
-            found = f"{self.name}: model {model!r} is {state.value}, must be {wanted}"
-            raise IllegalTransition(found) from None
+            raise self.refused(state, model) from None
+
+    def refused(self, state: State, model: str) -> IllegalTransition:
+        """Say which model was in which state, and in which it should have been."""
+        wanted = " or ".join(allowed.value for allowed in self.follows)
+        return IllegalTransition(f"{self.name}: model {model!r} is {state.value}, must be {wanted}")
 
     def then(self, later: Event) -> Event:
         """Return both events as one, for what takes no time."""

@@ -161,7 +161,7 @@ def _loaded_before(trace: Trace, inventory: Inventory, fits: Flags) -> float:
 
 
 def cpu_extra_cost_s(trace: Trace, inventory: Inventory, performance_ratio: float) -> Floats:
-    """Extra seconds per request if the CPU answers: infinite for models that never run there.
+    """Return extra seconds per request if the CPU answers: infinite for models that never run there.
 
     `performance_ratio` is ``fallback.cpu_performance_ratio``. Shape (requests,), for `cpu_cost`.
     """

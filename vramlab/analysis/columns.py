@@ -50,7 +50,7 @@ def need(frame: pd.DataFrame, *columns: str) -> None:
 
 
 def label(value: str, numbers: pd.Series) -> tuple[str, float]:
-    """Axis label of a figure, and the factor from its column to the axis."""
+    """Return the axis label of a figure, and the factor from its column to the axis."""
     if value == "load_cost_s" and numbers.max() < 2 * 3600:
         return "Load cost (s)", 1.0
     if value.startswith("latency") and numbers.max() < 1 and value in _LABELS:
@@ -70,25 +70,25 @@ def setting(key: str) -> str:
 
 
 def higher(value: str) -> bool:
-    """Whether more of a figure is better."""
+    """Return whether more of a figure is better."""
     if value in FIGURES and FIGURES[value].better:
         return FIGURES[value].better == "higher"
     return value.endswith(("_rate", "_closed")) and value != "cold_start_rate"
 
 
 def settings_in(frame: pd.DataFrame) -> list[str]:
-    """Columns that say what was run, not what came of it."""
+    """Return the columns that say what was run, not what came of it."""
     known = _SETTINGS | set(VramConfig.model_fields)
     return [str(name) for name in frame.columns if "." in str(name) or str(name) in known]
 
 
 def differing(frame: pd.DataFrame) -> list[str]:
-    """Settings that are not the same in all rows."""
+    """Return the settings that are not the same in all rows."""
     return [name for name in settings_in(frame) if frame[name].astype(str).nunique() > 1]
 
 
 def spread(rows: pd.DataFrame, value: str, factor: float) -> np.ndarray | None:
-    """Lengths of the error bars below and above, or None without intervals."""
+    """Return the lengths of the error bars below and above, or None without intervals."""
     if not has_interval(rows, value):
         return None
     number = rows[value].to_numpy(dtype=float)
@@ -97,7 +97,7 @@ def spread(rows: pd.DataFrame, value: str, factor: float) -> np.ndarray | None:
 
 
 def has_interval(frame: pd.DataFrame, value: str) -> bool:
-    """Whether a figure has a column of its least and one of its greatest value."""
+    """Return whether a figure has a column of its least and one of its greatest value."""
     return f"{value}_low" in frame and f"{value}_high" in frame
 
 
@@ -107,7 +107,7 @@ def interval_text(frame: pd.DataFrame, value: str, given: str = "") -> str:
 
 
 def memory_text(frame: pd.DataFrame) -> str:
-    """The memory under which all rows came about; empty where they say none, or differ."""
+    """Return the memory under which all rows came about; empty where they say none, or differ."""
     for column, factor in (("card_bytes", 1), ("total_memory_mb", 2**20)):
         if column in frame:
             sizes = frame[column].dropna().unique()
@@ -126,12 +126,12 @@ def title(ax: Axes, text: str, frame: pd.DataFrame) -> None:
 
 
 def short(number: float) -> str:
-    """Three digits that matter."""
+    """Return the three digits that matter."""
     return f"{number:,.0f}" if abs(number) >= 100 else f"{number:#.3g}".rstrip(".")
 
 
 def plain(number: object) -> str:
-    """A value of a setting."""
+    """Return a value of a setting."""
     return f"{number:g}" if isinstance(number, int | float) else str(number)
 
 

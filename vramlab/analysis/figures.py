@@ -75,7 +75,7 @@ class Part:
         return counts
 
     def share(self, outcome: Outcome) -> float:
-        """Share of an outcome in the requests that reached the allocator."""
+        """Return the share of an outcome in the requests that reached the allocator."""
         reached = len(self.outcomes) - self.ended[Outcome.CACHE_HIT]
         return self.ended[outcome] / reached if reached else 0.0
 
@@ -137,6 +137,8 @@ class Figure:
         The label where it differs.
     hidden_if_zero : bool
         Leave the column out where no run has any.
+    outcome : Outcome or None
+        In place of `of`: count the requests that ended so.
     """
 
     key: str
@@ -147,6 +149,13 @@ class Figure:
     scope: Scope = "models"
     name: str = ""
     hidden_if_zero: bool = False
+    outcome: Outcome | None = None
+
+    @property
+    def compute(self) -> Callable[[Part], Any] | None:
+        """How the figure follows from recorded facts; None for what only a study knows."""
+        outcome = self.outcome
+        return self.of if outcome is None else lambda part: part.ended[outcome]
 
     def text(self, value: Any, mode: object = "simulate", nothing: str = "-") -> str:
         """Write the value for people; latencies of decide mode are no measurements and are not shown."""
@@ -176,10 +185,6 @@ _TEXTS: dict[Unit, Callable[[Any], str]] = {
 }
 
 
-def _ended(outcome: Outcome) -> Callable[[Part], int]:
-    return lambda part: part.ended[outcome]
-
-
 def _latency(what: str) -> Callable[[Part], float | None]:
     return lambda part: part.latencies_s.get(what)
 
@@ -192,17 +197,17 @@ FIGURES: dict[str, Figure] = {
     figure.key: figure
     for figure in (
         Figure("requests", "requests", "count", of=lambda part: len(part.outcomes)),
-        Figure("hits", "hits", "count", of=_ended(Outcome.HIT)),
-        Figure("cold_starts", "cold starts", "count", "lower", _ended(Outcome.COLD_START)),
-        Figure("waits", "joined a load", "count", of=_ended(Outcome.WAIT)),
+        Figure("hits", "hits", "count", outcome=Outcome.HIT),
+        Figure("cold_starts", "cold starts", "count", "lower", outcome=Outcome.COLD_START),
+        Figure("waits", "joined a load", "count", outcome=Outcome.WAIT),
         Figure(
-            "fallbacks", "fallbacks", "count", "lower", _ended(Outcome.FALLBACK),
+            "fallbacks", "fallbacks", "count", "lower", outcome=Outcome.FALLBACK,
             name="CPU fallbacks", hidden_if_zero=True,
         ),
-        Figure("refused", "refused", "count", "lower", _ended(Outcome.REFUSED), hidden_if_zero=True),
-        Figure("failed", "failed", "count", "lower", _ended(Outcome.FAILED), hidden_if_zero=True),
-        Figure("cancelled", "cancelled", "count", of=_ended(Outcome.CANCELLED)),
-        Figure("cache_hits", "from the result cache", "count", of=_ended(Outcome.CACHE_HIT)),
+        Figure("refused", "refused", "count", "lower", outcome=Outcome.REFUSED, hidden_if_zero=True),
+        Figure("failed", "failed", "count", "lower", outcome=Outcome.FAILED, hidden_if_zero=True),
+        Figure("cancelled", "cancelled", "count", outcome=Outcome.CANCELLED),
+        Figure("cache_hits", "from the result cache", "count", outcome=Outcome.CACHE_HIT),
         Figure("hit_rate", "hit rate", "share", "higher", lambda part: part.share(Outcome.HIT)),
         Figure(
             "cold_start_rate", "cold starts", "share", "lower", lambda part: part.share(Outcome.COLD_START)
@@ -279,7 +284,7 @@ _COMPARING = ("compare", "notebook", "explorer")
 
 
 def table(name: Table) -> list[Figure]:
-    """Figures of a table for people, in its order.
+    """Return the figures of a table for people, in its order.
 
     A figure with a better side that no table names stands at the end of those that compare runs.
     """
@@ -288,16 +293,21 @@ def table(name: Table) -> list[Figure]:
     return [FIGURES[key] for key in (*_TABLES[name], *(rest if name in _COMPARING else ()))]
 
 
+def by_outcome() -> dict[str, Figure]:
+    """Return the counts of requests by the names of their outcomes (``cold_start``), for those who watch."""
+    return {one.outcome.name.lower(): one for one in FIGURES.values() if one.outcome is not None}
+
+
 def computed(part: Part, *scopes: Scope) -> dict[str, Any]:
     """Compute the figures of these scopes."""
     return {
-        figure.key: figure.of(part)
+        figure.key: compute(part)
         for figure in FIGURES.values()
-        if figure.of is not None and figure.scope in scopes
+        if (compute := figure.compute) is not None and figure.scope in scopes
     }
 
 
 def objectives() -> dict[str, Literal["minimize", "maximize"]]:
     """Return what tuning can aim at, and whether less or more is better; ``cost_s`` it computes itself."""
-    keys = ["cost_s", *(key for key, figure in FIGURES.items() if figure.better and figure.of)]
+    keys = ["cost_s", *(key for key, figure in FIGURES.items() if figure.better and figure.compute)]
     return {key: "maximize" if FIGURES[key].better == "higher" else "minimize" for key in keys}

@@ -88,13 +88,13 @@ def metrics(records: Records, config: VramConfig, inventory: Inventory) -> dict[
 
 
 def binding_text(binding: Mapping[str, int]) -> str:
-    """Limits that were reached, as a line for people; empty where none was."""
+    """Return the limits that were reached, as a line for people; empty where none was."""
     ranked = sorted(binding.items(), key=lambda item: -item[1])
     return "; ".join(f"{name}, {count:,} times" for name, count in ranked)
 
 
 def _lost(records: Records) -> dict[str, dict[str, int]]:
-    """Number of losses by kind and cause, most frequent first; a cause is what stands before a colon."""
+    """Count losses by kind and cause, most frequent first; a cause is what stands before a colon."""
     causes = {
         "refused": [loss.why for loss in records.lost if loss.outcome is Outcome.REFUSED],
         "failed": [loss.why for loss in records.lost if loss.outcome is Outcome.FAILED],
@@ -107,7 +107,7 @@ def _lost(records: Records) -> dict[str, dict[str, int]]:
 
 
 def _losses(records: Records) -> list[dict[str, Any]]:
-    """Requests without an answer by model and outcome, most frequent first, with the first one's reason."""
+    """Count requests without an answer by model and outcome, most frequent first, each with a reason."""
     found: dict[tuple[str, Outcome], dict[str, Any]] = {}
     for loss in records.lost:
         model = records.model_names[records.model_codes[loss.number]]
@@ -130,7 +130,7 @@ def _rows_by_model(records: Records) -> dict[str, npt.NDArray[np.intp]]:
 
 
 def _held(records: Records) -> list[Held]:
-    """Bytes held over time, zone by zone and then of all together; empty where nothing was recorded."""
+    """Return the bytes held over time, per zone and then of all together; empty if nothing was recorded."""
     if not records.usage or not len(records):
         return []
     times = np.array([row.time_s for row in records.usage])

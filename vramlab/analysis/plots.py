@@ -41,7 +41,7 @@ def policy_bars(
     title: str = "",
     interval: str = "",
 ) -> Axes:
-    """Hit rate, load cost or any other figure by policy, best on top, with intervals where there are any.
+    """Draw a figure by policy, the best on top, with intervals where there are any.
 
     A bar whose run refused or failed requests is hatched and says how many: they cost it nothing here.
 
@@ -106,7 +106,7 @@ def _row_names(rows: pd.DataFrame) -> list[str]:
 
 
 def _unserved(rows: pd.DataFrame) -> list[int]:
-    """Requests that were refused or failed, row by row."""
+    """Return the requests that were refused or failed, row by row."""
     given = [rows[key].fillna(0).to_numpy() for key in ("refused", "failed") if key in rows]
     return [int(sum(numbers)) for numbers in zip(*given, strict=True)] if given else [0] * len(rows)
 
@@ -114,7 +114,7 @@ def _unserved(rows: pd.DataFrame) -> list[int]:
 def latency_distribution(
     latencies_s: Mapping[str, npt.ArrayLike], ax: Axes | None = None, title: str = ""
 ) -> Axes:
-    """Empirical distribution of latencies, log scale: one line per name (live and simulated, say).
+    """Draw the distribution of latencies, log scale: one line per name (live and simulated, say).
 
     NaN (not answered) does not count, and is said in the legend. Dots mark the 50th, 95th and 99th
     percentiles. What took next to no time (answers from the result cache) lies beyond the left edge.

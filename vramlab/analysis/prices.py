@@ -120,7 +120,7 @@ def _restricted(problem: Problem, chosen: Indices) -> tuple[Floats, Floats, floa
 def _cover(
     problem: Problem, group: Group, chosen: Indices, weight: Floats
 ) -> tuple[sparse.csr_matrix, Indices]:
-    """Matrix of the bytes that the chosen intervals hold at the group's rows, and the steps of the rows."""
+    """Return the bytes that chosen intervals hold at the group's rows, as a matrix, and the rows' steps."""
     from scipy import sparse
 
     member = group.members[problem.model]
@@ -135,7 +135,7 @@ def _cover(
 
 
 def _load_rows(problem: Problem, chosen: Indices) -> tuple[Floats, sparse.csr_matrix] | None:
-    """Rows ``kept after - kept before - loaded <= 0`` where loading costs more than skipping.
+    """Return rows ``kept after - kept before - loaded <= 0`` where loading costs more than skipping.
 
     None where it never does: then a miss costs the same whether the model is kept or not.
     """
@@ -162,7 +162,7 @@ def _load_rows(problem: Problem, chosen: Indices) -> tuple[Floats, sparse.csr_ma
 
 
 def lagrangian(problem: Problem, prices: Floats) -> tuple[float, Flags]:
-    """Lower bound that `prices` (at least 0, seconds per byte) prove, and who keeps its interval at them."""
+    """Return the lower bound that `prices` (seconds per byte) prove, and who keeps its interval at them."""
     rent = np.zeros(len(problem.start))
     room_value = 0.0
     for group, price in zip(problem.groups, prices, strict=True):

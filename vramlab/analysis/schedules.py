@@ -112,7 +112,7 @@ def _schedule(bound: Bound, trace: Trace, posed: Posed, load: Floats, fraction: 
 
 
 def _order(problem: Problem, fraction: Floats) -> Indices:
-    """Intervals, most wanted first."""
+    """Return intervals, most wanted first."""
     rows = np.maximum(problem.end - problem.first_row, 1)
     worth = problem.skip[problem.end] / (problem.interval_size * rows)
     # fractions that differ by the solver's noise alone are equal
@@ -142,7 +142,7 @@ def _fill(problem: Problem, order: Indices) -> Flags:
 
 
 def _cost(problem: Problem, keeps: Flags) -> float:
-    """Cost of a schedule: a hit costs nothing, a model that is kept after a miss is loaded."""
+    """Return the cost of a schedule: a hit costs nothing, a model that is kept after a miss is loaded."""
     before = np.zeros(problem.steps, dtype=bool)
     after = np.zeros(problem.steps, dtype=bool)
     before[problem.end[keeps]] = True

@@ -84,7 +84,7 @@ def zone_heat_map(
 
 
 def _averaged(frame: pd.DataFrame, x: str, y: str, over: Sequence[str]) -> str:
-    """What the numbers are means of, for the label; or the error that names what they would hide."""
+    """Return what the numbers are means of, for the label; or the error that names what they would hide."""
     cells = frame.groupby([x, y], dropna=False)
     most = int(cells.size().max())
     if most == 1:
@@ -113,7 +113,7 @@ def threshold_curves(
     title: str = "",
     interval: str = "",
 ) -> Axes:
-    """One or two figures over a setting (a threshold), with intervals; the second has its own axis.
+    """Return one or two figures over a setting (a threshold), with intervals; the second has its own axis.
 
     No axis is narrower than a fifth of its largest value, so that a step of half a percent looks like one.
 
@@ -162,7 +162,7 @@ def pareto_front(
     ax: Axes | None = None,
     title: str = "",
 ) -> Axes:
-    """All runs as points, and the front of those that no other run beats in both figures.
+    """Return all runs as points, and the front of those that no other run beats in both figures.
 
     Which way a figure is better is said on its axis. Labels are for the ends of the front and its knee (in
     bold: the point furthest from the line between the ends), and for more where there is room.
@@ -217,7 +217,7 @@ def knee(x: np.ndarray, y: np.ndarray) -> int:
 
 
 def _names(front: pd.DataFrame) -> list[str]:
-    """What tells the runs of a front apart: the last part of a key, and its value."""
+    """Return what tells the runs of a front apart: the last part of a key, and its value."""
     keys = [key for key in columns.differing(front) if key != "seed"]
     if not keys:
         return ["" for _ in range(len(front))]
@@ -253,7 +253,7 @@ def _label_front(ax: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str]) -
 
 
 def _line(ax: Axes, rows: pd.DataFrame, x: str, value: str, index: int, name: tuple[str, float]) -> None:
-    """One line, and its band; `name` is its label and the factor of its figure."""
+    """Return one line, and its band; `name` is its label and the factor of its figure."""
     rows = rows.sort_values(x)
     label, factor = name
     ax.plot(
@@ -264,14 +264,14 @@ def _line(ax: Axes, rows: pd.DataFrame, x: str, value: str, index: int, name: tu
 
 
 def band(ax: Axes, rows: pd.DataFrame, x: np.ndarray, value: str, factor: float, colour: str) -> None:
-    """Shade the interval of a figure, where it has one."""
+    """Return the shade the interval of a figure, where it has one."""
     if columns.has_interval(rows, value):
         low, high = (rows[f"{value}_{end}"].to_numpy(dtype=float) * factor for end in ("low", "high"))
         ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
 
 
 def _calm(ax: Any) -> str:
-    """Widen the upright axis where it spans too little. Returns what the label is to add."""
+    """Return widen the upright axis where it spans too little. Returns what the label is to add."""
     low, high = ax.dataLim.y0, ax.dataLim.y1
     if not np.isfinite([low, high]).all():
         return ""

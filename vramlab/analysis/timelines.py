@@ -40,7 +40,7 @@ class Stay(NamedTuple):
 
 
 def stays(records: Records) -> list[Stay]:
-    """All stays of a run, from its loads and evictions, in order of loading."""
+    """Return all stays of a run, from its loads and evictions, in order of loading."""
     end = _end_s(records)
     leaving: dict[str, list[float]] = {}
     for eviction in records.evictions:
@@ -189,7 +189,7 @@ def vram_use(
     budget_bytes: int | None = None,
     title: str = "",
 ) -> Axes:
-    """Bytes held over time, zones stacked; the sum of the caps or the budget as a line.
+    """Draw the bytes held over time, zones stacked; the sum of the caps or the budget as a line.
 
     Long runs are drawn as the mean over slices of time, with the most ever held as a line above.
     """
@@ -242,7 +242,7 @@ def _bars(
     colours: Sequence[str],
     **options: Any,
 ) -> None:
-    """Horizontal bars from `left` to `right`, as one collection."""
+    """Draw horizontal bars from `left` to `right`, as one collection."""
     from matplotlib.collections import PolyCollection
 
     corners = [(left, low), (left, low + height), (right, low + height), (right, low)]
@@ -257,7 +257,7 @@ def _requests(
     axis: tuple[float, float],
     window_s: tuple[float, float],
 ) -> None:
-    """Ticks below the bars: everything that was asked for, served from VRAM or not."""
+    """Draw ticks below the bars: everything that was asked for, served from VRAM or not."""
     start, unit = axis
     lanes = np.array([rows.get(name, -1) for name in records.model_names])[records.model_codes]
     shown = (lanes >= 0) & (records.arrival_s >= window_s[0]) & (records.arrival_s <= window_s[1])
@@ -279,7 +279,7 @@ def _end_s(records: Records) -> float:
 
 
 def _slice_mean(times: np.ndarray, values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Mean over time of a step function between consecutive `edges`."""
+    """Return the mean over time of a step function between consecutive `edges`."""
     spans = np.diff(np.append(times, edges[-1]))
     area = np.concatenate([[0.0], np.cumsum(values * spans)])
     mean: np.ndarray = np.diff(np.interp(edges, np.append(times, edges[-1]), area)) / np.diff(edges)
@@ -287,7 +287,7 @@ def _slice_mean(times: np.ndarray, values: np.ndarray, edges: np.ndarray) -> np.
 
 
 def _slice_peak(times: np.ndarray, values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Most that a step function reaches between consecutive `edges`."""
+    """Return the most that a step function reaches between consecutive `edges`."""
     first = np.maximum(np.searchsorted(times, edges[:-1], side="right") - 1, 0)
     last = np.maximum(np.searchsorted(times, edges[1:], side="left"), first + 1)
     return np.array([values[a:b].max() for a, b in zip(first, last, strict=True)])

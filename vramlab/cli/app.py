@@ -1,6 +1,6 @@
 """The ``vramlab`` command: its groups of commands, and one clear line for every bad input.
 
-Exit status: 0 done; 1 the run found a failure that it was asked to look for; 2 bad input; 130 interrupted.
+Exit status: 0 done; 1 a check you asked for failed; 2 bad input; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ app = typer.Typer(
     name="vramlab",
     help="Which models stay in VRAM? Record real traffic, replay it through the allocator that runs in "
     "production, compare settings, take the winner home.",
+    epilog="Exit status: 0: done. 1: a check you asked for failed. 2: bad input. 130: interrupted.",
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -114,7 +115,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _plain(message: str) -> str:
-    """A message of typer with a near name, and without the words of pydantic that it lets through."""
+    """Return a message of typer with a near name, and without the words of pydantic that it lets through."""
     for theirs, ours in _WORDS.items():
         message = message.replace(theirs, ours)
     choice = re.search(r"'([^']*)' is not one of (.*)", message)

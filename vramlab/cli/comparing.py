@@ -17,7 +17,7 @@ from vramlab.cli.inputs import CaseOptions, JsonOption, grouped, names_in
 from vramlab.cli.output import count, log, out, picture, print_json, print_table, save_plot, seconds
 from vramlab.config.files import check_outputs
 from vramlab.engine.orders import order_names
-from vramlab.experiments.comparison import DEFAULT_POLICIES, Comparison, compared
+from vramlab.experiments.comparison import DEFAULT_POLICIES, Comparison, compared, sides_of
 from vramlab.servers import server_names, server_of
 
 if TYPE_CHECKING:
@@ -92,13 +92,11 @@ def compare_command(
     orders = names_in("--orders", what.orders) if what.orders else []
     servers = server_names() if what.servers == "all" else _servers(what.servers)
     case = inputs.resolve()
-    alone = 1 if orders or servers else None
-    runs = len(names or DEFAULT_POLICIES[:alone]) * max(len(orders), 1) + len(servers)
-    with tqdm(total=runs + 1, desc="compare", unit="run", disable=None, leave=False) as progress:
+    sides = sides_of(case, names or None, orders, servers)
+    with tqdm(total=len(sides) + 1, desc="compare", unit="run", disable=None, leave=False) as progress:
         result = compared(
-            case, names or None, orders, servers,
-            intervals=what.intervals, skip_warmup=what.skip_warmup, done=progress.update,
-        )  # fmt: skip
+            case, sides, intervals=what.intervals, skip_warmup=what.skip_warmup, done=progress.update
+        )
     if plot is not None:
         title = f"{inputs.trace.name}: {result.rows[0]['requests']:,} requests"
         save_plot(plot_load_costs(result, title), plot)
@@ -113,7 +111,7 @@ def compare_command(
 
 
 def _servers(text: str | None) -> list[str]:
-    """Names with options, where commas inside brackets are the options' own."""
+    """Return names with options, where commas inside brackets are the options' own."""
     if text is None:
         return []
     parts = re.split(r",(?![^\[{]*[\]}])", text)
@@ -121,7 +119,7 @@ def _servers(text: str | None) -> list[str]:
 
 
 def _about(text: str) -> dict[str, Any]:
-    """What a preset is made from, and where it is not the server."""
+    """Return what a preset is made from, and where it is not the server."""
     server, options = server_of(text)
     keys = ("name", "title", "version", "source", "read", "approximations")
     return {"server": text, "options": options} | {key: getattr(server, key) for key in keys}

@@ -1,7 +1,7 @@
 """``demo``: the main job, on bundled inputs, in about a minute.
 
-Record live sessions under a budget that is too small, hold the journal against the engine, simulate the same
-requests, and compare eviction policies on a longer trace next to what any policy could have reached.
+It records live sessions under a budget that is too small, checks the journal against the engine, and
+simulates the same requests. Then it compares eviction policies, and the offline optimum, on a longer trace.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def demo_command(
 
 
 def _live(folder: Path, device: str) -> Verification:
-    # here, for they load ONNX Runtime, and other commands need it not
+    # here, as they load ONNX Runtime, which other commands do not need
     from vramlab.experiments.recording import record_run
     from vramlab.live.profiler import profile
     from vramlab.live.stand_ins import with_stand_ins

@@ -235,12 +235,12 @@ _DELIMITERS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon"
 
 
 def _columns(text: str | None, count: str | None, kind: str) -> dict[str, str]:
-    """``time=when,model=endpoint`` as a mapping; a column's name may have commas in it."""
+    """Return ``time=when,model=endpoint`` as a mapping; a column's name may have commas in it."""
     columns: dict[str, str] = {} if count is None else {"count": count}
     if text is None and not columns:
         return {}
     if kind in IMPORTERS and kind not in ("csv", "libcachesim-csv"):
-        expected = f"no mapping: {kind} has columns of its own, csv takes any"
+        expected = f"no columns, as {kind} has its own; csv takes any"
         raise InputError("--columns", "", text or count, expected)
     for pair in re.split(r",(?=\s*\w*\s*=)", text) if text else ():
         role, separator, name = pair.partition("=")
@@ -256,7 +256,7 @@ _UNITS_S = {"min": 60.0, "s": 1.0, "h": 3_600.0, "d": 86_400.0, "": 1.0}
 
 
 def _window(text: str | None) -> tuple[float | None, float | None]:
-    """``START:END`` in seconds; either side may be empty."""
+    """Return ``START:END`` in seconds; either side may be empty."""
     if text is None:
         return None, None
     start, separator, end = text.partition(":")

@@ -164,7 +164,7 @@ def verify_command(
 
 
 def plot_latencies(result: Verification, title: str = "Does the simulator tell the truth?") -> Axes:
-    """Both latency distributions in one figure."""
+    """Draw both latency distributions in one figure."""
     live, simulated = result.live_records.latency_s, result.simulated_records.latency_s
     label = f"live ({result.live['backend']})"
     return latency_distribution({label: live, "simulated": simulated}, title=title)
@@ -196,7 +196,7 @@ def show_verification(result: Verification) -> None:
 
 
 def answered(journal: Iterable[Line]) -> str:
-    """How many of the requests of a journal that was cut off have an answer, in words."""
+    """Return how many of the requests of a journal that was cut off have an answer, in words."""
     events = Counter(line.event for line in journal)
     without = events["arrival"] - events["done"]
     if not without:

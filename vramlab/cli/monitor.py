@@ -18,6 +18,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from vramlab.analysis.figures import by_outcome
 from vramlab.cli.inputs import (
     DeviceOption,
     JsonOption,
@@ -144,7 +145,7 @@ def _check_watching(run: Path, played: PlayedOptions, settings: SettingsOptions)
     for option, value in meaningless:
         if value is not None:
             why = "whose folder says it" if option in of_settings else "which is played elsewhere"
-            raise InputError(option, "", value, f"nothing beside the run {run}, {why}")
+            raise InputError(option, "", value, f"no such option beside the run {run}, {why}")
 
 
 def _follow(run: Path, settings: SettingsOptions, at: float | None) -> Following:
@@ -177,7 +178,7 @@ def _show(following: Following, interval_s: float | None, as_json: bool) -> None
 
 
 def _said_of(following: Following) -> str:
-    """What there is to say of a run elsewhere beside how it stands."""
+    """Return what there is to say of a run elsewhere beside how it stands."""
     if following.ended:
         return "ended"
     return f"no journal line for {following.silent_s:,.0f} s" if following.silent else ""
@@ -190,7 +191,7 @@ def _print(status: Status, said: str = "") -> None:
 
 async def _play(settings: SettingsOptions, played: PlayedOptions, interval_s: float | None) -> Status:
     """Play and show; without an interval only the last status counts. Returns it."""
-    # here, for they load ONNX Runtime, and other commands do not need it
+    # here, as they load ONNX Runtime, which other commands do not need
     from vramlab.live.recording import play, playable_recipes
     from vramlab.live.runtime import LiveRuntime
     from vramlab.live.stand_ins import with_stand_ins
@@ -220,7 +221,7 @@ async def _play(settings: SettingsOptions, played: PlayedOptions, interval_s: fl
 
 
 def view(status: Status, width: int = 120, said: str = "") -> Group:
-    """A status for a terminal of so many characters; `said` of the run stands beside its time."""
+    """Return a status for a terminal of so many characters; `said` of the run stands beside its time."""
     bar = _BAR if width >= _NARROW else _BAR // 2
     total = status.memory_total_bytes
     heading = Text.assemble(
@@ -231,7 +232,8 @@ def view(status: Status, width: int = 120, said: str = "") -> Group:
         no_wrap=False,
         overflow="fold",  # both said, for by the settings of the console what is shown live would be cut
     )
-    ended = "  ".join(f"{name.replace('_', ' ')} {count(n)}" for name, n in status.outcomes.items() if n)
+    labels = {name: figure.label for name, figure in by_outcome().items()}
+    ended = "  ".join(f"{labels[name]} {count(n)}" for name, n in status.outcomes.items() if n)
     counts = Text(
         f"{status.time_s:,.1f} s  {said and said + '  '}{ended or 'no requests yet'}\n"
         f"loads {count(status.loads)}  failed {count(status.failed_loads)}  "
@@ -294,7 +296,7 @@ def _models(status: Status, width: int) -> Table:
 
 
 def _width(columns: dict[str, list[str]]) -> int:
-    """What a table takes, with headings in several lines and names as short as may be."""
+    """Return what a table takes, with headings in several lines and names as short as may be."""
     widths = {
         name: max(cell_len(text) for text in [*stacked(name, 0).split("\n"), *cells])
         for name, cells in columns.items()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # A table that is piped into a file is not cut to the width of a terminal that is not there. Names are
-# anybody's: `[red]` and `:cat:` in them are neither colours nor pictures.
+# the user's: `[red]` and `:cat:` in them are neither colours nor pictures.
 _PLAINLY: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
 out = Console(soft_wrap=True, **_PLAINLY)
 log = Console(stderr=True, soft_wrap=True, **_PLAINLY)
@@ -86,7 +86,7 @@ def print_binding(figures: Mapping[str, Any]) -> None:
 
 
 def stacked(heading: str, width: int) -> str:
-    """A heading on as many lines as it takes to be no wider than its column, or than its longest word.
+    """Break a heading into lines no wider than its column, or than its longest word.
 
     Dotted keys are broken too, after a dot or an underscore.
     """
@@ -96,7 +96,7 @@ def stacked(heading: str, width: int) -> str:
 
 
 def _side_by_side(header: Sequence[str], widths: Sequence[int], room: int) -> list[list[int]]:
-    """Columns that fit beside each other, the first of all in every part."""
+    """Return the columns that fit beside each other, the first of all in every part."""
     taken = [
         SIDES + max(width, *map(cell_len, name.split("\n")))
         for name, width in zip(header, widths, strict=True)
@@ -110,7 +110,7 @@ def _side_by_side(header: Sequence[str], widths: Sequence[int], room: int) -> li
 
 
 def picture(path: Path | None) -> Path | None:
-    """The file of an option whose callback this is, refused before anything has been computed for it.
+    """Refuse a file that is no picture, before anything has been computed for it.
 
     Raises
     ------

@@ -220,7 +220,7 @@ def _measured(what: ModelsOptions, effort: EffortOptions) -> Profiled:
 
 @contextmanager
 def profile_bar(models: int) -> Iterator[Callable[[str], object]]:
-    """A bar that says which model is being measured; yields what to call with the name of each."""
+    """Show a bar that says which model is being measured; yield what to call with the name of each."""
     with tqdm(total=models, desc="profile", unit="model", disable=None, leave=False) as bar:
         begun = count_from(0)
 

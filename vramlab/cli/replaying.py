@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -37,7 +38,7 @@ from vramlab.cli.output import (
 )
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs
-from vramlab.experiments.case import resolve_case
+from vramlab.experiments.case import Case, resolve_case
 from vramlab.experiments.replay import Replay, run
 from vramlab.runs.lockstep import lockstep
 from vramlab.runs.run_folder import check_replay_folder, write_replay
@@ -50,10 +51,11 @@ def register(app: typer.Typer) -> None:
     app.command("bound")(bound_command)
 
 
-@grouped
-def replay_command(
-    inputs: CaseOptions,
-    policy: PolicyOption = None,
+@dataclass(frozen=True)
+class HowOptions:
+    """Who decides, and how long effects take."""
+
+    policy: PolicyOption = None
     server: Annotated[
         str | None,
         typer.Option(
@@ -62,8 +64,24 @@ def replay_command(
             help=f"As a model server of today would: {', '.join(server_names())}; with options as in "
             "ollama:keep_alive=600+max_loaded_models=2.",
         ),
-    ] = None,
-    service_times: TimesOption = "spec",
+    ] = None
+    service_times: TimesOption = "spec"
+
+    def resolve(self, inputs: CaseOptions) -> Case:
+        """Read the case that is replayed so."""
+        if self.server is not None and self.policy is not None:
+            raise InputError(
+                "--policy", "", self.policy, f"none beside --as {self.server}, which has its own"
+            )
+        changes = [] if self.policy is None else [f"scoring.policy={self.policy}"]
+        case = inputs.resolve(*changes, service_times=self.service_times)
+        return case if self.server is None else case.as_server(self.server)
+
+
+@grouped
+def replay_command(
+    inputs: CaseOptions,
+    how: HowOptions,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for records and journal.")] = None,
     map_file: Annotated[
         Path | None,
@@ -83,17 +101,12 @@ def replay_command(
     """
     if map_file is not None and inputs.mode != "simulate":
         raise InputError(
-            "--memory-map", "", f"--mode {inputs.mode}", "--mode simulate, which knows of places"
+            "--memory-map", "", f"--mode {inputs.mode}", "--mode simulate, as decide mode has no layout"
         )
     check_outputs([map_file], inputs.files, [out])
     if out is not None:
         check_replay_folder(out)
-    changes = [] if policy is None else [f"scoring.policy={policy}"]
-    if server is not None and policy is not None:
-        raise InputError("--policy", "", policy, f"none beside --as {server}, which has its own")
-    case = inputs.resolve(*changes, service_times=service_times)
-    if server is not None:
-        case = case.as_server(server)
+    case = how.resolve(inputs)
     result = run(case, journal=(out is not None or map_file is not None) and case.mode == "simulate")
     if out is not None:
         write_replay(out, result.records, result.figures, result.journal)
@@ -181,7 +194,7 @@ def _texts(figures: dict[str, Any], *keys: str) -> str:
 
 
 def _show_losses(figures: dict[str, Any]) -> None:
-    """What was lost and why, and what a fault plan did; nothing where nothing was."""
+    """Print what was lost and why, and what a fault plan did; nothing where nothing was."""
     lost = [
         (kind.replace("_", " "), cause or "not said", count(number))
         for kind, causes in figures["lost"].items()

@@ -138,7 +138,7 @@ def describe_command(
     check_outputs([plot, spec, models_out], [trace, models])
     if models_out is not None and (models is None or spec is None):
         raise InputError(
-            "--models-out", "", "no twin to have models, or none to take them from", "--spec and --models"
+            "--models-out", "", "the option without --spec, or without --models", "both beside it"
         )
     requests = read_trace(trace)
     description = describe(requests)

@@ -98,12 +98,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _shared(word: str, name: str) -> int:
-    """How many characters two words begin and end with alike: a mistyped one differs in the middle."""
+    """Return how many characters two words begin and end with alike: a mistyped one differs in the middle."""
     alike = os.path.commonprefix  # of any texts
     return len(alike((word, name))) + len(alike((word[::-1], name[::-1])))
 
 
 def shown(word: object) -> str:
-    """A word of anybody's for a message: quoted, and not longer than a line."""
+    """Return a word of the user's for a message: quoted, and not longer than a line."""
     text = repr(word)
     return text if len(text) <= _LONG else f"{text[: _LONG - 20]}... ({len(text):,} characters)"

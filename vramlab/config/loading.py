@@ -1,10 +1,10 @@
 """Reading and writing the YAML files: configuration, inventory and scenarios.
 
-A *scenario* is a configuration file that also says what it belongs to: an optional top-level ``scenario``
-section may name a base configuration that it extends and an inventory (paths beside the file), and a
-top-level ``faults`` section what goes wrong in a simulated run (:mod:`vramlab.config.faults`).
-What it does not name it takes from its base, section by section and key by key.
-Every error is one :class:`~vramlab.config.errors.InputError` with file, key, found and expected.
+A *scenario* is a configuration file that also says what it belongs to. Its top-level ``scenario`` section may
+name a base configuration that it extends, and an inventory (paths beside the file). Its ``faults`` section
+says what goes wrong in a simulated run (:mod:`vramlab.config.faults`). What it does not name it takes from
+its base, section by section and key by key. Every error is one :class:`~vramlab.config.errors.InputError`
+with file, key, found and expected.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def load_scenario(path: Path | str, overrides: Iterable[str] = ()) -> Scenario:
 
 
 def load_config(path: Path | str | None = None, overrides: Iterable[str] = ()) -> VramConfig:
-    """Configuration of a file, or the specification's defaults where `path` is None."""
+    """Return the configuration of a file, or the specification's defaults where `path` is None."""
     if path is None:
         return _config_from({}, "default configuration", overrides)
     return load_scenario(path, overrides).config
@@ -142,7 +142,7 @@ def load_inventory(path: Path | str) -> Inventory:
 
 
 def _beside(spec: ModelSpec, folder: Path) -> ModelSpec:
-    """A spec whose relative paths are below `folder`."""
+    """Return a spec whose relative paths are below `folder`."""
     found: dict[str, Any] = {"custom_ops": tuple(str(folder / library) for library in spec.custom_ops)}
     if spec.path is not None:
         found["path"] = str(folder / spec.path)
@@ -225,11 +225,13 @@ LATER: dict[str, Any] = {"rules": RulesConfig().model_dump(mode="json"), "server
 
 
 def fingerprint(value: BaseModel | Mapping[str, BaseModel]) -> str:
-    """SHA-256 of a configuration or inventory, independent of file format, comments and key order."""
+    """Return SHA-256 of a configuration or inventory, independent of file format, comments and key order."""
     if isinstance(value, BaseModel):
         data: Any = value.model_dump(mode="json")
         # what came later counts where it is set: the fingerprints of settings without it stay
         data = {key: part for key, part in data.items() if key not in LATER or part != LATER[key]}
+        if isinstance(value, VramConfig):
+            data["scoring"] = value.scoring.as_before(data["scoring"])
     else:
         data = {name: spec.model_dump(mode="json") for name, spec in value.items()}
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
@@ -246,6 +248,7 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
     *parents, last = key.strip().removeprefix("vram_management.").split(".")
     if (*parents, last) == ("serving", "queue"):
         last, value = "order", with_order({"queue": value})["order"]
+    _make_way(data, parents, last, value)
     node: Any = data
     for depth, part in enumerate([*parents, last]):
         if not isinstance(node, dict) or part not in node:
@@ -254,6 +257,15 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
         if depth < len(parents):
             node = node[part]
     node[last] = value
+
+
+def _make_way(data: dict[str, Any], parents: list[str], last: str, value: Any) -> None:
+    """Drop options of a policy that is no longer asked for, and those that are set anew by their old key."""
+    scoring = data["scoring"]
+    if parents == ["scoring"] and last == "policy" and value != scoring["policy"]:
+        scoring["policy_options"] = {}
+    elif parents in (["scoring"], ["scoring", "weights"]):
+        scoring["policy_options"].pop(last, None)
 
 
 def _dotted_keys(data: dict[str, Any], prefix: str = "") -> list[str]:

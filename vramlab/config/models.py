@@ -142,7 +142,7 @@ class ModelSpec(Section):
         return ms_to_s(self.inference_ms) * self.performance_multiplier
 
     def cpu_inference_s(self, performance_ratio: float) -> float:
-        """Time of one item on the CPU in seconds: as measured, else GPU time / `performance_ratio`."""
+        """Return the time of one item on the CPU, seconds: as measured, else GPU time over the ratio."""
         if self.cpu_inference_ms is not None:
             return ms_to_s(self.cpu_inference_ms)
         return self.inference_s / performance_ratio

@@ -5,7 +5,7 @@ A package says in its ``pyproject.toml``
 .. code-block:: toml
 
     [project.entry-points."vramlab.policies"]
-    dearest_stay = "its_package.policies:dearest_stay"
+    costly_stay = "its_package.policies:costly_stay"
 
 and the name works wherever a name of ours does. Listing names imports nothing of the package; it is imported
 when its name is asked for. No package may take a name of ours: what is called ``lru`` in a result is ours.
@@ -26,17 +26,17 @@ Group = Literal["vramlab.orders", "vramlab.policies", "vramlab.predictors", "vra
 
 @cache
 def _installed(group: Group) -> EntryPoints:
-    """Entry points of all installed packages; to find them takes milliseconds, so once is enough."""
+    """Return the entry points of all installed packages; it takes milliseconds, so once is enough."""
     return entry_points(group=group)
 
 
 def plugin_names(group: Group, ours: Collection[str] = ()) -> list[str]:
-    """Names that installed packages add to `group`, sorted, without those of `ours`; imports none of them."""
+    """Return the names that packages add to `group`, sorted, without `ours`; import none of them."""
     return sorted({entry.name for entry in _installed(group)} - set(ours))
 
 
 def load_plugin(group: Group, name: str, ours: Collection[str] = ()) -> Any | None:
-    """What an installed package offers under a name; None if none does.
+    """Return what an installed package offers under a name; None if none does.
 
     Parameters
     ----------
@@ -88,14 +88,18 @@ def imported(name: str, source: str, key: str) -> Any:
     """
     module_name, _, attribute = name.partition(":")
     try:
-        return getattr(importlib.import_module(module_name), attribute)
-    except AttributeError as error:
-        found, expected = str(error), f"a function or class of {module_name}"
+        module = importlib.import_module(module_name)
     except (ImportError, ValueError, TypeError) as error:  # TypeError: a relative name, as in `..:x`
-        found, expected = str(error), "a module that can be imported (is its folder in PYTHONPATH?)"
+        expected = "a module that can be imported (is its folder in PYTHONPATH?)"
+        raise InputError(source, key, f"{name!r}, {error}", expected) from error
     except Exception as error:  # whatever somebody else's module may raise
-        found, expected = f"{type(error).__name__}: {error}", "a module that can be imported"
-    raise InputError(source, key, f"{name!r}, {found}", expected)
+        found = f"{name!r}, {type(error).__name__}: {error}"
+        raise InputError(source, key, found, "a module that can be imported") from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError as error:
+        expected = f"a function or class of {module_name}"
+        raise InputError(source, key, f"{name!r}, {error}", expected) from error
 
 
 def _package(entry: EntryPoint) -> str:

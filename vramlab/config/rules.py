@@ -71,12 +71,12 @@ class RulesConfig(Section):
         return bool(self.one_victim or self.groups or self.sets)
 
     def timeout_s(self, model: str) -> float:
-        """How long a model may be idle, seconds; infinite where it may for ever."""
+        """Return how long a model may be idle, seconds; infinite where it may for ever."""
         own_s = self.keep_alive_by_model.get(model, self.keep_alive_s)
         return math.inf if own_s is None or model in self.pinned else own_s
 
     def models(self) -> dict[str, str]:
-        """Models that are named, and the key that names each first."""
+        """Return the models that are named, and the key that names each first."""
         named = [("keep_alive_by_model", name) for name in self.keep_alive_by_model]
         named += [(f"groups.{group}", name) for group, rule in self.groups.items() for name in rule.members]
         named += [("sets", name) for together in self.sets for name in together]

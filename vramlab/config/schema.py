@@ -146,6 +146,7 @@ class PriorityWeights(Section):
 
 
 class ScoringConfig(Section):
+<<<<<<< HEAD
     """Which models leave first."""
 
     policy: str = "seed_fixed"
@@ -164,6 +165,46 @@ class ScoringConfig(Section):
     """How many uses back `lru_k` looks."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of the policy `random`."""
+=======
+    """Which models leave first.
+
+    ``victims`` says how the victims of one load are chosen: ``in_order`` takes them strictly in the order
+    of the policy; ``pruned`` drops those that the later ones make unnecessary; ``exact`` takes the set of the
+    least total score (:mod:`vramlab.allocator.exact`) and goes with all but the greedy-dual family, whose
+    values do not add up; ``auto`` is ``in_order`` for the queue disciplines and the greedy-dual family, whose
+    definition the order is, and ``pruned`` for scores.
+
+    ``policy`` is a name, or ``package.module:name`` for one's own, made with ``policy_options``. Of ours,
+    ``seed``, ``seed_fixed`` and ``decayed`` take the exponents of the score (``priority``, ``frequency``,
+    ``recency``, ``size``, ``cost``), and ``decayed`` the ``half_life_s`` of a use. ``lru_k`` takes ``k``, how
+    many uses back it looks, and ``random`` a ``seed``. ``weights``, ``half_life_s``, ``k`` and ``seed``
+    beside them are the old places of these options. They are read where the policy takes them.
+    """
+
+    policy: str = "seed_fixed"
+    policy_options: dict[str, Any] = Field(default_factory=dict)
+    priority_weights: PriorityWeights = PriorityWeights()
+    victims: Literal["auto", "in_order", "pruned", "exact"] = "auto"
+    weights: ScoreWeights = ScoreWeights()
+    half_life_s: Positive | None = None
+    k: Count | None = None
+    seed: Annotated[int, Field(ge=0)] | None = None
+
+    @staticmethod
+    def as_before(dumped: dict[str, Any]) -> dict[str, Any]:
+        """Return a dumped section as it was before there were options by policy: fingerprints stay."""
+        defaults = {"half_life_s": 21_600.0, "k": 2, "seed": 0}
+        before = {key: defaults.get(key) if value is None else value for key, value in dumped.items()}
+        if not before["policy_options"]:
+            del before["policy_options"]
+        return before
+
+    def old_options(self) -> dict[str, dict[str, Any]]:
+        """Options that stand where they stood before: by key, the name of each option and its value."""
+        single = {"half_life_s": self.half_life_s, "k": self.k, "seed": self.seed}
+        old = {key: {} if value is None else {key: value} for key, value in single.items()}
+        return {"weights": self.weights.model_dump(exclude_none=True), **old}
+>>>>>>> main
 
 
 class AdmissionByPriority(Section):
@@ -322,20 +363,20 @@ class VramConfig(Section):
         return min(self.budget_bytes, sum(zone.size_bytes for zone in self.zones.values()))
 
     def held(self, inventory: Inventory) -> Inventory:
-        """The inventory by what loaded models hold: of a shared workspace nothing of their own."""
+        """Return the inventory by what loaded models hold: of a shared workspace nothing of their own."""
         if self.workspace == "own":
             return inventory
         return {name: spec.model_copy(update={"workspace_mb": 0}) for name, spec in inventory.items()}
 
     def shared_bytes(self, inventory: Inventory) -> int | None:
-        """Bytes of the workspace that all models share; None where each has its own."""
+        """Return the bytes of the workspace that all models share; None where each has its own."""
         if self.workspace == "own":
             return None
         largest = max((mib_to_bytes(spec.workspace_mb) for spec in inventory.values()), default=0)
         return self.serving.gpu_streams * largest
 
     def room_bytes(self, inventory: Inventory) -> int:
-        """What the models of an inventory may hold together: the budget, less what they share."""
+        """Return what the models of an inventory may hold together: the budget, less what they share."""
         return self.budget_bytes - (self.shared_bytes(inventory) or 0)
 
     def _repr_html_(self) -> str:
@@ -358,12 +399,12 @@ class VramConfig(Section):
         return html_table(header, rows, caption, note)
 
     def admission_for(self, priority: Priority) -> Admission:
-        """Admission rule of a request of `priority`."""
+        """Return the admission rule of a request of `priority`."""
         return getattr(self.admission_by_priority, priority.value, None) or self.admission
 
 
 def zone_of(spec: ModelSpec, config: VramConfig, name: str | None = None) -> str:
-    """Target zone of a model: its own ``zone`` if given, else the one that reserves it, else by priority.
+    """Return a model's home zone: its own ``zone``, else the one that reserves it, else by priority.
 
     Parameters
     ----------

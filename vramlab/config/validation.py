@@ -37,7 +37,7 @@ _NO_KEYS = {"[key]", "[file]", "[samples]"}  # that pydantic puts between those 
 
 
 def in_words(problem: ErrorDetails) -> str:
-    """What pydantic expected, as the files call it, with the nearest of the words that may stand there."""
+    """Return what pydantic expected, as the files call it, with the nearest word that may stand there."""
     context = problem.get("ctx", {})
     match problem["type"]:
         case "enum" | "literal_error":
@@ -64,7 +64,7 @@ _KINDS = {
 
 
 def _known_keys(model: type[BaseModel], data: object, path: list[str]) -> list[str]:
-    """Keys that the schema knows at `path`, walking sections and mappings of sections."""
+    """Return the keys that the schema knows at `path`, walking sections and mappings of sections."""
     kind: Any = model
     for part in path:
         field = (

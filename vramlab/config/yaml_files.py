@@ -17,7 +17,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _key(loader: _Loader, node: yaml.Node) -> Any:
-    """A key; names are as they are written: no `1.10` is `1.1`, and no `no` is False."""
+    """Read a key as it is written: no `1.10` becomes `1.1`, and no `no` becomes False."""
     plain = isinstance(node, yaml.ScalarNode) and node.tag != "tag:yaml.org,2002:str"
     if plain and node.tag.rpartition(":")[2] in ("int", "float", "bool", "null", "timestamp"):
         if node.value.isdigit() and str(int(node.value)) == node.value:
@@ -44,7 +44,7 @@ def _mapping_without_duplicates(loader: _Loader, node: yaml.MappingNode) -> dict
 
 
 def _number_as_it_is_read(loader: _Loader, node: yaml.ScalarNode) -> Any:
-    """A number that reads the same for people: YAML 1.1 takes 0777 for 511, and 1:30 for 90."""
+    """Read a number; refuse what people read otherwise: YAML 1.1 takes 0777 for 511, 1:30 for 90."""
     text = node.value.replace("_", "").lstrip("+-")
     if ":" in text or (text.isdigit() and len(text) > 1 and text.startswith("0")):
         is_float = node.tag.endswith("float")

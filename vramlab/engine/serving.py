@@ -105,7 +105,7 @@ class Serving:
             self._desk.withdraw(name, cancelled.now_s)
             raise
         gpu.release()
-        idle = allocator.released(name)
+        idle = model.unpin()
         if idle and self._keep_alive is not None:
             self._keep_alive.idle(model, now_s)
         if self._pending:

@@ -18,7 +18,6 @@ from vramlab.experiments.floor import prices, without_pressure
 from vramlab.experiments.html import comparison_html
 from vramlab.experiments.intervals import INTERVAL, warmup_of, with_intervals
 from vramlab.experiments.optimum import costed, counted, optimum_of
-from vramlab.experiments.parts import later_part
 from vramlab.experiments.replay import Replay, flat, run
 
 DEFAULT_POLICIES = ("seed", "seed_fixed", "decayed", "lru", "lfu", "fifo", "gdsf")
@@ -58,7 +57,7 @@ class Comparison:
     warmup: int = 0
 
     def frame(self) -> pd.DataFrame:
-        """One row per policy."""
+        """Return one row per policy."""
         frame = pd.DataFrame([flat(row) for row in self.rows])
         if "hit_rate_low" in frame:
             frame.attrs["interval"] = INTERVAL
@@ -70,7 +69,7 @@ class Comparison:
         return "load_cost_s" if self.counts == "load_cost_s" else "cost_s"
 
     def document(self) -> dict[str, Any]:
-        """The keys of ``vramlab compare --json``."""
+        """Return the keys of ``vramlab compare --json``."""
         optimum = self.optimum.document() | {"counts": self.counts}
         document = {"rows": self.rows, "floor": self.floor, "optimum": optimum}
         return document | {"warmup_requests": self.warmup}
@@ -100,29 +99,28 @@ def compare(
     ----------
     trace, config, models, mode, seed, overrides
         As for :func:`~vramlab.experiments.replay.replay`.
-    policies, orders, servers, done, intervals, skip_warmup
+    policies, orders, servers
+        As for :func:`sides_of`.
+    done, intervals, skip_warmup
         As for :func:`compared`.
 
     Raises
     ------
     InputError
-        As :func:`compared`, and for bad input.
+        As :func:`sides_of`, and for bad input.
     """
     case = resolve_case(trace, config, models, overrides, mode=mode, seed=seed)
-    return compared(case, policies, orders, servers, intervals=intervals, skip_warmup=skip_warmup, done=done)
+    sides = sides_of(case, policies, orders, servers)
+    return compared(case, sides, intervals=intervals, skip_warmup=skip_warmup, done=done)
 
 
-def compared(
+def sides_of(
     case: Case,
     policies: Sequence[str] | None = None,
     orders: Sequence[str] = (),
     servers: Sequence[str] = (),
-    *,
-    intervals: bool = False,
-    skip_warmup: bool = False,
-    done: Callable[[], object] | None = None,
-) -> Comparison:
-    """Replay a case once per policy and order, and as model servers of today.
+) -> list[Case]:
+    """Return what is compared: the case once per policy and order, and as model servers of today.
 
     Parameters
     ----------
@@ -136,6 +134,45 @@ def compared(
     servers : sequence of str
         Names of :mod:`vramlab.servers`, each with options as in ``ollama:keep_alive=600``. In their rows
         ``server`` is the name, and ``policy`` says "as" it.
+
+    Raises
+    ------
+    InputError
+        For an unknown policy, order or server, no policy, and orders or servers in decide mode, where no
+        request waits.
+    """
+    orders, servers = names_of(orders), names_of(servers)
+    if (orders or servers) and case.mode == "decide":
+        what = "orders" if orders else "servers"
+        raise InputError(what, "", "mode decide", "mode simulate, as no request waits in decide mode")
+    if policies is None:
+        policies = [case.config.scoring.policy] if orders or servers else DEFAULT_POLICIES
+    policies = names_of(policies)
+    if not policies:
+        raise InputError("policies", "", "none", "at least one policy")
+    sides = [_under(case, *names) for names in product(policies, orders or [case.config.serving.order])]
+    sides += [case.as_server(text) for text in servers]
+    for one in sides:  # an unknown policy is an error before the first run
+        Allocator(one.config, {})
+    return sides
+
+
+def compared(
+    case: Case,
+    sides: Sequence[Case],
+    *,
+    intervals: bool = False,
+    skip_warmup: bool = False,
+    done: Callable[[], object] | None = None,
+) -> Comparison:
+    """Replay each side of a comparison, and bound what any policy could have reached.
+
+    Parameters
+    ----------
+    case : Case
+        What they have in common, and are held against.
+    sides : sequence of Case
+        See :func:`sides_of`.
     intervals : bool
         Add bootstrap intervals, and paired differences from the first policy
         (:mod:`vramlab.experiments.intervals`).
@@ -144,22 +181,15 @@ def compared(
         for the one that takes longest.
     done : callable, optional
         Called after each replay and after the bound.
-
-    Raises
-    ------
-    InputError
-        For an unknown policy, order or server, no policy, and orders or servers in decide mode, where nobody
-        waits.
     """
-    cases = _cases(case, policies, names_of(orders), names_of(servers))
     done = done or (lambda: None)
     replays = []
-    for one in cases:
+    for one in sides:
         replays.append(run(one))
         done()
     # the baseline is what lru does in the configuration's own order; often it is among those compared
     baseline = "lru", case.config.serving.order
-    at = next((place for place, one in enumerate(cases) if _names(one) == baseline), None)
+    at = next((place for place, one in enumerate(sides) if _names(one) == baseline), None)
     worst = run(_under(case, *baseline)) if at is None else replays[at]
     runs = [result.records for result in (*replays, worst)]
     first = warmup_of(runs) if skip_warmup else 0
@@ -174,33 +204,10 @@ def compared(
             row["policy"] = f"as {row['server']}"
         rows.append(row | {"gap_closed": optimum.gap_closed(row["cost_s"], worst_s)} | prices(row, floor))
     if intervals:
-        parts = [later_part(result.records, first) for result in replays]
+        parts = [result.records.from_request(first) for result in replays]
         found = with_intervals(parts, case, np.random.default_rng(case.seed))
         rows = [row | more for row, more in zip(rows, found, strict=True)]
     return Comparison(replays, rows, optimum.bound, floor, optimum.counts, first)
-
-
-def _cases(
-    case: Case, policies: Sequence[str] | None, orders: Sequence[str], servers: Sequence[str]
-) -> list[Case]:
-    """Return one case per policy and order, and per server; unknown names are errors before the first run."""
-    if (orders or servers) and case.mode == "decide":
-        raise InputError(
-            "orders" if orders else "servers",
-            "",
-            "mode decide",
-            "mode simulate, as nobody waits in the other",
-        )
-    if policies is None:
-        policies = [case.config.scoring.policy] if orders or servers else DEFAULT_POLICIES
-    policies = names_of(policies)
-    if not policies:
-        raise InputError("policies", "", "none", "at least one policy")
-    cases = [_under(case, *names) for names in product(policies, orders or [case.config.serving.order])]
-    cases += [case.as_server(text) for text in servers]
-    for one in cases:
-        Allocator(one.config, {})
-    return cases
 
 
 def _under(case: Case, policy: str, order: str) -> Case:

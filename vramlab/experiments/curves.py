@@ -84,7 +84,7 @@ class Sampling:
 
 
 def even_capacities(trace: Trace, inventory: Inventory, points: int = POINTS) -> list[int]:
-    """Capacities in equal steps, up to that which holds all models of the trace."""
+    """Return capacities in equal steps, up to that which holds all models of the trace."""
     check_models(trace, inventory)
     total = sum(inventory[name].footprint_bytes for name in trace.model_names)
     return sorted({max(1, total * step // points) for step in range(1, points + 1)})
@@ -166,7 +166,7 @@ def curve(
 
 
 def _point(study: _Study, capacity_bytes: int) -> tuple[float, float, float, float]:
-    """(hit rate, load cost, and the standard errors of both) at one capacity."""
+    """Return (hit rate, load cost, and the standard errors of both) at one capacity."""
     counted, hits, costs = [], [], []
     everywhere = {name for one in study.samples for name in one.trace.model_names}
     largest = max(study.inventory[name].footprint_bytes for name in everywhere)
@@ -198,7 +198,7 @@ def _ratio(values: Sequence[float], counts: Sequence[int]) -> tuple[float, float
 
 
 def _by_models(trace: Trace, inventory: Inventory, share: float, rng: np.random.Generator) -> list[_Sample]:
-    """Parts of the models with their requests."""
+    """Return the parts of the models with their requests."""
     names = trace.model_names
     parts = max(2, round(1 / share))
     least = len(names) // parts
@@ -218,7 +218,7 @@ def _by_models(trace: Trace, inventory: Inventory, share: float, rng: np.random.
 
 
 def _by_time(trace: Trace, inventory: Inventory, share: float, rng: np.random.Generator) -> list[_Sample]:
-    """Stretches of the trace, one from each of equal parts of it, from a random place on."""
+    """Return the stretches of the trace, one from each of equal parts of it, from a random place on."""
     requests, models = len(trace), len(trace.model_names)
     part = requests // _STRETCHES
     length = int(part * share)

@@ -53,7 +53,7 @@ class Fidelity:
     drifts: dict[str, float]
 
     def frame(self) -> pd.DataFrame:
-        """One row per workload: live, simulated, errors, the machine's drift, and how busy others kept it."""
+        """Return one row per workload: live, simulated, errors, drift, and how busy others kept us."""
         rows = []
         for name, found in self.verifications.items():
             row: dict[str, Any] = {"workload": name, "lockstep_differences": len(found.lockstep.differences)}
@@ -67,14 +67,14 @@ class Fidelity:
         return pd.DataFrame(rows)
 
     def missed(self, name: str) -> list[str]:
-        """Which of :data:`TOLERANCES` a workload does not keep."""
+        """Return which of :data:`TOLERANCES` a workload does not keep."""
         errors = self.verifications[name].errors()
         return [
             key for key, most in TOLERANCES.items() if (error := errors[key]) is None or abs(error) > most
         ]
 
     def document(self) -> dict[str, Any]:
-        """All figures, in plain values."""
+        """Return all figures, in plain values."""
         return {
             name: {
                 "environment": found.run.environment,
@@ -145,7 +145,7 @@ def fidelity(
 
 
 def drift(before: pd.DataFrame, after: pd.DataFrame) -> float:
-    """How much longer runs take than some time before, relative: the median over what was timed.
+    """Return how much longer runs take than before, relative: the median over what was timed.
 
     Parameters
     ----------

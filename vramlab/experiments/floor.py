@@ -44,7 +44,7 @@ def without_pressure(case: Case) -> Case:
 
 
 def prices(figures: Mapping[str, Any], floor: Mapping[str, Any] | None) -> dict[str, float | None]:
-    """Mean and 99th percentile of a run above the floor's, seconds; None where there is no latency."""
+    """Return mean and 99th percentile of a run above the floor's, seconds; None where there is no latency."""
     found: dict[str, float | None] = {}
     for what in ("mean", "p99"):
         here, least = figures[f"latency_{what}_s"], (floor or {}).get(f"latency_{what}_s")

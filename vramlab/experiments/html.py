@@ -18,7 +18,7 @@ _NOTHING = "–"
 
 
 def replay_html(figures: Mapping[str, Any]) -> str:
-    """Figures of one replay: rates and latencies for all and for each zone, outcomes below."""
+    """Return the figures of one replay: rates and latencies for all and for each zone, outcomes below."""
     columns, mode = [FIGURES[key] for key in _REPLAY], figures.get("mode")
     rows: list[list[str | Cell]] = [
         [
@@ -42,7 +42,7 @@ def comparison_html(
     warmup: int = 0,
     floor: Mapping[str, Any] | None = None,
 ) -> str:
-    """One row per policy and order, the best of each column in bold, and the bounds below."""
+    """Return one row per policy and order, the best of each column in bold, and the bounds below."""
     columns, mode = table("notebook"), rows[0].get("mode")
 
     def shown(figure: Figure, value: Any) -> str:

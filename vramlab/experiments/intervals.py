@@ -30,7 +30,7 @@ _VERDICTS = {"a lower": "lower", "b lower": "higher", "tie": "tie"}
 
 
 def warmup_of(runs: Sequence[Records]) -> int:
-    """Requests at the start to leave out for all runs: the longest warm-up of their hits (MSER-5)."""
+    """Return requests at the start to leave out for all runs: the longest warm-up of their hits (MSER-5)."""
     return max(warmup(request_series(records, "hit")).requests for records in runs)
 
 

@@ -12,7 +12,7 @@ from vramlab.config.units import MIB
 
 
 def inventory_of_files(files: Sequence[Path]) -> Inventory:
-    """An inventory of ONNX files of which nothing is known yet but their size, external data included.
+    """Return an inventory of ONNX files of which only the size is known, external data included.
 
     Models have the names of their files; where two files have the same name, those of their folders as well.
 
@@ -47,7 +47,7 @@ def _size_bytes(file: Path) -> int:
 
 
 def _names_of(files: Sequence[Path]) -> list[str]:
-    """The shortest ends of the files' paths that tell them apart: ``model.onnx``, ``ocr/model.onnx``."""
+    """Return the shortest ends of the paths that tell the files apart: ``model.onnx``, ``ocr/model.onnx``."""
     parts = [file.resolve().parts for file in files]
     names = []
     for own in parts:

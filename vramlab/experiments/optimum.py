@@ -20,7 +20,6 @@ from vramlab.analysis.metrics import metrics
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.outcomes import Outcome
 from vramlab.experiments.case import Case
-from vramlab.experiments.parts import later_part
 from vramlab.experiments.replay import Replay
 
 # What is always loaded has its place set apart; in what remains it takes next to nothing and costs nothing.
@@ -46,7 +45,7 @@ class Optimum:
     cpu_extra_s: Floats | None
 
     def gap_closed(self, cost_s: float, worst_s: float) -> float | None:
-        """(LRU's cost - this one's) / (LRU's - the optimum's); None where LRU is at the optimum already."""
+        """Return (LRU's cost - this one's) / (LRU's - the optimum's); None where LRU is at the optimum."""
         gap_s = worst_s - self.bound.load_cost_s
         return (worst_s - cost_s) / gap_s if gap_s > _AT_THE_OPTIMUM * worst_s else None
 
@@ -60,7 +59,7 @@ def counted(case: Case, result: Replay, first: int) -> dict[str, Any]:
     """Return the figures of a run's requests from number `first` on."""
     if not first:
         return result.figures
-    return result.figures | metrics(later_part(result.records, first), case.config, case.inventory)
+    return result.figures | metrics(result.records.from_request(first), case.config, case.inventory)
 
 
 def costed(case: Case, result: Replay, first: int = 0) -> dict[str, Any]:
@@ -73,7 +72,7 @@ def costed(case: Case, result: Replay, first: int = 0) -> dict[str, Any]:
     case : Case
         Whose trace the run replayed, and whose configuration says whether the CPU may answer.
     """
-    figures, records = counted(case, result, first), later_part(result.records, first)
+    figures, records = counted(case, result, first), result.records.from_request(first)
     cost_s, extra_s = figures["load_cost_s"], cpu_extra_of(case)
     if extra_s is not None:
         answered_s = extra_s[-len(records) :][records.outcomes == Outcome.FALLBACK]
@@ -89,7 +88,7 @@ def cpu_extra_of(case: Case) -> Floats | None:
 
 
 def admission_of(config: VramConfig, inventory: Inventory) -> tuple[AdmissionRule, bool]:
-    """Rule of the bound for a configuration, and whether the CPU may answer."""
+    """Return the rule of the bound for a configuration, and whether the CPU may answer."""
     cpu = config.fallback.cpu_fallback_enabled and any(spec.may_run_on_cpu for spec in inventory.values())
     priorities = {spec.priority for spec in inventory.values()}
     rules = {config.admission_for(priority) for priority in priorities}

@@ -32,7 +32,7 @@ class SharedTrace:
     place: str | bytes = field(repr=False)
 
     def open(self) -> Trace:
-        """The trace, opened once per process."""
+        """Return the trace, opened once per process."""
         return _opened(self)
 
 
@@ -81,7 +81,7 @@ def share(trace: Trace, folder: Path | None = None) -> SharedTrace:
 
 
 def _table(trace: Trace) -> pa.Table:
-    """The known columns; a trace's other ones play no part in a run."""
+    """Return the known columns; a trace's other ones play no part in a run."""
     names = pa.array(trace.model_names, pa.string())
     columns = {
         "time_s": pa.array(trace.times_s),

@@ -252,14 +252,14 @@ def run_point(cases: Sequence[SharedCase], point: Point) -> Row:
 def _kept(
     point: Point, cases: Sequence[Case], configs: Mapping[Settings, VramConfig | InputError], kept: Row
 ) -> Row:
-    """The row of an earlier call; the grid may have other keys by now."""
+    """Return the row of an earlier call; the grid may have other keys by now."""
     figures = {key: value for key, value in kept.items() if "." not in key}
     head = _head(point, cases[point.trace], configs[point.settings])
     return head | figures | {"run": point.number}
 
 
 def _head(point: Point, case: Case, config: VramConfig | InputError) -> Row:
-    """What a row says of its run before it is made."""
+    """Return what a row says of its run before it is made."""
     row: Row = {"run": point.number, "trace": short_name(case.trace.source)}
     row |= {key: value for keys, value in point.settings for key in keys.split("+")}
     base = case.config if isinstance(config, InputError) else config

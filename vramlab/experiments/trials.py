@@ -100,7 +100,7 @@ class Task:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the study, which belongs to its process."""
+        """Leave the study out, which belongs to its process."""
         return {key: value for key, value in vars(self).items() if key != "study"}
 
 
@@ -221,7 +221,7 @@ def run_trial(task: Task, number: int) -> None:
 
 
 def _unless_it_fails(task: Task, trial: optuna.Trial) -> Any:
-    """A user's policy that fails ends the study: settings that cannot be are one failed trial, it is not."""
+    """End the study where a user's policy fails; settings that cannot be are one failed trial."""
     try:
         return _objective(task, trial)
     except PolicyError as error:

@@ -74,7 +74,7 @@ class Tuning:
     choice: pd.DataFrame
 
     def document(self) -> dict[str, Any]:
-        """The keys of ``vramlab tune --json``."""
+        """Return the keys of ``vramlab tune --json``."""
         states = self.trials["state"].value_counts().to_dict()
         return {
             "best": self.best,
@@ -87,7 +87,7 @@ class Tuning:
         }
 
     def comment(self, trace: Trace) -> str:
-        """What stands on top of the configuration file: on what it was tuned, and what was gained."""
+        """Return what stands on top of the configuration file: on what it was tuned, and what was gained."""
         train, rest = self.train, self.validation
         lines = [
             f"Tuned by vramlab {train['version']} for {', '.join(self.objectives)}, mode {train['mode']},",
@@ -234,7 +234,7 @@ def _choose(train: Case, trials: Trials, kept_from: int) -> tuple[optuna.trial.F
 
 
 def _judged(case: Case, chosen: VramConfig, first: int) -> dict[str, Any]:
-    """Figures of the part from request `first` on, of a replay of the whole."""
+    """Return the figures of the part from request `first` on, of a replay of the whole."""
     optimum = optimum_of(case, first)
     lru = case.changed(override_texts([("scoring.policy", "lru"), *_NO_WEIGHTS]))
     found, before, worst = (

@@ -50,7 +50,7 @@ class Verification:
     times: Times = "spec"
 
     def caveats(self) -> list[str]:
-        """Why live and simulated times may differ though nothing is wrong, one sentence each."""
+        """Say why live and simulated times may differ though nothing is wrong, a sentence each."""
         found = [f"{damage}; what is shown ends before it" for damage in self.run.journal.damaged[:1]]
         if self.times == "spec":
             found.append(
@@ -71,7 +71,7 @@ class Verification:
         return found
 
     def errors(self) -> dict[str, float | None]:
-        """How far the simulation is off: points for the hit rate, else relative to the live run."""
+        """Return how far the simulation is off: points for the hit rate, else relative to the live run."""
         errors: dict[str, float | None] = {
             "hit_rate_points": 100 * (self.simulated["hit_rate"] - self.live["hit_rate"])
         }
@@ -81,7 +81,7 @@ class Verification:
         return errors
 
     def document(self) -> dict[str, Any]:
-        """The keys of ``vramlab verify --json``."""
+        """Return the keys of ``vramlab verify --json``."""
         report = self.lockstep
         return {
             "lockstep": {
@@ -165,7 +165,7 @@ def _run(path: Path | str, config: ConfigLike, models: ModelsLike) -> RunFolder:
 
 
 def _failures_of(journal: Iterable[Line]) -> FaultPlan:
-    """What failed live, to fail in the simulation too: runs of single requests, and loads of a model.
+    """Return what failed live, to fail in the simulation too: runs of single requests, and loads of a model.
 
     Loads that ran out of memory are left out: whether one does is what the simulator is to tell.
     """

@@ -83,7 +83,7 @@ PREDICTORS: dict[str, Callable[..., Predictor]] = {
 
 
 def predictor_names() -> list[str]:
-    """All names that :func:`make_predictor` knows, ours and then those of plug-ins."""
+    """Return all names that :func:`make_predictor` knows, ours and then those of plug-ins."""
     return [*PREDICTORS, *plugin_names("vramlab.predictors", PREDICTORS)]
 
 
@@ -129,7 +129,7 @@ def make_predictor(name: str, models: Iterable[str], **options: Any) -> Predicto
 
 
 def accepts(name: str, option: str) -> bool:
-    """Whether the predictor called `name` has an option of this name."""
+    """Return whether the predictor called `name` has an option of this name."""
     return option in _taken(name, {option: None})
 
 
@@ -152,7 +152,7 @@ def _factory(name: str) -> Callable[..., Predictor]:
 
 
 def _taken(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of `options` that the predictor has parameters for."""
+    """Return those of `options` that the predictor has parameters for."""
     try:
         parameters = inspect.signature(_factory(name)).parameters
     except (TypeError, ValueError):  # callables written in C need not tell

@@ -224,7 +224,7 @@ def make_spec(data: object, source: str = "<spec>") -> TraceSpec:
 
 
 def spec_yaml(spec: TraceSpec) -> str:
-    """The spec as YAML that :func:`load_spec` reads; keys at their default are left out."""
+    """Return the spec as YAML that :func:`load_spec` reads; keys at their default are left out."""
     data: dict[str, Any] = spec.model_dump(mode="json", exclude_defaults=True)
     # JSON has text for keys only; the numbers of items are numbers in YAML
     for stream, dumped in zip(spec.streams, data["streams"], strict=True):

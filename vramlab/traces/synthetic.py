@@ -26,7 +26,7 @@ def zipf_trace(
     drift_period_s: float | None = None,
     repeat: float = 0.0,
 ) -> Trace:
-    """Requests for models of unequal popularity.
+    """Return the requests for models of unequal popularity.
 
     Parameters
     ----------

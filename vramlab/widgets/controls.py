@@ -83,7 +83,7 @@ class Controls(widgets.HBox):
     # -- from and to settings ----------------------------------------------------------------------------
 
     def config(self) -> VramConfig:
-        """The settings as the controls stand.
+        """Return the settings as the controls stand.
 
         Raises
         ------
@@ -286,7 +286,7 @@ class Controls(widgets.HBox):
         return rows
 
     def _order(self) -> list[widgets.Widget]:
-        """Who goes next, and for how long somebody may be passed over."""
+        """Make the controls of who goes next, and for how long somebody may be passed over."""
         serving = self.base.serving
         self.by_key[_ORDER] = widgets.Dropdown(
             options=_options([*order_names(), serving.order, *self._own[_ORDER]]),
@@ -308,9 +308,9 @@ class Controls(widgets.HBox):
         return [self.by_key[_ORDER], self.by_key["serving.max_wait_s"]]
 
     def _threshold(self) -> list[widgets.Widget]:
-        """Preloading's threshold, where something predicts."""
+        """Make the control of preloading's threshold, where something predicts."""
         optimization = self.base.optimization
-        if not getattr(optimization, "predictor", None):
+        if not optimization.predictor:
             return []
         self.by_key[_THRESHOLD] = widgets.FloatSlider(
             optimization.preload_prediction_threshold,
@@ -339,7 +339,7 @@ class Controls(widgets.HBox):
         self._changed()
 
     def _follow_policy(self, keep: bool = False) -> None:
-        """A preset brings its exponents, unless those that stand are to be kept; other policies have none."""
+        """Show a preset's exponents, unless those that stand are to be kept; other policies have none."""
         policy = self.by_key[_POLICY].value
         for name in _WEIGHTS:
             slider = self.by_key[f"scoring.weights.{name}"]
@@ -351,7 +351,7 @@ class Controls(widgets.HBox):
         return round(float(self.by_key["total_memory_mb"].value) - self._aside_mb, 6)
 
     def left_mb(self) -> float:
-        """What the other zones leave to the last one, MB."""
+        """Return what the other zones leave to the last one, MB."""
         others: list[float] = [
             self.by_key[f"zones.{name}.size_mb"].value for name in list(self.base.zones)[:-1]
         ]

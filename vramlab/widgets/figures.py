@@ -12,7 +12,7 @@ _FIRST, _WIDTH = 110, 72  # pixels
 
 
 def figures_table(now: Mapping[str, Any], pinned: Mapping[str, Any] | None, timed: bool) -> str:
-    """Three rows: the setting as it stands, the pinned one, and what is between them.
+    """Return three rows: the setting as it stands, the pinned one, and what is between them.
 
     Parameters
     ----------
