@@ -14,7 +14,6 @@ from vramlab.config.fields import (
     LARGEST,
     Count,
     Fraction,
-    Interval,
     NonNegative,
     Positive,
     Priority,
@@ -23,6 +22,7 @@ from vramlab.config.fields import (
 )
 from vramlab.config.html import html_table
 from vramlab.config.models import InputSample, Inventory, ModelSpec, SessionSettings
+from vramlab.config.optimization import OptimizationConfig
 from vramlab.config.rules import RulesConfig
 from vramlab.config.serving import ServingConfig, with_order
 from vramlab.config.units import mib_to_bytes
@@ -146,12 +146,19 @@ class PriorityWeights(Section):
 
 
 class ScoringConfig(Section):
-<<<<<<< HEAD
-    """Which models leave first."""
+    """Which models leave first.
+
+    ``weights``, ``half_life_s``, ``k`` and ``seed`` are the old places of options of policies. They are read
+    where the policy takes them.
+    """
 
     policy: str = "seed_fixed"
     """Eviction policy: a name, or `package.module:name` for one's own (`vramlab policies`)."""
-    weights: ScoreWeights = ScoreWeights()
+    policy_options: dict[str, Any] = Field(default_factory=dict)
+    """What the policy is made with. Of ours, `seed`, `seed_fixed` and `decayed` take the exponents of the
+    score (`priority`, `frequency`, `recency`, `size`, `cost`), `decayed` also `half_life_s`, `lru_k` takes
+    `k`, and `random` a `seed`.
+    """
     priority_weights: PriorityWeights = PriorityWeights()
     victims: Literal["auto", "in_order", "pruned", "exact"] = "auto"
     """How the victims of one load are chosen: `in_order` strictly by the policy; `pruned` without those that
@@ -159,36 +166,13 @@ class ScoringConfig(Section):
     (:mod:`vramlab.allocator.exact`), not for the greedy-dual family, whose values do not add up; `auto`
     in_order for queues and that family, pruned for scores.
     """
-    half_life_s: Positive = 21_600
-    """After so long a use counts half (`decayed`)."""
-    k: Count = 2
-    """How many uses back `lru_k` looks."""
-    seed: Annotated[int, Field(ge=0)] = 0
-    """Of the policy `random`."""
-=======
-    """Which models leave first.
-
-    ``victims`` says how the victims of one load are chosen: ``in_order`` takes them strictly in the order
-    of the policy; ``pruned`` drops those that the later ones make unnecessary; ``exact`` takes the set of the
-    least total score (:mod:`vramlab.allocator.exact`) and goes with all but the greedy-dual family, whose
-    values do not add up; ``auto`` is ``in_order`` for the queue disciplines and the greedy-dual family, whose
-    definition the order is, and ``pruned`` for scores.
-
-    ``policy`` is a name, or ``package.module:name`` for one's own, made with ``policy_options``. Of ours,
-    ``seed``, ``seed_fixed`` and ``decayed`` take the exponents of the score (``priority``, ``frequency``,
-    ``recency``, ``size``, ``cost``), and ``decayed`` the ``half_life_s`` of a use. ``lru_k`` takes ``k``, how
-    many uses back it looks, and ``random`` a ``seed``. ``weights``, ``half_life_s``, ``k`` and ``seed``
-    beside them are the old places of these options. They are read where the policy takes them.
-    """
-
-    policy: str = "seed_fixed"
-    policy_options: dict[str, Any] = Field(default_factory=dict)
-    priority_weights: PriorityWeights = PriorityWeights()
-    victims: Literal["auto", "in_order", "pruned", "exact"] = "auto"
     weights: ScoreWeights = ScoreWeights()
     half_life_s: Positive | None = None
+    """After so long a use counts half (`decayed`); null: 6 hours. Now an option of the policy."""
     k: Count | None = None
+    """How many uses back `lru_k` looks; null: 2. Now an option of the policy."""
     seed: Annotated[int, Field(ge=0)] | None = None
+    """Of the policy `random`; null: 0. Now an option of the policy."""
 
     @staticmethod
     def as_before(dumped: dict[str, Any]) -> dict[str, Any]:
@@ -204,7 +188,6 @@ class ScoringConfig(Section):
         single = {"half_life_s": self.half_life_s, "k": self.k, "seed": self.seed}
         old = {key: {} if value is None else {key: value} for key, value in single.items()}
         return {"weights": self.weights.model_dump(exclude_none=True), **old}
->>>>>>> main
 
 
 class AdmissionByPriority(Section):
@@ -216,47 +199,6 @@ class AdmissionByPriority(Section):
     """`admission` for requests of medium priority; null: no difference."""
     low: Admission | None = "free_only"
     """`admission` for requests of low priority; null: no difference."""
-
-
-class OptimizationConfig(Section):
-    """Monitoring (:mod:`vramlab.engine.monitor`), defragmentation, and preloading
-    (:mod:`vramlab.engine.preloading`), which is on where ``predictor`` is given.
-    """
-
-    monitor: bool = True
-    """Look at the device again and again, and unload when it is too full."""
-    monitoring_interval: Interval = 5
-    """Seconds between two looks of the monitor."""
-    optimization_threshold: Fraction = 0.85
-    """Above this share of the device in use, unused models leave."""
-    unused_after_s: NonNegative = 300
-    """A model of low or medium priority that nobody asked for during so long counts as unused."""
-    pressure_available_mb: NonNegative = 200
-    """With less than this available, any model that may leaves, by score, until it is."""
-    defragmentation: Literal["auto", "always", "never"] = "auto"
-    """Whether models are moved to join holes: `auto` only where holes matter (`placement: contiguous`)."""
-    defragmentation_threshold: Fraction = 0.3
-    """Move from this fragmentation of a zone on: 1 - largest hole / free bytes."""
-    preload_prediction_threshold: Fraction = 0.7
-    """Preload models whose probability of use within the horizon is above this."""
-    predictor: str | None = None
-    """What predicts: a name of :mod:`vramlab.prediction.registry`, or `package.module:name`; null: no
-    preloading.
-    """
-    predictor_options: dict[str, Any] = Field(default_factory=dict)
-    """Options that the predictor is made with."""
-    preload_interval: Interval = 60
-    """Seconds between two looks of the preloader."""
-    preload_horizon_s: Positive = 3600
-    """How far a prediction looks ahead."""
-    preload_horizon_load_factor: Positive | None = None
-    """The horizon as a multiple of the model's load time, in place of `preload_horizon_s`; null: not."""
-    preload_may_evict: bool = False
-    """Preload also in the place of models that are less likely to be used."""
-    unpreload_after_s: Positive | None = None
-    """Unload a preloaded model that nobody used after so long; null: never."""
-    week_offset_s: NonNegative = 0
-    """Time from Monday 00:00 to the start of the run or trace, for predictors that know the hours."""
 
 
 class FallbackConfig(Section):

@@ -12,25 +12,7 @@ from vramlab.config.fields import Count, NonNegative, Positive, Section, Threads
 class ServingConfig(Section):
     """The engine's queues: how much runs at once, and who goes next.
 
-<<<<<<< HEAD
     ``queue`` is the old name of ``order``: ``fifo`` there is ``arrival``.
-=======
-    ``order`` picks the next run and the next load from all requests that wait (:mod:`vramlab.engine.orders`):
-    ``backlog``, ``affinity`` (requests for models that are there pass the same one at most ``max_skips``
-    times), ``fifo`` (strictly in the order of coming), or ``package.module:name`` for one's own; ``arrival``
-    is the specification's flow, which decides when a request comes (:mod:`vramlab.engine.arrival`). Nobody is
-    passed over for longer than ``max_wait_s`` while it could be served. ``queue`` is the old name: ``fifo``
-    there is ``arrival``.
-
-    ``on_miss`` is ``wait`` (load, then run) or ``cpu_while_loading`` (answer from the CPU while the load
-    runs). ``release_timeout_ms`` bounds, under ``arrival`` and for loads by command, the waiting while models
-    in use stand in the way. ``warm_up``: a load ends with a first run, which is slower than the later ones. A
-    load that takes longer than ``load_timeout_ms`` has failed. ``inline_run_ms`` is for the live asynchronous
-    runtime: a lone run that is known to take no longer is done on the event loop's own thread. A worker
-    thread would cost it more than that; 0 leaves every run to the workers. ``tf32``: products
-    of single precision may be made with fewer digits on CUDA; answers are about 1e-3 off the CPU's then, and
-    those of the CPU are not kept in the result cache.
->>>>>>> main
     """
 
     gpu_streams: Threads = 1
