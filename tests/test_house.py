@@ -20,7 +20,6 @@ NOT_YET = {
     "live/driver.py": "lines",
     "live/onnx_sessions.py": "lines",
     "live/profiler.py profile": "parameters",
-    "live/recording.py record": "parameters",
 }
 
 

@@ -18,6 +18,7 @@ from vramlab.cli import (
     comparing,
     curves,
     demo,
+    exporting,
     fidelity,
     importing,
     journals,
@@ -31,6 +32,7 @@ from vramlab.cli import (
     replaying,
     studies,
     traces,
+    whatif,
 )
 from vramlab.config.errors import InputError, nearest
 
@@ -65,6 +67,8 @@ journals.register(app)
 notebooks.register(app)
 pages.register(app)
 questions.register(app)
+exporting.register(app)
+whatif.register(app)
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,9 +1,9 @@
 """Which offline optimum a configuration is to be held against, and how far a run is from it.
 
-Where every miss must load (no CPU answers, admission ``always``), it is the one with forced admission, and
-what is compared is the load cost. Where a miss may load nothing, a policy could undercut that bound, so the
-optimum may pass a model by too; and where the CPU answers instead, its extra seconds count beside the loads,
-for the runs as for the optimum: else to load nothing at all would be best.
+Where every miss must load (no CPU answers, admission ``always``), admission is forced in the bound too. What
+is compared is the load cost. Where a miss may load nothing, a policy could undercut that bound. So the
+optimum need not load either; and where the CPU answers instead, its extra seconds count beside the loads, for
+the runs as for the optimum: else to load nothing at all would be best.
 """
 
 from __future__ import annotations
