@@ -16,11 +16,9 @@ UnservedPrice = Annotated[
 
 
 class StudyConfig(Section):
-    """What counts in comparisons, sweeps and tuning.
-
-    ``unserved_price`` is what a request costs that was refused or failed: ``load``, the model's load time and
-    its run on top, as if it had to be fetched for this one request; a number of seconds; or ``infeasible``,
-    no setting is worth it.
-    """
+    """What counts in comparisons, sweeps and tuning."""
 
     unserved_price: UnservedPrice = "load"
+    """Cost of a request that was refused or failed: `load`, the model's load time and its run on top, as if
+    it had to be fetched for this one request; a number of seconds; or `infeasible`, no setting is worth it.
+    """
