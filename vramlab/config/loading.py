@@ -251,9 +251,14 @@ def check_fit(config: VramConfig, inventory: Inventory, source: str, models_sour
     ------
     InputError
         For an unknown zone, a reserved model that the inventory lacks or places elsewhere or that two zones
-        reserve, critical models that do not fit their zone or, together, the budget, and a shared workspace
-        that takes all of that.
+        reserve, critical models that do not fit their zone or, together, the budget, a shared workspace that
+        takes all of that, and batching where no model was shown to allow it.
     """
+    if config.serving.batching and not any(spec.joins for spec in inventory.values()):
+        expected = (
+            f"a model of {models_source} with splits: true and a batch_size above 1 (`vramlab profile`)"
+        )
+        raise InputError(source, "vram_management.serving.batching", "true", expected)
     shared = config.shared_bytes(inventory) or 0
     if shared >= config.budget_bytes:
         found = f"shared, which takes {bytes_to_mib(shared):.1f} MB for the largest model of {models_source}"

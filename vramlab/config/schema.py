@@ -247,7 +247,8 @@ class ServingConfig(Section):
     times), ``fifo`` (strictly in the order of coming), or ``package.module:name`` for one's own; ``arrival``
     is the specification's flow, which decides when a request comes (:mod:`vramlab.engine.arrival`). Nobody is
     passed over for longer than ``max_wait_s`` while it could be served. ``queue`` is the old name: ``fifo``
-    there is ``arrival``.
+    there is ``arrival``. ``batching``: requests that wait for one model run as one, up to its ``batch_size``,
+    where its inventory says ``splits: true`` (:mod:`vramlab.engine.batching`).
 
     ``on_miss`` is ``wait`` (load, then run) or ``cpu_while_loading`` (answer from the CPU while the load
     runs). ``release_timeout_ms`` bounds, under ``arrival`` and for loads by command, the waiting while models
@@ -269,6 +270,7 @@ class ServingConfig(Section):
     order: str = "backlog"
     max_wait_s: Positive = 300
     max_skips: Count = 3
+    batching: bool = False
     warm_up: bool = True
     inline_run_ms: NonNegative = 1
     heap: Literal["returned", "kept", "default"] = "returned"
@@ -330,6 +332,8 @@ class VramConfig(Section):
     def _check_when(self) -> VramConfig:
         if self.fallback.when == "earliest_finish" and self.serving.order == "arrival":
             raise ValueError("an order that decides late, as fallback.when is earliest_finish")
+        if self.serving.batching and self.serving.order == "arrival":
+            raise ValueError("an order that decides late, as serving.batching is true")
         return self
 
     @model_validator(mode="before")
@@ -506,6 +510,11 @@ class ModelSpec(Section):
         if self.cpu_inference_ms is not None:
             return ms_to_s(self.cpu_inference_ms)
         return self.inference_s / performance_ratio
+
+    @property
+    def joins(self) -> bool:
+        """Whether requests may run as one: it was shown that their answers do not depend on each other."""
+        return self.splits and self.batch_size > 1
 
     @property
     def may_run_on_cpu(self) -> bool:

@@ -22,6 +22,7 @@ from vramlab.engine.effects import Cancelled, EffectFailed, Replaced, Story
 from vramlab.engine.gates import Gate, Ready
 from vramlab.engine.journal import Journal
 from vramlab.engine.notes import Notes
+from vramlab.engine.orders import BY_COMING
 from vramlab.engine.outcomes import RecordSink
 from vramlab.engine.queues import Queue, RoomQueue
 from vramlab.engine.requests import Request
@@ -43,7 +44,7 @@ class Decider:
         """Wait until the request may run, or must go elsewhere.
 
         The value is (now_s, outcome, why). With HIT, COLD_START and WAIT the request has a stream, and its
-        model is pinned.
+        model is pinned; or it has been run with others, and a :class:`~.requests.Ran` stands in place of why.
         """
         raise NotImplementedError
 
@@ -60,8 +61,11 @@ class Decider:
     def changed(self, now_s: float) -> None:
         """Models have been released, or have come or gone."""
 
-    def load_ended(self, model: Model, failure: EffectFailed | Cancelled | None, now_s: float) -> None:
-        """A load has ended, well if there is no failure."""
+    def load_failed(self, model: Model, failure: EffectFailed | Cancelled) -> None:
+        """A load has failed, and nothing has been learned of that yet."""
+
+    def load_ended(self, model: Model, now_s: float) -> None:
+        """A load has ended, well or not."""
 
 
 class Desk:
@@ -106,7 +110,7 @@ class Desk:
         self.cpu = Queue(ready, serving.cpu_workers, config.fallback.fallback_queue_size)
         release_timeout_s = ms_to_s(serving.release_timeout_ms)
         self.room = RoomQueue(self.allocator, ready, self.notes.decision, release_timeout_s)
-        self.waiting = WaitingRequests(ready, serving.max_wait_s)
+        self.waiting = WaitingRequests(ready, serving.max_wait_s, serving.order in BY_COMING)
         self.cache = ResultCache(config.caching) if config.caching.enable_result_caching else None
         self.memory_taken = Gate(ready)
         self.decider: Decider

@@ -93,11 +93,16 @@ class Unload(NamedTuple):
 
 
 class Infer(NamedTuple):
-    """Run `model` on `target` with the inputs of the request, `items` along the batch axis."""
+    """Run `model` on `target` with the inputs of the request, `items` along the batch axis.
+
+    With the inputs of the requests `joined` as well, where there are any: then the value is a mapping from
+    the number of each request to its outputs.
+    """
 
     model: str
     target: Target
     items: int
+    joined: tuple[int, ...] = ()
 
 
 class Wait(NamedTuple):

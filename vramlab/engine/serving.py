@@ -76,6 +76,10 @@ class Serving:
                 return (yield from self._fallback.run(number, request, now_s, why))
             if outcome is REFUSED or outcome is FAILED:
                 return notes.answer(number, now_s, outcome, None, why)
+            if why:  # it has run, joined with others
+                if cache is not None:
+                    cache.put(request, why.outputs, now_s)
+                return notes.answer(number, now_s, outcome, why.outputs)
         try:
             now_s, outputs = yield (
                 self._run_one[name] if request.items == 1 else Infer(name, Target.GPU, request.items)
