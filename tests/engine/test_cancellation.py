@@ -147,18 +147,20 @@ def test_whatever_happens_nothing_leaks_and_the_journal_is_followed(data):
     """Any order of arrivals, ends, failures, timers, cancellations and commands; then everything ends."""
     choice = st.sampled_from
     inventory = {
-        **{name: spec(size, priority=priority, cpu_fallback=fallback)
+        **{name: spec(size, priority=priority, cpu_fallback=fallback, splits=name in "abc", batch_size=3)
            for name, size, priority, fallback in (
                ("a", 60, "medium", "cpu_standard"), ("b", 30, "low", "cpu_standard"),
                ("c", 40, "high", "none"), ("d", 25, "medium", "none"), ("e", 50, "high", "cpu_standard"))},
     }  # fmt: skip
+    order = data.draw(choice(ORDERS))
     driver = SteeredDriver(
         settings(
             data.draw(choice([70, 100, 130])),
+            f"serving.batching={order != 'arrival' and data.draw(st.booleans())}",
             f"serving.gpu_streams={data.draw(choice([1, 2]))}",
             f"serving.load_channels={data.draw(choice([1, 2]))}",
             f"serving.on_miss={data.draw(choice(['wait', 'wait', 'cpu_while_loading']))}",
-            f"serving.order={data.draw(choice(ORDERS))}",
+            f"serving.order={order}",
             f"serving.max_wait_s={data.draw(choice([0.3, 2, 300]))}",
             f"serving.max_skips={data.draw(choice([1, 3]))}",
             "fallback.fallback_queue_size=2",
