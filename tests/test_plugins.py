@@ -8,7 +8,7 @@ import textwrap
 import pytest
 
 from tests.policies.cache import Cache
-from vramlab.allocator.policies import POLICIES, PRESETS, make_policy, policy_names
+from vramlab.allocator.policies import POLICIES, make_policy, policy_names
 from vramlab.cli.app import run
 from vramlab.config import plugins
 from vramlab.config.errors import InputError
@@ -82,7 +82,7 @@ def install(tmp_path, monkeypatch):
 
 def test_names_come_after_ours_and_import_nothing(install):
     install("vramlab-extras")
-    assert policy_names() == [*PRESETS, *POLICIES, "largest_leaves"]
+    assert policy_names() == [*POLICIES, "largest_leaves"]
     assert predictor_names() == [*PREDICTORS, "coin"]
     assert importer_names() == [*IMPORTERS, "one-per-line"]
     make_policy(ScoringConfig(policy="lru"))
@@ -157,7 +157,7 @@ def test_a_name_of_ours_is_not_taken(install, group, name, make):
     with pytest.raises(InputError, match=f"{name}: found an entry point of vramlab-thief") as caught:
         make()
     assert "\n" not in str(caught.value)
-    assert policy_names() == [*PRESETS, *POLICIES]
+    assert policy_names() == [*POLICIES]
 
 
 def test_two_packages_with_one_name(install):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vramlab.experiments.tuning import tune
     from vramlab.experiments.verification import verify
     from vramlab.live.runtime import LiveRuntime
+    from vramlab.simulation.server import Server
     from vramlab.traces.files import read_trace as load_trace
     from vramlab.traces.trace import Trace
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "LiveRuntime": ("vramlab.live.runtime", "LiveRuntime"),
     "ModelSpec": ("vramlab.config.schema", "ModelSpec"),
+    "Server": ("vramlab.simulation.server", "Server"),
     "Trace": ("vramlab.traces.trace", "Trace"),
     "VramConfig": ("vramlab.config.schema", "VramConfig"),
     "compare": ("vramlab.experiments.comparison", "compare"),
@@ -47,6 +49,7 @@ _HOMES = {
 __all__ = [
     "LiveRuntime",
     "ModelSpec",
+    "Server",
     "Trace",
     "VramConfig",
     "compare",

@@ -17,7 +17,7 @@ from vramlab.analysis import style
 from vramlab.config.loading import load_config, load_inventory
 from vramlab.engine.outcomes import Outcome
 from vramlab.experiments.floor import with_memory_for_all
-from vramlab.simulation.driver import simulate
+from vramlab.simulation.replaying import simulate
 from vramlab.traces.files import read_trace
 from vramlab.traces.generate import generate
 from vramlab.traces.spec import load_spec

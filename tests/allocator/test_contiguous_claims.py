@@ -19,13 +19,13 @@ def test_the_map_as_a_list_of_all_zones(placement):
     allocator = placed({"a": 30, "b": 20, "o": {"vram_size_mb": 50, "zone": "other"}}, placement, TWO_ZONES)
     filled(allocator, "abo")
     unload(allocator, "a")
-    assert allocator.layout() == [
+    assert allocator.placement.maps.layout() == [
         Block("flexible", None, 0, mb(30)),
         Block("flexible", "b", mb(30), mb(20)),
         Block("flexible", None, mb(50), mb(50)),
         Block("other", "o", 0, mb(50)),
     ]
-    assert allocator.fragmentation() == {"flexible": 1 - 50 / 80, "other": 0.0}
+    assert allocator.placement.maps.fragmentation() == {"flexible": 1 - 50 / 80, "other": 0.0}
 
 
 @BOTH
@@ -34,7 +34,7 @@ def test_a_load_that_fails_gives_its_place_back(placement):
     allocator.request("a", 0.0)
     assert allocator.load_failed("a") == []
     check(allocator)
-    assert allocator.layout() == [Block("flexible", None, 0, mb(100))]
+    assert allocator.placement.maps.layout() == [Block("flexible", None, 0, mb(100))]
     assert allocator.models["a"].state is State.ABSENT
     with pytest.raises(IllegalTransition, match="load failed: model 'a' is absent, must be loading"):
         allocator.load_failed("a")
@@ -54,7 +54,7 @@ def test_a_claim_that_fails_gives_its_place_back(placement):
     allocator.load_failed("x")
     check(allocator)
     assert allocator.claims == ()
-    assert "x" not in allocator.maps["flexible"].placed
+    assert "x" not in allocator.placement.maps["flexible"].placed
 
 
 @BOTH

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.allocator.building import a_config, an_allocator, load, mb
-from vramlab.allocator import Allocator, Decision, IllegalTransition, Kind, State
+from vramlab.allocator import Allocator, Decision, IllegalTransition, Kind, State, make_allocator
 from vramlab.allocator.invariants import check
-from vramlab.allocator.placement import make_allocator
 from vramlab.config.errors import InputError
 from vramlab.config.schema import ModelSpec, Priority
 
@@ -348,18 +347,6 @@ def test_at_once_by_hand():
     check(allocator)
 
 
-def test_hits_in_bulk_move_the_account():
-    allocator = Allocator(a_config(ONE), specs(of_sizes(a=10, b=10)), instant=True)
-    allocator.request("a", 0.0, pin=False)
-    allocator.request("b", 1.0, pin=False)
-    model = allocator.models["a"]
-    allocator.hits(model, 5, 9.0)
-    assert (model.uses, model.uses_total, model.last_used_s) == (5, 5, 9.0)
-    allocator.hits(model, 6, 10.0)
-    assert (model.uses, model.uses_total, model.last_used_s) == (6, 6, 10.0)
-    assert [m.name for m in model.zone.policy.ranked(11.0)] == ["b", "a"]
-
-
 # -- what the policies are told --------------------------------------------------------------------------
 
 
@@ -477,9 +464,8 @@ def test_policies_are_told_when():
     load(allocator, "a", 0.0)
     calls.clear()
     allocator.request("a", 1.0, pin=False)
-    allocator.hits(allocator.models["a"], 7, 4.0)
     allocator.request("b", 5.0)
-    assert calls == [("used", "a", 1.0), ("used", "a", 4.0), ("rejected", "b", 5.0)]
+    assert calls == [("used", "a", 1.0), ("rejected", "b", 5.0)]
 
 
 @pytest.mark.parametrize(("a_is_worth", "kind"), [("a", Kind.CPU), ("b", Kind.LOAD)])

@@ -3,10 +3,9 @@
 import pytest
 
 from tests.allocator.building import a_config, an_allocator, load, mb, resident, specs_of
-from vramlab.allocator import Kind, State
+from vramlab.allocator import Kind, State, make_allocator
 from vramlab.allocator.eviction import Requester, Shortage, choose_victims, giving_zones
 from vramlab.allocator.invariants import check
-from vramlab.allocator.placement import make_allocator
 from vramlab.config.schema import Priority
 
 ONE = {"flexible": {"size_mb": 100}}
@@ -206,10 +205,10 @@ def test_a_byte_too_little_takes_one_victim_more(victims, total_mb):
     allocator = an_allocator(zones, of_sizes(a=50, b=50), total_mb, scoring={"policy": "lfu"})
     load(allocator, "a", 0.0)
     load(allocator, "b", 1.0)
-    zone, device = allocator.zones["flexible"], allocator.device
+    zone = allocator.zones["flexible"]
 
     def chosen(size):
-        found = choose_victims(size, zone, False, device, [zone], Requester(2, 2.0), victims)
+        found = choose_victims(size, zone, False, [zone], Requester(2, 2.0), victims)
         return [model.name for model in found]
 
     assert chosen(mb(100)) == []
@@ -225,7 +224,7 @@ def test_other_zones_give_as_soon_as_the_device_lacks_a_byte():
     zone = allocator.zones["other"]
 
     def giving(size):
-        short = Shortage(size, zone, allocator.device)
+        short = Shortage(size, zone)
         return [giver.name for giver in giving_zones(allocator.zones.values(), zone, short)]
 
     assert giving(mb(100)) == ["other"]

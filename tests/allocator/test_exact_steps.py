@@ -75,10 +75,8 @@ def test_every_step_takes_the_least_that_the_steps_before_it_cannot_give(seed):
     for zone in zones:
         for size_mb in (20, 45, 70, 100):
             for rank in (1, 2, 3):
-                requester, short = Requester(rank, 99.0), Shortage(mb(size_mb), zone, allocator.device)
-                victims = choose_victims(
-                    mb(size_mb), zone, False, allocator.device, zones, requester, "exact"
-                )
+                requester, short = Requester(rank, 99.0), Shortage(mb(size_mb), zone)
+                victims = choose_victims(mb(size_mb), zone, False, zones, requester, "exact")
                 if short.none:
                     assert victims == []
                     continue
@@ -145,27 +143,27 @@ def test_a_limit_of_slots_of_which_several_are_missing():
     zone.max_models = 1
     requester = Requester(2, 9.0)
     for choice in ("in_order", "pruned"):
-        victims = choose_victims(mb(10), zone, False, allocator.device, [zone], requester, choice)
+        victims = choose_victims(mb(10), zone, False, [zone], requester, choice)
         assert [m.name for m in victims] == ["m0", "m1", "m2"]
 
 
 def test_shortages_to_the_byte():
     zones = {"flexible": {"size_mb": 50, "max_models": 2}}
     allocator = an_allocator(zones, {"a": {"vram_size_mb": 20}, "b": {"vram_size_mb": 20}}, total_mb=45)
-    zone, device = allocator.zones["flexible"], allocator.device
+    zone = allocator.zones["flexible"]
     load(allocator, "a", 0.0)
-    short = Shortage(mb(25), zone, device)
+    short = Shortage(mb(25), zone)
     assert (short.zone, short.device, short.slots, short.none) == (mb(-5), 0, 0, True)
-    assert choose_victims(mb(25), zone, False, device, [zone], Requester(2, 1.0), "exact") == []
-    short = Shortage(mb(31), zone, device)
+    assert choose_victims(mb(25), zone, False, [zone], Requester(2, 1.0), "exact") == []
+    short = Shortage(mb(31), zone)
     assert (short.zone, short.device, short.slots, short.none) == (mb(1), mb(6), 0, False)
-    assert not Shortage(mb(26), zone, device).none
+    assert not Shortage(mb(26), zone).none
     load(allocator, "b", 1.0)
-    short = Shortage(1, zone, device)
+    short = Shortage(1, zone)
     assert (short.slots, short.none) == (1, False)
     zone.max_models = None
-    assert Shortage(1, zone, device).slots == 0
-    assert Shortage(mb(5), zone, device).none
+    assert Shortage(1, zone).slots == 0
+    assert Shortage(mb(5), zone).none
 
 
 @pytest.mark.parametrize("victims", ["pruned", "exact"])

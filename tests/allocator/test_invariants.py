@@ -5,9 +5,9 @@ import re
 import pytest
 
 from tests.allocator.building import a_config, load, mb
+from vramlab.allocator import make_allocator
 from vramlab.allocator.extents import Extent
 from vramlab.allocator.invariants import InvariantBroken, check
-from vramlab.allocator.placement import make_allocator
 from vramlab.allocator.states import State
 from vramlab.config.schema import ModelSpec
 
@@ -176,7 +176,7 @@ def test_what_an_absent_model_was_does_not_matter():
 
 def put(allocator, name, *places):
     """Say that a model lies there, in MB, and take the holes as they follow."""
-    extents = allocator.maps["flexible"]
+    extents = allocator.placement.maps["flexible"]
     extents.placed[name] = tuple(Extent(mb(offset), mb(length)) for offset, length in places)
 
 
@@ -201,19 +201,19 @@ def test_no_empty_piece():
 
 def test_the_map_is_as_large_as_the_zone():
     allocator = built()
-    allocator.maps["flexible"]._holes = [Extent(mb(60), mb(39))]
+    allocator.placement.maps["flexible"]._holes = [Extent(mb(60), mb(39))]
     broken(allocator, f"flexible: its map ends at {mb(99)}, it has {mb(100)} bytes")
 
 
 def test_holes_do_not_touch():
     allocator = built()
-    allocator.maps["flexible"]._holes = [Extent(mb(60), mb(10)), Extent(mb(70), mb(30))]
+    allocator.placement.maps["flexible"]._holes = [Extent(mb(60), mb(10)), Extent(mb(70), mb(30))]
     broken(allocator, "flexible has holes that touch")
 
 
 def test_a_piece_of_one_byte_is_a_piece():
     allocator = built()
-    extents = allocator.maps["flexible"]
+    extents = allocator.placement.maps["flexible"]
     extents.placed["m"] = (Extent(mb(40), 1), Extent(mb(40) + 1, mb(20) - 1))
     check(allocator)
 
@@ -221,15 +221,15 @@ def test_a_piece_of_one_byte_is_a_piece():
 @pytest.mark.parametrize("placement", ["paged", "contiguous"])
 def test_who_is_there_is_on_the_map(placement):
     allocator = built(placement)
-    allocator.maps["flexible"].remove("m")
+    allocator.placement.maps["flexible"].remove("m")
     placed = {"g": (Extent(0, mb(40)),)}
     broken(allocator, f"flexible: {placed}")
 
 
 def test_who_claims_is_not_on_the_map_and_who_leaves_is():
     allocator = leaving()
-    assert set(allocator.maps["flexible"].placed) == {"g", "m"}
-    allocator.maps["flexible"].remove("g")
+    assert set(allocator.placement.maps["flexible"].placed) == {"g", "m"}
+    allocator.placement.maps["flexible"].remove("g")
     broken(allocator, f"flexible: { {'m': (Extent(mb(40), mb(20)),)} }")
 
 
@@ -238,14 +238,14 @@ def test_where_contiguous_who_claims_is_on_the_map_and_who_leaves_is_not():
     assert allocator.request("new", 9.0).victims == ("m",)  # with it [40, 100) is free
     assert allocator.models["new"].claiming
     check(allocator)
-    assert set(allocator.maps["flexible"].placed) == {"g", "new"}
-    allocator.maps["flexible"].remove("new")
+    assert set(allocator.placement.maps["flexible"].placed) == {"g", "new"}
+    allocator.placement.maps["flexible"].remove("new")
     broken(allocator, f"flexible: { {'g': (Extent(0, mb(40)),)} }")
 
 
 def test_the_pieces_add_up():
     allocator = built()
-    extents = allocator.maps["flexible"]
+    extents = allocator.placement.maps["flexible"]
     put(allocator, "m", (40, 19))
     extents._holes = [Extent(mb(59), mb(41))]
     broken(allocator, f"{allocator.models['m']} lies in {(Extent(mb(40), mb(19)),)}")
@@ -265,5 +265,5 @@ def test_contiguous_what_is_leaving_still_has_its_place():
     allocator.unload("g", 5.0)
     check(allocator)
     g, m = Extent(0, mb(40) + 1), Extent(mb(40), mb(20))
-    allocator._leaving[allocator.models["g"]] = g
+    allocator.placement.leaving[allocator.models["g"]] = g
     broken(allocator, f"flexible: {g} and {m} overlap")

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.allocator.building import a_config, load, mb
-from vramlab.allocator import Allocator, Kind, State
+from vramlab.allocator import Allocator, Kind, State, make_allocator
 from vramlab.allocator.extents import Extent
 from vramlab.allocator.invariants import check
-from vramlab.allocator.placement import ContiguousAllocator, PlacedAllocator, make_allocator
+from vramlab.allocator.placement import Contiguous, Paged, Unmapped
 from vramlab.config.schema import ModelSpec
 
 ZONE = {"flexible": {"size_mb": 100}}
@@ -40,18 +40,17 @@ def unload(allocator, name):
 
 
 def place(allocator, name):
-    return [
-        (extent.offset / mb(1), extent.length / mb(1)) for extent in allocator.maps["flexible"].placed[name]
-    ]
+    places = allocator.placement.maps["flexible"].placed[name]
+    return [(extent.offset / mb(1), extent.length / mb(1)) for extent in places]
 
 
 FOUR = {"a": 30, "b": 20, "c": 30, "d": 20, "x": 35, "y": 45}  # a to d fill the zone
 
 
 def test_make_allocator():
-    assert type(placed(FOUR, "paged")) is PlacedAllocator
-    assert type(placed(FOUR, "contiguous")) is ContiguousAllocator
-    assert type(make_allocator(a_config(ZONE), specs({}), mapped=False)) is Allocator
+    assert isinstance(placed(FOUR, "paged").placement, Paged)
+    assert isinstance(placed(FOUR, "contiguous").placement, Contiguous)
+    assert isinstance(make_allocator(a_config(ZONE), specs({}), mapped=False).placement, Unmapped)
 
 
 def test_paged_spreads_a_model_over_holes():
@@ -59,10 +58,10 @@ def test_paged_spreads_a_model_over_holes():
     filled(allocator, "abcd")
     unload(allocator, "b")
     unload(allocator, "d")  # free: [30, 50) and [80, 100)
-    assert allocator.fragmentation() == {"flexible": 0.5}
+    assert allocator.placement.maps.fragmentation() == {"flexible": 0.5}
     assert load(allocator, "x", 10.0).victims == ()
     assert place(allocator, "x") == [(30, 20), (80, 15)]
-    blocks = allocator.layout()
+    blocks = allocator.placement.maps.layout()
     assert sum(block.size_bytes for block in blocks) == mb(100)
     assert [block.model for block in blocks] == ["a", "x", "c", "x", None]
 
@@ -210,7 +209,7 @@ def random_inventory(models):
 def test_the_map_of_paged_placement_changes_no_decision(models, events, policy):
     config = a_config(TWO_ZONES, 150, scoring={"policy": policy})
     both = Both(
-        PlacedAllocator(config, random_inventory(models)), Allocator(config, random_inventory(models))
+        Allocator(config, random_inventory(models), Paged), Allocator(config, random_inventory(models))
     )
     for what, number in events:
         both.happen(what, number)
@@ -219,7 +218,7 @@ def test_the_map_of_paged_placement_changes_no_decision(models, events, policy):
 @given(MODELS, EVENTS, st.sampled_from(["lru", "gdsf", "seed_fixed"]))
 def test_contiguous_placement_keeps_all_rules(models, events, policy):
     config = a_config(TWO_ZONES, 150, placement="contiguous", scoring={"policy": policy})
-    one = Both(ContiguousAllocator(config, random_inventory(models)))
+    one = Both(Allocator(config, random_inventory(models), Contiguous))
     for what, number in events:
         one.happen(what, number)
     # whatever happened, everything under way ends
@@ -245,4 +244,4 @@ def test_settle_is_for_decide_mode():
             allocator.settle(decision, float(now_s))
         check(allocator)
     with pytest.raises(ValueError, match="no hole"):
-        allocator.maps["flexible"].place_whole("z", mb(30))
+        allocator.placement.maps["flexible"].place_whole("z", mb(30))

@@ -52,11 +52,13 @@ def test_ledgers_and_slots():
         0,
         0,
     )
-    assert (zone.name, zone.cap, zone.count, zone.guests, zone.slots) == ("flexible", mb(100), 0, 0, 2)
+    assert (zone.name, zone.cap, zone.count, zone.guests) == ("flexible", mb(100), 0, 0)
     load(allocator, "a", 0.0)
-    assert (zone.room, device.room, zone.slots) == (mb(70), mb(60), 1)
+    assert (zone.room, device.room) == (mb(70), mb(60))
+    assert zone.has_room(mb(60))
+    assert not zone.has_room(mb(60) + 1)
     zone.max_models = None
-    assert zone.slots is None
+    assert zone.has_room(mb(30))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from vramlab.allocator import Allocator, Decision, Kind, State
 from vramlab.allocator.extents import Extent
 from vramlab.allocator.facts import Model
 from vramlab.allocator.invariants import check
-from vramlab.allocator.placement import ContiguousAllocator, PlacedAllocator
+from vramlab.allocator.placement import Contiguous, Paged
 from vramlab.allocator.states import TRANSITIONS
 from vramlab.config.schema import ModelSpec, Priority
 
@@ -387,7 +387,7 @@ class PagedMachine(AllocatorMachine):
     """The same with a map, which must change no decision."""
 
     def make(self, inventory):
-        return PlacedAllocator(self.config, inventory)
+        return Allocator(self.config, inventory, Paged)
 
     @rule(index=st.integers(0, 8), zone=st.integers(0, 2), offset_mb=st.integers(0, 60))
     def move(self, index, zone, offset_mb):
@@ -398,7 +398,7 @@ class PagedMachine(AllocatorMachine):
             return
         state, last_used_s = model.state, model.last_used_s
         wanted = (Extent(mb(offset_mb), model.bytes),)
-        is_free = self.allocator.maps[place.name].is_free(wanted)
+        is_free = self.allocator.placement.maps[place.name].is_free(wanted)
         decision = self.allocator.reserve_at(model.name, self.now_s, place, wanted)
         if decision is None:
             return
@@ -406,17 +406,17 @@ class PagedMachine(AllocatorMachine):
         assert decision.victims == ()
         assert model.last_used_s == last_used_s
         if is_free and not model.claiming:
-            assert self.allocator.maps[place.name].placed[model.name] == wanted
+            assert self.allocator.placement.maps[place.name].placed[model.name] == wanted
 
 
 class ContiguousMachine(PagedMachine):
     """Every model in one piece. Who has to leave depends on where it lies: judged by the holes."""
 
     def make(self, inventory):
-        return ContiguousAllocator(self.config, inventory)
+        return Allocator(self.config, inventory, Contiguous)
 
     def before(self):
-        self.holes = {name: deepcopy(extents) for name, extents in self.allocator.maps.items()}
+        self.holes = {name: deepcopy(extents) for name, extents in self.allocator.placement.maps.items()}
         return super().before()
 
     def fits(self, model, zone, before, without=()):

@@ -2,7 +2,15 @@
 
 import pytest
 
-from vramlab.allocator.states import TRANSITIONS, IllegalTransition, State, require, state_diagram
+from vramlab.allocator.states import (
+    ADMITTED_AT_ONCE,
+    EXPELLED_AT_ONCE,
+    PINNED,
+    TRANSITIONS,
+    IllegalTransition,
+    State,
+    state_diagram,
+)
 
 
 def test_the_diagram_has_a_line_for_each_way():
@@ -15,6 +23,11 @@ def test_the_diagram_has_a_line_for_each_way():
 
 
 def test_what_is_required_is_named():
-    require("m", State.LOADING, "loaded", State.RESIDENT, State.LOADING)
-    with pytest.raises(IllegalTransition, match=r"^loaded: model 'm' is in use, must be absent or loading$"):
-        require("m", State.IN_USE, "loaded", State.ABSENT, State.LOADING)
+    assert PINNED.after(State.IN_USE, "m") is State.IN_USE
+    with pytest.raises(IllegalTransition, match=r"^use: model 'm' is loading, must be resident or in use$"):
+        PINNED.after(State.LOADING, "m")
+
+
+def test_what_takes_no_time_goes_the_same_ways():
+    assert ADMITTED_AT_ONCE.follows == {State.ABSENT: State.RESIDENT}
+    assert EXPELLED_AT_ONCE.follows == {State.RESIDENT: State.ABSENT}

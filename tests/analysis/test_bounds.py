@@ -354,7 +354,7 @@ def test_real_trace_at_24_gb():
     assert 0.999 * bound.load_cost_s < windowed.load_cost_s <= bound.load_cost_s + 1e-3
     # leaving a choice to the schedule never costs more
     assert offline_bound(trace, specs, 24_576 * MIB, "bypass").load_cost_s < bound.load_cost_s
-    figures = bound.to_dict()
+    figures = bound.document()
     assert "keep" not in figures
     assert {
         "load_cost_s",

@@ -7,7 +7,7 @@ from tests.simulation.naive import NaiveSimulator
 from tests.simulation.workloads import plain_cache, workload
 from vramlab.config.units import mib_to_bytes
 from vramlab.engine.journal import Journal
-from vramlab.simulation.driver import simulate
+from vramlab.simulation.replaying import simulate
 from vramlab.traces.trace import Trace
 
 REQUESTS = 200_000

@@ -45,7 +45,7 @@ def browser():
 @pytest.fixture
 def page(browser, request):
     opened = browser.new_page(viewport={"width": 1280, "height": 800})
-    opened.set_default_timeout(30_000)
+    opened.set_default_timeout(120_000)  # other tests use the cores too
     yield opened
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     opened.screenshot(path=SCREENSHOTS / f"last_{request.node.name}.png")  # what a failed test saw

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from tests.cli.test_cli import MODELS, POOL, REPLAY_KEYS, TRACE, json_of
-from vramlab.experiments import comparison, tuning
+from vramlab.experiments import comparison, trials
 from vramlab.experiments import sweep as sweeping
 
 
@@ -54,7 +54,7 @@ def test_an_interrupted_sweep_says_how_to_go_on(vramlab, tmp_path, monkeypatch):
     out = tmp_path / "s.parquet"
     command = ["sweep", TRACE, "--config", POOL, "--policies", "lru,gdsf,fifo", "--mode", "decide"]
     command += ["--jobs", "1", "--out", out]
-    made, replay = [], sweeping.replay
+    made, replay = [], sweeping.run
 
     def interrupted(*arguments, **options):
         if len(made) == 2:
@@ -62,11 +62,11 @@ def test_an_interrupted_sweep_says_how_to_go_on(vramlab, tmp_path, monkeypatch):
         made.append(arguments)
         return replay(*arguments, **options)
 
-    monkeypatch.setattr(sweeping, "replay", interrupted)
+    monkeypatch.setattr(sweeping, "run", interrupted)
     status, _, err = vramlab(*command)
     assert status == 130
     assert "go on with --resume" in err.replace("\n", " ")
-    monkeypatch.setattr(sweeping, "replay", replay)
+    monkeypatch.setattr(sweeping, "run", replay)
     document = json_of(vramlab(*command, "--resume", "--json"))
     assert (document["runs"], document["resumed"]) == (3, 2)
     assert json.dumps(document)
@@ -100,7 +100,7 @@ def test_an_interrupted_tuning_says_what_is_kept(vramlab, tmp_path, monkeypatch)
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tuning, "replay", interrupted)
+    monkeypatch.setattr(trials, "run", interrupted)
     for more, lines in ((["--storage", storage], 1), ([], 0)):
         status, out, err = vramlab(*command, *more)
         assert (status, out) == (130, "")
@@ -116,7 +116,7 @@ def test_an_interrupted_comparison_says_so(vramlab, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(comparison, "replay", interrupted)
+    monkeypatch.setattr(comparison, "run", interrupted)
     assert vramlab("compare", TRACE, "--config", POOL) == (130, "", "vramlab: interrupted\n")
 
 
@@ -194,14 +194,14 @@ def test_compare_says_where_no_policy_had_to_choose(vramlab):
 def test_a_sweep_of_which_nothing_is_left_ends_with_status_1(
     vramlab, tmp_path, monkeypatch, broken, expected
 ):
-    replay = sweeping.replay
+    replay = sweeping.run
 
-    def failing(trace, config, *arguments, **options):
-        if config.scoring.policy in broken:
+    def failing(case):
+        if case.config.scoring.policy in broken:
             raise RuntimeError("by the test")
-        return replay(trace, config, *arguments, **options)
+        return replay(case)
 
-    monkeypatch.setattr(sweeping, "replay", failing)
+    monkeypatch.setattr(sweeping, "run", failing)
     command = ["sweep", TRACE, "--config", POOL, "--policies", "lru,gdsf", "--mode", "decide", "--jobs", "1"]
     status, _, err = vramlab(*command, "--out", tmp_path / "s.parquet")
     assert status == expected

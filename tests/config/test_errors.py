@@ -337,14 +337,13 @@ def test_a_scenario_extends_another(tmp_path):
     write(tmp_path, "vram_management: {total_memory_mb: 9000, admission: compete}", "base.yaml")
     write(
         tmp_path,
-        "scenario: {title: middle, extends: base.yaml, models: m.yaml, trace: t.csv}\n"
+        "scenario: {title: middle, extends: base.yaml, models: m.yaml}\n"
         "vram_management: {zones: {flexible: {size_mb: 100}}}",
         "middle.yaml",
     )
     top = write(
         tmp_path / "deep",
-        "scenario: {extends: ../middle.yaml, trace: mine.csv}\n"
-        "vram_management: {zones: {flexible: {max_models: 2}}}",
+        "scenario: {extends: ../middle.yaml}\nvram_management: {zones: {flexible: {max_models: 2}}}",
     )
     scenario = load_scenario(top, ["admission=always"])
     assert scenario.title == "file"  # a title is a file's own
@@ -352,13 +351,12 @@ def test_a_scenario_extends_another(tmp_path):
     flexible = scenario.config.zones["flexible"]
     assert (flexible.size_mb, flexible.max_models, flexible.min_retention_time) == (100, 2, 60)
     assert scenario.models_path == (tmp_path / "m.yaml").resolve()
-    assert scenario.trace_path == tmp_path / "deep" / "mine.csv"
 
 
 def test_zones_of_a_configuration_are_its_only_ones(tmp_path):
     scenario = load_scenario(write(tmp_path, "vram_management: {zones: {only: {size_mb: 5}}}"))
     assert list(scenario.config.zones) == ["only"]
-    assert (scenario.models_path, scenario.trace_path) == (None, None)
+    assert scenario.models_path is None
 
 
 @pytest.mark.parametrize(

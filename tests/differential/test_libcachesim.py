@@ -149,7 +149,7 @@ def test_lru_k_without_history_is_equal(equal, monkeypatch, capacity_mb):
     """
     ours = {k: equal.our_misses("lru_k", capacity_mb, scoring={"k": k}) for k in (2, 3)}
     theirs = {k: equal.their_misses(peer.LRUK, capacity_mb, k=k) for k in (2, 3)}
-    monkeypatch.setitem(POLICIES, "lru_k", lambda scoring: LRUK(scoring.k, keeps_history=False))
+    monkeypatch.setitem(POLICIES, "lru_k", lambda k: LRUK(k, keeps_history=False))
     forgetful = {k: equal.our_misses("lru_k", capacity_mb, scoring={"k": k}) for k in (2, 3)}
     assert forgetful[2] == theirs[2] != ours[2]
     assert forgetful[3] == pytest.approx(theirs[3], rel=0.1)

@@ -10,7 +10,7 @@ from vramlab.config.units import MIB
 from vramlab.engine.effects import Failure, MemoryReading
 from vramlab.engine.journal import Journal
 from vramlab.runs.lockstep import lockstep
-from vramlab.simulation.driver import simulate
+from vramlab.simulation.replaying import simulate
 from vramlab.traces.synthetic import zipf_trace
 
 MODELS = {"a": spec(30), "b": spec(20), "c": spec(20), "d": spec(20), "large": spec(25)}
@@ -29,12 +29,12 @@ def broken_up(*overrides):
     for name in "ac":
         hand.engine.allocator.unload(name, 0.0)
         hand.engine.allocator.unloaded(name)
-    assert hand.engine.allocator.fragmentation() == {"flexible": 0.5}
+    assert hand.engine.allocator.placement.maps.fragmentation() == {"flexible": 0.5}
     return hand
 
 
 def places(hand):
-    placed = hand.engine.allocator.maps["flexible"].placed
+    placed = hand.engine.allocator.placement.maps["flexible"].placed
     return {name: placed[name][0].offset // MIB for name in sorted(placed)}
 
 
@@ -55,7 +55,7 @@ def test_a_story_of_its_own():
     hand.end("defragment", 1.3, reading(41))
     assert hand.answers["defragment"] == (1.3, 1)
     check(hand.engine.allocator)
-    assert hand.engine.allocator.fragmentation()["flexible"] < 0.3
+    assert hand.engine.allocator.placement.maps.fragmentation()["flexible"] < 0.3
     begun, done = (
         line for line in hand.journal if line.event == "action" and line.what.startswith("defragment")
     )

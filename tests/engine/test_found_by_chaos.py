@@ -2,9 +2,9 @@
 
 from tests.allocator.building import mb
 from tests.engine.steered import SteeredDriver, settings, spec
+from vramlab.allocator import make_allocator
 from vramlab.allocator.extents import Extent
 from vramlab.allocator.invariants import check
-from vramlab.allocator.placement import make_allocator
 from vramlab.allocator.states import State
 from vramlab.engine.effects import Failure
 from vramlab.engine.outcomes import Outcome

@@ -9,7 +9,7 @@ from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Request
 from vramlab.runs.journal_reading import read_journal
 from vramlab.runs.journal_writing import write_journal
-from vramlab.simulation.driver import simulate
+from vramlab.simulation.replaying import simulate
 
 
 def journal_of_a_run():

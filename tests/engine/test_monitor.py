@@ -15,6 +15,7 @@ from vramlab.engine.journal import Journal
 from vramlab.runs.lockstep import lockstep
 from vramlab.runs.records import Recorder
 from vramlab.simulation.driver import SimulatedDriver
+from vramlab.simulation.replaying import play
 from vramlab.simulation.service_times import SpecTimes
 from vramlab.traces.synthetic import zipf_trace
 from vramlab.traces.trace import Trace
@@ -111,10 +112,10 @@ def test_models_in_use_and_critical_models_stay():
 class Shrinking(SimulatedDriver):
     """Others take 900 MB of the device after a hundred seconds and give them back after two hundred."""
 
-    def _memory(self):
-        self.steady_memory = False
-        self.taken_by_others = 900 * MIB if 100 <= self.env.now < 200 else 0
-        return super()._memory()
+    def read_memory(self, now_s):
+        reading = super().read_memory(now_s)
+        taken = 900 * MIB if 100 <= now_s < 200 else 0
+        return reading._replace(used_bytes=reading.used_bytes + taken, steady=False)
 
 
 def test_a_device_that_shrinks_and_recovers():
@@ -125,7 +126,7 @@ def test_a_device_that_shrinks_and_recovers():
     journal, recorder = Journal(), Recorder(["flexible"])
     recorder.expect(trace.model_names, trace.model_codes, trace.times_s)
     engine = Engine(config, inventory, recorder, journal)
-    Shrinking(engine, SpecTimes(config, inventory), journal).run(trace)
+    play(trace, Shrinking(engine, SpecTimes(config, inventory)))
     usage = [(row.time_s, sum(row.held_bytes)) for row in recorder.records().usage]
     assert max(held for time_s, held in usage if time_s < 100) > 1200 * MIB
     assert max(held for time_s, held in usage if 110 < time_s < 200) <= 600 * MIB
@@ -256,17 +257,15 @@ def test_a_model_that_leaves_while_the_device_is_read_is_nobody_elses():
 class Unsteady(SimulatedDriver):
     """Says that others might change the memory, so that every look is made."""
 
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.steady_memory = False
+    def read_memory(self, now_s):
+        return super().read_memory(now_s)._replace(steady=False)
 
 
 def run(driver_type, trace, config, inventory):
     journal, recorder = Journal(), Recorder(["flexible"])
     recorder.expect(trace.model_names, trace.model_codes, trace.times_s)
-    driver_type(Engine(config, inventory, recorder, journal), SpecTimes(config, inventory), journal).run(
-        trace
-    )
+    engine = Engine(config, inventory, recorder, journal)
+    play(trace, driver_type(engine, SpecTimes(config, inventory)))
     return recorder.records(), list(journal)
 
 

@@ -12,7 +12,8 @@ from vramlab.engine.journal import Journal
 from vramlab.engine.outcomes import Outcome
 from vramlab.runs.lockstep import lockstep
 from vramlab.runs.records import Recorder
-from vramlab.simulation.driver import SimulatedDriver, simulate
+from vramlab.simulation.driver import SimulatedDriver
+from vramlab.simulation.replaying import play, simulate
 from vramlab.simulation.service_times import SpecTimes
 from vramlab.traces.synthetic import zipf_trace
 from vramlab.traces.trace import Trace
@@ -169,7 +170,7 @@ def test_ledgers_hold_every_preload_is_accounted_for_and_runs_are_equal(predicto
         journal, recorder = Journal(), Recorder(list(config.zones))
         recorder.expect(trace.model_names, trace.model_codes, trace.times_s)
         engine = Engine(config, inventory, recorder, journal)
-        Checked(engine, SpecTimes(config, inventory), journal).run(trace)
+        play(trace, Checked(engine, SpecTimes(config, inventory)))
         return list(journal), recorder.records()
 
     lines, records = once()

@@ -19,7 +19,7 @@ from vramlab.engine.journal import Journal
 from vramlab.engine.orders import ORDERS, make_order
 from vramlab.engine.outcomes import Outcome
 from vramlab.runs.lockstep import lockstep
-from vramlab.simulation.driver import simulate
+from vramlab.simulation.replaying import simulate
 from vramlab.traces.trace import Trace
 
 GPU_ONLY = {name: spec(60, cpu_fallback="none") for name in "abcd"}

@@ -7,9 +7,9 @@ from tests.experiments.studying import POOL, ROOT
 from vramlab.config.errors import InputError
 from vramlab.config.loading import load_inventory
 from vramlab.config.schema import VramConfig
+from vramlab.experiments.case import resolve_case, resolve_settings
 from vramlab.experiments.comparison import compare
-from vramlab.experiments.curves import curve
-from vramlab.experiments.inputs import resolve_settings
+from vramlab.experiments.curves import Sampling, curve
 from vramlab.experiments.preload_curve import preload_curve
 from vramlab.experiments.replay import replay
 from vramlab.experiments.sweep import sweep
@@ -39,15 +39,15 @@ def test_unknown_service_times_are_refused_in_either_mode(mode):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"sample": 2.0}, "--sample: found 2.0, expected more than 0, less than 1"),
-        ({"sample": float("nan")}, "--sample: found nan, expected more than 0, less than 1"),
+        ({"sampling": Sampling(2.0)}, "--sample: found 2.0, expected more than 0, less than 1"),
+        ({"sampling": Sampling(float("nan"))}, "--sample: found nan, expected more than 0, less than 1"),
         ({"jobs": 0}, "--jobs: found 0, expected at least 1"),
-        ({"sample_by": "model"}, "--sample-by: found 'model', expected one of models, time"),
+        ({"sampling": Sampling(0.5, "model")}, "--sample-by: found 'model', expected one of models, time"),
     ],
 )
 def test_a_curve_checks_its_arguments_whatever_the_policy(policy, wrong, message):
     with pytest.raises(InputError) as caught:
-        curve(TRACE, *resolve_settings(POOL, INVENTORY), policy, **wrong)
+        curve(resolve_case(TRACE, POOL, INVENTORY), policy, **wrong)
     assert str(caught.value).startswith(message)
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from tests.experiments.studying import POOL, ROOT
 from vramlab.config.loading import load_inventory
+from vramlab.experiments.case import resolve_case
 from vramlab.experiments.comparison import compare
-from vramlab.experiments.inputs import resolve_settings
 from vramlab.experiments.intervals import warmup_of
 from vramlab.experiments.optimum import optimum_of
 from vramlab.traces.files import read_trace
@@ -53,7 +53,7 @@ def test_the_warm_up_is_cut_for_all_alike():
 
 
 def test_no_gap_is_closed_where_lru_is_at_the_optimum_up_to_rounding():
-    optimum = optimum_of(TRACE.head(50), *resolve_settings(POOL, INVENTORY))
+    optimum = optimum_of(resolve_case(TRACE.head(50), POOL, INVENTORY))
     least_s = optimum.bound.load_cost_s
     for lru_s in (least_s * (1 - 1e-12), least_s, least_s * (1 + 1e-12), least_s * (1 + 1e-7)):
         assert optimum.gap_closed(least_s + 1.0, lru_s) is None

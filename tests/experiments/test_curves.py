@@ -16,7 +16,8 @@ from vramlab.config.plain import plain_memory, plain_models
 from vramlab.config.schema import ModelSpec, VramConfig
 from vramlab.config.units import MIB
 from vramlab.engine.outcomes import Outcome
-from vramlab.experiments.curves import curve, even_capacities
+from vramlab.experiments.case import Case
+from vramlab.experiments.curves import Sampling, curve, even_capacities
 from vramlab.simulation.decide import decide
 from vramlab.traces.reuse import reuse_bytes
 from vramlab.traces.synthetic import zipf_trace
@@ -85,7 +86,7 @@ def few():
 
 def test_twenty_points_by_default_and_a_policy_is_replayed_at_each():
     trace, inventory = few()
-    table = curve(trace, CONFIG, inventory, "gdsf")
+    table = curve(Case(trace, CONFIG, inventory), "gdsf")
     assert len(table) == 20
     assert table["method"].unique().tolist() == ["replayed, exact"]
     assert table["capacity_bytes"].iloc[-1] == sum(spec.footprint_bytes for spec in inventory.values())
@@ -93,7 +94,7 @@ def test_twenty_points_by_default_and_a_policy_is_replayed_at_each():
     loads_s = sum(spec.load_s for spec in inventory.values())
     assert table["load_cost_s"].iloc[-1] == pytest.approx(loads_s)
     fit = table["capacity_bytes"] >= max(spec.footprint_bytes for spec in inventory.values())
-    exact = curve(trace, CONFIG, inventory, "lru")
+    exact = curve(Case(trace, CONFIG, inventory), "lru")
     # more memory never costs LRU anything once every model fits; gdsf has no such property
     assert exact.loc[fit, "load_cost_s"].is_monotonic_decreasing
     assert exact["method"].unique().tolist() == ["one pass, exact"]
@@ -102,8 +103,10 @@ def test_twenty_points_by_default_and_a_policy_is_replayed_at_each():
 
 def test_processes_give_the_same():
     trace, inventory = few()
-    one = curve(trace, CONFIG, inventory, "lfu", [200 * MIB, 400 * MIB])
-    pd.testing.assert_frame_equal(one, curve(trace, CONFIG, inventory, "lfu", [200 * MIB, 400 * MIB], jobs=2))
+    one = curve(Case(trace, CONFIG, inventory), "lfu", [200 * MIB, 400 * MIB])
+    pd.testing.assert_frame_equal(
+        one, curve(Case(trace, CONFIG, inventory), "lfu", [200 * MIB, 400 * MIB], jobs=2)
+    )
 
 
 @pytest.mark.parametrize("policy", ["fifo", "gdsf"])
@@ -111,8 +114,8 @@ def test_samples_of_models_are_right_within_their_error(many, policy):
     trace, inventory = many
     total = sum(spec.footprint_bytes for spec in inventory.values())
     capacities = [total // 10, total // 4, total // 2]
-    whole = curve(trace, CONFIG, inventory, policy, capacities)
-    sampled = curve(trace, CONFIG, inventory, policy, capacities, 0.1, rng=np.random.default_rng(1))
+    whole = curve(Case(trace, CONFIG, inventory), policy, capacities)
+    sampled = curve(Case(trace, CONFIG, inventory, seed=1), policy, capacities, Sampling(0.1))
     assert (sampled["hit_rate_error"] > 0).all()
     assert (sampled["hit_rate_error"] < 0.05).all()
     assert (abs(sampled["hit_rate"] - whole["hit_rate"]) < 4 * sampled["hit_rate_error"]).all()
@@ -122,8 +125,8 @@ def test_samples_of_models_are_right_within_their_error(many, policy):
 def test_samples_of_time_are_right_within_their_error_with_a_dozen_models():
     trace, inventory = few()
     capacities = [300 * MIB, 600 * MIB, 900 * MIB]
-    whole = curve(trace, CONFIG, inventory, "fifo", capacities)
-    sampled = curve(trace, CONFIG, inventory, "fifo", capacities, 0.4, "time")
+    whole = curve(Case(trace, CONFIG, inventory), "fifo", capacities)
+    sampled = curve(Case(trace, CONFIG, inventory), "fifo", capacities, Sampling(0.4, "time"))
     off = abs(sampled["hit_rate"] - whole["hit_rate"])
     assert (off < 4 * sampled["hit_rate_error"] + sampled["hit_rate_missed"]).all()
     assert (sampled["hit_rate_error"] > 0).all()
@@ -131,7 +134,7 @@ def test_samples_of_time_are_right_within_their_error_with_a_dozen_models():
 
 def test_models_that_no_sample_has_room_for_are_said_not_to_be_known(many):
     trace, inventory = many
-    table = curve(trace, CONFIG, inventory, "fifo", [300 * MIB, 90_000 * MIB], 0.1)
+    table = curve(Case(trace, CONFIG, inventory), "fifo", [300 * MIB, 90_000 * MIB], Sampling(0.1))
     assert np.isnan(table["hit_rate"][0])
     assert table["hit_rate"][1] > 0
 
@@ -139,11 +142,11 @@ def test_models_that_no_sample_has_room_for_are_said_not_to_be_known(many):
 def test_samples_that_would_say_nothing_are_refused(many):
     trace, inventory = few()
     with pytest.raises(InputError, match=r"0.1 of 12 models.*at least 100 models.*time"):
-        curve(trace, CONFIG, inventory, "fifo", sample=0.1)
+        curve(Case(trace, CONFIG, inventory), "fifo", sampling=Sampling(0.1))
     with pytest.raises(InputError, match=r"0.05 of 20,000 requests.*at least 240 requests"):
-        curve(trace, CONFIG, inventory, "fifo", sample=0.05, sample_by="time")
+        curve(Case(trace, CONFIG, inventory), "fifo", sampling=Sampling(0.05, "time"))
     with pytest.raises(InputError, match=r"found 1.5, expected more than 0"):
-        curve(*(many[0], CONFIG, many[1], "fifo"), sample=1.5)
+        curve(Case(many[0], CONFIG, many[1]), "fifo", sampling=Sampling(1.5))
 
 
 def test_nothing_has_a_right_to_stay_in_a_plain_memory():

@@ -12,7 +12,8 @@ from vramlab.analysis.metrics import metrics
 from vramlab.config.errors import InputError
 from vramlab.config.loading import load_config, load_inventory, load_scenario
 from vramlab.engine.outcomes import LossRecord, Outcome
-from vramlab.experiments.optimum import admission_of, optimum_of
+from vramlab.experiments.case import Case
+from vramlab.experiments.optimum import admission_of, costed, optimum_of
 from vramlab.experiments.parts import boundary, later_part
 from vramlab.experiments.replay import replay
 from vramlab.experiments.search_space import Choice, Range, default_space, parse_dimension
@@ -98,7 +99,7 @@ def test_gap_closed_is_between_lru_and_the_bound_of_the_part(result):
     lru = replay(TRACE, POOL, mode="decide", overrides=["scoring.policy=lru"])
     cost = sum(INVENTORY[load.model].load_s for load in lru.records.loads if load.start_s >= part["from_s"])
     assert part["lru_cost_s"] == pytest.approx(cost)
-    bound = optimum_of(TRACE, load_config(POOL), INVENTORY, first).bound
+    bound = optimum_of(Case(TRACE, load_config(POOL), INVENTORY), first).bound
     assert part["optimum_cost_s"] == bound.load_cost_s
     expected = (cost - part["load_cost_s"]) / (cost - bound.load_cost_s)
     assert part["gap_closed"] == pytest.approx(expected)
@@ -152,9 +153,10 @@ def test_zones_share_what_they_have_and_hold_what_is_always_there():
 def test_where_the_cpu_answers_its_seconds_count_and_the_bound_lets_models_pass():
     scenario = load_scenario(TIGHT)
     assert admission_of(scenario.config, INVENTORY) == ("bypass", True)
-    optimum = optimum_of(TRACE, scenario.config, INVENTORY)
+    case = Case(TRACE, scenario.config, INVENTORY)
+    optimum = optimum_of(case)
     run = replay(TRACE, TIGHT, mode="decide")
-    cost = optimum.cost_s(run.records, run.figures["load_cost_s"])
+    cost = costed(case, run)["cost_s"]
     fallbacks = run.records.outcomes == 3
     assert cost == pytest.approx(run.figures["load_cost_s"] + optimum.cpu_extra_s[fallbacks].sum())
     assert optimum.bound.load_cost_s <= cost
@@ -270,3 +272,13 @@ def test_the_space_draws_only_what_the_policy_has():
     space = default_space(load_config(POOL), INVENTORY, policies=("gdsf", "decayed"))
     assert space.priorities
     assert not space.shares, "one zone has nothing to share"
+
+
+def test_thresholds_are_those_of_the_loops_that_run_and_each_is_searched():
+    preload = "optimization.preload_prediction_threshold"
+    still = default_space(load_config(TIGHT), INVENTORY, ["thresholds"])
+    assert preload not in still.settings
+    predicting = load_config(TIGHT, ["optimization.predictor=ewma"])
+    assert preload in default_space(predicting, INVENTORY, ["thresholds"]).settings
+    found = tune(TRACE.head(400), predicting, INVENTORY, trials=6, over=["thresholds"])
+    assert found.trials[preload].nunique() > 1

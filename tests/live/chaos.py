@@ -24,8 +24,8 @@ from queue import Empty, SimpleQueue
 import numpy as np
 
 from vramlab.allocator.invariants import check
+from vramlab.allocator.policies.lru import LRU
 from vramlab.allocator.policies.own import PolicyError
-from vramlab.allocator.policies.queues import LRU
 from vramlab.allocator.states import State
 from vramlab.config.loading import load_config
 from vramlab.config.schema import ModelSpec
@@ -36,7 +36,15 @@ from vramlab.engine.requests import Answer, Request
 from vramlab.live.batches import BatchAxis
 from vramlab.live.cores import Cores
 from vramlab.live.driver import LiveDriver
-from vramlab.live.errors import CorruptModel, OutOfMemory, SessionError
+from vramlab.live.errors import (
+    CorruptModel,
+    DeviceFailed,
+    DeviceLost,
+    NonsenseSize,
+    OutOfMemory,
+    OwnLimit,
+    SessionError,
+)
 from vramlab.live.tasks import Caller
 from vramlab.runs.journal_reading import read_journal
 from vramlab.runs.journal_writing import JournalFile
@@ -138,8 +146,12 @@ class Session:
     def run(self, inputs):
         assert self.open, f"{self.model} runs, and is closed"
         self.backend.fail("run", OutOfMemory("arena"), SessionError("kernel"), ValueError("x"), Speechless(),
-                          KeyboardInterrupt(), SystemExit(3))  # fmt: skip
+                          KeyboardInterrupt(), SystemExit(3), OwnLimit("arena"), NonsenseSize("2**62"),
+                          DeviceFailed("cuDNN"), *self.backend.sticky)  # fmt: skip
         return [inputs["input"][:, 0].copy()]
+
+    def run_and_shrink(self, inputs):
+        return self.run(inputs)
 
     def close(self):
         assert self.open, f"{self.model} is closed twice"
@@ -155,6 +167,7 @@ class Backend:
         self.rng, self.total_bytes = rng, total_bytes
         self.files = dict.fromkeys(models, 0)
         self.opened, self.lost_bytes, self.rate = set(), 0, rng.choice([0.0, 0.02, 0.1, 0.3])
+        self.sticky = [DeviceLost("700")] * (rng.random() < 0.1)  # with it a run soon has no device
 
     def fail(self, what, *errors):
         if self.rng.random() < self.rate:
@@ -165,8 +178,9 @@ class Backend:
 
     def open(self, model, target, size_bytes=None):
         self.fail(
-            "open", OutOfMemory("weights"), CorruptModel("cut"), OSError("disk"), Speechless(), SystemExit()
-        )
+            "open", OutOfMemory("weights"), CorruptModel("cut"), OSError("disk"), Speechless(), SystemExit(),
+            OwnLimit("weights"), *self.sticky
+        )  # fmt: skip
         size_bytes = size_bytes if target is Target.GPU else 0
         if self.held_bytes() + self.lost_bytes + size_bytes > self.total_bytes:
             raise OutOfMemory("the device is full")

@@ -34,7 +34,7 @@ def test_a_seed_says_all(tmp_path):
         ("vramlab.engine.scheduler.Scheduler", "freed", lambda scheduler, now_s: None),
         ("vramlab.engine.waiting.WaitingRequests", "moved", lambda waiting, model: None),
         ("vramlab.live.driver.LiveDriver", "_abandon", lambda driver, task: None),
-        ("vramlab.allocator.allocator.Allocator", "_leave", lambda allocator, model, evicted: None),
+        ("vramlab.allocator.facts.Zone", "_unpromise", lambda zone, model: None),
     ],
 )
 def test_it_finds_what_is_broken(where, name, broken, tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """A user's policies, as tests name them."""
 
 from vramlab.allocator.policies import Policy
-from vramlab.allocator.policies.queues import FIFO
+from vramlab.allocator.policies.fifo import FIFO
 
 NUMBER = 3
 
@@ -86,3 +86,15 @@ class LazilyWrong(Duck):
     def ranked(self, now_s):
         yield from ()
         raise RuntimeError("no order")
+
+
+def worth_by(model, now_s, power=1):
+    return model.bytes**power
+
+
+class Every(Duck):
+    """Takes an option."""
+
+    def __init__(self, n=1):
+        super().__init__()
+        self.n = n

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.allocator.building import a_config
-from vramlab.allocator.policies import make_policy, policy_names, scores
+from vramlab.allocator import Allocator
+from vramlab.allocator.policies import aged, make_policy, policy_names
 from vramlab.config.schema import ModelSpec, ScoringConfig, VramConfig
 from vramlab.simulation import decide as decide_module
-from vramlab.simulation.decide import decide
+from vramlab.simulation.decide import decide, tell_hits
 from vramlab.traces.trace import Trace
 
 MERGING = [name for name in policy_names() if make_policy(ScoringConfig(policy=name)).merges_uses]
@@ -127,7 +128,7 @@ def test_counts_that_fade(workload, mb, half_life_s, weights, victims, way, one_
     scoring = {"policy": "decayed", "victims": victims, "weights": weights, "half_life_s": half_life_s}
     config = CONFIGS["one zone"](mb, {"scoring": scoring})
     with handed_in(way), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scores, "_ONE_BY_ONE", one_by_one)  # victims that are found before the rest is sorted
+        patch.setattr(aged, "_ONE_BY_ONE", one_by_one)  # victims that are found before the rest is sorted
         bulk = decide(trace, config, inventory)
     same(bulk, decide(trace, config, inventory, bulk=False))
 
@@ -186,7 +187,7 @@ def test_long_runs_over_several_chunks(policy, monkeypatch):
     monkeypatch.setattr(decide_module, "_CHUNK", 3000)
     monkeypatch.setattr(decide_module, "_FIRST_CHUNK", 1000)
     monkeypatch.setattr(decide_module, "_FEW", 10)
-    monkeypatch.setattr(scores, "_ONE_BY_ONE", 1)  # further victims are sorted
+    monkeypatch.setattr(aged, "_ONE_BY_ONE", 1)  # further victims are sorted
     rng = np.random.default_rng(7)
     codes = rng.zipf(1.3, size=20_000) % 300
     times = np.cumsum(rng.exponential(1.0, size=20_000))
@@ -200,3 +201,16 @@ def test_long_runs_over_several_chunks(policy, monkeypatch):
     one = decide(trace, config, inventory, bulk=False)
     assert 0 < (one.outcomes > 0).mean() < 0.1
     same(decide(trace, config, inventory), one)
+
+
+def test_hits_in_bulk_move_the_account():
+    specs = {name: ModelSpec(priority="medium", vram_size_mb=10, load_time_ms=1) for name in "ab"}
+    allocator = Allocator(a_config({"flexible": {"size_mb": 100}}), specs, instant=True)
+    allocator.request("a", 0.0, pin=False)
+    allocator.request("b", 1.0, pin=False)
+    model = allocator.models["a"]
+    tell_hits(model, 5, 9.0)
+    assert (model.uses, model.uses_total, model.last_used_s) == (5, 5, 9.0)
+    tell_hits(model, 6, 10.0)
+    assert (model.uses, model.uses_total, model.last_used_s) == (6, 6, 10.0)
+    assert [m.name for m in model.zone.policy.ranked(11.0)] == ["b", "a"]

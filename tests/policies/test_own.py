@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from tests.policies.cache import Cache
+from vramlab.allocator.policies import ScorePolicy
 from vramlab.allocator.policies.own import PolicyError
-from vramlab.allocator.policies.scores import ScorePolicy
 from vramlab.cli.app import run
 from vramlab.config.schema import ModelSpec, VramConfig, ZoneConfig
 from vramlab.experiments.comparison import compare

@@ -5,11 +5,10 @@ import re
 import pytest
 
 from tests.policies.cache import Cache
-from vramlab.allocator.policies import Policy, make_policy, policy_names, registry
+from vramlab.allocator.policies import Policy, ScorePolicy, make_policy, policy_names, registry
+from vramlab.allocator.policies.at_random import Random
 from vramlab.allocator.policies.lru_k import LRUK
-from vramlab.allocator.policies.queues import Random
-from vramlab.allocator.policies.registry import POLICIES, PRESETS
-from vramlab.allocator.policies.scores import ScorePolicy
+from vramlab.allocator.policies.registry import POLICIES
 from vramlab.config.errors import InputError
 from vramlab.config.schema import ScoreWeights, ScoringConfig
 
@@ -63,20 +62,9 @@ def test_weights_and_exact_sets_that_make_no_sense():
 def test_a_class_of_ones_own_gets_what_it_lacks():
     policy = make_policy(ScoringConfig(policy=f"{OWN}:Duck"))
     assert (policy.in_order, policy.merges_uses, policy.adds_up) == (False, False, True)
-    assert policy.takes_runs is False
     model = Cache("lru", 3).allocator.models["A"]
     assert policy.bid(model, 1.0) == policy.score(model, 1.0) == 0.0
     assert policy.rejected(model, 1.0) is None
-    seen = []
-    policy.used = lambda model, now_s: seen.append((model, now_s))
-
-    class Run:
-        def caught_up(self):
-            model.last_used_s = 4.0
-            yield model
-
-    policy.used_together(Run())
-    assert seen == [(model, 4.0)]
 
 
 class Decided(Policy):
@@ -134,7 +122,7 @@ def test_a_score_is_asked_with_the_time():
 
 
 def test_plug_ins_are_looked_up_in_our_group_without_our_names(monkeypatch):
-    ours = [*PRESETS, *POLICIES]
+    ours = [*POLICIES]
     asked = []
     monkeypatch.setattr(registry, "plugin_names", lambda group, names: asked.append((group, names)) or ["p"])
     assert policy_names() == [*ours, "p"]
@@ -150,7 +138,7 @@ def test_a_plug_in_is_a_policy_and_its_faults_are_named(monkeypatch):
 
     monkeypatch.setattr(registry, "load_plugin", load_plugin)
     assert isinstance(make_policy(ScoringConfig(policy="largest")), ScorePolicy)
-    assert asked == [("vramlab.policies", "largest", {*PRESETS, *POLICIES})]
+    assert asked == [("vramlab.policies", "largest", {*POLICIES})]
     expected = "f: scoring.policy: found 'number', which is int, "
     with pytest.raises(InputError, match=f"^{re.escape(expected)}"):
         make_policy(ScoringConfig(policy="number"), "f")

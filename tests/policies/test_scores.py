@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.policies.cache import Cache
-from vramlab.allocator.policies.scores import ScorePolicy
+from vramlab.allocator.policies import ScorePolicy
 from vramlab.allocator.scoring import SEED, SEED_FIXED, Exponents, score
 
 

@@ -5,12 +5,13 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from tests.policies.cache import Cache
-from vramlab.allocator.policies import Policy, scores
+from tests.policies.cache import BulkCache, Cache
+from vramlab.allocator.policies import Policy, aged
+from vramlab.allocator.policies.aged import Table
+from vramlab.allocator.policies.ages import BINS, EDGES, bin_of, hit_density
 from vramlab.allocator.policies.heap import ValueHeap
-from vramlab.allocator.policies.lhd import _BINS, _EDGES, LHD, _bin, hit_density
-from vramlab.allocator.policies.scores import LogLinearScore, Table
-from vramlab.allocator.scoring import Exponents
+from vramlab.allocator.policies.in_bulk.log_linear import LogLinearInBulk
+from vramlab.allocator.policies.lhd import LHD
 
 MB = 2**20
 
@@ -182,7 +183,7 @@ def ascending(table, scores, renewed=None):
 
 @pytest.mark.parametrize("one_by_one", [0, 1, 2, 8])
 def test_columns_in_the_order_of_their_scores(one_by_one, monkeypatch):
-    monkeypatch.setattr(scores, "_ONE_BY_ONE", one_by_one)
+    monkeypatch.setattr(aged, "_ONE_BY_ONE", one_by_one)
     table, models = a_table(5)
     assert ascending(table, [3.0, 1.0, 2.0, 1.0, 0.0]) == "EBDCA"
     assert ascending(table, [np.inf, 1.0, np.inf, 0.0, 2.0]) == "DBEAC"  # infinite ones are the last
@@ -193,7 +194,7 @@ def test_columns_in_the_order_of_their_scores(one_by_one, monkeypatch):
 
 @pytest.mark.parametrize("one_by_one", [0, 1, 2, 8])
 def test_columns_that_lag_behind_are_set_right_as_they_come_up(one_by_one, monkeypatch):
-    monkeypatch.setattr(scores, "_ONE_BY_ONE", one_by_one)
+    monkeypatch.setattr(aged, "_ONE_BY_ONE", one_by_one)
     table, models = a_table(5)
     late = {models[0]: 2.5, models[3]: 9.0}
     assert ascending(table, [1.0, 2.0, 3.0, 1.5, 0.0], lambda model: late.pop(model, None)) == "EBACD"
@@ -207,7 +208,7 @@ def test_many_equal_columns_stay_in_the_order_of_admission():
 def test_powers_of_uses_by_their_number():
     uses = np.array([1, 2, 3])
     for frequency, powers in ((1.0, [2.0, 3.0, 4.0]), (2.0, [4.0, 9.0, 16.0]), (0.0, [1.0] * 3)):
-        policy = LogLinearScore(Exponents(frequency=frequency))
+        policy = LogLinearInBulk(frequency=frequency)
         assert policy._frequencies(uses).tolist() == powers
 
 
@@ -215,7 +216,7 @@ def test_powers_of_uses_by_their_number():
 
 
 def test_a_run_says_who_was_used_last_and_how_often():
-    cache = Cache("lru", 3)
+    cache = BulkCache("lru", 3)
     cache.ask("ABC")
     run = cache.hit("ABA", every_s=0.5)  # at 3, 3.5 and 4 s
     assert [model.name for model in run.in_order()] == ["B", "A"]
@@ -231,7 +232,7 @@ def test_a_policy_that_knows_no_runs_is_told_of_the_last_uses():
         def used(self, model, now_s):
             told.append((model.name, model.uses_total, model.last_used_s, now_s))
 
-    cache = Cache("lru", 3)
+    cache = BulkCache("lru", 3)
     cache.ask("ABC")
     cache.policy = Plain()
     cache.hit("ABA")
@@ -239,7 +240,7 @@ def test_a_policy_that_knows_no_runs_is_told_of_the_last_uses():
 
 
 def test_lru_after_a_run_and_a_single_use():
-    cache = Cache("lru", 4)
+    cache = BulkCache("lru", 4)
     cache.ask("ABCD")
     cache.hit("CBA")
     cache.ask("B")
@@ -251,7 +252,7 @@ ONLY_USES = {"frequency": 1.0, "recency": 0.0, "size": 0.0, "cost": 0.0, "priori
 
 
 def test_a_count_that_fades_lags_behind_a_run_by_all_uses_but_the_last():
-    cache = Cache("decayed", 3, half_life_s=10.0, weights=ONLY_USES)  # medium priority: 100 a use
+    cache = BulkCache("decayed", 3, half_life_s=10.0, weights=ONLY_USES)  # medium priority: 100 a use
     cache.ask("AB")  # at 0 and 1 s
     cache.hit("AA", every_s=2.0)  # at 2 and 4 s
     table = cache.policy._table
@@ -272,7 +273,7 @@ def test_a_count_that_fades_lags_behind_a_run_by_all_uses_but_the_last():
 
 @pytest.mark.parametrize("frequency", [0.3, 0.999, 2.0])
 def test_a_power_of_a_count_that_fades_is_never_ahead_of_a_run(frequency):
-    cache = Cache("decayed", 2, half_life_s=10.0, weights={**ONLY_USES, "frequency": frequency})
+    cache = BulkCache("decayed", 2, half_life_s=10.0, weights={**ONLY_USES, "frequency": frequency})
     cache.ask("AB")
     cache.hit("AABA")
     table = cache.policy._table
@@ -296,25 +297,25 @@ def test_a_power_of_a_count_that_fades_is_never_ahead_of_a_run(frequency):
 )
 def test_counts_that_fade_take_runs_where_a_use_makes_a_model_worth_more(frequency, recency, takes_runs):
     weights = {"frequency": frequency, "recency": recency}
-    assert Cache("decayed", 1, weights=weights).policy.takes_runs is takes_runs
+    assert BulkCache("decayed", 1, weights=weights).policy.takes_runs is takes_runs
 
 
 # -- LHD -------------------------------------------------------------------------------------------------
 
 
 def test_bins_of_ages():
-    assert [int(_bin(age)) for age in (0.0, 1.0, 3.0, 7.0)] == [0, 4, 8, 12]
-    assert _bin(np.array([0.0, 0.2, 1.0])).tolist() == [0, 1, 4]
-    assert int(_bin(1e300)) == _BINS - 1
-    assert len(_EDGES) == _BINS == 160
-    assert _EDGES[[0, 4, 8]].tolist() == [0.0, 1.0, 3.0]
+    assert [int(bin_of(age)) for age in (0.0, 1.0, 3.0, 7.0)] == [0, 4, 8, 12]
+    assert bin_of(np.array([0.0, 0.2, 1.0])).tolist() == [0, 1, 4]
+    assert int(bin_of(1e300)) == BINS - 1
+    assert len(EDGES) == BINS == 160
+    assert EDGES[[0, 4, 8]].tolist() == [0.0, 1.0, 3.0]
 
 
 def test_hit_density_where_nothing_happens_is_zero():
-    assert hit_density(np.zeros(_BINS), np.zeros(_BINS)).tolist() == [0.0] * _BINS
-    hits = np.zeros(_BINS)
+    assert hit_density(np.zeros(BINS), np.zeros(BINS)).tolist() == [0.0] * BINS
+    hits = np.zeros(BINS)
     hits[0] = 0.5  # half an event at age 0: a lifetime of less than one
-    assert hit_density(hits, np.zeros(_BINS))[0] == 1.0
+    assert hit_density(hits, np.zeros(BINS))[0] == 1.0
 
 
 def test_lhd_begins_as_lru_per_byte():
@@ -332,12 +333,12 @@ def test_lhd_counts_ages_of_hits_and_victims_but_not_of_the_unloaded():
     policy = cache.policy
     assert isinstance(policy, LHD)
     cache.ask("ABA")  # a hit of age 2
-    assert policy._hits[_bin(2.0)] == 1.0
+    assert policy._hits[bin_of(2.0)] == 1.0
     cache.ask("BA")  # ages 2 and 2
-    assert policy._hits[_bin(2.0)] == policy._hits.sum() == 3.0
+    assert policy._hits[bin_of(2.0)] == policy._hits.sum() == 3.0
     assert policy._events == 3
     assert cache.ask("C") == "B"  # its last use was at 4, the clock is at 5 when it leaves
-    assert policy._evictions[_bin(1.0)] == policy._evictions.sum() == 1.0
+    assert policy._evictions[bin_of(1.0)] == policy._evictions.sum() == 1.0
     assert policy._events == 4
     policy.removed(models_of(cache)["A"], False)
     assert policy._evictions.sum() == 1.0
@@ -352,10 +353,10 @@ def test_lhd_learns_every_256_events_and_forgets_a_tenth():
     assert policy._hits.sum() == 255
     assert np.array_equal(policy._density, first)
     cache.ask("B")
-    hits = np.zeros(_BINS)
-    hits[_bin(2.0)] = 256
+    hits = np.zeros(BINS)
+    hits[bin_of(2.0)] = 256
     assert policy._events == 0
-    assert np.array_equal(policy._density, hit_density(hits, np.zeros(_BINS)))
+    assert np.array_equal(policy._density, hit_density(hits, np.zeros(BINS)))
     assert policy._hits.sum() == pytest.approx(0.9 * 256)
     policy._evictions[3] = 10.0
     policy._events = 255

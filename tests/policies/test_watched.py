@@ -8,12 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.engine.hand import settings, spec
-from vramlab.allocator import Allocator, Kind
+from vramlab.allocator import Allocator, Kind, make_allocator
 from vramlab.allocator.invariants import check
-from vramlab.allocator.placement import make_allocator
 from vramlab.allocator.policies import make_policy
+from vramlab.allocator.policies.lru import LRU
 from vramlab.allocator.policies.own import PolicyError, Watched
-from vramlab.allocator.policies.queues import LRU
 from vramlab.allocator.states import State
 from vramlab.config.errors import InputError
 from vramlab.config.schema import ScoringConfig

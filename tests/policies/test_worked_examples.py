@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tests.policies.cache import Cache
-from vramlab.allocator.policies.lhd import _BINS, LHD, _bin, hit_density
+from vramlab.allocator.policies.ages import BINS, bin_of, hit_density
+from vramlab.allocator.policies.lhd import LHD
 from vramlab.allocator.policies.lru_k import LRUK
 
 
@@ -179,8 +180,8 @@ def test_decayed_counts_uses_that_were_not_admitted():
 
 
 def test_hit_density_of_counts():
-    hits, evictions = np.zeros(_BINS), np.zeros(_BINS)
-    one, three = _bin(1.0), _bin(3.0)
+    hits, evictions = np.zeros(BINS), np.zeros(BINS)
+    one, three = bin_of(1.0), bin_of(3.0)
     hits[one], hits[three], evictions[three] = 6, 1, 3
     density = hit_density(hits, evictions)
     # age 0: 7 hits; 6 events of age 1 (2 units of time each) and 4 of age 3 (4 units): 28
@@ -188,7 +189,7 @@ def test_hit_density_of_counts():
     # age 1: the 6 have 1 unit left, the 4 have 3
     assert density[one] == pytest.approx(7 / 18)
     assert density[three] == pytest.approx(1 / 4)
-    assert density[_bin(4.0)] == 0.0
+    assert density[bin_of(4.0)] == 0.0
 
 
 def test_lhd_before_it_has_learned_is_lru_by_size():
@@ -203,8 +204,8 @@ def test_lhd_learns_at_which_age_hope_ends():
     for name in "CDEFGHIJKLMNOPQRSTUVWXYZ" * 10:
         cache.ask("AB" + name)  # A and B come back after 3 uses, the others do not before they leave
     density = cache.policy._density
-    assert density[_bin(2.0)] > density[_bin(0.0)] > 0.0
-    assert density[_bin(8.0)] == 0.0
+    assert density[bin_of(2.0)] > density[bin_of(0.0)] > 0.0
+    assert density[bin_of(8.0)] == 0.0
 
 
 def test_random_is_fair_reproducible_and_not_moved_by_looking():

@@ -34,8 +34,12 @@ def test_own_experts():
     ("name", "options", "says"),
     [
         ("histgram", {}, "did you mean 'histogram'"),
-        ("no.such.module:thing", {}, "package.module:name to import"),
-        ("tests.prediction.test_registry:nothing", {}, "package.module:name to import"),
+        ("no.such.module:thing", {}, "a module that can be imported"),
+        (
+            "tests.prediction.test_registry:nothing",
+            {},
+            "a function or class of tests.prediction.test_registry",
+        ),
         ("math:pi", {}, "a class or a function"),
         ("builtins:dict", {}, "predictor"),
         ("ewma", {"halflife_s": 3.0}, "did you mean 'half_life_s'"),

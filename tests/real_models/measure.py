@@ -21,6 +21,7 @@ from tests.real_models.catalogue import RealModel
 from tests.real_models.serving import inputs_file, models, tight
 from vramlab.config.schema import Inventory, ModelSpec
 from vramlab.config.units import MIB
+from vramlab.experiments.case import Case
 from vramlab.experiments.recording import record_run
 from vramlab.experiments.verification import Verification, verify
 from vramlab.live.backend import with_file_sizes
@@ -105,7 +106,7 @@ def recorded(profiled: Inventory, found: Measurements, out: Path) -> Verificatio
     frame = pd.DataFrame({"time_s": np.sort(rng.uniform(0, _SECONDS, count)).round(3), "model": asked})
     trace = Trace.from_frame(frame, "real models")
     inventory = {name: profiled[name] for name in names}
-    record_run(trace, tight(inventory), inventory, out, "cpu-emulated", profile=found.frame())
+    record_run(Case(trace, tight(inventory), inventory, profile=found.frame()), out, "cpu-emulated")
     return verify(out)
 
 

@@ -12,7 +12,7 @@ from vramlab.config.errors import InputError
 from vramlab.engine.journal import Journal, Line, encode
 from vramlab.engine.requests import Request
 from vramlab.runs.journal_reading import JournalTail, read_journal
-from vramlab.simulation.driver import simulate
+from vramlab.simulation.replaying import simulate
 
 BYTES = int(os.environ.get("VRAMLAB_JOURNAL_BYTES", "1200"))  # 4096 takes a minute
 

@@ -7,7 +7,7 @@ from tests.simulation.naive import NaiveSimulator
 from tests.simulation.workloads import plain_cache, workload
 from vramlab.config.units import mib_to_bytes
 from vramlab.engine.outcomes import Outcome
-from vramlab.simulation.driver import simulate
+from vramlab.simulation.replaying import simulate
 
 KINDS = {Outcome.HIT: 0, Outcome.COLD_START: 1, Outcome.WAIT: 2}
 

@@ -9,7 +9,7 @@ from vramlab.config.units import mib_to_bytes
 from vramlab.engine.effects import Target
 from vramlab.engine.journal import Journal
 from vramlab.engine.outcomes import Outcome
-from vramlab.simulation.driver import simulate
+from vramlab.simulation.replaying import simulate
 from vramlab.simulation.service_times import SpecTimes
 from vramlab.traces.trace import Trace
 

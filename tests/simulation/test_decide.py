@@ -9,9 +9,9 @@ import pytest
 from tests.allocator.building import a_config
 from vramlab.config.loading import with_overrides
 from vramlab.config.schema import ModelSpec
-from vramlab.experiments.inputs import resolve_settings
+from vramlab.experiments.case import resolve_settings
 from vramlab.simulation.decide import decide
-from vramlab.simulation.driver import simulate
+from vramlab.simulation.replaying import simulate
 from vramlab.traces.files import read_trace
 from vramlab.traces.trace import Trace
 

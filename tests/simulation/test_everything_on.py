@@ -15,7 +15,8 @@ from vramlab.engine.outcomes import Outcome
 from vramlab.runs.lockstep import lockstep
 from vramlab.runs.records import Recorder
 from vramlab.simulation.driver import SimulatedDriver
-from vramlab.simulation.faults import faulty
+from vramlab.simulation.faults import Faults
+from vramlab.simulation.replaying import play
 from vramlab.simulation.service_times import SpecTimes
 from vramlab.traces.files import read_trace
 from vramlab.traces.trace import Trace
@@ -59,8 +60,8 @@ def mixed():
     return Trace.from_frame(frame, trace.source)
 
 
-class Checked:
-    """Stands before a driver and checks the allocator's rules after every so many events."""
+class Checked(SimulatedDriver):
+    """Checks the allocator's rules after every so many events."""
 
     checks = 0
 
@@ -80,11 +81,9 @@ def test_everything_at_once(name, with_faults):
     journal, recorder = Journal(), Recorder(list(config.zones))
     recorder.expect(trace.model_names, trace.model_codes, trace.times_s)
     engine = Engine(config, inventory, recorder, journal)
-    base = type("CheckedDriver", (Checked, SimulatedDriver), {})
-    if with_faults:
-        base = faulty(base, FAULTS, np.random.default_rng(1))
-    driver = base(engine, SpecTimes(config, inventory), journal)
-    driver.run(trace)
+    faults = Faults(FAULTS, np.random.default_rng(1), engine) if with_faults else None
+    driver = Checked(engine, SpecTimes(config, inventory), faults)
+    play(trace, driver)
     check(engine.allocator)
     assert driver.checks > 5000
 

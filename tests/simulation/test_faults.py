@@ -21,10 +21,10 @@ from vramlab.experiments.comparison import compare
 from vramlab.experiments.replay import replay
 from vramlab.experiments.sweep import sweep
 from vramlab.runs.lockstep import lockstep
-from vramlab.simulation.driver import simulate
 from vramlab.simulation.faults import Pace
 from vramlab.simulation.link import Link, LinkTimes
 from vramlab.simulation.machine import SharedMachine
+from vramlab.simulation.replaying import simulate
 from vramlab.traces.trace import Trace
 
 HIT, COLD, WAIT, FALLBACK, REFUSED = (

@@ -7,8 +7,8 @@ from tests.engine.hand import settings, spec
 from vramlab.engine.journal import Journal
 from vramlab.engine.outcomes import Outcome
 from vramlab.runs.lockstep import lockstep
-from vramlab.simulation.driver import simulate
 from vramlab.simulation.machine import SharedMachine
+from vramlab.simulation.replaying import simulate
 from vramlab.simulation.service_times import SpecTimes
 from vramlab.traces.trace import Trace
 

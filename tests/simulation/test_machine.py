@@ -7,9 +7,9 @@ from tests.simulation.workloads import plain_cache
 from vramlab.config.schema import ModelSpec, VramConfig
 from vramlab.engine.effects import Infer, Load, Target
 from vramlab.runs.samples import Sample, samples_frame
-from vramlab.simulation.driver import simulate
 from vramlab.simulation.machine import SharedMachine, measured_slowdowns
 from vramlab.simulation.profile_times import ProfileTimes
+from vramlab.simulation.replaying import simulate
 from vramlab.traces.trace import Trace
 
 RUN, LOAD = Infer("a", Target.GPU, 1), Load("b", Target.GPU)

@@ -14,8 +14,8 @@ from scipy.stats import t as student
 
 from tests.simulation.workloads import plain_cache
 from vramlab.config.schema import ModelSpec
-from vramlab.simulation.driver import simulate
 from vramlab.simulation.machine import SharedMachine
+from vramlab.simulation.replaying import simulate
 from vramlab.traces.trace import Trace
 
 SERVICE_S = 0.01

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
 from typing import NamedTuple
 
+from vramlab.allocator.allocator import Allocator
 from vramlab.allocator.extents import Extent, ExtentMap
 from vramlab.allocator.facts import Zone
-from vramlab.allocator.placement import ContiguousAllocator, PlacedAllocator
 from vramlab.allocator.states import State
 
 # With more models that may move than this, only neighbours are considered: all sets of 12 are 4,095.
@@ -87,9 +87,9 @@ def make_plan(
     return None
 
 
-def plan_for(allocator: PlacedAllocator, zone: Zone, threshold: float) -> Plan | None:
+def plan_for(allocator: Allocator, zone: Zone, threshold: float) -> Plan | None:
     """The plan for one zone as it is now."""
-    extents = allocator.maps[zone.name]
+    extents = allocator.placement.maps[zone.name]
     if zone.never or _fine(extents.largest, extents.free, threshold):
         return None
     costs_s = {
@@ -97,7 +97,7 @@ def plan_for(allocator: PlacedAllocator, zone: Zone, threshold: float) -> Plan |
         for name in extents.placed
         if allocator.models[name].state is State.RESIDENT and not allocator.models[name].critical
     }
-    return make_plan(extents, costs_s, threshold, isinstance(allocator, ContiguousAllocator))
+    return make_plan(extents, costs_s, threshold, allocator.placement.in_one_piece)
 
 
 def _fine(largest: int, free: int, threshold: float) -> bool:

@@ -30,7 +30,7 @@ from operator import itemgetter
 from typing import Literal
 
 from vramlab.allocator.exact import cheapest_cover
-from vramlab.allocator.facts import Ledger, Model, Turn, Zone
+from vramlab.allocator.facts import Model, Turn, Zone
 from vramlab.allocator.states import State
 
 Choice = Literal["in_order", "pruned", "exact"]
@@ -41,7 +41,8 @@ class Shortage:
 
     __slots__ = ("device", "slots", "zone")
 
-    def __init__(self, size: int, zone: Zone, device: Ledger) -> None:
+    def __init__(self, size: int, zone: Zone) -> None:
+        device = zone.device
         # the ledgers' `room` and `slots`, without their calls: this runs at every miss
         self.zone = size - zone.cap + zone.committed
         self.device = size - device.cap + device.committed
@@ -83,7 +84,6 @@ def choose_victims(
     size: int,
     zone: Zone,
     guest: bool,
-    device: Ledger,
     zones: Iterable[Zone],
     requester: Requester,
     choice: Choice,
@@ -96,8 +96,6 @@ def choose_victims(
         Footprint of the newcomer, bytes.
     zone : Zone
         Where it is to be placed; `guest` says that this is not its home.
-    device : Ledger
-        The device-wide budget.
     zones : iterable of Zone
         All zones, for a shortage of the device.
     requester : Requester
@@ -110,7 +108,7 @@ def choose_victims(
     list of Model or None
         Empty if there is room already; None if the candidates do not free enough.
     """
-    short = Shortage(size, zone, device)
+    short = Shortage(size, zone)
     if short.none:
         return []
     if choice == "exact":

@@ -153,6 +153,11 @@ class ExtentMap:
             self._open(extent)
         return extents
 
+    def discard(self, name: str) -> None:
+        """Take a model out if it is placed."""
+        if name in self.placed:
+            self.remove(name)
+
     def _hole_around(self, extent: Extent) -> int | None:
         """Index of the hole that `extent` lies in."""
         index = bisect_left(self._holes, (extent.offset + 1, 0)) - 1

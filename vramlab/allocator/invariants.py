@@ -9,11 +9,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from vramlab.allocator.allocator import Allocator
-from vramlab.allocator.facts import Ledger, Model, Zone
-from vramlab.allocator.placement import ContiguousAllocator, PlacedAllocator
-from vramlab.allocator.states import State
-
-STAYING = (State.LOADING, State.RESIDENT, State.IN_USE)
+from vramlab.allocator.facts import ABSENT, EVICTING, IN_USE, LOADING, STAYING, Ledger, Model, Zone
+from vramlab.allocator.placement import Contiguous
 
 
 class InvariantBroken(AssertionError):
@@ -29,9 +26,9 @@ def check(allocator: Allocator) -> None:
         With the rule that broke, and where.
     """
     models = list(allocator.models.values())
-    _check_ledger(allocator.device, [model for model in models if model.state is not State.ABSENT])
+    _check_ledger(allocator.device, [model for model in models if model.state is not ABSENT])
     for zone in allocator.zones.values():
-        there = [model for model in models if model.zone is zone and model.state is not State.ABSENT]
+        there = [model for model in models if model.zone is zone and model.state is not ABSENT]
         staying = [model for model in there if model.state in STAYING]
         guests = [model for model in staying if model.home is not zone]
         _check_ledger(zone, there)
@@ -43,9 +40,8 @@ def check(allocator: Allocator) -> None:
         )
         for guest in guests:
             _rule(guest.priority in zone.borrowers, f"{guest} is a guest where its priority may not borrow")
-    if isinstance(allocator, PlacedAllocator):
-        for zone in allocator.zones.values():
-            _check_map(allocator, zone)
+    for name in allocator.placement.maps:
+        _check_map(allocator, allocator.zones[name])
     for model in models:
         _check_model(model)
     waiting = [model for model in models if model.claiming]
@@ -63,7 +59,7 @@ def _check_ledger(ledger: Ledger, there: Iterable[Model]) -> None:
             claimed += model.bytes
         else:
             held += model.bytes
-            leaving += model.bytes if model.state is State.EVICTING else 0
+            leaving += model.bytes if model.state is EVICTING else 0
     name = ledger.name
     _rule(ledger.held == held, f"{name} says that {ledger.held} bytes are held, its models hold {held}")
     _rule(held <= ledger.limit, f"{name} holds {held} bytes, its limit is {ledger.limit}")
@@ -76,9 +72,10 @@ def _check_ledger(ledger: Ledger, there: Iterable[Model]) -> None:
     )
 
 
-def _check_map(allocator: PlacedAllocator, zone: Zone) -> None:
+def _check_map(allocator: Allocator, zone: Zone) -> None:
     """Extents agree with the ledger: no byte twice, none lost, and all of a model's in its zone."""
-    extents = allocator.maps[zone.name]
+    placement = allocator.placement
+    extents = placement.maps[zone.name]
     pieces = [*extents.holes, *(extent for places in extents.placed.values() for extent in places)]
     end = 0
     for piece in sorted(pieces):
@@ -87,20 +84,20 @@ def _check_map(allocator: PlacedAllocator, zone: Zone) -> None:
     _rule(end == zone.cap, f"{zone.name}: its map ends at {end}, it has {zone.cap} bytes")
     starts = {hole.offset for hole in extents.holes}
     _rule(all(hole.end not in starts for hole in extents.holes), f"{zone.name} has holes that touch")
-    contiguous = isinstance(allocator, ContiguousAllocator)
+    contiguous = placement.in_one_piece
     there = [model for model in allocator.models.values() if model.zone is zone]
     if contiguous:
         placed = [model for model in there if model.state in STAYING]
     else:
-        placed = [model for model in there if model.state is not State.ABSENT and not model.claiming]
+        placed = [model for model in there if model.state is not ABSENT and not model.claiming]
     _rule({model.name for model in placed} == set(extents.placed), f"{zone.name}: {extents.placed}")
     for model in placed:
         places = extents.placed[model.name]
         _rule(sum(place.length for place in places) == model.bytes, f"{model} lies in {places}")
         _rule(len(places) == 1 or not contiguous, f"{model} lies in {len(places)} pieces")
-    if isinstance(allocator, ContiguousAllocator):
-        holding = [model for model in there if model.state is not State.ABSENT and not model.claiming]
-        taken = sorted(allocator.place_of(model) for model in holding)
+    if isinstance(placement, Contiguous):
+        holding = [model for model in there if model.state is not ABSENT and not model.claiming]
+        taken = sorted(placement.place_of(model) for model in holding)
         for one, next_one in pairwise(taken):
             _rule(one.end <= next_one.offset, f"{zone.name}: {one} and {next_one} overlap")
 
@@ -108,11 +105,11 @@ def _check_map(allocator: PlacedAllocator, zone: Zone) -> None:
 def _check_model(model: Model) -> None:
     """A model's state and its account agree."""
     state, pins = model.state, model.pins
-    _rule(not model.claiming or state is State.LOADING, f"{model} has a claim without being loaded")
+    _rule(not model.claiming or state is LOADING, f"{model} has a claim without being loaded")
     _rule(pins >= 0, f"{model} has {pins} pins")
-    _rule(state is not State.IN_USE or pins > 0, f"{model} is in use without a pin")
-    _rule(state in (State.IN_USE, State.LOADING) or pins == 0, f"{model} has {pins} pins")
-    _rule(state is State.ABSENT or model.guest == (model.zone is not model.home), f"{model}: guest or not?")
+    _rule(state is not IN_USE or pins > 0, f"{model} is in use without a pin")
+    _rule(state in (IN_USE, LOADING) or pins == 0, f"{model} has {pins} pins")
+    _rule(state is ABSENT or model.guest == (model.zone is not model.home), f"{model}: guest or not?")
 
 
 def _rule(holds: bool, rule: str) -> None:

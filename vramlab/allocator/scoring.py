@@ -68,3 +68,18 @@ def score(model: Model, now_s: float, exponents: Exponents) -> float:
     frequency: float = (model.uses_total + 1.0) ** exponents.frequency
     value = constant_factor(model, exponents) * frequency
     return float(aged(value, now_s - model.last_used_s, exponents.recency))
+
+
+def cost_per_byte(model: Model) -> float:
+    """Seconds of loading that a byte of `model` saves."""
+    return model.load_s / model.bytes
+
+
+def one_per_byte(model: Model) -> float:
+    """One use per byte of `model`."""
+    return 1.0 / model.bytes
+
+
+def one(model: Model) -> float:
+    """One, whatever the model."""
+    return 1.0

@@ -1,12 +1,18 @@
-"""The states of a model and the only ways between them.
+"""The states of a model, and the only ways between them.
 
-Everything that says which state may follow which lives in this table (DESIGN, "The contract between engine
-and drivers"); an illegal transition raises, nothing is silently repaired.
+Rules that must hold:
+
+1. Which state may follow which, and on what event, stands in this table alone. The README's diagram is drawn
+   from it, and :mod:`vramlab.allocator.facts` changes a state by looking it up here.
+2. An illegal transition raises. It names the event, the model, its state, and the states expected. Nothing is
+   silently repaired.
+3. This file knows no zone, no byte and no clock, so that no rule of theirs can slip in.
 """
 
 from __future__ import annotations
 
 from enum import Enum
+from typing import NamedTuple
 
 
 class State(Enum):
@@ -25,36 +31,72 @@ class State(Enum):
 ABSENT, LOADING, RESIDENT, IN_USE, EVICTING = State
 """For the hot path: to look a member up in its class costs Python 3.11 as much as a call."""
 
-TRANSITIONS: dict[tuple[State, State], str] = {
-    (State.ABSENT, State.LOADING): "a decision to load",
-    (State.LOADING, State.RESIDENT): "loaded, nobody waits for it",
-    (State.LOADING, State.IN_USE): "loaded, the requests that wait for it run next",
-    (State.LOADING, State.ABSENT): "the load failed",
-    (State.RESIDENT, State.IN_USE): "a request takes it (pin)",
-    (State.RESIDENT, State.EVICTING): "chosen as victim, or unloaded",
-    (State.IN_USE, State.RESIDENT): "the last run ends (unpin)",
-    (State.EVICTING, State.ABSENT): "unloaded, its bytes are back",
-}
+PRESENT = frozenset({RESIDENT, IN_USE})
+"""A request for a model in one of these is a hit."""
 
-
-def state_diagram() -> str:
-    """The table as a Mermaid state diagram; the README has it, and a test compares the two."""
-    lines = ["stateDiagram-v2", "    direction LR", "    [*] --> absent"]
-    for (before, after), event in TRANSITIONS.items():
-        lines.append(f"    {_identifier(before)} --> {_identifier(after)}: {event}")
-    return "\n".join(lines)
-
-
-def _identifier(state: State) -> str:
-    return state.value.replace(" ", "_")
+STAYING = PRESENT | {LOADING}
+"""A model in one of these counts in its zone; one that is leaving does not."""
 
 
 class IllegalTransition(RuntimeError):
     """The caller reported an event that cannot happen to a model in its present state."""
 
 
-def require(name: str, state: State, event: str, *allowed: State) -> None:
-    """Raise :class:`IllegalTransition` unless `state` is one of `allowed`."""
-    if state not in allowed:
-        wanted = " or ".join(s.value for s in allowed)
-        raise IllegalTransition(f"{event}: model {name!r} is {state.value}, must be {wanted}")
+class Event(NamedTuple):
+    """What happens to a model: its name in errors, its words in the diagram, and what follows which state."""
+
+    name: str
+    words: str
+    follows: dict[State, State]
+
+    def after(self, state: State, model: str) -> State:
+        """Return the state that follows; raise :class:`IllegalTransition` where none may."""
+        try:
+            return self.follows[state]
+        except KeyError:
+            raise self.refused(state, model) from None
+
+    def refused(self, state: State, model: str) -> IllegalTransition:
+        """Say which model was in which state, and in which it should have been."""
+        wanted = " or ".join(allowed.value for allowed in self.follows)
+        return IllegalTransition(f"{self.name}: model {model!r} is {state.value}, must be {wanted}")
+
+    def then(self, later: Event) -> Event:
+        """Return both events as one, for what takes no time."""
+        follows = {before: later.follows[between] for before, between in self.follows.items()}
+        return Event(self.name, later.words, follows)
+
+
+PROMISED = Event("load", "a decision to load", {ABSENT: LOADING})
+LOADED = Event("loaded", "loaded, nobody waits for it", {LOADING: RESIDENT})
+LOADED_FOR = Event("loaded", "loaded, the requests that wait for it run next", {LOADING: IN_USE})
+FAILED = Event("load failed", "the load failed", {LOADING: ABSENT})
+PINNED = Event("use", "a request takes it (pin)", {RESIDENT: IN_USE, IN_USE: IN_USE})
+CHOSEN = Event("evict", "chosen as victim, or unloaded", {RESIDENT: EVICTING})
+UNPINNED = Event("released", "the last run ends (unpin)", {IN_USE: RESIDENT})
+UNLOADED = Event("unloaded", "unloaded, its bytes are back", {EVICTING: ABSENT})
+
+EVENTS = (PROMISED, LOADED, LOADED_FOR, FAILED, PINNED, CHOSEN, UNPINNED, UNLOADED)
+
+# Decide mode: both take no time. They are composed of the above, so they can be no way that is none there.
+ADMITTED_AT_ONCE = PROMISED.then(LOADED)
+EXPELLED_AT_ONCE = CHOSEN.then(UNLOADED)
+
+TRANSITIONS: dict[tuple[State, State], str] = {
+    (before, after): event.words
+    for event in EVENTS
+    for before, after in event.follows.items()
+    if before is not after
+}
+
+
+def state_diagram() -> str:
+    """Draw the table as a Mermaid state diagram; the README has it, and a test compares the two."""
+    lines = ["stateDiagram-v2", "    direction LR", "    [*] --> absent"]
+    for (before, after), words in TRANSITIONS.items():
+        lines.append(f"    {_identifier(before)} --> {_identifier(after)}: {words}")
+    return "\n".join(lines)
+
+
+def _identifier(state: State) -> str:
+    return state.value.replace(" ", "_")

@@ -17,8 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,30 +24,17 @@ from vramlab.analysis.intervals import (
     AdmissionRule,
     Flags,
     Floats,
-    Group,
-    Indices,
     Posed,
-    Problem,
     model_sizes,
     one_group,
     pose,
     zone_groups,
 )
+from vramlab.analysis.prices import WINDOW_STEPS, lagrangian, solve_windows
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import MIB
 from vramlab.traces.trace import Trace
-
-if TYPE_CHECKING:
-    from scipy import sparse
-
-# Longer problems get their prices window by window.
-WINDOW_STEPS = 30_000
-# How far beyond its core a window looks on each side, as a part of the core.
-_MARGIN = 0.1
-# The shortest intervals are put into the program at once; the few long ones, which hold most of the
-# matrix's non-zeros, only if their model would keep them at the prices found (column generation).
-_SHORT = 0.95
 
 CpuCost = Mapping[str, float] | Floats
 
@@ -101,12 +86,13 @@ class Bound:
     windows: int
     keep: Floats = field(repr=False)
 
-    def to_dict(self) -> dict[str, object]:
-        """Everything but the arrays, for JSON (``gap_s`` is None with windows)."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "keep"}
-        return {**values, "gap_s": None if np.isnan(self.gap_s) else self.gap_s}
+    def document(self) -> dict[str, object]:
+        """Return the keys of ``vramlab bound --json``."""
+        keys = ("load_cost_s", "load_cost_all_miss_s", "capacity_bytes", "requests", "admission", "method")
+        return {key: getattr(self, key) for key in keys}
 
 
+# Users call it by keyword.
 def offline_bound(
     trace: Trace,
     inventory: Inventory,
@@ -137,13 +123,14 @@ def offline_bound(
         For a model that the inventory lacks, a negative size or cost, an unknown admission.
     """
     size, load = model_sizes(trace, inventory)
-    groups, fits = one_group(size, capacity_bytes)
+    memory = one_group(size, capacity_bytes)
     skip = skip_costs(trace, cpu_cost, admission)
-    posed = pose(trace, size, load, groups, fits, admission, skip, counted_from)
-    before_s = 0.0 if counted_from else _loaded_before(trace, inventory, fits)
+    posed = pose(trace, (size, load), memory, admission, skip, counted_from)
+    before_s = 0.0 if counted_from else _loaded_before(trace, inventory, memory[1])
     return _bound(load[trace.model_codes], posed, before_s, admission, window_steps, counted_from)
 
 
+# The parameters of `offline_bound`, with zones in place of one capacity.
 def zoned_bound(
     trace: Trace,
     inventory: Inventory,
@@ -160,10 +147,10 @@ def zoned_bound(
     ``bypass``, not by ``forced``. Parameters and errors as in :func:`offline_bound`.
     """
     size, load = model_sizes(trace, inventory)
-    groups, fits = zone_groups(trace, size, inventory, config)
+    memory = zone_groups(trace, size, inventory, config)
     skip = skip_costs(trace, cpu_cost, admission)
-    posed = pose(trace, size, load, groups, fits, admission, skip, counted_from)
-    before_s = 0.0 if counted_from else _loaded_before(trace, inventory, fits)
+    posed = pose(trace, (size, load), memory, admission, skip, counted_from)
+    before_s = 0.0 if counted_from else _loaded_before(trace, inventory, memory[1])
     return _bound(load[trace.model_codes], posed, before_s, admission, window_steps, counted_from)
 
 
@@ -174,7 +161,7 @@ def _loaded_before(trace: Trace, inventory: Inventory, fits: Flags) -> float:
 
 
 def cpu_extra_cost_s(trace: Trace, inventory: Inventory, performance_ratio: float) -> Floats:
-    """Extra seconds per request if the CPU answers: infinite for models that never run there.
+    """Return extra seconds per request if the CPU answers: infinite for models that never run there.
 
     `performance_ratio` is ``fallback.cpu_performance_ratio``. Shape (requests,), for `cpu_cost`.
     """
@@ -226,12 +213,8 @@ def _bound(
     if not len(problem.start):
         cost, prices = float(problem.skip.sum()), np.zeros((len(problem.groups), problem.steps))
     else:
-        if problem.steps <= window_steps:
-            solution, prices, objective = solve(problem)
-        else:
-            solution, prices, windows = _solve_windows(problem, window_steps)
-            objective = np.nan
-        cost, _ = _lagrangian(problem, prices)
+        solution, prices, objective, windows = solve_windows(problem, window_steps)
+        cost, _ = lagrangian(problem, prices)
         gap = objective - cost
         keep[problem.request[problem.end]] = solution
     first = np.ones(problem.steps, dtype=bool)
@@ -256,182 +239,3 @@ def _bound(
 
 
 _METHOD = "linear program over reuse intervals (HiGHS), Lagrangian bound of its prices"
-
-
-def _solve_windows(problem: Problem, window_steps: int) -> tuple[Floats, Floats, int]:
-    """Prices and fractions window by window, each looking a margin beyond its core on both sides."""
-    edges = np.linspace(0, problem.steps, -(-problem.steps // window_steps) + 1).astype(int)
-    margin = int(window_steps * _MARGIN)
-    prices = np.zeros((len(problem.groups), problem.steps))
-    solution = np.zeros(len(problem.start))
-    for first, last in pairwise(edges):
-        low, high = max(0, first - margin), min(problem.steps, last + margin)
-        part = problem.window(low, high)
-        if not len(part.start):
-            continue
-        its_solution, its_prices, _ = solve(part)
-        prices[:, first:last] = its_prices[:, first - low : last - low]
-        core = (part.end >= first - low) & (part.end < last - low)
-        # both lists are in order of `end`, which no two intervals share
-        solution[np.searchsorted(problem.end, part.end[core] + low)] = its_solution[core]
-    return solution, prices, len(edges) - 1
-
-
-def solve(problem: Problem) -> tuple[Floats, Floats, float]:
-    """Solve the program by column generation.
-
-    Returns
-    -------
-    ndarray, shape (intervals,); ndarray, shape (groups, steps); float
-        Fractions kept, price in seconds per byte at each row, objective in seconds.
-    """
-    length = problem.end - problem.start
-    active = length <= np.quantile(length, _SHORT)
-    while True:
-        chosen = np.flatnonzero(active)
-        fractions, prices, objective = _restricted(problem, chosen)
-        _, wanted = _lagrangian(problem, prices)
-        missing = wanted & ~active
-        if not missing.any():
-            solution = np.zeros(len(problem.start))
-            solution[chosen] = fractions
-            return solution, prices, objective
-        active |= missing
-
-
-def _restricted(problem: Problem, chosen: Indices) -> tuple[Floats, Floats, float]:
-    """Solve the program over the `chosen` intervals alone."""
-    from scipy import sparse
-    from scipy.optimize import linprog
-
-    unit = problem.groups[0].capacity or 1
-    weight = problem.interval_size[chosen] / unit
-    matrices, rooms, where = [], [], []
-    for index, group in enumerate(problem.groups):
-        matrix, steps = _cover(problem, group, chosen, weight)
-        room = problem.room(group)[steps] / unit
-        binding = matrix @ np.ones(len(chosen)) > room * (1 + 1e-12)
-        matrices.append(matrix[binding])
-        rooms.append(room[binding])
-        where.append((index, steps[binding]))
-    saved = problem.skip[problem.end[chosen]]
-    objective, extra = -saved, _load_rows(problem, chosen)
-    upper = np.ones(len(chosen))
-    if extra is not None:
-        # one more variable per step whose load costs more than skipping it: the part loaded there
-        dearer, rows = extra
-        objective = np.r_[objective, dearer]
-        upper = np.r_[upper, np.ones(len(dearer))]
-        matrices = [sparse.hstack([m, sparse.csr_matrix((m.shape[0], len(dearer)))]) for m in matrices]
-        matrices.append(rows)
-        rooms.append(np.zeros(rows.shape[0]))
-    matrix, room = sparse.vstack(matrices, format="csc"), np.concatenate(rooms)
-    bounds = np.column_stack([np.zeros(len(upper)), upper])
-    if matrix.shape[0]:
-        result = linprog(objective, A_ub=matrix, b_ub=room, bounds=bounds, method="highs-ds")
-    else:
-        result = linprog(objective, bounds=bounds, method="highs-ds")
-    if result.status != 0:
-        raise RuntimeError(f"the linear program of the offline bound was not solved: {result.message}")
-    prices = np.zeros((len(problem.groups), problem.steps))
-    done = 0
-    for index, steps in where:
-        marginals = result.ineqlin.marginals[done : done + len(steps)] if matrix.shape[0] else np.zeros(0)
-        prices[index, steps] = np.maximum(0.0, -marginals) / unit
-        done += len(steps)
-    return result.x[: len(chosen)], prices, float(problem.skip.sum() + result.fun)
-
-
-def _cover(
-    problem: Problem, group: Group, chosen: Indices, weight: Floats
-) -> tuple[sparse.csr_matrix, Indices]:
-    """Matrix of the bytes that the chosen intervals hold at the group's rows, and the steps of the rows."""
-    from scipy import sparse
-
-    member = group.members[problem.model]
-    position = np.concatenate([[0], np.cumsum(member)])
-    columns = np.flatnonzero(member[problem.end[chosen]])
-    first = position[problem.first_row[chosen[columns]]]
-    count = position[problem.end[chosen[columns]]] - first
-    column = np.repeat(columns, count)
-    row = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + np.repeat(first, count)
-    matrix = sparse.csr_matrix((weight[column], (row, column)), shape=(int(position[-1]), len(chosen)))
-    return matrix, np.flatnonzero(member)
-
-
-def _load_rows(problem: Problem, chosen: Indices) -> tuple[Floats, sparse.csr_matrix] | None:
-    """Rows ``kept after - kept before - loaded <= 0`` where loading costs more than skipping.
-
-    None where it never does: then a miss costs the same whether the model is kept or not.
-    """
-    from scipy import sparse
-
-    start = problem.start[chosen]
-    dearer = problem.load[start] - problem.skip[start]
-    after = np.flatnonzero(dearer > 0)
-    if not after.size:
-        return None
-    ending = np.full(problem.steps, -1)
-    ending[problem.end[chosen]] = np.arange(len(chosen))
-    before = ending[start[after]]
-    has = np.flatnonzero(before >= 0)
-    rows = np.arange(len(after))
-    matrix = sparse.csr_matrix(
-        (
-            np.concatenate([np.ones(len(after)), -np.ones(len(has)), -np.ones(len(after))]),
-            (np.concatenate([rows, has, rows]), np.concatenate([after, before[has], len(chosen) + rows])),
-        ),
-        shape=(len(after), len(chosen) + len(after)),
-    )
-    return dearer[after], matrix
-
-
-def _lagrangian(problem: Problem, prices: Floats) -> tuple[float, Flags]:
-    """Lower bound that `prices` (at least 0, seconds per byte) prove, and who keeps its interval at them."""
-    rent = np.zeros(len(problem.start))
-    room_value = 0.0
-    for group, price in zip(problem.groups, prices, strict=True):
-        until = np.concatenate([[0.0], np.cumsum(price)])
-        pays = group.members[problem.model[problem.end]]
-        rent += pays * (until[problem.end] - until[problem.first_row])
-        room_value += float(price @ problem.room(group))
-    rent *= problem.interval_size
-    if np.array_equal(problem.skip, problem.load):
-        gain = problem.skip[problem.end] - rent
-        cost, keeps = problem.skip.sum() - np.maximum(0.0, gain).sum(), gain > 1e-9
-    else:
-        cost, keeps = _cheapest_chains(problem, rent)
-    return float(cost) - room_value, keeps
-
-
-def _cheapest_chains(problem: Problem, rent: Floats) -> tuple[float, Flags]:
-    """Let each model choose alone at the rents: a shortest path over kept / not kept, step by step."""
-    models = problem.model.tolist()
-    load, skip = problem.load.tolist(), problem.skip.tolist()
-    following = np.full(problem.steps, -1)
-    following[problem.start] = np.arange(len(problem.start))
-    next_interval, ends = following.tolist(), problem.end.tolist()
-    rents = rent.tolist()
-    # cheapest cost so far per model when it is not kept, and kept, on the way to its next step
-    without = dict.fromkeys(models, 0.0)
-    kept = dict.fromkeys(models, np.inf)
-    dropped = [False] * problem.steps  # not kept after the step: best reached by dropping it there
-    stayed = [False] * problem.steps  # kept after the step: best reached by having it already
-    for step, model in enumerate(models):
-        absent, present = without[model], kept[model]
-        dropped[step] = present < absent + skip[step]
-        stayed[step] = present < absent + load[step]
-        without[model] = min(absent + skip[step], present)
-        interval = next_interval[step]
-        kept[model] = min(absent + load[step], present) + (rents[interval] if interval >= 0 else np.inf)
-    keeps = np.zeros(len(problem.start), dtype=bool)
-    state = dict.fromkeys(models, False)  # walking back: is the model kept after the step?
-    interval_before = np.full(problem.steps, -1)
-    interval_before[ends] = np.arange(len(ends))
-    for step in range(problem.steps - 1, -1, -1):
-        model = models[step]
-        was = stayed[step] if state[model] else dropped[step]
-        if was:
-            keeps[interval_before[step]] = True
-        state[model] = was
-    return sum(without.values()), keeps

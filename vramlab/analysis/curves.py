@@ -18,7 +18,7 @@ from vramlab.traces.trace import Trace
 
 
 def capacity_curve(trace: Trace, inventory: Inventory, capacities_bytes: Sequence[int]) -> pd.DataFrame:
-    """Hit rate and load cost of LRU and of the offline optimum at each capacity.
+    """Return hit rate and load cost of LRU and of the offline optimum at each capacity.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def capacity_curve(trace: Trace, inventory: Inventory, capacities_bytes: Sequenc
 
 
 def lru_curve(trace: Trace, inventory: Inventory, capacities_bytes: Sequence[int]) -> pd.DataFrame:
-    """Hit rate and load cost of plain LRU, as by :func:`lru` but for all capacities at once.
+    """Return hit rate and load cost of plain LRU, as by :func:`lru` but for all capacities at once.
 
     Exact at every capacity. One pass over the trace serves all that hold the largest model
     (:func:`~vramlab.traces.reuse.reuse_bytes`); for smaller ones there is a pass for each set of models that
@@ -68,7 +68,7 @@ def lru_curve(trace: Trace, inventory: Inventory, capacities_bytes: Sequence[int
 
 
 def lru(trace: Trace, inventory: Inventory, capacity_bytes: int) -> tuple[float, float]:
-    """Hit rate and load cost in seconds of plain LRU, one memory, no service times.
+    """Return hit rate and load cost in seconds of plain LRU, one memory, no service times.
 
     Written apart from the allocator, so that each can check the other. A model larger than the memory is
     missed each time, costs a load, and moves nothing.

@@ -93,12 +93,12 @@ class Problem:
         return self.start + self.forced
 
     def room(self, group: Group) -> Floats:
-        """Bytes left for kept models at each step's row (steps of other groups' models: the cap)."""
+        """Return bytes left for kept models at each step's row (steps of other groups' models: the cap)."""
         taken = self.size[self.model] * group.members[self.model] if self.forced else 0.0
         return np.broadcast_to(group.capacity - taken, self.steps)
 
     def window(self, first: int, last: int) -> Problem:
-        """Steps `first` to `last - 1` on their own; intervals that leave the window are dropped."""
+        """Return steps `first` to `last - 1` on their own; intervals that leave the window are dropped."""
         inside = (self.start >= first) & (self.end < last)
         return replace(
             self,
@@ -124,7 +124,7 @@ class Posed(NamedTuple):
 
 
 def model_sizes(trace: Trace, inventory: Inventory) -> tuple[Floats, Floats]:
-    """Bytes and load times in seconds of the trace's models, in the order of ``trace.model_names``.
+    """Return bytes and load times in seconds of the trace's models, in the order of ``trace.model_names``.
 
     Raises
     ------
@@ -142,10 +142,8 @@ def model_sizes(trace: Trace, inventory: Inventory) -> tuple[Floats, Floats]:
 
 def pose(
     trace: Trace,
-    size: Floats,
-    load: Floats,
-    groups: tuple[Group, ...],
-    fits: Flags,
+    models: tuple[Floats, Floats],
+    memory: tuple[tuple[Group, ...], Flags],
     admission: AdmissionRule,
     skip: Floats | None = None,
     counted_from: int = 0,
@@ -154,14 +152,17 @@ def pose(
 
     Parameters
     ----------
-    fits : ndarray, shape (models,)
-        Whether a model can be in memory at all.
+    models : tuple of ndarray
+        Bytes and load times, as of :func:`model_sizes`.
+    memory : tuple
+        Groups, and whether a model can be in memory at all, as of :func:`one_group` or :func:`zone_groups`.
     skip : ndarray, shape (requests,), optional
         Cost in seconds of a miss that is not kept, where that is less than loading.
     counted_from : int
         Requests before this one cost nothing, whatever becomes of them.
     """
     check_choice("bound", "admission", admission, ADMISSIONS)
+    (size, load), (groups, fits) = models, memory
     codes = trace.model_codes
     forced = admission == "forced"
     request = np.flatnonzero(fits[codes])
@@ -193,12 +194,12 @@ def one_group(size: Floats, capacity_bytes: int) -> tuple[tuple[Group, ...], Fla
 def zone_groups(
     trace: Trace, size: Floats, inventory: Inventory, config: VramConfig, borrow: bool = True
 ) -> tuple[tuple[Group, ...], Flags]:
-    """Groups that the zones and the device budget impose, and who fits.
+    """Return the groups that the zones and the device budget impose, and who fits.
 
-    A model may lie in its own zone and in those that lend to its priority. By Hall's theorem a fractional
-    placement exists exactly if, for every union Z of such sets of places, the models that may lie only in Z
-    fit in Z: one group per union. With `borrow` False every model lies in the first of its places that is
-    large enough, and the groups are the zones themselves.
+    A model may lie in its own zone and in those that lend to its priority. Take every union Z of such sets of
+    places. By Hall's theorem a fractional placement exists exactly if, for each Z, the models that may lie
+    only in Z fit in Z: one group per union. With `borrow` False every model lies in the first of its places
+    that is large enough, and the groups are the zones themselves.
     """
     budget = config.budget_bytes
     caps = {name: zone.size_bytes for name, zone in config.zones.items()}

@@ -23,7 +23,7 @@ _DARK = (style.PALETTE[0], style.PALETTE[2], style.PALETTE[5])
 def memory_map(
     extents: pd.DataFrame, ax: Axes | None = None, title: str = "", models: Sequence[str] | None = None
 ) -> Axes:
-    """Where the models lie: one bar per zone, one block per extent, holes left white.
+    """Draw where the models lie: one bar per zone, one block per extent, holes left white.
 
     What is loading is pale; what is leaving is struck through.
 
@@ -72,7 +72,7 @@ def memory_map(
 
 
 def _label(model: object, state: str | None, most: float) -> str:
-    """The longest text for a block that has at most so many letters; empty if there is none."""
+    """Return the longest text for a block that has at most so many letters; empty if there is none."""
     if not isinstance(model, str):
         texts = ["free"]
     elif state in ("loading", "evicting"):
@@ -83,7 +83,7 @@ def _label(model: object, state: str | None, most: float) -> str:
 
 
 def zones_of(extents: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Used and free bytes, the largest hole and the fragmentation of each zone.
+    """Return used and free bytes, the largest hole and the fragmentation of each zone.
 
     Fragmentation is ``1 - largest hole / all that is free``, 0 where nothing is free.
     """

@@ -1,4 +1,4 @@
-"""The figures of one run: the keys that ``vramlab replay --json`` promises, from its records.
+"""The figures of one run, zone by zone and model by model: the keys of ``vramlab replay --json``.
 
 Counts are of requests; ``hit_rate`` and ``cold_start_rate`` are over the requests that reached the allocator
 (all but those answered from the result cache). Latencies are of answered requests, from arrival to answer,
@@ -8,38 +8,29 @@ What is always loaded was there before the first request: its loads count nowher
 
 ``binding`` says how often which limit left a model no free room. ``lost`` says why requests were refused or
 failed and why loads failed, by cause; ``losses`` the same per model, with the whole reason of the first;
-``faults`` what a fault plan did, where there was one.
+``faults`` what a fault plan did, where there was one. How each figure is computed stands in
+:mod:`vramlab.analysis.figures`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from vramlab.analysis.figures import Held, Part, computed
 from vramlab.config.schema import Inventory, VramConfig, zone_of
 from vramlab.engine.outcomes import EvictionRecord, LoadRecord, Outcome
 from vramlab.runs.records import Records
 
 _Row = TypeVar("_Row", LoadRecord, EvictionRecord)
 
-_COUNTS = {
-    "hits": Outcome.HIT,
-    "cold_starts": Outcome.COLD_START,
-    "waits": Outcome.WAIT,
-    "fallbacks": Outcome.FALLBACK,
-    "refused": Outcome.REFUSED,
-    "failed": Outcome.FAILED,
-    "cancelled": Outcome.CANCELLED,
-    "cache_hits": Outcome.CACHE_HIT,
-}
-
 
 def metrics(records: Records, config: VramConfig, inventory: Inventory) -> dict[str, Any]:
-    """All figures of a run.
+    """Compute all figures of a run.
 
     Parameters
     ----------
@@ -54,56 +45,56 @@ def metrics(records: Records, config: VramConfig, inventory: Inventory) -> dict[
     dict
         Flat, but for ``zones`` and ``models``, the same per zone and per model, ``lost`` and ``faults``.
     """
-    costs_s = {name: spec.load_s for name, spec in inventory.items()}
+    load_s = {name: spec.load_s for name, spec in inventory.items()}
+    latency_s = records.latency_s
     loads = [load for load in records.loads if load.reason != "start"]
-    result = _figures(records, np.ones(len(records), dtype=bool))
-    result |= _movements(loads, records.evictions, costs_s)
-    result |= _memory(records, None)
+    held = _held(records)
+    whole = Part(
+        records.outcomes,
+        latency_s,
+        loads,
+        records.evictions,
+        load_s,
+        held[-1] if held else None,
+        records.preloads,
+    )
+
+    def parts(
+        rows: Mapping[str, npt.NDArray[Any]], place: Callable[[Any], str], held_in: Mapping[str, Held]
+    ) -> Iterable[tuple[str, Part]]:
+        its_loads, its_evictions = _by(loads, place), _by(records.evictions, place)
+        for name, of in rows.items():
+            own = its_loads[name], its_evictions[name]
+            yield name, Part(records.outcomes[of], latency_s[of], *own, load_s, held_in.get(name))
+
+    by_model = _rows_by_model(records)
     homes = np.array([zone_of(inventory[name], config, name) for name in records.model_names], dtype=object)
-    result["zones"] = {}
-    for index, zone in enumerate(records.zone_names):
-        figures = _figures(records, np.isin(records.model_codes, np.flatnonzero(homes == zone)))
-        figures |= _movements(
-            [load for load in loads if load.zone == zone],
-            [eviction for eviction in records.evictions if eviction.zone == zone],
-            costs_s,
-        )
-        result["zones"][zone] = figures | _memory(records, index)
-    loads_of = _by_model(loads)
-    evictions_of = _by_model(records.evictions)
-    result["models"] = {
-        name: _figures(records, rows)
-        | _movements(loads_of.get(name, []), evictions_of.get(name, []), costs_s)
-        for name, rows in _rows_by_model(records).items()
+    by_zone = {
+        zone: np.flatnonzero(np.isin(records.model_codes, np.flatnonzero(homes == zone)))
+        for zone in records.zone_names
     }
-    result |= _preloads(records)
-    result["lost"] = _lost(records)
-    result["losses"] = _losses(records)
-    result["faults"] = dict(records.faults)
-    result["binding"] = dict(records.binding)
-    return result
+    held_in = dict(zip(records.zone_names, held, strict=False))
+    result = computed(whole, "models", "zones")
+    result["zones"] = {
+        name: computed(part, "models", "zones")
+        for name, part in parts(by_zone, lambda row: str(row.zone), held_in)
+    }
+    result["models"] = {
+        name: computed(part, "models") for name, part in parts(by_model, lambda row: str(row.model), {})
+    }
+    result |= computed(whole, "run")
+    result |= {"lost": _lost(records), "losses": _losses(records)}
+    return result | {"faults": dict(records.faults), "binding": dict(records.binding)}
 
 
 def binding_text(binding: Mapping[str, int]) -> str:
-    """Limits that were reached, as a line for people; empty where none was."""
+    """Return the limits that were reached, as a line for people; empty where none was."""
     ranked = sorted(binding.items(), key=lambda item: -item[1])
     return "; ".join(f"{name}, {count:,} times" for name, count in ranked)
 
 
-def _preloads(records: Records) -> dict[str, int]:
-    """What became of the preloads by predicted use; those not used by the end were in vain too."""
-    done = [preload for preload in records.preloads if preload.fate != "failed"]
-    in_vain = [preload for preload in done if preload.fate != "useful"]
-    return {
-        "preloads_useful": len(done) - len(in_vain),
-        "preloads_in_vain": len(in_vain),
-        "bytes_preloaded": sum(preload.size_bytes for preload in done),
-        "bytes_preloaded_in_vain": sum(preload.size_bytes for preload in in_vain),
-    }
-
-
 def _lost(records: Records) -> dict[str, dict[str, int]]:
-    """Number of losses by kind and cause, most frequent first; a cause is what stands before a colon."""
+    """Count losses by kind and cause, most frequent first; a cause is what stands before a colon."""
     causes = {
         "refused": [loss.why for loss in records.lost if loss.outcome is Outcome.REFUSED],
         "failed": [loss.why for loss in records.lost if loss.outcome is Outcome.FAILED],
@@ -116,7 +107,7 @@ def _lost(records: Records) -> dict[str, dict[str, int]]:
 
 
 def _losses(records: Records) -> list[dict[str, Any]]:
-    """Requests without an answer by model and outcome, most frequent first, with the first one's reason."""
+    """Count requests without an answer by model and outcome, most frequent first, each with a reason."""
     found: dict[tuple[str, Outcome], dict[str, Any]] = {}
     for loss in records.lost:
         model = records.model_names[records.model_codes[loss.number]]
@@ -125,10 +116,10 @@ def _losses(records: Records) -> list[dict[str, Any]]:
     return sorted(found.values(), key=lambda row: -int(row["requests"]))
 
 
-def _by_model(rows: list[_Row]) -> dict[str, list[_Row]]:
-    groups: dict[str, list[_Row]] = {}
+def _by(rows: list[_Row], place: Callable[[_Row], str]) -> Mapping[str, list[_Row]]:
+    groups: defaultdict[str, list[_Row]] = defaultdict(list)
     for row in rows:
-        groups.setdefault(row.model, []).append(row)
+        groups[place(row)].append(row)
     return groups
 
 
@@ -138,60 +129,15 @@ def _rows_by_model(records: Records) -> dict[str, npt.NDArray[np.intp]]:
     return dict(zip(records.model_names, np.split(order, ends[:-1]), strict=True))
 
 
-def _figures(records: Records, rows: npt.NDArray[Any]) -> dict[str, Any]:
-    outcomes = records.outcomes[rows]
-    counts = np.bincount(outcomes, minlength=len(Outcome))
-    figures: dict[str, Any] = {"requests": len(outcomes)}
-    figures |= {key: int(counts[outcome]) for key, outcome in _COUNTS.items()}
-    reached = len(outcomes) - figures["cache_hits"]
-    figures["hit_rate"] = figures["hits"] / reached if reached else 0.0
-    figures["cold_start_rate"] = figures["cold_starts"] / reached if reached else 0.0
-    latency_s = records.latency_s[rows]
-    latency_s = latency_s[~np.isnan(latency_s)]
-    if latency_s.size:
-        p50, p95, p99 = np.percentile(latency_s, [50, 95, 99])
-        mean = latency_s.mean()
-        figures |= {
-            "latency_mean_s": float(mean),
-            "latency_p50_s": float(p50),
-            "latency_p95_s": float(p95),
-            "latency_p99_s": float(p99),
-            "latency_max_s": float(latency_s.max()),
-        }
-    else:
-        figures |= {f"latency_{what}_s": None for what in ("mean", "p50", "p95", "p99", "max")}
-    return figures
-
-
-def _movements(
-    loads: list[LoadRecord], evictions: list[EvictionRecord], costs_s: dict[str, float]
-) -> dict[str, Any]:
-    """Loads and evictions. A load that took no time (decide mode) costs what the inventory says."""
-    done = [load for load in loads if not load.error]
-    preloads = sum(load.reason == "preload" for load in done)
-    return {
-        "loads": len(done) - preloads,
-        "preloads": preloads,
-        "failed_loads": len(loads) - len(done),
-        "evictions": len(evictions),
-        "bytes_loaded": sum(load.size_bytes for load in done),
-        "bytes_evicted": sum(eviction.size_bytes for eviction in evictions),
-        "load_cost_s": float(sum((load.end_s - load.start_s) or costs_s[load.model] for load in done)),
-    }
-
-
-def _memory(records: Records, zone: int | None) -> dict[str, Any]:
-    """Mean over time and peak of the bytes held, in one zone or in all."""
+def _held(records: Records) -> list[Held]:
+    """Return the bytes held over time, per zone and then of all together; empty if nothing was recorded."""
     if not records.usage or not len(records):
-        return {"vram_used_mean_bytes": 0.0, "vram_used_peak_bytes": 0}
+        return []
     times = np.array([row.time_s for row in records.usage])
     held = np.array([row.held_bytes for row in records.usage], dtype=np.int64)
-    bytes_held = held.sum(axis=1) if zone is None else held[:, zone]
     start_s = records.arrival_s[0]
     finish_s = records.finish_s[~np.isnan(records.finish_s)]  # none, where a run was followed no further
     end_s = max(float(finish_s.max(initial=-np.inf)), float(times[-1]))
-    times = np.clip(times, start_s, None)
-    spans = np.diff(times, append=end_s)
-    whole = end_s - start_s
-    mean = float((bytes_held * spans).sum() / whole) if whole > 0 else float(bytes_held[-1])
-    return {"vram_used_mean_bytes": mean, "vram_used_peak_bytes": int(bytes_held.max())}
+    spans_s = np.diff(np.clip(times, start_s, None), append=end_s)
+    whole_s = float(end_s - start_s)
+    return [Held(sizes, spans_s, whole_s) for sizes in (*held.T, held.sum(axis=1))]

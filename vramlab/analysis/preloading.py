@@ -10,7 +10,7 @@ GB = 1e9
 
 
 def preload_gain(figures: Mapping[str, Any], without: Mapping[str, Any]) -> dict[str, float]:
-    """Gain and cost of preloading, from the figures of two replays of one trace.
+    """Return the gain and cost of preloading, from the figures of two replays of one trace.
 
     Parameters
     ----------

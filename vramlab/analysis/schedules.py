@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vramlab.analysis.bounds import WINDOW_STEPS, Bound, CpuCost, skip_costs, solve
+from vramlab.analysis.bounds import Bound, CpuCost, skip_costs
 from vramlab.analysis.intervals import (
     AdmissionRule,
     Flags,
@@ -23,6 +23,7 @@ from vramlab.analysis.intervals import (
     pose,
     zone_groups,
 )
+from vramlab.analysis.prices import WINDOW_STEPS, solve
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.traces.trace import Trace
@@ -64,13 +65,12 @@ def round_schedule(
     the bound was made from.
     """
     size, load = model_sizes(trace, inventory)
-    groups, fits = one_group(size, bound.capacity_bytes)
     skip = skip_costs(trace, cpu_cost, bound.admission)
     if len(bound.keep) != len(trace):
         raise InputError(
             "schedule", "bound", f"a bound of {len(bound.keep)} requests", f"one of {len(trace)}"
         )
-    posed = pose(trace, size, load, groups, fits, bound.admission, skip)
+    posed = pose(trace, (size, load), one_group(size, bound.capacity_bytes), bound.admission, skip)
     return _schedule(bound, trace, posed, load, bound.keep[posed.problem.request[posed.problem.end]])
 
 
@@ -83,9 +83,9 @@ def round_zoned_schedule(
     not always best.
     """
     size, load = model_sizes(trace, inventory)
-    groups, fits = zone_groups(trace, size, inventory, config, borrow=False)
+    memory = zone_groups(trace, size, inventory, config, borrow=False)
     skip = skip_costs(trace, cpu_cost, bound.admission)
-    posed = pose(trace, size, load, groups, fits, bound.admission, skip)
+    posed = pose(trace, (size, load), memory, bound.admission, skip)
     # the joint solution may rest on borrowing: without it the zones are solved anew, where that is quick
     far = posed.problem.steps > WINDOW_STEPS
     return _schedule(
@@ -112,7 +112,7 @@ def _schedule(bound: Bound, trace: Trace, posed: Posed, load: Floats, fraction: 
 
 
 def _order(problem: Problem, fraction: Floats) -> Indices:
-    """Intervals, most wanted first."""
+    """Return intervals, most wanted first."""
     rows = np.maximum(problem.end - problem.first_row, 1)
     worth = problem.skip[problem.end] / (problem.interval_size * rows)
     # fractions that differ by the solver's noise alone are equal
@@ -142,7 +142,7 @@ def _fill(problem: Problem, order: Indices) -> Flags:
 
 
 def _cost(problem: Problem, keeps: Flags) -> float:
-    """Cost of a schedule: a hit costs nothing, a model that is kept after a miss is loaded."""
+    """Return the cost of a schedule: a hit costs nothing, a model that is kept after a miss is loaded."""
     before = np.zeros(problem.steps, dtype=bool)
     after = np.zeros(problem.steps, dtype=bool)
     before[problem.end[keeps]] = True

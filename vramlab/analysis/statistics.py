@@ -72,12 +72,12 @@ class Comparison:
 
 
 def request_series(records: Records, measure: Measure, inventory: Inventory | None = None) -> Floats:
-    """One number per request of a run, shape (requests,).
+    """Return one number per request of a run, shape (requests,).
 
     ``hit`` is 1 for a hit, 0 for anything else and NaN for what the result cache answered; ``latency_s`` is
     NaN for requests without an answer; ``load_cost_s`` puts the duration of each load on the last request
-    that had arrived when it began (with `inventory`: the load time it states, for runs that take no time),
-    so that the sum is the load cost of the run (what is always loaded was there before, and costs nothing).
+    that had arrived when it began. With `inventory` that is the load time it states, for runs that take no
+    time. The sum is the load cost of the run; what is always loaded was there before, and costs nothing.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def request_series(records: Records, measure: Measure, inventory: Inventory | No
 
 
 def warmup(series: Floats, batch: int = 5) -> Warmup:
-    """How many requests at the start to leave out, by MSER with batches of `batch` (5 makes it MSER-5).
+    """Find how many requests at the start to leave out, by MSER with batches of `batch`.
 
     The cut is the one that minimises ``var(rest) / len(rest)`` over batch means, searched in the first half
     as White advises.
@@ -132,7 +132,7 @@ def warmup(series: Floats, batch: int = 5) -> Warmup:
 
 
 def block_length(series: Floats) -> int:
-    """Length of the blocks for the circular block bootstrap of a mean, by the rule of Politis and White.
+    """Return the block length for the circular bootstrap of a mean, by the rule of Politis and White.
 
     Never more than a third of the series, and at least 1.
     """
@@ -170,7 +170,7 @@ def bootstrap_interval(
     resamples: int = 2000,
     confidence: float = 0.95,
 ) -> Interval:
-    """Percentile interval of `statistic` by the circular block bootstrap.
+    """Return the percentile interval of `statistic` by the circular block bootstrap.
 
     Parameters
     ----------
@@ -215,9 +215,6 @@ def paired_difference(
     rng: np.random.Generator,
     statistic: Literal["mean", "sum"] = "mean",
     same_within: float = 0.0,
-    length: int | None = None,
-    resamples: int = 2000,
-    confidence: float = 0.95,
 ) -> Comparison:
     """Compare two settings on the same requests: a less b, resampled together.
 
@@ -240,7 +237,7 @@ def paired_difference(
         raise InputError(
             "comparison", "series", f"{len(a)} and {len(b)} requests", "the same requests in both"
         )
-    interval = bootstrap_interval(a - b, rng, statistic, length, resamples, confidence)
+    interval = bootstrap_interval(a - b, rng, statistic)
     holds_zero = interval.low <= 0 <= interval.high
     negligible = -same_within <= interval.low and interval.high <= same_within
     if holds_zero or negligible:
@@ -249,7 +246,7 @@ def paired_difference(
 
 
 def over_seeds(values: Sequence[float], confidence: float = 0.95) -> Interval:
-    """Mean over independent seeds with Student's interval; one seed has no interval (low and high NaN)."""
+    """Return the mean over seeds with Student's interval; one seed has no interval (low and high NaN)."""
     numbers = np.asarray(values, dtype=np.float64)
     if not numbers.size:
         raise InputError("seeds", "values", "none", "one value per seed")
@@ -263,7 +260,7 @@ def over_seeds(values: Sequence[float], confidence: float = 0.95) -> Interval:
 
 
 def _starts(n: int, size: int, resamples: int, rng: np.random.Generator) -> tuple[npt.NDArray[np.int64], int]:
-    """Starts of whole blocks, and the length of the last one, that fill `n` requests."""
+    """Return the starts of whole blocks, and the length of the last one, that fill `n` requests."""
     blocks = -(-n // size)
     return rng.integers(0, n, size=(resamples, blocks)), n - (blocks - 1) * size
 
@@ -271,7 +268,7 @@ def _starts(n: int, size: int, resamples: int, rng: np.random.Generator) -> tupl
 def _resample_sums(
     columns: list[Floats], size: int, resamples: int, rng: np.random.Generator
 ) -> list[Floats]:
-    """Sums over resampled series, by prefix sums over the circle: no resampled series is ever built."""
+    """Return the sums of resampled series, by prefix sums over the circle: no such series is ever built."""
     n = len(columns[0])
     starts, last = _starts(n, size, resamples, rng)
     found = []

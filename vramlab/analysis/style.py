@@ -52,24 +52,24 @@ def title(ax: Axes, text: str) -> None:
 
 
 def grid(ax: Axes, axis: str = "both") -> None:
-    """Quiet grid lines behind the data."""
+    """Draw quiet grid lines behind the data."""
     ax.grid(True, axis=axis, color="#E4E4E4", linewidth=0.8)  # type: ignore[arg-type]
 
 
 def legend(ax: Axes, outside: bool = False, **options: Any) -> None:
-    """Legend without a frame; `outside` puts it to the right of the axes."""
+    """Draw a legend without a frame; `outside` puts it to the right of the axes."""
     if outside:
         options = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0, **options}
     ax.legend(**{"frameon": False, "fontsize": 9, **options})
 
 
 def colour(index: int) -> str:
-    """Palette colour of the `index`-th series."""
+    """Return the palette colour of the `index`-th series."""
     return PALETTE[index % len(PALETTE)]
 
 
 def time_unit(span_s: float) -> tuple[float, str]:
-    """Seconds per unit, and the unit's name, in which a span reads well."""
+    """Return seconds per unit, and the unit's name, in which a span reads well."""
     for seconds, name in _TIME_UNITS:
         if span_s >= 3 * seconds:
             return seconds, name
@@ -77,5 +77,5 @@ def time_unit(span_s: float) -> tuple[float, str]:
 
 
 def bytes_unit(most_bytes: float) -> tuple[float, str]:
-    """Bytes per unit, and the unit's name: MB (MiB, as in the configuration), or GB from ten of them on."""
+    """Return bytes per unit, and the unit's name: MB (MiB, as in the files), or GB from ten of them on."""
     return (2.0**30, "GB") if most_bytes >= 10 * 2**30 else (2.0**20, "MB")

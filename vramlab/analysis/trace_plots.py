@@ -69,7 +69,7 @@ def plot_description(description: Description, twin: Description | None = None) 
 
 
 def _plain_numbers(axis: Axis) -> None:
-    """1, 2, 5, 10 along a logarithmic axis, in place of powers."""
+    """Write 1, 2, 5, 10 along a logarithmic axis, in place of powers."""
     from matplotlib.ticker import LogLocator, NullFormatter, SymmetricalLogLocator
 
     numbers = (1.0, 2.0, 5.0)

@@ -1,6 +1,6 @@
 """The ``vramlab`` command: its groups of commands, and one clear line for every bad input.
 
-Exit status: 0 done; 1 the run found a failure that it was asked to look for; 2 bad input; 130 interrupted.
+Exit status: 0 done; 1 a check you asked for failed; 2 bad input; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import typer
 
 from vramlab import __version__
 from vramlab.cli import (
+    comparing,
     curves,
     demo,
     fidelity,
@@ -24,6 +25,7 @@ from vramlab.cli import (
     memory,
     monitor,
     notebooks,
+    profiling,
     questions,
     replaying,
     studies,
@@ -35,6 +37,7 @@ app = typer.Typer(
     name="vramlab",
     help="Which models stay in VRAM? Record real traffic, replay it through the allocator that runs in "
     "production, compare settings, take the winner home.",
+    epilog="Exit status: 0: done. 1: a check you asked for failed. 2: bad input. 130: interrupted.",
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -46,7 +49,9 @@ _INTERRUPTED = 130
 _LIVE_PACKAGES = {"onnxruntime", "onnx", "ml_dtypes", "pynvml"}  # that vramlab-sim leaves out
 
 replaying.register(app)
+comparing.register(app)
 studies.register(app)
+profiling.register(app)
 live.register(app)
 memory.register(app)
 traces.register(app)
@@ -56,8 +61,8 @@ demo.register(app)
 fidelity.register(app)
 monitor.register(app)
 journals.register(app)
-questions.register(app)
 notebooks.register(app)
+questions.register(app)
 
 
 def _show_version(wanted: bool) -> None:
@@ -108,7 +113,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _plain(message: str) -> str:
-    """A message of typer with a near name, and without the words of pydantic that it lets through."""
+    """Return a message of typer with a near name, and without the words of pydantic that it lets through."""
     for theirs, ours in _WORDS.items():
         message = message.replace(theirs, ours)
     choice = re.search(r"'([^']*)' is not one of (.*)", message)

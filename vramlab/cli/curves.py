@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,20 +13,17 @@ from tqdm import tqdm
 
 from vramlab.analysis.plots import capacity_plot
 from vramlab.cli.inputs import (
-    ConfigOption,
     JsonOption,
-    ModelsOption,
     SeedOption,
-    SetOption,
+    SettingsOptions,
     TraceArgument,
-    changes,
+    grouped,
     memory_bytes,
 )
 from vramlab.cli.output import log, mebibytes, percent, picture, print_json, print_table, save_plot, seconds
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs
-from vramlab.experiments.curves import POINTS, curve
-from vramlab.experiments.inputs import resolve_inputs
+from vramlab.experiments.curves import POINTS, Sampling, curve
 
 
 def register(app: typer.Typer) -> None:
@@ -33,26 +31,32 @@ def register(app: typer.Typer) -> None:
     app.command("curve")(curve_command)
 
 
-def curve_command(
-    trace: TraceArgument,
-    policy: Annotated[str, typer.Option("--policy", help="Eviction policy.")] = "lru",
+@dataclass(frozen=True)
+class CurveOptions:
+    """What is drawn."""
+
+    policy: Annotated[str, typer.Option("--policy", help="Eviction policy.")] = "lru"
     capacities: Annotated[
         str | None,
-        typer.Option("--capacities", metavar="MB,MB,...", help=f"Without it: {POINTS} in equal steps."),
-    ] = None,
-    config: ConfigOption = None,
-    models: ModelsOption = None,
-    overrides: SetOption = None,
+        typer.Option("--capacities", metavar="MB,MB,...", help=f"Default: {POINTS} in equal steps."),
+    ] = None
     sample: Annotated[
         float | None, typer.Option("--sample", help="Share of a long trace to replay, with its error.")
-    ] = None,
+    ] = None
     sample_by: Annotated[
         Literal["models", "time"],
         typer.Option("--sample-by", help="models: needs many hundreds; time: stretches of the trace."),
-    ] = "models",
+    ] = "models"
     jobs: Annotated[
-        int | None, typer.Option("--jobs", help="Processes on this machine; one per core without it.")
-    ] = 1,
+        int | None, typer.Option("--jobs", help="Processes on this machine; one per core if left out.")
+    ] = 1
+
+
+@grouped
+def curve_command(
+    trace: TraceArgument,
+    what: CurveOptions,
+    settings: SettingsOptions,
     seed: SeedOption = 0,
     plot: Annotated[
         Path | None,
@@ -60,30 +64,28 @@ def curve_command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Hit rate and load cost of a policy over the memory that it has, in a plain memory without queues.
+    """Show hit rate and load cost of a policy over the memory that it has, in a plain memory without queues.
 
     LRU takes one pass and is exact; any other policy is replayed per capacity, or on samples (--sample).
 
     Example: vramlab curve traces/synthetic_tight.csv.gz --policy gdsf --models config/model_config.yaml
     """
-    check_outputs([plot], [trace, config, models])
-    chosen = _capacities(capacities)
-    requests, settings, inventory = resolve_inputs(trace, config, models, changes(overrides))
+    check_outputs([plot], [trace, *settings.files])
+    chosen = _capacities(what.capacities)
+    case = settings.case(trace, seed=seed)
+    sampling = None if what.sample is None else Sampling(what.sample, what.sample_by)
     with tqdm(total=len(chosen) or POINTS, desc="curve", unit="run", disable=None, leave=False) as progress:
-        table = curve(
-            requests, settings, inventory, policy, chosen, sample, sample_by, jobs,
-            np.random.default_rng(seed), progress.update,
-        )  # fmt: skip
+        table = curve(case, what.policy, chosen, sampling, what.jobs, progress.update)
     method = table["method"].iloc[0]
-    if sample is not None and "exact" in method:
+    if sampling is not None and "exact" in method:
         log.print("LRU needs no sample: the curve is exact")
     if plot is not None:
-        save_plot(capacity_plot(table, title=f"{trace.name}: {len(requests):,} requests"), plot)
+        save_plot(capacity_plot(table, title=f"{trace.name}: {len(case.trace):,} requests"), plot)
         log.print(f"written to {plot}")
     if as_json:
-        print_json({"policy": policy, "method": method, "rows": table.to_dict("records")})
+        print_json({"policy": what.policy, "method": method, "rows": table.to_dict("records")})
     else:
-        _show(table, f"{trace}: {policy}, {method}")
+        _show(table, f"{trace}: {what.policy}, {method}")
 
 
 def _capacities(text: str | None) -> list[int]:

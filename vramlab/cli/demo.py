@@ -1,7 +1,7 @@
 """``demo``: the main job, on bundled inputs, in about a minute.
 
-Record live sessions under a budget that is too small, hold the journal against the engine, simulate the same
-requests, and compare eviction policies on a longer trace next to what any policy could have reached.
+It records live sessions under a budget that is too small, checks the journal against the engine, and
+simulates the same requests. Then it compares eviction policies, and the offline optimum, on a longer trace.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from tqdm import tqdm
 
 from vramlab.analysis.plots import latency_distribution
 from vramlab.analysis.timelines import residency_timeline
-from vramlab.cli.live import profile_bar, show_verification
+from vramlab.cli.comparing import plot_load_costs, show_comparison
+from vramlab.cli.live import show_verification
 from vramlab.cli.output import out, save_plot
-from vramlab.cli.replaying import plot_load_costs, show_comparison
+from vramlab.cli.profiling import profile_bar
 from vramlab.config.bundled import ROOT
 from vramlab.config.loading import load_config, load_inventory
 from vramlab.config.units import bytes_to_mib
+from vramlab.experiments.case import Case
 from vramlab.experiments.comparison import DEFAULT_POLICIES, Comparison, compare
 from vramlab.experiments.verification import Verification, verify
 from vramlab.traces.files import read_trace
@@ -54,7 +56,7 @@ def demo_command(
 
 
 def _live(folder: Path, device: str) -> Verification:
-    # here, for they load ONNX Runtime, and other commands need it not
+    # here, as they load ONNX Runtime, which other commands do not need
     from vramlab.experiments.recording import record_run
     from vramlab.live.profiler import profile
     from vramlab.live.stand_ins import with_stand_ins
@@ -69,11 +71,11 @@ def _live(folder: Path, device: str) -> Verification:
     )
     with profile_bar(len(inventory)) as done:
         inventory, found = profile(config, inventory, device, loads=3, runs=5, done=done)
-    trace = read_trace(WORKLOAD)
-    run = folder / "run"
+    case = Case(read_trace(WORKLOAD), config, inventory, profile=found.frame())
+    trace, run = case.trace, folder / "run"
     shutil.rmtree(run, ignore_errors=True)
     with tqdm(total=len(trace), desc="record", unit="request", disable=None, leave=False) as bar:
-        figures = record_run(trace, config, inventory, run, device, done=bar.update, profile=found.frame())
+        figures = record_run(case, run, device, done=bar.update)
     out.print(
         f"{figures['requests']:,} requests served in {trace.duration_s:.0f} s on backend "
         f"{figures['backend']}: {figures['loads']} loads, {figures['evictions']} evictions"

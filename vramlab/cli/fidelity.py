@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vramlab.cli.inputs import JsonOption, SeedOption
-from vramlab.cli.live import DeviceOption, plot_latencies
+from vramlab.cli.inputs import DeviceOption, JsonOption, SeedOption
+from vramlab.cli.live import plot_latencies
 from vramlab.cli.output import count, log, milliseconds, out, percent, print_json, print_table, save_plot
 from vramlab.config.bundled import ROOT
 

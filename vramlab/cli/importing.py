@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from vramlab.cli.inputs import JsonOption, SeedOption
+from vramlab.cli.inputs import JsonOption, SeedOption, grouped
 from vramlab.cli.output import log, print_json
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs
@@ -27,18 +28,10 @@ def register(app: typer.Typer) -> None:
     app.command("import")(import_command)
 
 
-def import_command(
-    kind: Annotated[
-        str,
-        typer.Argument(
-            metavar="KIND", help=f"Whose trace it is: {', '.join(importer_names())}. csv is any table."
-        ),
-    ],
-    source: Annotated[Path, typer.Argument(help="The file, also packed: gz, zst, xz, bz2, zip, tar of one.")],
-    out: Annotated[Path, typer.Option("--out", help="Trace file to write.")],
-    models_out: Annotated[
-        Path | None, typer.Option("--models-out", help="First inventory of its models to write.")
-    ] = None,
+@dataclass(frozen=True)
+class TableOptions:
+    """How a table, a log or a database is read."""
+
     columns: Annotated[
         str | None,
         typer.Option(
@@ -46,61 +39,87 @@ def import_command(
             metavar="time=NAME,model=NAME,...",
             help=f"Columns of a csv, by name, number or path in JSON: {', '.join(ROLES)}.",
         ),
-    ] = None,
+    ] = None
     time_unit: Annotated[
         TimeUnit | None, typer.Option("--time-unit", help="Of times that are numbers; d is days.")
-    ] = None,
+    ] = None
     time_format: Annotated[
         str | None,
         typer.Option("--time-format", metavar="FORMAT", help="Of times that are dates: '%d.%m.%Y %H:%M:%S'."),
-    ] = None,
+    ] = None
     time_zone: Annotated[
         str | None,
         typer.Option("--time-zone", metavar="NAME", help="Of dates that say none: Europe/Berlin, UTC."),
-    ] = None,
+    ] = None
     where: Annotated[
         list[str] | None,
         typer.Option("--where", metavar="COLUMN=VALUE", help="Rows to keep; != leaves out. Repeat it."),
-    ] = None,
+    ] = None
     count: Annotated[
         str | None,
         typer.Option("--count", metavar="COLUMN", help="Requests that a row stands for, spread in time."),
-    ] = None,
+    ] = None
     interval: Annotated[
         str | None,
         typer.Option("--interval", metavar="TIME", help="What --count counts; default: the rows' distance."),
-    ] = None,
+    ] = None
     table: Annotated[
         str | None, typer.Option("--table", metavar="NAME", help="Of an SQLite file that has several.")
-    ] = None,
-    ps: Annotated[
-        Path | None,
-        typer.Option("--ps", metavar="FILE", help="Sizes for --models-out: what Ollama's /api/ps answered."),
-    ] = None,
+    ] = None
     regex: Annotated[
         str | None,
         typer.Option("--regex", metavar="PATTERN", help="For a text log: (?P<time>...), (?P<model>...)."),
-    ] = None,
+    ] = None
     header: Annotated[
         bool | None,
         typer.Option("--header/--no-header", help="Whether the first line has names; default: as it looks."),
-    ] = None,
+    ] = None
     delimiter: Annotated[
         str | None, typer.Option("--delimiter", metavar="SIGN", help="Between cells; default: as it looks.")
-    ] = None,
-    decimal: Annotated[
-        str, typer.Option("--decimal", metavar="SIGN", help="Before a fraction: . or ,")
-    ] = ".",
+    ] = None
+    decimal: Annotated[str, typer.Option("--decimal", metavar="SIGN", help="Before a fraction: . or ,")] = "."
     encoding: Annotated[
         str | None, typer.Option("--encoding", metavar="NAME", help="Of a text that is not UTF-8: cp1252.")
-    ] = None,
+    ] = None
+    skip_bad_rows: Annotated[
+        int, typer.Option("--skip-bad-rows", min=0, help="So many malformed rows may be dropped.")
+    ] = 0
+
+    def resolve(self, kind: str) -> dict[str, Any]:
+        """Read them, as for :class:`~vramlab.traces.importers.ImportOptions`."""
+        return {
+            "columns": _columns(self.columns, self.count, kind),
+            "where": tuple(self.where or ()),
+            "interval_s": None if self.interval is None else _seconds(self.interval, "--interval"),
+            "delimiter": _DELIMITERS.get(self.delimiter or "", self.delimiter),
+            **{name: getattr(self, name) for name in _AS_THEY_ARE},
+        }
+
+
+_AS_THEY_ARE = (
+    "time_unit", "time_format", "time_zone", "table", "regex", "header", "decimal", "encoding",
+    "skip_bad_rows",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class WhoseOptions:
+    """What the models of the trace are."""
+
+    models_out: Annotated[
+        Path | None, typer.Option("--models-out", help="First inventory of its models to write.")
+    ] = None
+    ps: Annotated[
+        Path | None,
+        typer.Option("--ps", metavar="FILE", help="Sizes for --models-out: what Ollama's /api/ps answered."),
+    ] = None
     model_name: Annotated[
         str | None, typer.Option("--model-name", help="The model, where the source has one only.")
-    ] = None,
-    top: Annotated[int | None, typer.Option("--top", min=1, help="Keep the N most requested only.")] = None,
+    ] = None
+    top: Annotated[int | None, typer.Option("--top", min=1, help="Keep the N most requested only.")] = None
     models: Annotated[
         Path | None, typer.Option("--models", help="Inventory whose models the source's become.")
-    ] = None,
+    ] = None
     mapping: Annotated[
         Dealing,
         typer.Option(
@@ -108,25 +127,56 @@ def import_command(
             help="How they do. top: the most requested becomes the first, and so on, the rest is dropped; "
             "round_robin: in turn; zipf: at random for each request.",
         ),
-    ] = "top",
+    ] = "top"
     assume_mb: Annotated[
         float,
         typer.Option(
             "--assume-mb", min=1.0, help="With --models-out: size of models whose size the source lacks."
         ),
-    ] = DEFAULT_SIZE_MB,
+    ] = DEFAULT_SIZE_MB
+
+
+@dataclass(frozen=True)
+class SpanOptions:
+    """Which part of the source, and how fast."""
+
     window: Annotated[
         str | None,
         typer.Option(
             "--window", metavar="START:END", help="Seconds of the source's clock, or 36h, 2d, 90min."
         ),
-    ] = None,
-    speed: Annotated[float, typer.Option("--speed", help="Times faster than the source.")] = 1.0,
-    thin: Annotated[float, typer.Option("--thin", help="Probability to keep a request.")] = 1.0,
-    skip_bad_rows: Annotated[
-        int, typer.Option("--skip-bad-rows", min=0, help="So many malformed rows may be dropped.")
-    ] = 0,
-    seed: SeedOption = 0,
+    ] = None
+    speed: Annotated[float, typer.Option("--speed", help="Times faster than the source.")] = 1.0
+    thin: Annotated[float, typer.Option("--thin", help="Probability to keep a request.")] = 1.0
+    seed: SeedOption = 0
+
+    def resolve(self) -> dict[str, Any]:
+        """Read them, as for :class:`~vramlab.traces.importers.ImportOptions`."""
+        start_s, end_s = _window(self.window)
+        how: dict[str, Any] = {"speed": self.speed, "thin": self.thin, "seed": self.seed}
+        return how | {"start_s": start_s, "end_s": end_s}
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """From where and to where."""
+
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIND", help=f"Whose trace it is: {', '.join(importer_names())}. csv is any table."
+        ),
+    ]
+    source: Annotated[Path, typer.Argument(help="The file, also packed: gz, zst, xz, bz2, zip, tar of one.")]
+    out: Annotated[Path, typer.Option("--out", help="Trace file to write.")]
+
+
+@grouped
+def import_command(
+    files: SourceOptions,
+    how: TableOptions,
+    whose: WhoseOptions,
+    span: SpanOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Import somebody's trace; says what was read, what was dropped, and why.
@@ -137,48 +187,28 @@ def import_command(
 
     Example: vramlab import csv server.log --regex '(?P<time>\\S+ \\S+) .*model=(?P<model>\\S+)' --out x.csv
     """
-    check_outputs([out, models_out], [source, models, ps])
+    source, kind, models_out = files.source, files.kind, whose.models_out
+    check_outputs([files.out, models_out], [source, whose.models, whose.ps])
     importer = make_importer(kind)
-    inventory = load_inventory(models) if models is not None else None
-    start_s, end_s = _window(window)
+    inventory = load_inventory(whose.models) if whose.models is not None else None
     options = ImportOptions(
-        models=tuple(inventory or ()),
-        mapping=mapping,
-        top=top,
-        start_s=start_s,
-        end_s=end_s,
-        speed=speed,
-        thin=thin,
-        seed=seed,
-        skip_bad_rows=skip_bad_rows,
-        columns=_columns(columns, count, kind),
-        time_unit=time_unit,
-        time_format=time_format,
-        time_zone=time_zone,
-        model_name=model_name,
-        header=header,
-        delimiter=_DELIMITERS.get(delimiter or "", delimiter),
-        decimal=decimal,
-        encoding=encoding,
-        table=table,
-        regex=regex,
-        where=tuple(where or ()),
-        interval_s=None if interval is None else _seconds(interval, "--interval"),
-    )
+        models=tuple(inventory or ()), mapping=whose.mapping, top=whose.top, model_name=whose.model_name,
+        **how.resolve(kind), **span.resolve(),
+    )  # fmt: skip
     try:
         trace, report = importer(source, options)
-        specs, doubts = _inventory(kind, trace, report, inventory, assume_mb, ps) if models_out else ({}, [])
-        write_trace(trace, out)
+        specs, doubts = _inventory(kind, trace, report, inventory, whose) if models_out else ({}, [])
+        write_trace(trace, files.out)
         if models_out is not None:
             comment = "\n".join([f"Of {source.name}", *doubts])
             write_inventory(specs, models_out, group=kind.replace("-", "_"), comment=comment)
     except KeyboardInterrupt:
         raise InputError(
-            source, "", "an interrupt", "to be let read it all; nothing is half-written"
+            source, "", "an interrupt", "the import to run to its end; nothing is half-written"
         ) from None
-    _say(report, trace, out)
+    _say(report, trace, files.out)
     if models_out is not None:
-        _say_models(specs, doubts, out, models_out)
+        _say_models(specs, doubts, files.out, models_out)
     if as_json:
         print_json(_import_document(trace, report))
 
@@ -205,12 +235,12 @@ _DELIMITERS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon"
 
 
 def _columns(text: str | None, count: str | None, kind: str) -> dict[str, str]:
-    """``time=when,model=endpoint`` as a mapping; a column's name may have commas in it."""
+    """Return ``time=when,model=endpoint`` as a mapping; a column's name may have commas in it."""
     columns: dict[str, str] = {} if count is None else {"count": count}
     if text is None and not columns:
         return {}
     if kind in IMPORTERS and kind not in ("csv", "libcachesim-csv"):
-        expected = f"no mapping: {kind} has columns of its own, csv takes any"
+        expected = f"no columns, as {kind} has its own; csv takes any"
         raise InputError("--columns", "", text or count, expected)
     for pair in re.split(r",(?=\s*\w*\s*=)", text) if text else ():
         role, separator, name = pair.partition("=")
@@ -226,7 +256,7 @@ _UNITS_S = {"min": 60.0, "s": 1.0, "h": 3_600.0, "d": 86_400.0, "": 1.0}
 
 
 def _window(text: str | None) -> tuple[float | None, float | None]:
-    """``START:END`` in seconds; either side may be empty."""
+    """Return ``START:END`` in seconds; either side may be empty."""
     if text is None:
         return None, None
     start, separator, end = text.partition(":")
@@ -246,16 +276,16 @@ def _seconds(text: str, option: str) -> float | None:
 
 
 def _inventory(
-    kind: str, trace: Trace, report: ImportReport, given: Inventory | None, assume_mb: float, ps: Path | None
+    kind: str, trace: Trace, report: ImportReport, given: Inventory | None, whose: WhoseOptions
 ) -> tuple[Inventory, list[str]]:
-    """First inventory, and what in it nobody knows."""
+    """Return a first inventory, and what in it is assumed."""
     if given is not None:
         return {name: spec for name, spec in given.items() if name in set(trace.model_names)}, []
     if kind == "genai-2026":
         return genai_2026_inventory(trace), ["ASSUMED: the trace has no sizes; half SD 1.5, half SDXL, fp16"]
-    sizes = report.sizes_bytes | (sizes_of_ps(ps, trace.model_names) if ps is not None else {})
-    inventory = inventory_of(trace, sizes, assume_mb, report.loads_s)
-    return inventory, assumptions(inventory, sizes, assume_mb, report.loads_s)
+    sizes = report.sizes_bytes | (sizes_of_ps(whose.ps, trace.model_names) if whose.ps is not None else {})
+    inventory = inventory_of(trace, sizes, whose.assume_mb, report.loads_s)
+    return inventory, assumptions(inventory, sizes, whose.assume_mb, report.loads_s)
 
 
 def _import_document(trace: Trace, report: ImportReport) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -18,18 +18,22 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from vramlab.cli.inputs import ConfigOption, JsonOption, ModelsOption, SeedOption, SetOption, changes
-from vramlab.cli.live import DeviceOption
+from vramlab.analysis.figures import by_outcome
+from vramlab.cli.inputs import (
+    DeviceOption,
+    JsonOption,
+    SeedOption,
+    SettingsOptions,
+    SpeedOption,
+    grouped,
+)
 from vramlab.cli.output import SIDES, count, log, mebibytes, out, print_json, seconds, stacked
 from vramlab.config.bundled import there
 from vramlab.config.errors import InputError
-from vramlab.config.schema import Inventory, VramConfig
 from vramlab.experiments.following import Following, follow_run
-from vramlab.experiments.inputs import resolve_inputs, resolve_settings
 from vramlab.live.logs import log_to
 from vramlab.live.loops import run_to_end
 from vramlab.runs.status import Status
-from vramlab.traces.trace import Trace
 
 _STYLES = {"in use": "bold green", "resident": "green", "loading": "yellow", "evicting": "red"}
 _BAR = 30  # characters; half of it where the terminal is narrow
@@ -43,7 +47,48 @@ def register(app: typer.Typer) -> None:
     app.command("monitor")(monitor_command)
 
 
+@dataclass(frozen=True)
+class PlayedOptions:
+    """What is played here, and what is served and written of it."""
+
+    workload: Annotated[
+        Path | None,
+        typer.Option("--workload", help="Trace that is played. Default: only what is always loaded."),
+    ] = None
+    device: DeviceOption = "auto"
+    speed: SpeedOption = 1.0
+    metrics_port: Annotated[
+        int | None,
+        typer.Option("--metrics-port", min=0, help="Serve metrics for Prometheus there, on loopback."),
+    ] = None
+    log_file: Annotated[
+        Path | None, typer.Option("--log", help="Append the log to this file, as JSON lines.")
+    ] = None
+    seed: SeedOption = 0
+
+
+@dataclass(frozen=True)
+class LookOptions:
+    """When to look, and how often."""
+
+    at: Annotated[
+        float | None,
+        typer.Option(
+            "--at",
+            help="Show RUN as it stood so many seconds in, or before it gave everything back, and exit.",
+        ),
+    ] = None
+    interval: Annotated[float, typer.Option("--interval", min=0.05, help="Seconds between two looks.")] = 0.5
+    once: Annotated[
+        bool, typer.Option("--once", help="Play the workload to its end, show one table and exit.")
+    ] = False
+
+
+@grouped
 def monitor_command(
+    settings: SettingsOptions,
+    played: PlayedOptions,
+    look: LookOptions,
     run: Annotated[
         Path | None,
         typer.Argument(
@@ -51,34 +96,6 @@ def monitor_command(
             help="Folder of a recording, or journal (.jsonl) of a runtime, that goes on or has ended.",
         ),
     ] = None,
-    config: ConfigOption = None,
-    models: ModelsOption = None,
-    overrides: SetOption = None,
-    workload: Annotated[
-        Path | None,
-        typer.Option("--workload", help="Trace that is played; without it only what is always loaded."),
-    ] = None,
-    device: DeviceOption = "auto",
-    speed: Annotated[float, typer.Option("--speed", help="Times faster than the trace.")] = 1.0,
-    at: Annotated[
-        float | None,
-        typer.Option(
-            "--at",
-            help="Show RUN as it stood so many seconds in, or before it gave everything back, and exit.",
-        ),
-    ] = None,
-    interval: Annotated[float, typer.Option("--interval", min=0.05, help="Seconds between two looks.")] = 0.5,
-    once: Annotated[
-        bool, typer.Option("--once", help="Play the workload to its end, show one table and exit.")
-    ] = False,
-    metrics_port: Annotated[
-        int | None,
-        typer.Option("--metrics-port", min=0, help="Serve metrics for Prometheus there, on loopback."),
-    ] = None,
-    log_file: Annotated[
-        Path | None, typer.Option("--log", help="Append the log to this file, as JSON lines.")
-    ] = None,
-    seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Watch a device: its memory, zones, and models with state, score, last use and counts. Ctrl+C ends it.
@@ -90,31 +107,16 @@ def monitor_command(
     Examples: vramlab monitor runs/one; vramlab monitor --workload traces/live_workload.csv
     """
     if run is not None:
-        _check_watching(
-            run,
-            {"--workload": workload, "--metrics-port": metrics_port, "--log": log_file}
-            | {"--device": None if device == "auto" else device, "--speed": None if speed == 1 else speed},
-            {"--config": config, "--models": models, "--set": overrides},
-        )
-        following = _follow(run, config, models, changes(overrides), at)
-        _show(following, None if once or as_json or at is not None else interval, as_json)
+        _check_watching(run, played, settings)
+        following = _follow(run, settings, look.at)
+        _show(following, None if look.once or as_json or look.at is not None else look.interval, as_json)
         return
-    if at is not None:
-        raise InputError("--at", "", at, "a RUN to look at")
-    from vramlab.live.stand_ins import with_stand_ins
-
-    trace = None
-    if workload is None:
-        settings, inventory = resolve_settings(config, models, changes(overrides))
-    else:
-        trace, settings, inventory = resolve_inputs(workload, config, models, changes(overrides))
-    inventory = with_stand_ins(inventory)
-    handler = None if log_file is None else log_to(log_file)
-    once = once or as_json
+    if look.at is not None:
+        raise InputError("--at", "", look.at, "a RUN to look at")
+    once = look.once or as_json
+    handler = None if played.log_file is None else log_to(played.log_file)
     try:
-        status = run_to_end(
-            _watch(settings, inventory, device, trace, speed, seed, None if once else interval, metrics_port)
-        )
+        status = run_to_end(_play(settings, played, None if once else look.interval))
     except KeyboardInterrupt:
         return
     finally:
@@ -127,27 +129,34 @@ def monitor_command(
         _print(status)
 
 
-def _check_watching(run: Path, of_playing: Mapping[str, object], of_settings: Mapping[str, object]) -> None:
+def _check_watching(run: Path, played: PlayedOptions, settings: SettingsOptions) -> None:
     """Refuse options that would mean nothing for a run elsewhere."""
+    of_playing: dict[str, object] = {
+        "--workload": played.workload,
+        "--metrics-port": played.metrics_port,
+        "--log": played.log_file,
+        "--device": None if played.device == "auto" else played.device,
+        "--speed": None if played.speed == 1 else played.speed,
+    }
+    of_settings: dict[str, object] = {
+        "--config": settings.config, "--models": settings.models, "--set": settings.overrides,
+    }  # fmt: skip
     meaningless = [*of_playing.items(), *(of_settings.items() if there(run).is_dir() else ())]
     for option, value in meaningless:
         if value is not None:
             why = "whose folder says it" if option in of_settings else "which is played elsewhere"
-            raise InputError(option, "", value, f"nothing beside the run {run}, {why}")
+            raise InputError(option, "", value, f"no such option beside the run {run}, {why}")
 
 
-def _follow(
-    run: Path, config: Path | None, models: Path | None, overrides: list[str], at: float | None
-) -> Following:
+def _follow(run: Path, settings: SettingsOptions, at: float | None) -> Following:
     run = there(run)
     if run.is_dir():
         return follow_run(run, at)
     if not run.exists():
         raise InputError(run, "", "no such file or folder", "a folder of a recording, or a journal")
-    if config is None or models is None:
+    if settings.config is None or settings.models is None:
         raise InputError("monitor", str(run), "a journal by itself", "--config and --models of its runtime")
-    settings, inventory = resolve_settings(config, models, overrides)
-    return Following(run, settings, inventory, until_s=at)
+    return Following(run, *settings.resolve(), until_s=at)
 
 
 def _show(following: Following, interval_s: float | None, as_json: bool) -> None:
@@ -169,7 +178,7 @@ def _show(following: Following, interval_s: float | None, as_json: bool) -> None
 
 
 def _said_of(following: Following) -> str:
-    """What there is to say of a run elsewhere beside how it stands."""
+    """Return what there is to say of a run elsewhere beside how it stands."""
     if following.ended:
         return "ended"
     return f"no journal line for {following.silent_s:,.0f} s" if following.silent else ""
@@ -180,44 +189,39 @@ def _print(status: Status, said: str = "") -> None:
     console.print(view(status, console.width, said))
 
 
-async def _watch(
-    config: VramConfig,
-    inventory: Inventory,
-    device: str,
-    trace: Trace | None,
-    speed: float,
-    seed: int,
-    interval_s: float | None,
-    metrics_port: int | None,
-) -> Status:
+async def _play(settings: SettingsOptions, played: PlayedOptions, interval_s: float | None) -> Status:
     """Play and show; without an interval only the last status counts. Returns it."""
-    # here, for they load ONNX Runtime, and other commands need it not
+    # here, as they load ONNX Runtime, which other commands do not need
     from vramlab.live.recording import play, playable_recipes
     from vramlab.live.runtime import LiveRuntime
+    from vramlab.live.stand_ins import with_stand_ins
 
+    trace, speed, playing = None, played.speed, None
+    if played.workload is None:
+        config, inventory = settings.resolve()
+    else:
+        case = settings.case(played.workload)
+        trace, config, inventory = case.trace, case.config, case.inventory
+    inventory = with_stand_ins(inventory)
     recipes = None if trace is None else playable_recipes(trace, inventory, speed)
-    async with LiveRuntime(config, inventory, device, metrics_port=metrics_port) as runtime:
+    async with LiveRuntime(config, inventory, played.device, metrics_port=played.metrics_port) as runtime:
         if runtime.metrics is not None:
             log.print(f"metrics at http://127.0.0.1:{runtime.metrics.port}/metrics")
-        playing = None
         if trace is not None:
-            rng = np.random.default_rng(seed)
+            rng = np.random.default_rng(played.seed)
             playing = asyncio.create_task(play(trace, runtime, rng, speed, recipes=recipes))
-        if interval_s is None:
-            if playing is not None:
-                await playing
-            return runtime.status()
-        with Live(view(runtime.status(), out.width), console=out, auto_refresh=False) as live:
-            while playing is None or not playing.done():
-                await asyncio.sleep(interval_s)
-                live.update(view(runtime.status(), out.width), refresh=True)
+        if interval_s is not None:
+            with Live(view(runtime.status(), out.width), console=out, auto_refresh=False) as live:
+                while playing is None or not playing.done():
+                    await asyncio.sleep(interval_s)
+                    live.update(view(runtime.status(), out.width), refresh=True)
         if playing is not None:
             await playing
         return runtime.status()
 
 
 def view(status: Status, width: int = 120, said: str = "") -> Group:
-    """A status for a terminal of so many characters; `said` of the run stands beside its time."""
+    """Return a status for a terminal of so many characters; `said` of the run stands beside its time."""
     bar = _BAR if width >= _NARROW else _BAR // 2
     total = status.memory_total_bytes
     heading = Text.assemble(
@@ -228,7 +232,8 @@ def view(status: Status, width: int = 120, said: str = "") -> Group:
         no_wrap=False,
         overflow="fold",  # both said, for by the settings of the console what is shown live would be cut
     )
-    ended = "  ".join(f"{name.replace('_', ' ')} {count(n)}" for name, n in status.outcomes.items() if n)
+    labels = {name: figure.label for name, figure in by_outcome().items()}
+    ended = "  ".join(f"{labels[name]} {count(n)}" for name, n in status.outcomes.items() if n)
     counts = Text(
         f"{status.time_s:,.1f} s  {said and said + '  '}{ended or 'no requests yet'}\n"
         f"loads {count(status.loads)}  failed {count(status.failed_loads)}  "
@@ -291,7 +296,7 @@ def _models(status: Status, width: int) -> Table:
 
 
 def _width(columns: dict[str, list[str]]) -> int:
-    """What a table takes, with headings in several lines and names as short as may be."""
+    """Return what a table takes, with headings in several lines and names as short as may be."""
     widths = {
         name: max(cell_len(text) for text in [*stacked(name, 0).split("\n"), *cells])
         for name, cells in columns.items()

@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
+from vramlab.analysis.figures import text_of
 from vramlab.analysis.metrics import binding_text
 from vramlab.config.files import check_suffix, replacing
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # A table that is piped into a file is not cut to the width of a terminal that is not there. Names are
-# anybody's: `[red]` and `:cat:` in them are neither colours nor pictures.
+# the user's: `[red]` and `:cat:` in them are neither colours nor pictures.
 _PLAINLY: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
 out = Console(soft_wrap=True, **_PLAINLY)
 log = Console(stderr=True, soft_wrap=True, **_PLAINLY)
@@ -85,7 +86,7 @@ def print_binding(figures: Mapping[str, Any]) -> None:
 
 
 def stacked(heading: str, width: int) -> str:
-    """A heading on as many lines as it takes to be no wider than its column, or than its longest word.
+    """Break a heading into lines no wider than its column, or than its longest word.
 
     Dotted keys are broken too, after a dot or an underscore.
     """
@@ -95,7 +96,7 @@ def stacked(heading: str, width: int) -> str:
 
 
 def _side_by_side(header: Sequence[str], widths: Sequence[int], room: int) -> list[list[int]]:
-    """Columns that fit beside each other, the first of all in every part."""
+    """Return the columns that fit beside each other, the first of all in every part."""
     taken = [
         SIDES + max(width, *map(cell_len, name.split("\n")))
         for name, width in zip(header, widths, strict=True)
@@ -109,7 +110,7 @@ def _side_by_side(header: Sequence[str], widths: Sequence[int], room: int) -> li
 
 
 def picture(path: Path | None) -> Path | None:
-    """The file of an option whose callback this is, refused before anything has been computed for it.
+    """Refuse a file that is no picture, before anything has been computed for it.
 
     Raises
     ------
@@ -138,35 +139,28 @@ def save_plot(plot: Axes | Figure, path: Path) -> None:
 
 
 def percent(value: float | None) -> str:
-    """A share, for people."""
-    return "-" if value is None else f"{100 * value:.2f} %"
+    """Write a share, for people."""
+    return text_of(value, "share")
 
 
 def milliseconds(value_s: float | None) -> str:
-    """A duration, for people."""
-    if value_s is None:
-        return "-"
-    return f"{1000 * value_s:,.1f} ms" if value_s < 10 else f"{value_s:,.1f} s"
-
-
-def latency(value_s: float | None, mode: str) -> str:
-    """A latency of a replay, for people; in decide mode nothing takes time, so 0 would be no measurement."""
-    return "-" if mode == "decide" else milliseconds(value_s)
+    """Write a short duration, for people."""
+    return text_of(value_s, "latency")
 
 
 def seconds(value_s: float | None) -> str:
-    """A long duration, for people."""
-    return "-" if value_s is None else f"{value_s:,.1f} s"
+    """Write a long duration, for people."""
+    return text_of(value_s, "seconds")
 
 
 def mebibytes(value_bytes: float | None) -> str:
-    """A size, for people."""
-    return "-" if value_bytes is None else f"{value_bytes / 2**20:,.0f} MB"
+    """Write a size, for people."""
+    return text_of(value_bytes, "bytes")
 
 
 def count(value: int | None) -> str:
-    """A number of things, for people."""
-    return "-" if value is None else f"{value:,}"
+    """Write a number of things, for people."""
+    return text_of(value, "count")
 
 
 def show_losses(figures: dict[str, Any], most: int = 10) -> None:

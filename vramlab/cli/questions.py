@@ -12,15 +12,7 @@ import typer
 
 from vramlab.analysis.keep_alive import GRID_S, best_timeouts, gaps_of, keep_alive_curve
 from vramlab.analysis.question_plots import duration, eviction_plot, keep_alive_plot
-from vramlab.cli.inputs import (
-    ConfigOption,
-    JsonOption,
-    ModelsOption,
-    SetOption,
-    TraceArgument,
-    changes,
-    memory_bytes,
-)
+from vramlab.cli.inputs import JsonOption, SettingsOptions, TraceArgument, grouped, memory_bytes
 from vramlab.cli.output import (
     count,
     log,
@@ -34,8 +26,8 @@ from vramlab.cli.output import (
 )
 from vramlab.config.bundled import there
 from vramlab.config.files import check_outputs
+from vramlab.experiments.case import resolve_settings
 from vramlab.experiments.explaining import Explanation, document, explain, total_cost_s
-from vramlab.experiments.inputs import resolve_inputs, resolve_settings
 from vramlab.runs.journal_reading import read_journal
 from vramlab.runs.run_folder import journal_of
 
@@ -50,11 +42,10 @@ def register(app: typer.Typer) -> None:
     app.command("explain")(explain_command)
 
 
+@grouped
 def keep_alive_command(
     trace: TraceArgument,
-    config: ConfigOption = None,
-    models: ModelsOption = None,
-    overrides: SetOption = None,
+    settings: SettingsOptions,
     memory_mb: Annotated[
         float | None,
         typer.Option("--memory-mb", help="To hold in the mean; the configuration's budget without it."),
@@ -69,9 +60,10 @@ def keep_alive_command(
 
     Example: vramlab keep-alive traces/forty_models.csv.gz --config config/scenarios/forty_models.yaml
     """
-    check_outputs([plot], [trace, config, models])
-    requests, settings, inventory = resolve_inputs(trace, config, models, changes(overrides))
-    budget = settings.budget_bytes if memory_mb is None else memory_bytes("--memory-mb", memory_mb)
+    check_outputs([plot], [trace, *settings.files])
+    case = settings.case(trace)
+    requests, inventory = case.trace, case.inventory
+    budget = case.config.budget_bytes if memory_mb is None else memory_bytes("--memory-mb", memory_mb)
     gaps = gaps_of(requests, inventory)
     span_s = max(requests.duration_s, 1e-9)
     timeouts = best_timeouts(gaps, budget, span_s)
@@ -151,12 +143,11 @@ def _show_keep_alive(rows: list[dict[str, Any]], same: pd.DataFrame, budget: flo
     )
 
 
+@grouped
 def explain_command(
     run: Annotated[Path, typer.Argument(help="Folder of `vramlab record`, or of `vramlab replay --out`.")],
     model: Annotated[str, typer.Option("--model", help="Whose evictions.")],
-    config: ConfigOption = None,
-    models: ModelsOption = None,
-    overrides: SetOption = None,
+    given: SettingsOptions,
     last: Annotated[int, typer.Option("--last", min=1, help="Show so many evictions, the dearest.")] = 20,
     plot: PlotOption = None,
     as_json: JsonOption = False,
@@ -167,13 +158,14 @@ def explain_command(
 
     Example: vramlab explain traces/recorded_tight --model detector
     """
+    config, models = given.config, given.models
     check_outputs([plot], [run, config, models])
     folder = there(run)
     if config is None and (folder / "config.yaml").exists():
         config = folder / "config.yaml"
     if models is None and (folder / "models.yaml").exists():
         models = folder / "models.yaml"
-    settings, inventory = resolve_settings(config, models, changes(overrides))
+    settings, inventory = resolve_settings(config, models, given.overrides or [])
     found = explain(read_journal(journal_of(folder)), settings, inventory, model)
     table = found.frame()
     if plot is not None:

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from tqdm import tqdm
 
+from vramlab.analysis.figures import FIGURES, objectives
 from vramlab.cli.inputs import (
-    ConfigOption,
+    CaseOptions,
     JsonOption,
-    ModelsOption,
-    SeedOption,
-    SetOption,
-    TraceArgument,
-    changes,
+    ModeOption,
+    SettingsOptions,
+    grouped,
     names_in,
+    say_without_preloading,
 )
-from vramlab.cli.output import count, latency, log, percent, print_json, print_table, seconds
-from vramlab.cli.replaying import ModeOption, say_without_preloading
+from vramlab.cli.output import count, log, print_json, print_table, seconds
 from vramlab.config.files import check_outputs, check_suffix, locked
+from vramlab.config.loading import write_config
 from vramlab.experiments.grids import parse_grid
 from vramlab.experiments.results_store import journal_path, manifest_path
 from vramlab.experiments.search_space import DEFAULT_OVER, GROUPS, POLICIES
-from vramlab.experiments.sweep import Sweep, sweep
-from vramlab.experiments.tuning import Tuning, tune
-
-JobsOption = Annotated[
-    int | None, typer.Option("--jobs", help="Processes on this machine; one per core without it.")
-]
+from vramlab.experiments.sweep import Execution, Sweep, axes_of, cases_of, swept
+from vramlab.experiments.trials import Search
+from vramlab.experiments.tuning import Tuning, tuned
 
 # Rows that a table for people shows; the file has them all.
 _SHOWN = 12
@@ -41,9 +39,10 @@ def register(app: typer.Typer) -> None:
     app.command("tune")(tune_command)
 
 
-def sweep_command(
-    traces: Annotated[list[Path], typer.Argument(metavar="TRACE...", help="One or more trace files.")],
-    out: Annotated[Path, typer.Option("--out", help="Results to write (.parquet), a manifest beside them.")],
+@dataclass(frozen=True)
+class AxesOptions:
+    """What the runs of a sweep differ in."""
+
     grid: Annotated[
         list[str] | None,
         typer.Option(
@@ -51,22 +50,36 @@ def sweep_command(
             metavar="KEY=V1,V2,...",
             help="Values of a setting below vram_management; may be repeated. KEY+KEY=... sets both alike.",
         ),
-    ] = None,
+    ] = None
     policies: Annotated[
         str | None, typer.Option("--policies", help="Eviction policies, with commas between.")
-    ] = None,
-    seeds: Annotated[str, typer.Option("--seeds", help="Seeds, with commas between.")] = "0",
-    config: ConfigOption = None,
-    models: ModelsOption = None,
-    overrides: SetOption = None,
-    mode: ModeOption = "simulate",
-    jobs: JobsOption = None,
+    ] = None
+    seeds: Annotated[str, typer.Option("--seeds", help="Seeds, with commas between.")] = "0"
+
+
+@dataclass(frozen=True)
+class ExecutionOptions:
+    """Where a sweep runs and is kept."""
+
+    out: Annotated[Path, typer.Option("--out", help="Results to write (.parquet), a manifest beside them.")]
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", help="Processes on this machine. Default: one per core.")
+    ] = None
     dask: Annotated[
         str | None, typer.Option("--dask", metavar="ADDRESS", help="Scheduler of a Dask cluster to run on.")
-    ] = None,
+    ] = None
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep the runs of an earlier call that are in --out.")
-    ] = False,
+    ] = False
+
+
+@grouped
+def sweep_command(
+    traces: Annotated[list[Path], typer.Argument(metavar="TRACE...", help="One or more trace files.")],
+    execution: ExecutionOptions,
+    what: AxesOptions,
+    settings: SettingsOptions,
+    mode: ModeOption = "simulate",
     as_json: JsonOption = False,
 ) -> None:
     """Replay once per combination of settings, policies, traces and seeds.
@@ -76,10 +89,13 @@ def sweep_command(
     Example: vramlab sweep traces/synthetic_tight.csv.gz --config config/scenarios/tight.yaml
     --policies lru,gdsf --grid zones.flexible.size_mb=300,360,420 --out sweep.parquet
     """
-    check_outputs([out, manifest_path(out), journal_path(out)], [*traces, config, models])
-    names = [] if policies is None else names_in("--policies", policies)
-    axes = parse_grid(grid or [])
-    say_without_preloading(mode, config, models, changes(overrides), axes)
+    rows, out = journal_path(execution.out), execution.out
+    check_outputs([out, manifest_path(out), rows], [*traces, *settings.files])
+    names = [] if what.policies is None else names_in("--policies", what.policies)
+    axes, seeds = axes_of(names, parse_grid(what.grid or [])), _numbers(what.seeds)
+    cases = cases_of(traces, settings.config, settings.models, settings.overrides or [], mode)
+    say_without_preloading(cases[0], axes)
+    where = Execution(execution.jobs, execution.dask, out, execution.resume)
     with tqdm(desc="sweep", unit="run", disable=None, leave=False) as progress:
 
         def begun(total: int, there: int) -> None:
@@ -88,13 +104,10 @@ def sweep_command(
             progress.refresh()
 
         try:
-            result = sweep(
-                traces, config, models, axes, names, _numbers(seeds), mode,
-                jobs, dask, out, resume, changes(overrides), begun, lambda row: progress.update(),
-            )  # fmt: skip
+            result = swept(cases, axes, seeds, where, begun, lambda row: progress.update())
         except KeyboardInterrupt:
-            if journal_path(out).exists():
-                log.print(f"what is done is in {journal_path(out)}; go on with --resume")
+            if rows.exists():
+                log.print(f"what is done is in {rows}; go on with --resume")
             raise
     log.print(f"{count(len(result.table))} runs written to {out}, and how to {manifest_path(out)}")
     if result.failed:
@@ -117,34 +130,35 @@ def show_sweep(result: Sweep) -> None:
     if table.empty:
         return
     best = table.sort_values("load_cost_s", kind="stable").head(_SHOWN)
+    figures = [FIGURES[key] for key in ("hit_rate", "load_cost_s", "latency_p95_s")]
     several = result.table["trace"].nunique() > 1
-    header = ["run", *(["trace"] if several else []), "policy", *keys, "hit rate", "load cost", "p95"]
+    header = ["run", *(["trace"] if several else []), "policy", *keys, *(figure.label for figure in figures)]
     rows = [
         [
             str(row["run"]),
             *([row["trace"]] if several else []),
             row["policy"],
             *(_short(row[key]) for key in keys),
-            percent(row["hit_rate"]),
-            seconds(row["load_cost_s"]),
-            latency(row["latency_p95_s"], row["mode"]),
+            *(figure.text(row[figure.key], row["mode"]) for figure in figures),
         ]
         for row in best.to_dict("records")
     ]
     print_table(f"least load cost, {len(rows)} of {count(len(table))} runs", header, rows)
 
 
-def tune_command(
-    trace: TraceArgument,
-    out: Annotated[Path, typer.Option("--out", help="Configuration to write (.yaml).")],
-    trials: Annotated[int, typer.Option("--trials", help="How many settings to try.")] = 100,
-    objectives: Annotated[
+@dataclass(frozen=True)
+class SearchOptions:
+    """What is searched, and how long."""
+
+    trials: Annotated[int, typer.Option("--trials", help="How many settings to try.")] = 100
+    objective: Annotated[
         list[str] | None,
         typer.Option(
             "--objective",
-            help="Figure to tune for; may be repeated. cost_s (loads and CPU) without it.",
+            help="Figure to tune for; may be repeated. Default: cost_s (loads and CPU). "
+            f"One of {', '.join(objectives())}.",
         ),
-    ] = None,
+    ] = None
     validate_from: Annotated[
         str,
         typer.Option(
@@ -152,29 +166,39 @@ def tune_command(
             metavar="TIME|FRACTION",
             help="From where on settings are judged: seconds, or a fraction of the requests.",
         ),
-    ] = "0.5",
+    ] = "0.5"
     over: Annotated[
         str, typer.Option("--over", help=f"Groups of settings that may change, of {', '.join(GROUPS)}.")
-    ] = ",".join(DEFAULT_OVER),
+    ] = ",".join(DEFAULT_OVER)
     policies: Annotated[str, typer.Option("--policies", help="Eviction policies to choose from.")] = ",".join(
         POLICIES
-    ),
+    )
     search: Annotated[
         list[str] | None,
         typer.Option(
             "--search", metavar="KEY=LOW..HIGH[:log]|V1,V2", help="A further setting; may be repeated."
         ),
-    ] = None,
-    config: ConfigOption = None,
-    models: ModelsOption = None,
-    overrides: SetOption = None,
-    mode: ModeOption = "simulate",
-    seed: SeedOption = 0,
-    jobs: Annotated[int, typer.Option("--jobs", help="Processes; with one the seed decides all.")] = 1,
+    ] = None
+    jobs: Annotated[int, typer.Option("--jobs", help="Processes; with one the seed decides all.")] = 1
     storage: Annotated[
         str | None,
         typer.Option("--storage", help="Trials that calls share: a .db or .journal file, or a URL."),
-    ] = None,
+    ] = None
+
+    def resolve(self) -> Search:
+        """Take the lists apart."""
+        over, policies = names_in("--over", self.over), names_in("--policies", self.policies)
+        return Search(
+            self.trials, tuple(self.objective or ["cost_s"]), self.validate_from, tuple(over),
+            tuple(policies), tuple(self.search or ()), self.jobs, self.storage,
+        )  # fmt: skip
+
+
+@grouped
+def tune_command(
+    inputs: CaseOptions,
+    out: Annotated[Path, typer.Option("--out", help="Configuration to write (.yaml).")],
+    options: SearchOptions,
     as_json: JsonOption = False,
 ) -> None:
     """Search settings on the first part of a trace and judge them on the rest.
@@ -186,22 +210,20 @@ def tune_command(
     --out tuned.yaml
     """
     check_suffix(out, (".yaml", ".yml"))
-    check_outputs([out], [trace, config, models])
-    groups, names = names_in("--over", over), names_in("--policies", policies)
-    say_without_preloading(mode, config, models, changes(overrides))
-    bar = tqdm(total=trials, desc="tune", unit="trial", disable=None, leave=False)
+    check_outputs([out], inputs.files)
+    search, case = options.resolve(), inputs.resolve()
+    bar = tqdm(total=search.trials, desc="tune", unit="trial", disable=None, leave=False)
     with locked(out), bar as progress:
         try:
-            result = tune(
-                trace, config, models, trials, objectives or ["cost_s"], validate_from, groups, names,
-                search or (), mode, seed, jobs, storage, changes(overrides), out,
-                progress.update,
-            )  # fmt: skip
+            result = tuned(case, search, progress.update)
         except KeyboardInterrupt:
-            if storage is not None:
+            if search.storage is not None:
                 progress.close()
-                log.print(f"the trials so far are kept in {storage}; the same command goes on with them")
+                log.print(
+                    f"the trials so far are kept in {search.storage}; the same command goes on with them"
+                )
             raise
+        write_config(result.config, out, result.comment(case.trace))
     log.print(f"written to {out}")
     if as_json:
         print_json(result.document())
@@ -221,30 +243,30 @@ def show_tuning(result: Tuning) -> None:
     print_table(title, ["", "as searched", "on what they had not seen", ""], finalists)
     rows = [[key, str(value)] for key, value in result.best.items()]
     print_table("settings that changed", ["", ""], rows or [["none", ""]])
+    gap, rate, p95 = (FIGURES[key] for key in ("gap_closed", "hit_rate", "latency_p95_s"))
     header = [
         "",
         "load cost",
         "before",
         "lru",
         "optimum",
-        "gap closed",
-        "hit rate",
+        gap.label,
+        rate.label,
         "before",
-        "p95",
+        p95.label,
         "before",
     ]
     parts = [
         [
             title,
-            seconds(part["cost_s"]),
-            seconds(part["before"]["cost_s"]),
-            seconds(part["lru_cost_s"]),
+            *(seconds(cost_s) for cost_s in (part["cost_s"], part["before"]["cost_s"], part["lru_cost_s"])),
             seconds(part["optimum_cost_s"]),
-            "-" if part["gap_closed"] is None else f"{part['gap_closed']:.2f}",
-            percent(part["hit_rate"]),
-            percent(part["before"]["hit_rate"]),
-            latency(part["latency_p95_s"], part["mode"]),
-            latency(part["before"]["latency_p95_s"], part["mode"]),
+            gap.text(part["gap_closed"]),
+            *(
+                figure.text(of[figure.key], part["mode"])
+                for figure in (rate, p95)
+                for of in (part, part["before"])
+            ),
         ]
         for title, part in (("tuned on", result.train), ("judged on", result.validation))
     ]

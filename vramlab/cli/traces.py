@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,13 +11,20 @@ import numpy as np
 import typer
 
 from vramlab.analysis.trace_plots import plot_description
-from vramlab.cli.inputs import ConfigOption, JsonOption, ModelsOption, SeedOption, TraceArgument
+from vramlab.cli.inputs import (
+    ConfigOption,
+    JsonOption,
+    ModelsOption,
+    SeedOption,
+    TraceArgument,
+    grouped,
+)
 from vramlab.cli.output import log, picture, print_json, print_table, save_plot
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs, replacing
 from vramlab.config.loading import load_inventory, write_inventory
 from vramlab.config.schema import Inventory
-from vramlab.experiments.inputs import resolve_inputs
+from vramlab.experiments.case import resolve_case
 from vramlab.traces.describe import Description, describe
 from vramlab.traces.exporters import write_libcachesim_csv
 from vramlab.traces.files import read_trace, write_trace
@@ -79,8 +87,8 @@ def export_command(
     --models config/model_config.yaml
     """
     check_outputs([out], [trace, config, models])
-    requests, _, inventory = resolve_inputs(trace, config, models)
-    sizes = {name: spec.footprint_bytes for name, spec in inventory.items()}
+    case = resolve_case(trace, config, models)
+    requests, sizes = case.trace, {name: spec.footprint_bytes for name, spec in case.inventory.items()}
     objects = write_libcachesim_csv(requests, out, sizes)
     log.print(f"{len(requests):,} requests for {len(objects):,} objects written to {out} ({kind.value})")
     if as_json:
@@ -93,21 +101,29 @@ def export_command(
 # -- describe ------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class TwinOptions:
+    """A generated twin of the trace, to write."""
+
+    spec: Annotated[
+        Path | None, typer.Option("--spec", help="Generator spec fitted to the trace, to write.")
+    ] = None
+    models: ModelsOption = None
+    models_out: Annotated[
+        Path | None,
+        typer.Option("--models-out", help="With --spec and --models: the inventory of the twin, to write."),
+    ] = None
+    seed: SeedOption = 0
+
+
+@grouped
 def describe_command(
     trace: TraceArgument,
+    like: TwinOptions,
     plot: Annotated[
         Path | None,
         typer.Option("--plot", callback=picture, help="Figure to write."),
     ] = None,
-    spec: Annotated[
-        Path | None, typer.Option("--spec", help="Generator spec fitted to the trace, to write.")
-    ] = None,
-    models: ModelsOption = None,
-    models_out: Annotated[
-        Path | None,
-        typer.Option("--models-out", help="With --spec and --models: the inventory of the twin, to write."),
-    ] = None,
-    seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Say what a trace is like: rates, bursts, popularity, reuse, working set, daily cycle.
@@ -118,14 +134,15 @@ def describe_command(
 
     Example: vramlab describe traces/synthetic_tight.csv.gz --plot tight.png --spec like_tight.yaml
     """
+    spec, models, models_out = like.spec, like.models, like.models_out
     check_outputs([plot, spec, models_out], [trace, models])
     if models_out is not None and (models is None or spec is None):
         raise InputError(
-            "--models-out", "", "no twin to have models, or none to take them from", "--spec and --models"
+            "--models-out", "", "the option without --spec, or without --models", "both beside it"
         )
     requests = read_trace(trace)
     description = describe(requests)
-    fitted = None if spec is None else fit(requests, seed)
+    fitted = None if spec is None else fit(requests, like.seed)
     twin = None if fitted is None else describe(generate(fitted))
     if spec is not None and fitted is not None:
         _write_spec(fitted, spec)

@@ -16,7 +16,7 @@ FOLDERS = ("config", "traces")
 
 
 def there(path: Path | str) -> Path:
-    """The file or folder at `path`, or else the bundled one of that name; `path` if there is neither."""
+    """Return the file or folder at `path`, else the bundled one of that name, else `path`."""
     path = Path(path)
     if path.is_absolute() or path.exists() or path.parts[:1] not in [(folder,) for folder in FOLDERS]:
         return path

@@ -8,14 +8,14 @@ from vramlab.config.schema import VramConfig
 
 
 def config_differences(first: VramConfig, second: VramConfig) -> list[tuple[str, Any, Any]]:
-    """Dotted key, the value in `first` and that in `second`, of each that differs; None where absent."""
+    """Return each dotted key that differs, with the value in `first` and in `second`; None where absent."""
     ours, theirs = flat_settings(first), flat_settings(second)
     keys = dict.fromkeys([*ours, *theirs])
     return [(key, ours.get(key), theirs.get(key)) for key in keys if ours.get(key) != theirs.get(key)]
 
 
 def flat_settings(config: VramConfig) -> dict[str, Any]:
-    """All settings by dotted key; lists are values."""
+    """Return all settings by dotted key; lists are values."""
     return _flat(config.model_dump(mode="json"), "")
 
 

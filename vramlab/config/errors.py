@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import heapq
+import importlib
 import os
 from collections.abc import Iterable, Sequence
 
@@ -27,7 +28,45 @@ class InputError(ValueError):
         self.source, self.key, self.found, self.expected = str(source), str(key), found, expected
         where = f"{self.source}: {shortened(self.key)}" if self.key else self.source
         # what stands there may be the whole file
-        super().__init__(f"{where}: found {shortened(str(found))}, expected {shortened(expected, 600)}")
+        self.text = f"{where}: found {shortened(str(found))}, expected {shortened(expected, 600)}"
+        # SimPy and process pools make an exception anew from its arguments
+        super().__init__(self.source, self.key, self.found, self.expected)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class MissingPackage(InputError):
+    """An optional package is not installed; the message is a sentence that says how to get it.
+
+    Parameters
+    ----------
+    needed_by : str
+        The command or option.
+    package : str
+        What it imports.
+    requirement : str
+        What to install, as ``vramlab[tune]``.
+    """
+
+    def __init__(self, needed_by: str, package: str, requirement: str) -> None:
+        super().__init__(needed_by, "", f"no package {package}", requirement)
+        self.args = needed_by, package, requirement
+        self.text = f"{needed_by} needs {package}: pip install '{requirement}'"
+
+
+def check_package(needed_by: str, package: str, requirement: str) -> None:
+    """Import an optional package, or say how to install it.
+
+    Raises
+    ------
+    MissingPackage
+        If it cannot be imported; the parameters are those of the error.
+    """
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        raise MissingPackage(needed_by, package, requirement) from error
 
 
 def shortened(text: str, most: int = 300) -> str:
@@ -59,12 +98,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _shared(word: str, name: str) -> int:
-    """How many characters two words begin and end with alike: a mistyped one differs in the middle."""
+    """Return how many characters two words begin and end with alike: a mistyped one differs in the middle."""
     alike = os.path.commonprefix  # of any texts
     return len(alike((word, name))) + len(alike((word[::-1], name[::-1])))
 
 
 def shown(word: object) -> str:
-    """A word of anybody's for a message: quoted, and not longer than a line."""
+    """Return a word of the user's for a message: quoted, and not longer than a line."""
     text = repr(word)
     return text if len(text) <= _LONG else f"{text[: _LONG - 20]}... ({len(text):,} characters)"

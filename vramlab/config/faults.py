@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from vramlab.config.errors import InputError, nearest
-from vramlab.config.schema import Fraction, Positive, Section
+from vramlab.config.fields import Fraction, Positive, Section
 from vramlab.config.units import mib_to_bytes
 
 Time = Annotated[float, Field(allow_inf_nan=False)]

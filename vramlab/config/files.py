@@ -81,7 +81,7 @@ def check_suffix(path: Path, suffixes: tuple[str, ...]) -> None:
 
 
 def read_json(path: Path, expected: str) -> dict[str, Any]:
-    """The object that a JSON file holds, which is `expected` there.
+    """Return the object that a JSON file holds, which is `expected` there.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def locked(path: Path) -> Iterator[None]:
         descriptor = _lock(place)
     except BlockingIOError as error:
         raise InputError(
-            path, "", "another process that writes it now", "another file, or its end"
+            path, "", "another process that writes it now", "another file, or the end of that process"
         ) from error
     except OSError as error:
         raise InputError(path, "", error.strerror or error, "a path that can be written") from error
@@ -130,7 +130,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _lock(place: Path) -> int:
-    """Descriptor of the locked file at `place`; BlockingIOError if somebody else has it."""
+    """Lock the file at `place` and return its descriptor; BlockingIOError if somebody else has it."""
     while True:
         descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
         try:

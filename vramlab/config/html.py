@@ -37,7 +37,7 @@ def html_table(
     left: int = 1,
     widths: Sequence[int] = (),
 ) -> str:
-    """Table as HTML.
+    """Return a table as HTML.
 
     Parameters
     ----------

@@ -1,34 +1,35 @@
 """Reading and writing the YAML files: configuration, inventory and scenarios.
 
-A *scenario* is a configuration file that also says what it belongs to: an optional top-level ``scenario``
-section may name a base configuration that it extends, an inventory and a trace (paths beside the file), and a
-top-level ``faults`` section what goes wrong in a simulated run (:mod:`vramlab.config.faults`).
-What it does not name it takes from its base, section by section and key by key.
-Every error is one :class:`~vramlab.config.errors.InputError` with file, key, found and expected.
+A *scenario* is a configuration file that also says what it belongs to. Its top-level ``scenario`` section may
+name a base configuration that it extends, and an inventory (paths beside the file). Its ``faults`` section
+says what goes wrong in a simulated run (:mod:`vramlab.config.faults`). What it does not name it takes from
+its base, section by section and key by key. Every error is one :class:`~vramlab.config.errors.InputError`
+with file, key, found and expected.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict
 
 from vramlab.config.bundled import there
 from vramlab.config.errors import InputError, nearest
 from vramlab.config.faults import FaultPlan
+from vramlab.config.fields import Priority
 from vramlab.config.files import replacing
-from vramlab.config.schema import Inventory, ModelSpec, Priority, VramConfig, with_order, zone_of
+from vramlab.config.models import Inventory, ModelSpec
+from vramlab.config.rules import RulesConfig
+from vramlab.config.schema import VramConfig, with_order, zone_of
 from vramlab.config.units import bytes_to_mib, mib_to_bytes
-
-_Model = TypeVar("_Model", bound=BaseModel)
+from vramlab.config.validation import described, validated
+from vramlab.config.yaml_files import parsed, read_yaml
 
 
 class ScenarioHeader(BaseModel):
@@ -39,110 +40,17 @@ class ScenarioHeader(BaseModel):
     title: str = ""
     extends: str | None = None
     models: str | None = None
-    trace: str | None = None
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A configuration and, where the file names them, inventory, trace and faults that belong to it."""
+    """A configuration and, where the file names them, inventory and faults that belong to it."""
 
     config: VramConfig
     title: str
     models_path: Path | None
-    trace_path: Path | None
     source: str
     faults: FaultPlan = field(default_factory=FaultPlan)
-
-
-class _Loader(yaml.SafeLoader):
-    """``safe_load`` that refuses a key that stands twice, where YAML would silently keep the last."""
-
-
-def _key(loader: _Loader, node: yaml.Node) -> Any:
-    """A key; names are as they are written: no `1.10` is `1.1`, and no `no` is False."""
-    plain = isinstance(node, yaml.ScalarNode) and node.tag != "tag:yaml.org,2002:str"
-    if plain and node.tag.rpartition(":")[2] in ("int", "float", "bool", "null", "timestamp"):
-        if node.value.isdigit() and str(int(node.value)) == node.value:
-            return loader.construct_object(node, deep=True)
-        node.tag = "tag:yaml.org,2002:str"
-    return loader.construct_object(node, deep=True)
-
-
-def _mapping_without_duplicates(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        if key_node.tag == "tag:yaml.org,2002:merge":
-            continue  # what << brings in may be overridden
-        key = _key(loader, key_node)
-        if not isinstance(key, Hashable):
-            problem = f"{_describe(key)} as a key"
-        elif key in seen:
-            problem = f"key {key!r} a second time"
-        else:
-            seen.add(key)
-            continue
-        raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
-    return loader.construct_mapping(node, deep=True)
-
-
-def _number_as_it_is_read(loader: _Loader, node: yaml.ScalarNode) -> Any:
-    """A number that reads the same for people: YAML 1.1 takes 0777 for 511, and 1:30 for 90."""
-    text = node.value.replace("_", "").lstrip("+-")
-    if ":" in text or (text.isdigit() and len(text) > 1 and text.startswith("0")):
-        is_float = node.tag.endswith("float")
-        value = loader.construct_yaml_float(node) if is_float else loader.construct_yaml_int(node)
-        problem = f"{node.value}, which YAML takes for the number {value}: write that, or quote it"
-        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
-    return (
-        loader.construct_yaml_float(node) if node.tag.endswith("float") else loader.construct_yaml_int(node)
-    )
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates)
-_Loader.add_constructor("tag:yaml.org,2002:int", _number_as_it_is_read)
-_Loader.add_constructor("tag:yaml.org,2002:float", _number_as_it_is_read)
-
-
-def _parsed(text: str, source: object, key: str, expected: str) -> Any:
-    """The value of a YAML text.
-
-    Raises
-    ------
-    InputError
-        Whatever PyYAML raises for it: dates that do not exist and deep nesting are none of its own errors.
-    """
-    try:
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or str(error)
-        if key:  # of one value, which is its own place
-            raise InputError(source, key, repr(text), expected) from error
-        where = f"line {mark.line + 1}" if mark else ""
-        raise InputError(source, where, problem, expected) from error
-    except RecursionError as error:
-        raise InputError(source, key, "values nested too deeply", expected) from error
-    except (ValueError, OverflowError, TypeError, LookupError, AttributeError) as error:
-        raise InputError(source, key, error, expected) from error
-
-
-def read_yaml(path: Path | str) -> dict[str, Any]:
-    """Top-level mapping of a YAML file.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, is no YAML, has a key twice, or is no mapping.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        found = str(error.strerror).lower() if isinstance(error, OSError) else "bytes that are not UTF-8"
-        raise InputError(path, "", found, "a readable YAML file") from error
-    data = _parsed(text, path, "", "valid YAML")
-    if not isinstance(data, dict):
-        raise InputError(path, "", _describe(data), "a mapping")
-    return data
 
 
 def load_scenario(path: Path | str, overrides: Iterable[str] = ()) -> Scenario:
@@ -170,14 +78,13 @@ def load_scenario(path: Path | str, overrides: Iterable[str] = ()) -> Scenario:
         config=config,
         title=header.title or path.stem,
         models_path=beside / header.models if header.models else None,
-        trace_path=beside / header.trace if header.trace else None,
         source=str(path),
         faults=validated(FaultPlan, data.get("faults") or {}, str(path), "faults"),
     )
 
 
 def load_config(path: Path | str | None = None, overrides: Iterable[str] = ()) -> VramConfig:
-    """Configuration of a file, or the specification's defaults where `path` is None."""
+    """Return the configuration of a file, or the specification's defaults where `path` is None."""
     if path is None:
         return _config_from({}, "default configuration", overrides)
     return load_scenario(path, overrides).config
@@ -218,11 +125,11 @@ def load_inventory(path: Path | str) -> Inventory:
     _check_top_keys(path, data, {"models"})
     groups = data.get("models")
     if not isinstance(groups, dict) or not groups:
-        raise InputError(path, "models", _describe(groups), "a mapping of groups of models")
+        raise InputError(path, "models", described(groups), "a mapping of groups of models")
     inventory: Inventory = {}
     for group, models in groups.items():
         if not isinstance(models, dict):
-            raise InputError(path, f"models.{group}", _describe(models), "a mapping of model names")
+            raise InputError(path, f"models.{group}", described(models), "a mapping of model names")
         for name, values in models.items():
             key, name = f"models.{group}.{name}", str(name)
             if name in inventory:
@@ -235,7 +142,7 @@ def load_inventory(path: Path | str) -> Inventory:
 
 
 def _beside(spec: ModelSpec, folder: Path) -> ModelSpec:
-    """A spec whose relative paths are below `folder`."""
+    """Return a spec whose relative paths are below `folder`."""
     found: dict[str, Any] = {"custom_ops": tuple(str(folder / library) for library in spec.custom_ops)}
     if spec.path is not None:
         found["path"] = str(folder / spec.path)
@@ -250,15 +157,18 @@ def check_fit(config: VramConfig, inventory: Inventory, source: str, models_sour
     Raises
     ------
     InputError
-        For an unknown zone, a reserved model that the inventory lacks or places elsewhere or that two zones
-        reserve, critical models that do not fit their zone or, together, the budget, a shared workspace that
-        takes all of that, and batching where no model was shown to allow it.
+        For an unknown zone, a model of a rule that the inventory lacks, a reserved model that it lacks or
+        places elsewhere or that two zones reserve, critical models that do not fit their zone or, together,
+        the budget, a shared workspace that takes all of that, and batching where no model was shown to allow
+        it.
     """
     if config.serving.batching and not any(spec.joins for spec in inventory.values()):
-        expected = (
-            f"a model of {models_source} with splits: true and a batch_size above 1 (`vramlab profile`)"
-        )
+        expected = f"a model of {models_source} with splits: true (`vramlab profile`), batch_size above 1"
         raise InputError(source, "vram_management.serving.batching", "true", expected)
+    for model, key in config.rules.models().items():
+        if model not in inventory:
+            expected = f"a model of {models_source}{nearest(model, inventory)}"
+            raise InputError(source, f"vram_management.rules.{key}", repr(model), expected)
     shared = config.shared_bytes(inventory) or 0
     if shared >= config.budget_bytes:
         found = f"shared, which takes {bytes_to_mib(shared):.1f} MB for the largest model of {models_source}"
@@ -314,102 +224,35 @@ def _write_yaml(data: dict[str, Any], path: Path | str, comment: str) -> None:
         temporary.write_text(header + yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
 
 
+LATER: dict[str, Any] = {"rules": RulesConfig().model_dump(mode="json"), "server": None}
+"""Settings that there were none of once, as they are where nobody sets them."""
+
+
 def fingerprint(value: BaseModel | Mapping[str, BaseModel]) -> str:
-    """SHA-256 of a configuration or inventory, independent of file format, comments and key order."""
+    """Return SHA-256 of a configuration or inventory, independent of file format, comments and key order."""
     if isinstance(value, BaseModel):
         data: Any = value.model_dump(mode="json")
+        # what came later counts where it is set: the fingerprints of settings without it stay
+        data = {key: part for key, part in data.items() if key not in LATER or part != LATER[key]}
+        if isinstance(value, VramConfig):
+            data["scoring"] = value.scoring.as_before(data["scoring"])
     else:
         data = {name: spec.model_dump(mode="json") for name, spec in value.items()}
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
-# -- errors and merging ------------------------------------------------------------------------------
-
-
-def validated(model: type[_Model], data: object, source: str, prefix: str) -> _Model:
-    """`data` as a section; what does not fit is an InputError whose key starts with `prefix`."""
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        # an unknown key first: a required one that is missing is often the same, misspelt
-        problem = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-        path = [str(part) for part in problem["loc"] if part not in _NO_KEYS]
-        key = ".".join([prefix, *path] if prefix else path)
-        more = len(error.errors()) - 1
-        suffix = f" (and {more} more error{'s' if more > 1 else ''})" if more else ""
-        if problem["type"] == "extra_forbidden":
-            known = _known_keys(model, data, path[:-1])
-            expected = f"a known key{nearest(path[-1], known)}"
-            raise InputError(source, key, "an unknown key", expected + suffix) from None
-        if problem["type"] == "missing":
-            raise InputError(source, key, "nothing", "a value, the key is required" + suffix) from None
-        raise InputError(source, key, _describe(problem["input"]), in_words(problem) + suffix) from None
-
-
-_NO_KEYS = {"[key]", "[file]", "[samples]"}  # that pydantic puts between those of the file
-
-
-def in_words(problem: ErrorDetails) -> str:
-    """What pydantic expected, as the files call it, with the nearest of the words that may stand there."""
-    context = problem.get("ctx", {})
-    match problem["type"]:
-        case "enum" | "literal_error":
-            known = re.findall("'([^']*)'", context["expected"])
-            return f"{context['expected']}{nearest(str(problem['input']), known)}"
-        case "too_short":
-            return f"at least {context['min_length']} in it"
-        case kind if kind in _KINDS:
-            return _KINDS[kind]
-    return problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-
-
-_KINDS = {
-    "model_type": "a mapping",
-    "dict_type": "a mapping",
-    "tuple_type": "a list",
-    "list_type": "a list",
-    "string_type": "a text",
-    "bool_type": "true or false",
-    "float_type": "a number",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-}
-
-
-def _known_keys(model: type[BaseModel], data: object, path: list[str]) -> list[str]:
-    """Keys that the schema knows at `path`, walking sections and mappings of sections."""
-    kind: Any = model
-    for part in path:
-        field = (
-            kind.model_fields.get(part) if isinstance(kind, type) and issubclass(kind, BaseModel) else None
-        )
-        if field is not None:
-            kind = field.annotation
-            if getattr(kind, "__origin__", None) is dict:
-                kind = kind.__args__[1]
-        # a mapping's own key (a zone's name) leads to the section below it
-    return list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
-
-
-def _describe(value: object) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, dict):
-        return "a mapping" if value else "an empty mapping"
-    if isinstance(value, list | tuple):
-        return "a list" if value else "an empty list"
-    kind = {str: "text", bool: "a switch"}.get(type(value))
-    return f"{value!r} ({kind})" if kind else repr(value)
+# -- overrides, and what a file extends ----------------------------------------------------------------
 
 
 def _apply_override(data: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator:
         raise InputError("--set", override, "no value", "KEY=VALUE")
-    value = _parsed(text, "--set", key, "a YAML value")
+    value = parsed(text, "--set", key, "a YAML value")
     *parents, last = key.strip().removeprefix("vram_management.").split(".")
     if (*parents, last) == ("serving", "queue"):
         last, value = "order", with_order({"queue": value})["order"]
+    _make_way(data, parents, last, value)
     node: Any = data
     for depth, part in enumerate([*parents, last]):
         if not isinstance(node, dict) or part not in node:
@@ -418,6 +261,15 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
         if depth < len(parents):
             node = node[part]
     node[last] = value
+
+
+def _make_way(data: dict[str, Any], parents: list[str], last: str, value: Any) -> None:
+    """Drop options of a policy that is no longer asked for, and those that are set anew by their old key."""
+    scoring = data["scoring"]
+    if parents == ["scoring"] and last == "policy" and value != scoring["policy"]:
+        scoring["policy_options"] = {}
+    elif parents in (["scoring"], ["scoring", "weights"]):
+        scoring["policy_options"].pop(last, None)
 
 
 def _dotted_keys(data: dict[str, Any], prefix: str = "") -> list[str]:
@@ -433,17 +285,17 @@ def _merged_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     data = read_yaml(path)
     _check_top_keys(path, data, {"vram_management", "scenario", "faults"})
     if not isinstance(data.get("scenario", {}), dict):
-        raise InputError(path, "scenario", _describe(data["scenario"]), "a mapping")
+        raise InputError(path, "scenario", described(data["scenario"]), "a mapping")
     if data.get("vram_management") is not None and not isinstance(data["vram_management"], dict):
-        raise InputError(path, "vram_management", _describe(data["vram_management"]), "a mapping")
+        raise InputError(path, "vram_management", described(data["vram_management"]), "a mapping")
     if data.get("faults") is not None and not isinstance(data["faults"], dict):
-        raise InputError(path, "faults", _describe(data["faults"]), "a mapping")
+        raise InputError(path, "faults", described(data["faults"]), "a mapping")
     _rename_queue(data, path)
     base_name = data.get("scenario", {}).get("extends")
     if base_name is None:
         return data
     if not isinstance(base_name, str):
-        raise InputError(path, "scenario.extends", _describe(base_name), "a file name")
+        raise InputError(path, "scenario.extends", described(base_name), "a file name")
     base_path = (path.parent / base_name).resolve()
     if base_path in seen:
         raise InputError(path, "scenario.extends", repr(base_name), "a file that does not extend this one")
@@ -451,8 +303,8 @@ def _merged_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     base_section = base.get("vram_management") or {}
     validated(VramConfig, base_section, str(base_path), "vram_management")  # its errors under its own name
     base_header = validated(ScenarioHeader, base.get("scenario", {}), str(base_path), "scenario")
-    files = {"models": base_header.models, "trace": base_header.trace}
-    inherited = {key: str(base_path.parent / name) for key, name in files.items() if name}
+    models = base_header.models
+    inherited = {"models": str(base_path.parent / models)} if models else {}
     section = _deep_merge(base_section, data.get("vram_management") or {})
     faults = {**(base.get("faults") or {}), **(data.get("faults") or {})}
     return {"vram_management": section, "scenario": {**inherited, **data["scenario"]}, "faults": faults}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from vramlab.config.schema import Inventory, OverheadConfig, Priority, VramConfig, ZoneConfig
+from vramlab.config.fields import Priority
+from vramlab.config.models import Inventory
+from vramlab.config.schema import OverheadConfig, VramConfig, ZoneConfig
 from vramlab.config.units import bytes_to_mib
 
 
 def plain_memory(config: VramConfig, capacity_bytes: int) -> VramConfig:
-    """`config` with one zone of that size and nothing beside it; scoring and admission stay as they are."""
+    """Return `config` with one zone of that size and nothing beside it, scoring and admission as they are."""
     size_mb = bytes_to_mib(capacity_bytes)
     return config.model_copy(
         update={
@@ -21,7 +23,7 @@ def plain_memory(config: VramConfig, capacity_bytes: int) -> VramConfig:
 
 
 def plain_models(inventory: Inventory) -> Inventory:
-    """The same models, of which none has a right to stay."""
+    """Return the same models, of which none has a right to stay."""
     free = {"always_loaded": False, "zone": None}
     return {
         name: spec.model_copy(

@@ -5,7 +5,7 @@ A package says in its ``pyproject.toml``
 .. code-block:: toml
 
     [project.entry-points."vramlab.policies"]
-    dearest_stay = "its_package.policies:dearest_stay"
+    costly_stay = "its_package.policies:costly_stay"
 
 and the name works wherever a name of ours does. Listing names imports nothing of the package; it is imported
 when its name is asked for. No package may take a name of ours: what is called ``lru`` in a result is ours.
@@ -13,6 +13,7 @@ when its name is asked for. No package may take a name of ours: what is called `
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Collection
 from functools import cache
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
@@ -25,17 +26,17 @@ Group = Literal["vramlab.orders", "vramlab.policies", "vramlab.predictors", "vra
 
 @cache
 def _installed(group: Group) -> EntryPoints:
-    """Entry points of all installed packages; to find them takes milliseconds, so once is enough."""
+    """Return the entry points of all installed packages; it takes milliseconds, so once is enough."""
     return entry_points(group=group)
 
 
 def plugin_names(group: Group, ours: Collection[str] = ()) -> list[str]:
-    """Names that installed packages add to `group`, sorted, without those of `ours`; imports none of them."""
+    """Return the names that packages add to `group`, sorted, without `ours`; import none of them."""
     return sorted({entry.name for entry in _installed(group)} - set(ours))
 
 
 def load_plugin(group: Group, name: str, ours: Collection[str] = ()) -> Any | None:
-    """What an installed package offers under a name; None if none does.
+    """Return what an installed package offers under a name; None if none does.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def load_plugin(group: Group, name: str, ours: Collection[str] = ()) -> Any | No
         return None
     packages = " and ".join(sorted({package for package, _ in offers}))
     if name in ours:
-        expected = "a name that vramlab has not itself: rename it there, or uninstall that package"
+        expected = "a name that vramlab does not use: rename it there, or uninstall that package"
         raise InputError(group, name, f"an entry point of {packages}", expected)
     if len(offers) > 1:
         what = ", ".join(sorted(f"{package} ({value})" for package, value in offers))
@@ -70,6 +71,31 @@ def load_plugin(group: Group, name: str, ours: Collection[str] = ()) -> Any | No
     except Exception as error:  # whatever an import of somebody else's package may raise
         found_text = f"{entry.value} of the package {packages}, which fails: {type(error).__name__}: {error}"
         raise InputError(group, name, found_text, "a package that can be imported") from error
+
+
+def imported(name: str, source: str, key: str) -> Any:
+    """Import what ``package.module:name`` names.
+
+    Parameters
+    ----------
+    source, key : str
+        Where the name stands, for the message.
+
+    Raises
+    ------
+    InputError
+        If the module cannot be imported, or lacks the name.
+    """
+    module_name, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except AttributeError as error:
+        found, expected = str(error), f"a function or class of {module_name}"
+    except (ImportError, ValueError, TypeError) as error:  # TypeError: a relative name, as in `..:x`
+        found, expected = str(error), "a module that can be imported (is its folder in PYTHONPATH?)"
+    except Exception as error:  # whatever somebody else's module may raise
+        found, expected = f"{type(error).__name__}: {error}", "a module that can be imported"
+    raise InputError(source, key, f"{name!r}, {found}", expected)
 
 
 def _package(entry: EntryPoint) -> str:

@@ -1,4 +1,4 @@
-"""The shape of the configuration and of the model inventory (specification, "Configuration and Tuning").
+"""The shape of the configuration (specification, "Configuration and Tuning").
 
 Keys, units and default values are the specification's. What the specification leaves open has the default
 that is written here, and nowhere else. Files are read by :mod:`vramlab.config.loading`.
@@ -6,42 +6,34 @@ that is written here, and nowhere else. Files are read by :mod:`vramlab.config.l
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 
+from vramlab.config.fields import (
+    LARGEST,
+    Count,
+    Fraction,
+    Interval,
+    NonNegative,
+    Positive,
+    Priority,
+    PriorityField,
+    Section,
+)
 from vramlab.config.html import html_table
-from vramlab.config.units import mib_to_bytes, ms_to_s
+from vramlab.config.models import InputSample, Inventory, ModelSpec, SessionSettings
+from vramlab.config.rules import RulesConfig
+from vramlab.config.serving import ServingConfig, with_order
+from vramlab.config.units import mib_to_bytes
 
-LARGEST = 1e15
-"""What sizes and times are below: more is a slip of the pen, and would be no finite number of bytes."""
-
-NonNegative = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False)]
-Interval = Annotated[float, Field(ge=0.001, le=LARGEST, allow_inf_nan=False)]
-"""Seconds between two looks of a loop, which would have time for nothing else if they were none."""
-Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1, le=2**31)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Threads = Annotated[int, Field(ge=1, le=1024)]
-
-
-class Priority(StrEnum):
-    """A model's or a request's priority, most important first (specification, "Model Priority Matrix")."""
-
-    CRITICAL = "critical"
-    HIGH = "high"
-    MEDIUM = "medium"
-    LOW = "low"
-
-    @property
-    def rank(self) -> int:
-        """0 for critical up to 3 for low: a smaller rank is more important."""
-        return _RANKS[self]
-
-
-_RANKS = {priority: rank for rank, priority in enumerate(Priority)}
+# What the rest of the package takes from here: it need not know in which file a section is written.
+__all__ = [
+    "LARGEST", "AdmissionByPriority", "CachingConfig", "Count", "FallbackConfig", "Fraction", "InputSample",
+    "Inventory", "ModelSpec", "NonNegative", "OptimizationConfig", "OverheadConfig", "Positive", "Priority",
+    "PriorityField", "PriorityWeights", "ScoreWeights", "ScoringConfig", "Section", "ServingConfig",
+    "SessionSettings", "VramConfig", "ZoneConfig", "with_order", "zone_of",
+]  # fmt: skip
 
 # Where a model goes whose inventory names no zone: the first of these that the configuration has.
 # The first entry is the specification's; the others serve configurations with fewer zones.
@@ -52,17 +44,8 @@ ZONES_BY_PRIORITY: dict[Priority, tuple[str, ...]] = {
     Priority.LOW: ("flexible", "high_priority"),
 }
 
-# Enumerations and sequences come out of YAML as text and lists: strictness is for numbers and switches.
-PriorityField = Annotated[Priority, Field(strict=False)]
-
 Admission = Literal["always", "free_only", "compete"]
 EvictionRule = Literal["never", "reluctant_lru", "aggressive_lru"]
-
-
-class Section(BaseModel):
-    """Base of all sections: unknown keys and wrong types are errors, values never change after loading."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class OverheadConfig(Section):
@@ -156,17 +139,36 @@ class ScoringConfig(Section):
     values do not add up; ``auto`` is ``in_order`` for the queue disciplines and the greedy-dual family, whose
     definition the order is, and ``pruned`` for scores.
 
-    ``policy`` is a name, or ``package.module:name`` for one's own. Some read more: ``half_life_s`` (of a use,
-    in ``decayed``), ``k`` (how many uses back ``lru_k`` looks), ``seed`` (of ``random``).
+    ``policy`` is a name, or ``package.module:name`` for one's own, made with ``policy_options``. Of ours,
+    ``seed``, ``seed_fixed`` and ``decayed`` take the exponents of the score (``priority``, ``frequency``,
+    ``recency``, ``size``, ``cost``), and ``decayed`` the ``half_life_s`` of a use. ``lru_k`` takes ``k``, how
+    many uses back it looks, and ``random`` a ``seed``. ``weights``, ``half_life_s``, ``k`` and ``seed``
+    beside them are the old places of these options. They are read where the policy takes them.
     """
 
     policy: str = "seed_fixed"
-    weights: ScoreWeights = ScoreWeights()
+    policy_options: dict[str, Any] = Field(default_factory=dict)
     priority_weights: PriorityWeights = PriorityWeights()
     victims: Literal["auto", "in_order", "pruned", "exact"] = "auto"
-    half_life_s: Positive = 21_600
-    k: Count = 2
-    seed: Annotated[int, Field(ge=0)] = 0
+    weights: ScoreWeights = ScoreWeights()
+    half_life_s: Positive | None = None
+    k: Count | None = None
+    seed: Annotated[int, Field(ge=0)] | None = None
+
+    @staticmethod
+    def as_before(dumped: dict[str, Any]) -> dict[str, Any]:
+        """Return a dumped section as it was before there were options by policy: fingerprints stay."""
+        defaults = {"half_life_s": 21_600.0, "k": 2, "seed": 0}
+        before = {key: defaults.get(key) if value is None else value for key, value in dumped.items()}
+        if not before["policy_options"]:
+            del before["policy_options"]
+        return before
+
+    def old_options(self) -> dict[str, dict[str, Any]]:
+        """Options that stand where they stood before: by key, the name of each option and its value."""
+        single = {"half_life_s": self.half_life_s, "k": self.k, "seed": self.seed}
+        old = {key: {} if value is None else {key: value} for key, value in single.items()}
+        return {"weights": self.weights.model_dump(exclude_none=True), **old}
 
 
 class AdmissionByPriority(Section):
@@ -239,66 +241,6 @@ class CachingConfig(Section):
     enable_result_caching: bool = True
 
 
-class ServingConfig(Section):
-    """The engine's queues: how much runs at once, and who goes next.
-
-    ``order`` picks the next run and the next load from all requests that wait (:mod:`vramlab.engine.orders`):
-    ``backlog``, ``affinity`` (requests for models that are there pass the same one at most ``max_skips``
-    times), ``fifo`` (strictly in the order of coming), or ``package.module:name`` for one's own; ``arrival``
-    is the specification's flow, which decides when a request comes (:mod:`vramlab.engine.arrival`). Nobody is
-    passed over for longer than ``max_wait_s`` while it could be served. ``queue`` is the old name: ``fifo``
-    there is ``arrival``. ``batching``: requests that wait for one model run as one, up to its ``batch_size``,
-    where its inventory says ``splits: true`` (:mod:`vramlab.engine.batching`).
-
-    ``on_miss`` is ``wait`` (load, then run) or ``cpu_while_loading`` (answer from the CPU while the load
-    runs). ``release_timeout_ms`` bounds, under ``arrival`` and for loads by command, the waiting while models
-    in use stand in the way. ``warm_up``: a load ends with a first run, which is slower than the later ones. A
-    load that takes longer than ``load_timeout_ms`` has failed. ``inline_run_ms`` is for the live asynchronous
-    runtime: the run of a lone request that is known to take no longer is done on the event loop's own thread,
-    since a worker thread would cost it more than that; 0 leaves every run to the workers. ``tf32``: products
-    of single precision may be made with fewer digits on CUDA; answers are about 1e-3 off the CPU's then, and
-    those of the CPU are not kept in the result cache.
-    """
-
-    gpu_streams: Threads = 1
-    load_channels: Threads = 1
-    cpu_workers: Threads = 1
-    on_miss: Literal["wait", "cpu_while_loading"] = "wait"
-    unload_time_ms: NonNegative = 1
-    release_timeout_ms: Positive = 30_000
-    load_timeout_ms: Positive = 120_000
-    order: str = "backlog"
-    max_wait_s: Positive = 300
-    max_skips: Count = 3
-    batching: bool = False
-    warm_up: bool = True
-    inline_run_ms: NonNegative = 1
-    heap: Literal["returned", "kept", "default"] = "returned"
-    tf32: bool = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def _rename_queue(cls, data: object) -> object:
-        return with_order(data) if isinstance(data, dict) else data
-
-
-def with_order(serving: dict[str, Any]) -> dict[str, Any]:
-    """Rename ``queue``, as ``order`` was called; its ``fifo`` decided on arrival.
-
-    Raises
-    ------
-    ValueError
-        If both are given.
-    """
-    if "queue" not in serving:
-        return serving
-    if "order" in serving:
-        raise ValueError("one of order and queue, which is its old name")
-    old = serving["queue"]
-    renamed = {key: value for key, value in serving.items() if key != "queue"}
-    return renamed | {"order": "arrival" if old == "fifo" else old}
-
-
 class VramConfig(Section):
     """Everything under ``vram_management``.
 
@@ -308,6 +250,9 @@ class VramConfig(Section):
     ``workspace``: what runs need on top of the weights is each model's ``own`` while it is loaded, or
     ``shared``: one arena has room for the largest of the inventory, once per stream, and loaded models hold
     their weights alone.
+
+    ``server`` is the name of a model server of today, with options (``ollama:keep_alive=600``): all but the
+    card is then as that server has it (:mod:`vramlab.servers`).
     """
 
     total_memory_mb: Positive = 6144
@@ -327,6 +272,8 @@ class VramConfig(Section):
     caching: CachingConfig = CachingConfig()
     serving: ServingConfig = ServingConfig()
     workspace: Literal["own", "shared"] = "own"
+    rules: RulesConfig = RulesConfig()
+    server: str | None = None
 
     @model_validator(mode="after")
     def _check_when(self) -> VramConfig:
@@ -334,6 +281,8 @@ class VramConfig(Section):
             raise ValueError("an order that decides late, as fallback.when is earliest_finish")
         if self.serving.batching and self.serving.order == "arrival":
             raise ValueError("an order that decides late, as serving.batching is true")
+        if self.rules.clears and self.serving.order == "arrival":
+            raise ValueError("an order that decides late, as rules send models away before a load is decided")
         return self
 
     @model_validator(mode="before")
@@ -362,21 +311,26 @@ class VramConfig(Section):
         """What all models together may hold: the device-wide cap over all zones, in bytes."""
         return self.total_bytes - self.overhead_bytes
 
+    @property
+    def capacity_bytes(self) -> int:
+        """What models can hold at all: the budget, or the zones where they are less, in bytes."""
+        return min(self.budget_bytes, sum(zone.size_bytes for zone in self.zones.values()))
+
     def held(self, inventory: Inventory) -> Inventory:
-        """The inventory by what loaded models hold: of a shared workspace nothing of their own."""
+        """Return the inventory by what loaded models hold: of a shared workspace nothing of their own."""
         if self.workspace == "own":
             return inventory
         return {name: spec.model_copy(update={"workspace_mb": 0}) for name, spec in inventory.items()}
 
     def shared_bytes(self, inventory: Inventory) -> int | None:
-        """Bytes of the workspace that all models share; None where each has its own."""
+        """Return the bytes of the workspace that all models share; None where each has its own."""
         if self.workspace == "own":
             return None
         largest = max((mib_to_bytes(spec.workspace_mb) for spec in inventory.values()), default=0)
         return self.serving.gpu_streams * largest
 
     def room_bytes(self, inventory: Inventory) -> int:
-        """What the models of an inventory may hold together: the budget, less what they share."""
+        """Return what the models of an inventory may hold together: the budget, less what they share."""
         return self.budget_bytes - (self.shared_bytes(inventory) or 0)
 
     def _repr_html_(self) -> str:
@@ -399,135 +353,12 @@ class VramConfig(Section):
         return html_table(header, rows, caption, note)
 
     def admission_for(self, priority: Priority) -> Admission:
-        """Admission rule of a request of `priority`."""
+        """Return the admission rule of a request of `priority`."""
         return getattr(self.admission_by_priority, priority.value, None) or self.admission
 
 
-class InputSample(Section):
-    """How one input of a model is made, where an inventory names no file of true inputs.
-
-    ``shape`` lists lengths; ``items`` stands for the batch. ``range`` is the least and the greatest value;
-    without it numbers are standard normal, or 0 and 1.
-    """
-
-    shape: tuple[Annotated[int, Field(ge=0)] | Literal["items"], ...] = Field(strict=False)
-    range: tuple[Finite, Finite] | None = Field(default=None, strict=False)
-
-    @model_validator(mode="after")
-    def _in_order(self) -> InputSample:
-        if self.range is not None and not self.range[0] <= self.range[1]:
-            raise ValueError("range: the least value first")
-        return self
-
-
-# Tagged, so that an error names the key and not every kind of value that might have stood there.
-InputsField = Annotated[
-    Annotated[str, Tag("[file]")] | Annotated[dict[str, InputSample], Tag("[samples]")],
-    Discriminator(lambda value: "[samples]" if isinstance(value, dict) else "[file]"),
-]
-
-
-class SessionSettings(Section):
-    """Options of a model's onnxruntime session; what is left out has onnxruntime's default.
-
-    ``prepacking: false`` keeps weights as they are read: loads are shorter, and some models run longer.
-    ``config`` holds further entries as onnxruntime's documentation names them.
-    """
-
-    prepacking: bool = True
-    graph_optimization_level: Literal["disable", "basic", "extended", "all"] | None = None
-    intra_op_num_threads: Threads | None = None
-    enable_mem_pattern: bool | None = None
-    enable_cpu_mem_arena: bool | None = None
-    config: dict[str, str] = Field(default_factory=dict)
-
-
-class ModelSpec(Section):
-    """One model of the inventory.
-
-    Service times are the specification's: ``load_time_ms``, and per item ``inference_ms`` times
-    ``performance_multiplier`` (a factor on time: the heavier models of the inventory have the larger one).
-    On the CPU an item takes ``cpu_inference_ms`` where measured, else the GPU's time divided by
-    ``fallback.cpu_performance_ratio``. ``workspace_mb`` is what a run needs on top of the weights; it is
-    reserved together with them, so that the peak always fits. ``warm_up_ms`` is what a first run adds to a
-    load, where loads end with one (``serving.warm_up``).
-
-    ``batch_size`` is the most items of one run. A larger request is split only with ``splits``, which
-    ``vramlab profile`` writes where it has seen that split and whole answers are equal bit for bit.
-    ``pad_to`` lists numbers of items: a smaller request is filled up to the next of them, where ``splits``
-    says that this is safe. It runs for longer, and a GPU has fewer shapes to plan for. ``inputs`` names true
-    inputs for profiles, recordings and first runs: an ``.npz`` file, or a shape and a range per input.
-    ``custom_ops`` are libraries of operators. Paths are relative to the inventory's file.
-
-    ``stand_in_mb``: these are the figures of a stand-in of that size (:mod:`vramlab.live.stand_ins`), and a
-    ``path`` beside it leads to a stand-in.
-    """
-
-    priority: PriorityField
-    vram_size_mb: Positive
-    load_time_ms: NonNegative
-    zone: str | None = None
-    workspace_mb: NonNegative = 0
-    cpu_fallback: str = "cpu_standard"
-    always_loaded: bool = False
-    performance_multiplier: Positive = 1.0
-    batch_size: Count = 1
-    splits: bool = False
-    pad_to: tuple[Count, ...] = Field(default=(), strict=False)
-    warm_up_ms: NonNegative = 0
-    inference_ms: NonNegative = 20
-    cpu_inference_ms: NonNegative | None = None
-    cpu_load_time_ms: NonNegative | None = None
-    path: str | None = None
-    sha256: str | None = None
-    stand_in_mb: Positive | None = None
-    inputs: InputsField | None = None
-    session_options: SessionSettings = SessionSettings()
-    custom_ops: tuple[str, ...] = Field(default=(), strict=False)
-
-    @property
-    def footprint_bytes(self) -> int:
-        """Bytes reserved while the model is loaded: weights and workspace, each rounded up."""
-        return mib_to_bytes(self.vram_size_mb) + mib_to_bytes(self.workspace_mb)
-
-    @property
-    def load_s(self) -> float:
-        """Load time onto the GPU in seconds, the first run included where it was measured."""
-        return ms_to_s(self.load_time_ms + self.warm_up_ms)
-
-    @property
-    def cpu_load_s(self) -> float:
-        """Load time of the CPU session in seconds: as measured, else that of the GPU."""
-        return self.load_s if self.cpu_load_time_ms is None else ms_to_s(self.cpu_load_time_ms)
-
-    @property
-    def inference_s(self) -> float:
-        """Time of one item on the GPU in seconds."""
-        return ms_to_s(self.inference_ms) * self.performance_multiplier
-
-    def cpu_inference_s(self, performance_ratio: float) -> float:
-        """Time of one item on the CPU in seconds: as measured, else GPU time / `performance_ratio`."""
-        if self.cpu_inference_ms is not None:
-            return ms_to_s(self.cpu_inference_ms)
-        return self.inference_s / performance_ratio
-
-    @property
-    def joins(self) -> bool:
-        """Whether requests may run as one: it was shown that their answers do not depend on each other."""
-        return self.splits and self.batch_size > 1
-
-    @property
-    def may_run_on_cpu(self) -> bool:
-        """False where ``cpu_fallback`` is ``none`` (security-critical)."""
-        return self.cpu_fallback != "none"
-
-
-Inventory = dict[str, ModelSpec]
-"""Model name to spec, in the order of the file."""
-
-
 def zone_of(spec: ModelSpec, config: VramConfig, name: str | None = None) -> str:
-    """Target zone of a model: its own ``zone`` if given, else the one that reserves it, else by priority.
+    """Return a model's home zone: its own ``zone``, else the one that reserves it, else by priority.
 
     Parameters
     ----------

@@ -93,9 +93,9 @@ class Batching:
         items = sum(member.items for member in batch)
         others = tuple([member.number for member in batch[1:]])
         try:
-            now_s, outputs = yield Infer(name, Target.GPU, items, others)
+            now_s, outputs = yield Infer(name, Target.GPU, items, joined=others)
         except EffectFailed as failure:
-            if failure.kind is Failure.OUT_OF_MEMORY:
+            if failure.kind in (Failure.OUT_OF_MEMORY, Failure.OWN_LIMIT):
                 self._most[entry.model] = items // 2
             return failure.now_s, self._again(batch, failure.now_s, runner=entry)
         except Cancelled as cancelled:  # it has not begun
@@ -111,6 +111,8 @@ class Batching:
             idle = self._allocator.released(name)
             if member is not entry:
                 member.tell(Ran(answers.get(member.number)))
+        if idle and self._desk.on_idle is not None:
+            self._desk.on_idle(entry.model, now_s)
         self._desk.decider.run_ended(idle, now_s)
         return now_s, Ran(answers.get(entry.number))
 

@@ -37,7 +37,7 @@ _WHY = "defragmentation"
 def defragment(desk: Desk, loading: Loading, now_s: float) -> Story:
     """Defragment all zones that are too broken up. The value is (now_s, number of models moved)."""
     moved = 0
-    allocator = desk.placed
+    allocator = desk.allocator
     threshold = desk.config.optimization.defragmentation_threshold
     for zone in allocator.zones.values():
         plan = plan_for(allocator, zone, threshold)
@@ -49,8 +49,8 @@ def defragment(desk: Desk, loading: Loading, now_s: float) -> Story:
 
 def _carry_out(desk: Desk, loading: Loading, zone: Zone, plan: Plan, now_s: float) -> Story:
     """Move models. The value is (now_s, number of models moved)."""
-    allocator, notes = desk.placed, desk.notes
-    extents = allocator.maps[zone.name]
+    allocator, notes = desk.allocator, desk.notes
+    extents = allocator.placement.maps[zone.name]
     before = extents.fragmentation
     now_s, used_before = yield from _used_bytes(now_s)
     size = sum(place.length for move in plan.moves for place in move.extents)

@@ -14,7 +14,6 @@ from typing import Any
 
 from vramlab.allocator import Allocator, make_allocator
 from vramlab.allocator.facts import Model
-from vramlab.allocator.placement import PlacedAllocator
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import ms_to_s
 from vramlab.engine.cache import ResultCache
@@ -85,6 +84,8 @@ class Desk:
         Opens when models have taken or given back memory.
     decider : Decider
         Set by the engine before the first story.
+    on_idle : callable, optional
+        ``on_idle(model, now_s)``, called when the last run of a model has ended, if others were joined to it.
     on_leave : callable, optional
         ``on_leave(name, now_s, reason)``, called when a model begins to leave the device.
     """
@@ -101,9 +102,7 @@ class Desk:
         self.config = config
         ready: Ready = deque()
         self.ready = ready
-        self.allocator: Allocator = (
-            make_allocator(config, inventory) if mapped else make_allocator(config, inventory, mapped=False)
-        )
+        self.allocator: Allocator = make_allocator(config, inventory, mapped)
         self.notes = Notes(self.allocator, recorder, journal)
         self.gpu = Queue(ready, serving.gpu_streams)
         self.channel = Queue(ready, serving.load_channels)
@@ -114,14 +113,8 @@ class Desk:
         self.cache = ResultCache(config.caching) if config.caching.enable_result_caching else None
         self.memory_taken = Gate(ready)
         self.decider: Decider
+        self.on_idle: Callable[[Model, float], object] | None = None
         self.on_leave: Callable[[str, float, str], object] | None = None
-
-    @property
-    def placed(self) -> PlacedAllocator:
-        """The allocator, where it keeps a map of the memory."""
-        if not isinstance(self.allocator, PlacedAllocator):
-            raise TypeError("this engine keeps no map of the memory")
-        return self.allocator
 
     # -- what stories tell it ----------------------------------------------------------------------------
 

@@ -41,18 +41,27 @@ class Target(Enum):
 class Failure(Enum):
     """Why an effect failed."""
 
-    OUT_OF_MEMORY = "out of memory"
+    OUT_OF_MEMORY = "out of memory"  # of the device
+    OWN_LIMIT = "own limit"  # of the model's arena: others have nothing to do with it
+    NONSENSE_SIZE = "nonsense size"  # more than the device has in all
+    DEVICE_LOST = "device lost"  # every later effect on it fails
+    DEVICE_FAILED = "device failed"  # the CPU may do it
     CORRUPT = "corrupt"
     TIMED_OUT = "timed out"
     RAISED = "raised"
 
 
 class EffectFailed(Exception):
-    """An effect failed at `now_s`; drivers throw it into the generator that asked for the effect."""
+    """An effect failed at `now_s`; drivers throw it into the generator that asked for the effect.
 
-    def __init__(self, now_s: float, kind: Failure, message: str = "") -> None:
+    ``lacking_bytes``: where memory ran out, how much more there should have been, as far as it is known.
+    """
+
+    def __init__(
+        self, now_s: float, kind: Failure, message: str = "", lacking_bytes: int | None = None
+    ) -> None:
         super().__init__(f"{kind.value}: {message}" if message else kind.value)
-        self.now_s, self.kind, self.message = now_s, kind, message
+        self.now_s, self.kind, self.message, self.lacking_bytes = now_s, kind, message, lacking_bytes
 
 
 class Cancelled(Exception):
@@ -63,9 +72,12 @@ class Cancelled(Exception):
         self.now_s = now_s
 
 
+_MEMORY = (Failure.OUT_OF_MEMORY, Failure.OWN_LIMIT)
+
+
 def worth_another_try(failure: EffectFailed | Cancelled | None) -> bool:
     """Whether a load that ended so may end otherwise next time: more memory was found, or reserved."""
-    return isinstance(failure, EffectFailed) and failure.kind is Failure.OUT_OF_MEMORY
+    return isinstance(failure, EffectFailed) and failure.kind in _MEMORY
 
 
 class Load(NamedTuple):
@@ -95,13 +107,15 @@ class Unload(NamedTuple):
 class Infer(NamedTuple):
     """Run `model` on `target` with the inputs of the request, `items` along the batch axis.
 
-    With the inputs of the requests `joined` as well, where there are any: then the value is a mapping from
-    the number of each request to its outputs.
+    ``shrink``: then give back what its arena does not use, whether or not the run has failed.
+    ``joined``: with the inputs of these requests as well; then the value is a mapping from the number of each
+    request to its outputs.
     """
 
     model: str
     target: Target
     items: int
+    shrink: bool = False
     joined: tuple[int, ...] = ()
 
 
@@ -163,7 +177,7 @@ Story = Generator[Effect, Any, Any]
 def describe_effect(effect: Effect) -> tuple[str, str | None]:
     """What the journal calls an effect, and its model."""
     if isinstance(effect, Infer):
-        return f"infer on {effect.target.value}", effect.model
+        return f"infer on {effect.target.value}{', shrinking' if effect.shrink else ''}", effect.model
     if isinstance(effect, Load):
         return f"load on {effect.target.value}", effect.model
     if isinstance(effect, Unload):

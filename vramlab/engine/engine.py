@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vramlab.allocator.placement import PlacedAllocator
 from vramlab.allocator.policies.own import PolicyError, Watched
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, VramConfig
-from vramlab.engine import defragmentation, monitor, preloading
+from vramlab.engine import defragmentation, keep_alive, monitor, preloading
 from vramlab.engine.arrival import OnArrival
 from vramlab.engine.claims import Claims
 from vramlab.engine.commands import Commands
+from vramlab.engine.cures import Cures
 from vramlab.engine.desk import Desk
 from vramlab.engine.effects import Story
 from vramlab.engine.fallback import Fallback
 from vramlab.engine.journal import Journal
 from vramlab.engine.learning import Learning
+from vramlab.engine.limits import limits_of
 from vramlab.engine.loading import Loading
 from vramlab.engine.orders import ARRIVAL
 from vramlab.engine.outcomes import Outcome, RecordSink
@@ -30,7 +31,7 @@ from vramlab.engine.scheduler import Scheduler
 from vramlab.engine.serving import Serving
 from vramlab.engine.shortage import Shortage
 
-ENDLESS = frozenset({monitor.NAME, preloading.NAME})
+ENDLESS = frozenset({monitor.NAME, preloading.NAME, keep_alive.NAME})
 """Stories that go on for ever: a run is over when nothing else is under way."""
 
 
@@ -84,7 +85,12 @@ class Engine:
             self.preloading = preloading.Preloading(desk, self.loading)
             desk.on_leave = self.preloading.left
         shortage = Shortage(desk, self.loading, self.fallback, learning)
-        self.serve = Serving(desk, self.fallback, shortage, self.preloading).serve
+        cures = Cures(desk, self.loading, self.fallback, learning, shortage)
+        self._keep_alive = keep_alive.keep_alive_of(desk, self.loading)
+        if self._keep_alive is not None:
+            desk.on_idle = self._keep_alive.idle
+        limits = limits_of(desk)
+        self.serve = Serving(desk, self.fallback, cures, self.preloading, self._keep_alive, limits).serve
         self._monitor = monitor.Monitor(desk, self.loading, claims)
         self._commands = Commands(desk, self.loading)
 
@@ -96,11 +102,6 @@ class Engine:
     @journal.setter
     def journal(self, journal: Journal | None) -> None:
         self.desk.notes.journal = journal
-
-    @property
-    def placed(self) -> PlacedAllocator:
-        """The allocator, where it keeps a map of the memory."""
-        return self.desk.placed
 
     def on_notice(self, listener: Callable[[str, str | None, int, str], None]) -> None:
         """Let ``listener(what, model, size_bytes, why)`` hear what is learned or done, for a log."""
@@ -125,6 +126,8 @@ class Engine:
             return self._monitor.story(now_s)
         if model is None and name == preloading.NAME and self.preloading is not None:
             return self.preloading.story(now_s)
+        if model is None and name == keep_alive.NAME and self._keep_alive is not None:
+            return self._keep_alive.story(now_s)
         if model is None and name == defragmentation.NAME:
             return defragmentation.defragment(self.desk, self.loading, now_s)
         return self._commands.story(name, now_s, model)
@@ -132,7 +135,11 @@ class Engine:
     def endless_stories(self) -> list[str]:
         """Names of the stories that a driver begins after ``start``, and that end only with the run."""
         optimization = self.config.optimization
-        switched_on = ((monitor.NAME, optimization.monitor), (preloading.NAME, self.preloading is not None))
+        switched_on = (
+            (monitor.NAME, optimization.monitor),
+            (preloading.NAME, self.preloading is not None),
+            (keep_alive.NAME, self._keep_alive is not None),
+        )
         return [name for name, on in switched_on if on]
 
     def cancelled(self, task: int | str, now_s: float) -> Answer | None:

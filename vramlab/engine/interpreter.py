@@ -165,12 +165,19 @@ class Interpreter:
         if self._ready:
             self._drain()
 
-    def fail(self, task: Task, now_s: float, kind: Failure, message: str = "") -> None:
+    def fail(
+        self,
+        task: Task,
+        now_s: float,
+        kind: Failure,
+        message: str = "",
+        lacking_bytes: int | None = None,
+    ) -> None:
         """The effect that `task` asked for has failed."""
         self.now_s = now_s
-        failure = EffectFailed(now_s, kind, message)
+        failure = EffectFailed(now_s, kind, message, lacking_bytes)
         if self.journal is not None:
-            self.journal.failed(now_s, task.name, task.effect, task.started_s, kind.value, message)
+            self.journal.failed(task.name, task.effect, task.started_s, failure)
         self._go_on(task, task.story.throw, failure)
         if self._ready:
             self._drain()

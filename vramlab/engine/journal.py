@@ -14,7 +14,8 @@ key            meaning
 ``model``      the model in question
 ``what``       the decision, the effect, or the outcome
 ``zone``       zone of a decision or a load
-``size_bytes`` footprint, or what the device showed; of a run: its answer's, if that may be kept
+``size_bytes`` footprint, or what the device showed; of a run: its answer's, if that may be kept; of what
+               failed: how much memory was lacking
 ``duration_s`` of an effect that ended; of a request that is done: from its arrival
 ``why``        the reason of a decision, or what failed
 ``detail``     the rest: victims of a decision; items, priority, requester, input key of an arrival; of a
@@ -45,6 +46,7 @@ from vramlab.allocator import Decision
 from vramlab.engine.cache import Kept
 from vramlab.engine.effects import (
     REPLACED,
+    EffectFailed,
     Infer,
     Load,
     MemoryReading,
@@ -171,15 +173,13 @@ class Journal:
         """An effect has ended with `value`."""
         self.put((now_s, task, _effect("end", effect, value), since_s))
 
-    def failed(
-        self, now_s: float, task: int | str, effect: Any, since_s: float, why: str, message: str
-    ) -> None:
+    def failed(self, task: int | str, effect: Any, since_s: float, failure: EffectFailed) -> None:
         """An effect has failed."""
         form = _effect("fail", effect)
-        form.why = why
-        if message:
-            form.detail = {**(form.detail or {}), "message": message}
-        self.put((now_s, task, form, since_s))
+        form.why, form.size_bytes = failure.kind.value, failure.lacking_bytes
+        if failure.message:
+            form.detail = {**(form.detail or {}), "message": failure.message}
+        self.put((failure.now_s, task, form, since_s))
 
     def unanswered(self, now_s: float, number: int, outcome: Outcome, since_s: float, why: str) -> None:
         """A request has ended, and there is something to say of that."""

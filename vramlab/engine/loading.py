@@ -6,11 +6,24 @@ are there and the load channel has room. Others may join it; a task that is canc
 
 from __future__ import annotations
 
+from typing import Any
+
 from vramlab.allocator import Decision
 from vramlab.config.units import ms_to_s
 from vramlab.engine.claims import Claims
 from vramlab.engine.desk import Desk
-from vramlab.engine.effects import Cancelled, EffectFailed, Failure, Load, Spawn, Story, Target, Unload, Wait
+from vramlab.engine.effects import (
+    Cancelled,
+    EffectFailed,
+    Failure,
+    Load,
+    Replaced,
+    Spawn,
+    Story,
+    Target,
+    Unload,
+    Wait,
+)
 from vramlab.engine.gates import Gate
 from vramlab.engine.learning import Learning, read_available
 from vramlab.engine.notes import MONITOR
@@ -111,6 +124,7 @@ class Loading:
             started_s = now_s
             now_s, loaded = yield Load(name, Target.GPU, model.bytes, self._timeout_s)
             self._desk.loaded(name, loaded)
+            self._see(name, loaded, now_s)
         except EffectFailed as failed:
             now_s, failure = failed.now_s, failed
         finally:
@@ -122,6 +136,12 @@ class Loading:
         started_s = now_s if started_s is None else started_s  # it may have failed before
         self._ended(name, started_s, now_s, reason, failure, found)
         return now_s, failure
+
+    def _see(self, name: str, loaded: Any, now_s: float) -> None:
+        """Look at what a load was seen to take, if it was; what all share is no model's."""
+        taken = loaded.size_bytes if isinstance(loaded, Replaced) else loaded
+        if taken is not None and self._desk.config.workspace == "own":
+            self._learning.from_size(name, now_s, taken)
 
     def _ended(
         self,
@@ -144,12 +164,24 @@ class Loading:
             desk.decider.load_failed(model, failure)
         if found is not None:
             self._learning.from_load(name, now_s, *found)
+        elif isinstance(failure, EffectFailed) and failure.kind is Failure.OWN_LIMIT:
+            self._learning.from_own_limit("load", name, now_s, failure.lacking_bytes)
+        elif isinstance(failure, EffectFailed) and failure.kind is Failure.DEVICE_LOST:
+            self._learning.device_lost("load", now_s, failure.message)
         error = "" if failure is None else str(failure)
         desk.notes.recorder.loads.append(LoadRecord(started_s, now_s, name, zone, size, reason, error))
         gate.open(failure)
         desk.decider.load_ended(model, now_s)
         if failure is not None or not model.pins:
             desk.changed(now_s)
+
+    def clear(self, decision: Decision, now_s: float) -> Story:
+        """Unload what has to leave before a load is decided anew, and give back the channel held for that."""
+        for victim in decision.victims:
+            now_s = yield from self.unload(victim, now_s, "eviction")
+        self._desk.channel.release()
+        self._desk.changed(now_s)
+        return now_s
 
     # -- unloads -----------------------------------------------------------------------------------------
 

@@ -120,7 +120,7 @@ class Monitor:
     def _budget(self, reading: MemoryReading, held: int) -> int:
         """What models may have of a device on which they hold so many bytes."""
         left = held + reading.available_bytes - self._buffer_bytes
-        return max(0, min(self._allocator.room_bytes, left))
+        return 0 if self._allocator.device.lost else max(0, min(self._allocator.room_bytes, left))
 
     def _shortage(self, reading: MemoryReading) -> int:
         """Bytes that must leave beside those that are leaving already; 0 or less without pressure."""
@@ -147,9 +147,8 @@ class Monitor:
         """Whether there is something to defragment, if models in use were idle."""
         if not self._defragments:
             return False
-        return any(
-            value >= self._defragmentation_threshold for value in self._desk.placed.fragmentation().values()
-        )
+        fragmentation = self._allocator.placement.maps.fragmentation()
+        return any(value >= self._defragmentation_threshold for value in fragmentation.values())
 
     # -- what it does ------------------------------------------------------------------------------------
 

@@ -53,11 +53,21 @@ class WaitingView(Protocol):
     def first(self) -> Waiting:
         """The first by place."""
 
+    @property
+    def under_way(self) -> int:
+        """How many runs and loads are."""
+
     def runs(self) -> Iterator[Waiting]:
         """Those that could run now, by turn."""
 
     def loads(self) -> Iterator[Waiting]:
         """Those whose model could be loaded now, by place."""
+
+    def first_there(self) -> Waiting | None:
+        """The first by place whose model is there."""
+
+    def first_absent(self) -> Waiting | None:
+        """The first by place whose model is absent."""
 
     def count(self, model: Model) -> int:
         """How many wait for one model."""

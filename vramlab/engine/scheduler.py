@@ -23,8 +23,8 @@ import math
 from collections.abc import Iterator, Sized
 
 from vramlab.allocator import Decision, Kind
-from vramlab.allocator.allocator import Plan
 from vramlab.allocator.facts import Model, Turn, Zone
+from vramlab.allocator.planning import Plan
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.allocator.states import ABSENT, IN_USE, LOADING, RESIDENT
 from vramlab.config.schema import Inventory
@@ -42,6 +42,7 @@ from vramlab.engine.waiting import Waiting, WaitingRequests
 WINDOW = 64
 """How many absent models are looked at for a load, so that a step costs the same however many wait."""
 _RUN = object()
+_BEFORE_ALL: Turn = (-math.inf, -1)
 _NOBODY: frozenset[Model] = frozenset()
 _ELSEWHERE = {Kind.CPU: Outcome.FALLBACK, Kind.REFUSE: Outcome.REFUSED}
 
@@ -50,11 +51,12 @@ class View:
     """The requests that wait, as an order sees them (:class:`~vramlab.engine.orders.WaitingView`)."""
 
     def __init__(self, scheduler: Scheduler, waiting: WaitingRequests) -> None:
-        self._waiting = waiting
+        self._waiting, self._scheduler = waiting, scheduler
         self.serving = scheduler.serving
         self.skips, self.count = waiting.skips, waiting.count
         self.runs, self.loads = scheduler.runs, scheduler.loads
         self.is_next = scheduler.is_next
+        self.first_there, self.first_absent = scheduler.first_there, scheduler.first_absent
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -67,6 +69,11 @@ class View:
 
     def __contains__(self, entry: object) -> bool:
         return entry in self._waiting
+
+    @property
+    def under_way(self) -> int:
+        """How many runs and loads are."""
+        return self._scheduler.under_way
 
     @property
     def first(self) -> Waiting:
@@ -99,8 +106,11 @@ class Scheduler(Decider):
         self._loading, self._waiting = loading, desk.waiting
         self._batching = Batching(desk, inventory)
         self._order = make_order(name)
-        self._heedless = name in HEEDLESS
+        self._by_size = not (desk.config.rules.groups or desk.config.rules.sets)
+        self._waiting_is_nothing = desk.config.rules.waited_for == "ignored"
+        self._heedless = name in HEEDLESS or self._waiting_is_nothing
         self._plain = name == "backlog"
+        self._waiting_is_use = desk.config.rules.waited_for == "in_use"
         self._greedy = name in GREEDY and desk.config.fallback.when == "full"
         self._view = View(self, desk.waiting)
         self._held = _NOBODY  # not to be used by those behind `_blocked`
@@ -152,6 +162,9 @@ class Scheduler(Decider):
                 if isinstance(told, Again):
                     entry = told.entry
                     gate = Wait(entry.gate)
+                    continue
+                if isinstance(told, Decision) and told.kind is Kind.CLEAR:
+                    yield Spawn(f"room for {number}", self._loading.clear(told, now_s))
                     continue
                 if isinstance(told, Decision):
                     now_s, _ = yield from self._loading.load_for(
@@ -254,7 +267,7 @@ class Scheduler(Decider):
                 if not self._begin_next(now_s) and not self._begin_any():
                     return
             except PolicyError as error:  # of whoever asked first, not of the one whose end brought us here
-                # one that has been told to load would lose that load
+                # and not of one that was told of a load in this very step, and has yet to begin it
                 entry = next((entry for entry in self._waiting if entry.told is None), None)
                 if entry is None:
                     return
@@ -266,19 +279,22 @@ class Scheduler(Decider):
         pick = self._order(self._view, now_s)
         gpu, channel = self._gpu, self._channel
         if channel.free and self._blocked is None:
-            due = self._first_absent()
+            due = self.first_absent()
             if due is not None and due is not pick and self._goes_before(due, pick):
                 return self._load(due, due.place) or self._block(due)
         if gpu.free:
-            due = self._first_there()
+            due = self.first_there()
             if due is not None and self._goes_before(due, pick):
                 pick = due
         if pick is None or not self.is_next(pick):
             return False
         if pick.model.state is not ABSENT:
             return self._run(pick)
+        if self._waiting_is_use:
+            return self._load(pick, None) or self._block(pick)
         plain = not self._heedless and self._load(pick, None)
-        return plain or self._load(pick, pick.place) or self._block(pick)
+        turn = _BEFORE_ALL if self._waiting_is_nothing else pick.place
+        return plain or self._load(pick, turn) or self._block(pick)
 
     def _goes_before(self, due: Waiting, pick: Waiting | None) -> bool:
         """Whether the bound puts `due` before what the order has picked."""
@@ -289,18 +305,26 @@ class Scheduler(Decider):
         gpu, channel, serving = self._gpu, self._channel, self.serving
         if gpu.free < serving.gpu_streams or channel.free < serving.load_channels:
             return False
-        there, absent = self._first_there(), self._first_absent()
+        there, absent = self.first_there(), self.first_absent()
         if there is not None:
             return self._run(there)
         return absent is not None and self._load(absent, absent.place)
 
-    def _first_absent(self) -> Waiting | None:
+    @property
+    def under_way(self) -> int:
+        """How many runs and loads are."""
+        running = self.serving.gpu_streams - self._gpu.free
+        return running + self.serving.load_channels - self._channel.free
+
+    def first_absent(self) -> Waiting | None:
+        """The first by place whose model is absent."""
         for _, group in self._waiting.absent:
             if group.model.state is ABSENT:
                 return group.first
         return None
 
-    def _first_there(self) -> Waiting | None:
+    def first_there(self) -> Waiting | None:
+        """The first by place whose model is there, and not held back."""
         for _, group in self._waiting.there:
             if not self._is_held(group.first):
                 return group.first
@@ -328,7 +352,8 @@ class Scheduler(Decider):
             if model.bytes >= too_large.get(alike, math.inf):
                 continue
             if self._plan(entry, None).kind is Kind.WAIT:
-                too_large[alike] = model.bytes
+                if self._by_size:  # else it may be for its company that it waits
+                    too_large[alike] = model.bytes
             else:
                 yield entry
 
@@ -390,6 +415,8 @@ class Scheduler(Decider):
         if plan.kind is Kind.LOAD:
             entry.outcome = Outcome.COLD_START
             entry.tell(self._begin_load(entry.number, plan, self._now_s))
+        elif plan.kind is Kind.CLEAR:
+            entry.tell(self._clear(entry.number, plan))
         elif plan.kind is Kind.WAIT:
             return False
         else:
@@ -414,9 +441,20 @@ class Scheduler(Decider):
         self._notes.decision(number, now_s, decision)
         return decision
 
+    def _clear(self, number: int, plan: Plan) -> Decision:
+        """Send away what has to leave before a load is decided anew; nothing is loaded meanwhile."""
+        self._channel.free -= 1
+        decision = self._allocator.clear(plan)
+        for victim in plan.victims:
+            self._waiting.moved(victim)
+        self._notes.decision(number, self._now_s, decision)
+        return decision
+
     def _block(self, entry: Waiting) -> bool:
         """Let nobody behind `entry` use what it waits for, and nothing else be loaded."""
         self._blocked = entry.place
+        if self._waiting_is_use:
+            return True
         self._held = frozenset(self._plan(entry, entry.place).victims)
         return True
 

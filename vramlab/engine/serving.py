@@ -3,7 +3,7 @@
 Everything here is policy and bookkeeping; time and the outcomes of effects come from a driver
 (:mod:`vramlab.engine.effects`). Read :meth:`Serving.serve` from top to bottom: it is what happens to a
 request. What it may set in motion is told elsewhere: loads and unloads in :mod:`.loading`, the CPU as second
-best in :mod:`.fallback`, runs that find no memory in :mod:`.shortage`. Who is served next is decided late, in
+best in :mod:`.fallback`, runs that fail in :mod:`.cures`. Who is served next is decided late, in
 view of all who wait (:mod:`.scheduler`), or on arrival (:mod:`.arrival`).
 """
 
@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from vramlab.allocator.states import IN_USE, RESIDENT
 from vramlab.engine.cache import MISS
+from vramlab.engine.cures import Cures
 from vramlab.engine.desk import Desk
-from vramlab.engine.effects import Cancelled, EffectFailed, Failure, Infer, Story, Target
+from vramlab.engine.effects import Cancelled, EffectFailed, Infer, Story, Target
 from vramlab.engine.fallback import Fallback
+from vramlab.engine.keep_alive import KeepAlive
+from vramlab.engine.limits import Limits
 from vramlab.engine.outcomes import Outcome
 from vramlab.engine.preloading import Preloading
 from vramlab.engine.requests import Request
-from vramlab.engine.shortage import Shortage
 
 # For the hot path: to look a member up in its class costs Python 3.11 as much as a call.
 HIT, FALLBACK, CACHE_HIT = Outcome.HIT, Outcome.FALLBACK, Outcome.CACHE_HIT
@@ -29,19 +31,30 @@ class Serving:
 
     Parameters
     ----------
-    desk, fallback, shortage
+    desk, fallback, cures
         Of the engine.
     preloading : Preloading, optional
         Watches what is asked for.
+    keep_alive : KeepAlive, optional
+        Is told which models become idle.
+    limits : Limits, optional
+        Say who is turned away.
     """
 
     def __init__(
-        self, desk: Desk, fallback: Fallback, shortage: Shortage, preloading: Preloading | None
+        self,
+        desk: Desk,
+        fallback: Fallback,
+        cures: Cures,
+        preloading: Preloading | None,
+        keep_alive: KeepAlive | None,
+        limits: Limits | None,
     ) -> None:
         self._desk, self._notes, self._allocator = desk, desk.notes, desk.allocator
         self._gpu, self._cache = desk.gpu, desk.cache
         self._decider, self._pending = desk.decider, desk.decider.pending
-        self._fallback, self._shortage, self._preloading = fallback, shortage, preloading
+        self._fallback, self._cures, self._preloading = fallback, cures, preloading
+        self._keep_alive, self._limits = keep_alive, limits
         self._run_one = {name: Infer(name, Target.GPU, 1) for name in desk.allocator.models}
 
     def serve(self, number: int, request: Request, now_s: float) -> Story:
@@ -59,7 +72,10 @@ class Serving:
         if self._preloading is not None:
             self._preloading.asked(name, now_s)
         gpu, allocator = self._gpu, self._allocator
-        state = (allocator.models.get(name) or allocator.model(name)).state
+        model = allocator.models.get(name) or allocator.model(name)
+        if self._limits is not None and (why := self._limits.refusal(model)):
+            return notes.answer(number, now_s, REFUSED, None, why)
+        state = model.state
         outcome, why = HIT, ""
         if (
             (state is IN_USE or state is RESIDENT)
@@ -87,16 +103,15 @@ class Serving:
         except EffectFailed as failure:
             gpu.release()
             self._decider.freed(failure.now_s)
-            if failure.kind is Failure.OUT_OF_MEMORY:
-                return (yield from self._shortage.run(number, request, outcome, failure))
-            self._desk.withdraw(name, failure.now_s)
-            return notes.answer(number, failure.now_s, FAILED, None, str(failure))
+            return (yield from self._cures.run(number, request, outcome, failure))
         except Cancelled as cancelled:
             gpu.release()
             self._desk.withdraw(name, cancelled.now_s)
             raise
         gpu.release()
-        idle = allocator.released(name)
+        idle = model.unpin()
+        if idle and self._keep_alive is not None:
+            self._keep_alive.idle(model, now_s)
         if self._pending:
             self._decider.run_ended(idle, now_s)
         if cache is not None:

@@ -39,7 +39,7 @@ class Shortage:
             desk.withdraw(name, now_s)
             return (yield from self._fallback.run(number, request, now_s, str(failure)))
         try:
-            now_s, outputs, failed = yield from self._run_again(request, now_s)
+            now_s, outputs, failed = yield from self.run_again(request, now_s)
         except Cancelled as cancelled:
             desk.withdraw(name, cancelled.now_s)
             raise
@@ -54,7 +54,7 @@ class Shortage:
         """Learn from the failure, and send models away for the next run. The value is the time."""
         desk, loading = self._desk, self._loading
         now_s, available = yield from read_available(failure.now_s)
-        needed = self._learning.from_run(number, name, now_s, available)
+        needed = self._learning.from_run(number, name, now_s, available, failure.lacking_bytes)
         try:
             victims = loading.relieve(needed, now_s)
         except PolicyError:
@@ -65,14 +65,14 @@ class Shortage:
             now_s = yield from loading.unload(victim, now_s, WHY)
         return now_s
 
-    def _run_again(self, request: Request, now_s: float) -> Story:
-        """Run on the GPU, as a request does. The value is (now_s, outputs, failure)."""
+    def run_again(self, request: Request, now_s: float, shrink: bool = False) -> Story:
+        """Run on the GPU, as a request does; the model is pinned. The value is (now_s, outputs, failure)."""
         gpu = self._desk.gpu
         if not gpu.take():
             now_s, _ = yield gpu.turn
         outputs, failed = None, None
         try:
-            now_s, outputs = yield Infer(request.model, Target.GPU, request.items)
+            now_s, outputs = yield Infer(request.model, Target.GPU, request.items, shrink)
         except EffectFailed as failure:
             now_s, failed = failure.now_s, failure
         finally:

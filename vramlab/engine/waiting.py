@@ -69,8 +69,8 @@ class Waiting:
     """
 
     __slots__ = (
-        "alone", "arrival_s", "batch", "due_s", "gate", "gone", "items", "loads_before", "model", "number",
-        "outcome", "passed_before", "place", "rank", "run_s", "told", "tries", "turn",
+        "alone", "arrival_s", "batch", "cuts", "due_s", "gate", "gone", "items", "loads_before", "model",
+        "number", "outcome", "passed_before", "place", "rank", "run_s", "told", "tries", "turn",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +83,7 @@ class Waiting:
         self.outcome = Outcome.HIT  # what it will count as if it runs
         self.tries = 0  # loads that have failed it
         self.told: Any = None  # what became of it, until its story has heard of it
+        self.cuts = 0  # for orders that count how often it was passed over as the first
         self.passed_before = self.loads_before = 0  # what had happened when it came
         self.gone = False
 

@@ -1,11 +1,10 @@
-"""A comparison of eviction policies and orders of serving, next to the offline optimum and the floor."""
+"""A comparison of policies, orders of serving and servers, next to the offline optimum and the floor."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,31 +12,26 @@ import pandas as pd
 
 from vramlab.allocator import Allocator
 from vramlab.analysis.bounds import Bound
-from vramlab.analysis.metrics import metrics
 from vramlab.config.errors import InputError
-from vramlab.config.loading import with_overrides
-from vramlab.config.schema import Inventory, VramConfig
-from vramlab.engine.orders import check_order
-from vramlab.experiments.floor import prices, with_memory_for_all
+from vramlab.experiments.case import Case, ConfigLike, Mode, ModelsLike, TraceLike, names_of, resolve_case
+from vramlab.experiments.floor import prices, without_pressure
 from vramlab.experiments.html import comparison_html
-from vramlab.experiments.inputs import check_seed, names_of, resolve_faults, resolve_inputs
-from vramlab.experiments.intervals import warmup_of, with_intervals
-from vramlab.experiments.optimum import optimum_of
+from vramlab.experiments.intervals import INTERVAL, warmup_of, with_intervals
+from vramlab.experiments.optimum import costed, counted, optimum_of
 from vramlab.experiments.parts import later_part
-from vramlab.experiments.replay import Mode, Replay, check_mode, flat, replay
-from vramlab.traces.trace import Trace
+from vramlab.experiments.replay import Replay, flat, run
 
 DEFAULT_POLICIES = ("seed", "seed_fixed", "decayed", "lru", "lfu", "fifo", "gdsf")
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Replays of one trace under several policies, and orders.
+    """Replays of one trace under several policies, and orders, and as several servers.
 
     Parameters
     ----------
     replays : list of Replay
-        In the order of the policies, and for each in that of the orders.
+        In the order of the policies, and for each in that of the orders; then as each server.
     rows : list of dict
         Figures of each, with ``cost_s``: the load cost, and where the CPU may answer its extra seconds
         (:mod:`vramlab.experiments.optimum`); and ``gap_closed``: (LRU's cost - this one's) / (LRU's - the
@@ -64,8 +58,11 @@ class Comparison:
     warmup: int = 0
 
     def frame(self) -> pd.DataFrame:
-        """One row per policy."""
-        return pd.DataFrame([flat(row) for row in self.rows])
+        """Return one row per policy."""
+        frame = pd.DataFrame([flat(row) for row in self.rows])
+        if "hit_rate_low" in frame:
+            frame.attrs["interval"] = INTERVAL
+        return frame
 
     @property
     def cost(self) -> str:
@@ -73,9 +70,8 @@ class Comparison:
         return "load_cost_s" if self.counts == "load_cost_s" else "cost_s"
 
     def document(self) -> dict[str, Any]:
-        """The keys of ``vramlab compare --json``."""
-        keys = ("load_cost_s", "load_cost_all_miss_s", "capacity_bytes", "requests", "admission", "method")
-        optimum = {key: getattr(self.optimum, key) for key in keys} | {"counts": self.counts}
+        """Return the keys of ``vramlab compare --json``."""
+        optimum = self.optimum.document() | {"counts": self.counts}
         document = {"rows": self.rows, "floor": self.floor, "optimum": optimum}
         return document | {"warmup_requests": self.warmup}
 
@@ -83,10 +79,11 @@ class Comparison:
         return comparison_html(self.rows, self.optimum.load_cost_s, self.counts, self.warmup, self.floor)
 
 
+# Users call it by keyword, so its parameters stand one by one; `compared` takes a case.
 def compare(
-    trace: Trace | Path | str,
-    config: VramConfig | Path | str | None = None,
-    models: Inventory | Path | str | None = None,
+    trace: TraceLike,
+    config: ConfigLike = None,
+    models: ModelsLike = None,
     policies: Sequence[str] | None = None,
     mode: Mode = "simulate",
     seed: int = 0,
@@ -95,90 +92,128 @@ def compare(
     intervals: bool = False,
     skip_warmup: bool = False,
     orders: Sequence[str] = (),
+    servers: Sequence[str] = (),
 ) -> Comparison:
-    """Replay a trace once per policy and order, all else equal, and bound what any policy could have reached.
+    """Replay a trace once per policy and order, and as servers, and bound what any policy could have reached.
 
     Parameters
     ----------
     trace, config, models, mode, seed, overrides
         As for :func:`~vramlab.experiments.replay.replay`.
-    policies : sequence of str
-        Names as for ``scoring.policy``. Without them those of :data:`DEFAULT_POLICIES`, or with `orders` the
-        configuration's alone.
-    done : callable, optional
-        Called after each replay and after the bound.
-    intervals : bool
-        Bootstrap intervals, and paired differences from the first policy
-        (:mod:`vramlab.experiments.intervals`).
-    skip_warmup : bool
-        Leave out the requests at the start that the MSER-5 rule calls warm-up: for all policies as many as
-        for the one that takes longest.
-
-    orders : sequence of str
-        Names as for ``serving.order``; without them the configuration's alone.
+    policies, orders, servers
+        As for :func:`sides_of`.
+    done, intervals, skip_warmup
+        As for :func:`compared`.
 
     Raises
     ------
     InputError
-        For an unknown policy or order, no policy, and orders in decide mode, where nobody waits.
+        As :func:`sides_of`, and for bad input.
     """
-    check_mode(mode)
-    check_seed(seed)
-    orders = names_of(orders)
-    if orders and mode == "decide":
-        raise InputError("orders", "", f"mode {mode}", "mode simulate, as nobody waits in the other")
-    faults = resolve_faults(config, overrides=overrides)
-    trace, config, inventory = resolve_inputs(trace, config, models, overrides)
+    case = resolve_case(trace, config, models, overrides, mode=mode, seed=seed)
+    sides = sides_of(case, policies, orders, servers)
+    return compared(case, sides, intervals=intervals, skip_warmup=skip_warmup, done=done)
+
+
+def sides_of(
+    case: Case,
+    policies: Sequence[str] | None = None,
+    orders: Sequence[str] = (),
+    servers: Sequence[str] = (),
+) -> list[Case]:
+    """Return what is compared: the case once per policy and order, and as model servers of today.
+
+    Parameters
+    ----------
+    case : Case
+        What is replayed.
+    policies : sequence of str
+        Names as for ``scoring.policy``. Without them those of :data:`DEFAULT_POLICIES`, or with `orders` or
+        `servers` the configuration's alone.
+    orders : sequence of str
+        Names as for ``serving.order``; without them the configuration's alone.
+    servers : sequence of str
+        Names of :mod:`vramlab.servers`, each with options as in ``ollama:keep_alive=600``. In their rows
+        ``server`` is the name, and ``policy`` says "as" it.
+
+    Raises
+    ------
+    InputError
+        For an unknown policy, order or server, no policy, and orders or servers in decide mode, where no
+        request waits.
+    """
+    orders, servers = names_of(orders), names_of(servers)
+    if (orders or servers) and case.mode == "decide":
+        what = "orders" if orders else "servers"
+        raise InputError(what, "", "mode decide", "mode simulate, as no request waits in decide mode")
     if policies is None:
-        policies = [config.scoring.policy] if orders else DEFAULT_POLICIES
+        policies = [case.config.scoring.policy] if orders or servers else DEFAULT_POLICIES
     policies = names_of(policies)
     if not policies:
         raise InputError("policies", "", "none", "at least one policy")
-    base = config.serving.order
-    settings = {
-        (name, order): with_overrides(config, [f"scoring.policy={name}", f"serving.order={order}"])
-        for name, order in [*product(policies, orders or [base]), ("lru", base)]
-    }
-    for setting in settings.values():  # an unknown name is an error before the first run, not after it
-        Allocator(setting, {})
-        check_order(setting.serving.order)
+    sides = [_under(case, *names) for names in product(policies, orders or [case.config.serving.order])]
+    sides += [case.as_server(text) for text in servers]
+    for one in sides:  # an unknown policy is an error before the first run
+        Allocator(one.config, {})
+    return sides
 
-    def run(setting: VramConfig) -> Replay:
-        result = replay(trace, setting, inventory, mode, seed, faults=faults)
-        if done is not None:
-            done()
-        return result
 
-    replays = [run(settings[names]) for names in product(policies, orders or [base])]
-    lru = next((r for r in replays if (r.figures["policy"], r.figures["order"]) == ("lru", base)), None)
-    lru = lru or replay(trace, settings["lru", base], inventory, mode, seed, faults=faults)
-    runs = [result.records for result in (*replays, lru)]
-    first = warmup_of(runs) if skip_warmup else 0
-    optimum = optimum_of(trace, config, inventory, first)
-    floor = _floor_of(trace, config, inventory, seed, first) if mode == "simulate" else None
-    if done is not None:
+def compared(
+    case: Case,
+    sides: Sequence[Case],
+    *,
+    intervals: bool = False,
+    skip_warmup: bool = False,
+    done: Callable[[], object] | None = None,
+) -> Comparison:
+    """Replay each side of a comparison, and bound what any policy could have reached.
+
+    Parameters
+    ----------
+    case : Case
+        What they have in common, and are held against.
+    sides : sequence of Case
+        See :func:`sides_of`.
+    intervals : bool
+        Add bootstrap intervals, and paired differences from the first policy
+        (:mod:`vramlab.experiments.intervals`).
+    skip_warmup : bool
+        Leave out the requests at the start that the MSER-5 rule calls warm-up: for all policies as many as
+        for the one that takes longest.
+    done : callable, optional
+        Called after each replay and after the bound.
+    """
+    done = done or (lambda: None)
+    replays = []
+    for one in sides:
+        replays.append(run(one))
         done()
-    parts = [later_part(records, first) for records in runs]
-    rows = [
-        result.figures | (metrics(records, config, inventory) if first else {})
-        for result, records in zip((*replays, lru), parts, strict=True)
-    ]
-    for row, records in zip(rows, parts, strict=True):
-        row["cost_s"] = optimum.cost_s(records, row["load_cost_s"])
-    worst_s = rows.pop()["cost_s"]
-    for row in rows:
-        row["gap_closed"] = optimum.gap_closed(row["cost_s"], worst_s)
-        row |= prices(row, floor)
+    # the baseline is what lru does in the configuration's own order; often it is among those compared
+    baseline = "lru", case.config.serving.order
+    at = next((place for place, one in enumerate(sides) if _names(one) == baseline), None)
+    worst = run(_under(case, *baseline)) if at is None else replays[at]
+    runs = [result.records for result in (*replays, worst)]
+    first = warmup_of(runs) if skip_warmup else 0
+    optimum = optimum_of(case, first)
+    floor = counted(case, run(without_pressure(case)), first) if case.mode == "simulate" else None
+    done()
+    worst_s = costed(case, worst, first)["cost_s"]
+    rows = []
+    for result in replays:
+        row = costed(case, result, first)
+        if row["server"] is not None:
+            row["policy"] = f"as {row['server']}"
+        rows.append(row | {"gap_closed": optimum.gap_closed(row["cost_s"], worst_s)} | prices(row, floor))
     if intervals:
-        found = with_intervals(parts[:-1], inventory, mode, np.random.default_rng(seed))
+        parts = [later_part(result.records, first) for result in replays]
+        found = with_intervals(parts, case, np.random.default_rng(case.seed))
         rows = [row | more for row, more in zip(rows, found, strict=True)]
-    return Comparison(replays, rows, optimum.bound, floor, optimum.document()["counts"], first)
+    return Comparison(replays, rows, optimum.bound, floor, optimum.counts, first)
 
 
-def _floor_of(
-    trace: Trace, config: VramConfig, inventory: Inventory, seed: int, first: int
-) -> dict[str, Any]:
-    """Figures with memory for all models; what a fault plan does to the device is left out."""
-    result = replay(trace, with_memory_for_all(config, inventory), inventory, "simulate", seed)
-    figures = result.figures
-    return figures | (metrics(later_part(result.records, first), config, inventory) if first else {})
+def _under(case: Case, policy: str, order: str) -> Case:
+    return case.changed([f"scoring.policy={policy}", f"serving.order={order}"])
+
+
+def _names(case: Case) -> tuple[str, str]:
+    return case.config.scoring.policy, case.config.serving.order

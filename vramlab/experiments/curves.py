@@ -22,6 +22,7 @@ The standard error is that of the spread between parts or stretches.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -30,15 +31,15 @@ import pandas as pd
 from vramlab.allocator import make_allocator
 from vramlab.analysis.curves import lru_curve
 from vramlab.config.errors import InputError, check_choice
-from vramlab.config.loading import with_overrides
 from vramlab.config.plain import plain_memory, plain_models
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.outcomes import Outcome
+from vramlab.experiments.case import Case
 from vramlab.experiments.executors import check_jobs, execute
 from vramlab.simulation.decide import decide
 from vramlab.traces.trace import Trace, check_models
 
-Sampling = Literal["models", "time"]
+SampledBy = Literal["models", "time"]
 
 POINTS = 20
 _LEAST_MODELS = 100  # in each part of the models
@@ -66,45 +67,52 @@ class _Study(NamedTuple):
     inventory: Inventory
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """What is replayed of a long trace.
+
+    Parameters
+    ----------
+    share : float
+        Share of the requests, roughly.
+    by : {"models", "time"}
+        What samples are made of.
+    """
+
+    share: float
+    by: SampledBy = "models"
+
+
 def even_capacities(trace: Trace, inventory: Inventory, points: int = POINTS) -> list[int]:
-    """Capacities in equal steps, up to that which holds all models of the trace."""
+    """Return capacities in equal steps, up to that which holds all models of the trace."""
     check_models(trace, inventory)
     total = sum(inventory[name].footprint_bytes for name in trace.model_names)
     return sorted({max(1, total * step // points) for step in range(1, points + 1)})
 
 
 def curve(
-    trace: Trace,
-    config: VramConfig,
-    inventory: Inventory,
+    case: Case,
     policy: str = "lru",
     capacities_bytes: Sequence[int] = (),
-    sample: float | None = None,
-    sample_by: Sampling = "models",
+    sampling: Sampling | None = None,
     jobs: int | None = 1,
-    rng: np.random.Generator | None = None,
     done: Callable[[], object] | None = None,
 ) -> pd.DataFrame:
-    """Hit rate and load cost of a policy at each capacity.
+    """Return hit rate and load cost of a policy at each capacity.
 
     Parameters
     ----------
-    trace, inventory
-        What is replayed.
-    config : VramConfig
-        Its scoring and admission count, its memory does not.
+    case : Case
+        What is replayed. Scoring and admission of its configuration count, its memory does not; its seed
+        draws the samples.
     policy : str
         As for ``scoring.policy``.
     capacities_bytes : sequence of int
         In bytes; twenty in equal steps where none are given.
-    sample : float, optional
-        Share of the requests (roughly) that is replayed; all without it, and always for LRU.
-    sample_by : {"models", "time"}
-        What samples are made of.
+    sampling : Sampling, optional
+        All requests are replayed without it, and always for LRU.
     jobs : int or None
         Processes; None is one per core.
-    rng : Generator, optional
-        Draws the samples.
     done : callable, optional
         Called after each capacity.
 
@@ -123,16 +131,17 @@ def curve(
     """
     # whatever the policy: LRU needs neither, and a wrong one would show with the next policy only
     check_jobs(jobs)
-    check_choice("--sample-by", "", sample_by, get_args(Sampling))
-    if sample is not None and not 0 < sample < 1:
-        raise InputError("--sample", "", sample, "more than 0, less than 1")
-    check_models(trace, inventory)
-    capacities = list(capacities_bytes) or even_capacities(trace, inventory)
+    if sampling is not None:
+        check_choice("--sample-by", "", sampling.by, get_args(SampledBy))
+        if not 0 < sampling.share < 1:
+            raise InputError("--sample", "", sampling.share, "more than 0, less than 1")
+    trace = case.trace
+    capacities = list(capacities_bytes) or even_capacities(trace, case.inventory)
     for capacity in capacities:
         if capacity < 1:
             raise InputError("capacities", "", capacity, "at least 1 byte")
-    inventory = plain_models(inventory)
-    config = with_overrides(config, [f"scoring.policy={policy}"])
+    inventory = plain_models(case.inventory)
+    config = case.changed([f"scoring.policy={policy}"]).config
     make_allocator(config, {})  # an unknown policy is an error before the first run
     if policy == "lru" and config.admission == "always":
         exact = lru_curve(trace, inventory, capacities)
@@ -140,9 +149,9 @@ def curve(
             hit_rate_error=0.0, load_cost_error_s=0.0, hit_rate_missed=0.0, method="one pass, exact"
         )[COLUMNS]
     samples = [_Sample(trace, 1.0, 0, 0.0)]
-    if sample is not None:
-        draw = {"models": _by_models, "time": _by_time}[sample_by]
-        samples = draw(trace, inventory, sample, rng or np.random.default_rng(0))
+    if sampling is not None:
+        draw = {"models": _by_models, "time": _by_time}[sampling.by]
+        samples = draw(trace, inventory, sampling.share, np.random.default_rng(case.seed))
     rows = {}
     for ended in execute(_point, _Study(samples, config, inventory), capacities, jobs):
         if ended.error:
@@ -150,14 +159,14 @@ def curve(
         rows[ended.task] = ended.result
         if done is not None:
             done()
-    method = "replayed, exact" if sample is None else f"{len(samples)} samples of {sample_by}"
+    method = "replayed, exact" if sampling is None else f"{len(samples)} samples of {sampling.by}"
     missed = float(np.mean([one.unseen for one in samples]))
     table = [(policy, capacity, *rows[capacity], missed, method) for capacity in capacities]
     return pd.DataFrame(table, columns=COLUMNS)
 
 
 def _point(study: _Study, capacity_bytes: int) -> tuple[float, float, float, float]:
-    """(hit rate, load cost, and the standard errors of both) at one capacity."""
+    """Return (hit rate, load cost, and the standard errors of both) at one capacity."""
     counted, hits, costs = [], [], []
     everywhere = {name for one in study.samples for name in one.trace.model_names}
     largest = max(study.inventory[name].footprint_bytes for name in everywhere)
@@ -189,7 +198,7 @@ def _ratio(values: Sequence[float], counts: Sequence[int]) -> tuple[float, float
 
 
 def _by_models(trace: Trace, inventory: Inventory, share: float, rng: np.random.Generator) -> list[_Sample]:
-    """Parts of the models with their requests."""
+    """Return the parts of the models with their requests."""
     names = trace.model_names
     parts = max(2, round(1 / share))
     least = len(names) // parts
@@ -209,7 +218,7 @@ def _by_models(trace: Trace, inventory: Inventory, share: float, rng: np.random.
 
 
 def _by_time(trace: Trace, inventory: Inventory, share: float, rng: np.random.Generator) -> list[_Sample]:
-    """Stretches of the trace, one from each of equal parts of it, from a random place on."""
+    """Return the stretches of the trace, one from each of equal parts of it, from a random place on."""
     requests, models = len(trace), len(trace.model_names)
     part = requests // _STRETCHES
     length = int(part * share)

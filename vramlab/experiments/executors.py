@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, NamedTuple, TypeVar
 
-from vramlab.config.errors import InputError
+from vramlab.config.errors import InputError, check_package
 from vramlab.experiments.provenance import code_sha256
 
 Context = TypeVar("Context")
@@ -34,7 +34,7 @@ class Ended(NamedTuple):
 def execute(
     work: Work, context: Any, tasks: Sequence[Any], jobs: int | None = 1, dask: str | None = None
 ) -> Iterator[Ended]:
-    """Work off `tasks` where they are to be worked off.
+    """Do `tasks` here, on the cores of this machine, or on a cluster.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def attempt(work: Work, context: Any, task: Any) -> Ended:
 
 
 def in_process(work: Work, context: Any, tasks: Sequence[Any]) -> Iterator[Ended]:
-    """One after the other, here."""
+    """Do one task after the other, here."""
     for task in tasks:
         yield attempt(work, context, task)
 
@@ -89,7 +89,7 @@ def in_process(work: Work, context: Any, tasks: Sequence[Any]) -> Iterator[Ended
 
 
 def on_cores(work: Work, context: Any, tasks: Sequence[Any], jobs: int) -> Iterator[Ended]:
-    """On `jobs` processes (loky).
+    """Do tasks on `jobs` processes (loky).
 
     When one of them dies (out of memory, killed, a crash in native code) all break, and which task it was is
     not known. So each task that may have been under way gets a process of its own, and the guilty one is
@@ -150,18 +150,15 @@ def _held(task: Any) -> Ended:
 
 
 def on_dask(work: Work, context: Any, tasks: Sequence[Any], address: str) -> Iterator[Ended]:
-    """On the workers of a Dask cluster, each of which gets the context once.
+    """Do tasks on the workers of a Dask cluster, each of which gets the context once.
 
     Dask runs the tasks of a worker that died again elsewhere; a task under which several workers died
     (``distributed.scheduler.allowed-failures``) ends with an error. Workers hold Python's lock while they
     run: start them with one thread each.
     """
-    try:
-        from distributed import Client, as_completed
-    except ImportError as error:
-        raise InputError(
-            "--dask", address, "no package distributed", "it installed (pip install 'vramlab[distributed]')"
-        ) from error
+    check_package("--dask", "distributed", "vramlab[distributed]")
+    from distributed import Client, as_completed
+
     try:
         client = Client(address, timeout=10)
     except (OSError, ValueError) as error:
@@ -182,7 +179,7 @@ def _handed_out(client: Any, context: Any, address: str) -> Any:
         codes = client.run(code_sha256)
         held = client.scatter(context, broadcast=True, hash=False)
     except Exception as error:  # a worker that dies meanwhile shows as errors of many kinds
-        raise InputError("--dask", address, _in_words(error), "a cluster whose workers stay") from error
+        raise InputError("--dask", address, _in_words(error), "a cluster whose workers stay up") from error
     for worker, code in codes.items():
         if code != code_sha256():
             raise InputError("--dask", worker, f"vramlab with code {code[:12]}", f"{code_sha256()[:12]}")

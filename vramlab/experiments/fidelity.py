@@ -20,6 +20,7 @@ import pandas as pd
 
 from vramlab.config.errors import InputError
 from vramlab.config.loading import load_config, load_inventory
+from vramlab.experiments.case import Case
 from vramlab.experiments.recording import record_run
 from vramlab.experiments.replay import flat
 from vramlab.experiments.verification import Verification, verify
@@ -52,7 +53,7 @@ class Fidelity:
     drifts: dict[str, float]
 
     def frame(self) -> pd.DataFrame:
-        """One row per workload: live, simulated, errors, the machine's drift, and how busy others kept it."""
+        """Return one row per workload: live, simulated, errors, drift, and how busy others kept us."""
         rows = []
         for name, found in self.verifications.items():
             row: dict[str, Any] = {"workload": name, "lockstep_differences": len(found.lockstep.differences)}
@@ -66,14 +67,14 @@ class Fidelity:
         return pd.DataFrame(rows)
 
     def missed(self, name: str) -> list[str]:
-        """Which of :data:`TOLERANCES` a workload does not keep."""
+        """Return which of :data:`TOLERANCES` a workload does not keep."""
         errors = self.verifications[name].errors()
         return [
             key for key, most in TOLERANCES.items() if (error := errors[key]) is None or abs(error) > most
         ]
 
     def document(self) -> dict[str, Any]:
-        """All figures, in plain values."""
+        """Return all figures, in plain values."""
         return {
             name: {
                 "environment": found.run.environment,
@@ -134,7 +135,7 @@ def fidelity(
     for name, trace in traces.items():
         announce(f"{name}: {len(trace):,} requests in {trace.duration_s:.0f} s, and another profile")
         run = runs / name
-        record_run(trace, config, profiled, run, device, seed=seed, profile=before)
+        record_run(Case(trace, config, profiled, seed=seed, profile=before), run, device)
         profiled, found = profile(config, inventory, device)
         after = found.frame()
         write_samples(pd.concat([before, after], ignore_index=True), samples_path(run / "models.yaml"))
@@ -144,7 +145,7 @@ def fidelity(
 
 
 def drift(before: pd.DataFrame, after: pd.DataFrame) -> float:
-    """How much longer runs take than some time before, relative: the median over what was timed.
+    """Return how much longer runs take than before, relative: the median over what was timed.
 
     Parameters
     ----------

@@ -7,11 +7,14 @@ What a run is above that is the *price of memory*.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from vramlab.config.faults import FaultPlan
 from vramlab.config.loading import with_overrides
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import bytes_to_mib
+from vramlab.experiments.case import Case
 
 
 def with_memory_for_all(config: VramConfig, inventory: Inventory) -> VramConfig:
@@ -35,8 +38,13 @@ def with_memory_for_all(config: VramConfig, inventory: Inventory) -> VramConfig:
     )
 
 
+def without_pressure(case: Case) -> Case:
+    """Return the case with memory for all models; what a fault plan does to the device is left out."""
+    return replace(case, config=with_memory_for_all(case.config, case.inventory), faults=FaultPlan())
+
+
 def prices(figures: Mapping[str, Any], floor: Mapping[str, Any] | None) -> dict[str, float | None]:
-    """Mean and 99th percentile of a run above the floor's, seconds; None where there is no latency."""
+    """Return mean and 99th percentile of a run above the floor's, seconds; None where there is no latency."""
     found: dict[str, float | None] = {}
     for what in ("mean", "p99"):
         here, least = figures[f"latency_{what}_s"], (floor or {}).get(f"latency_{what}_s")

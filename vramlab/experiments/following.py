@@ -87,7 +87,7 @@ class Following:
         return not self.closed and self.silent_s > QUIET_S
 
     def status(self) -> Status:
-        """Device memory, zones, models and counts by now, or at `until_s`, but not beyond the journal.
+        """Return device memory, zones, models and counts by now, or at `until_s`, but not beyond the journal.
 
         The time goes on for a while after the last line, and then stands still: the run may have been killed.
 
@@ -135,7 +135,7 @@ class Following:
 
 
 def is_stop(line: Line) -> bool:
-    """Whether from here on a run gives back what it has."""
+    """Return whether from here on a run gives back what it has."""
     return line.event == "begin" and line.task == "stop"
 
 

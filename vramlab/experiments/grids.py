@@ -17,6 +17,7 @@ from vramlab.allocator import Allocator
 from vramlab.config.errors import InputError
 from vramlab.config.loading import check_fit, with_overrides
 from vramlab.config.schema import Inventory, VramConfig
+from vramlab.servers.preset import as_asked
 
 Grid = Mapping[str, Sequence[Any]]
 Settings = tuple[tuple[str, Any], ...]
@@ -45,7 +46,7 @@ class Point:
 
 
 def parse_grid(texts: Iterable[str], source: str = "--grid") -> dict[str, list[Any]]:
-    """Axes from ``KEY=V1,V2,...`` texts, in their order.
+    """Return axes from ``KEY=V1,V2,...`` texts, in their order.
 
     Raises
     ------
@@ -68,7 +69,7 @@ def parse_grid(texts: Iterable[str], source: str = "--grid") -> dict[str, list[A
 
 
 def _number(value: Any) -> Any:
-    """YAML takes 1e-5 for a text, which nobody means who writes it."""
+    """Read ``1e-5`` as a number, which YAML takes for a text."""
     if isinstance(value, str):
         try:
             return float(value)
@@ -78,7 +79,7 @@ def _number(value: Any) -> Any:
 
 
 def points(grid: Grid, traces: int = 1, seeds: Sequence[int] = (0,)) -> list[Point]:
-    """Every combination: traces outermost, then the axes in their order, then seeds."""
+    """Return every combination: traces outermost, then the axes in their order, then seeds."""
     axes = [[(key, value) for value in values] for key, values in grid.items()]
     combinations = itertools.product(range(traces), itertools.product(*axes), seeds)
     return [
@@ -88,7 +89,7 @@ def points(grid: Grid, traces: int = 1, seeds: Sequence[int] = (0,)) -> list[Poi
 
 
 def override_texts(settings: Iterable[tuple[str, Any]]) -> list[str]:
-    """Settings as ``key=value`` texts for :func:`~vramlab.config.loading.with_overrides`."""
+    """Return settings as ``key=value`` texts for :func:`~vramlab.config.loading.with_overrides`."""
     texts = []
     for keys, value in settings:
         text = yaml.safe_dump(value, default_flow_style=True, width=10**9).removesuffix("...\n").rstrip("\n")
@@ -99,7 +100,7 @@ def override_texts(settings: Iterable[tuple[str, Any]]) -> list[str]:
 def settled(
     config: VramConfig, inventory: Inventory, settings: Iterable[tuple[str, Any]], source: str = "--grid"
 ) -> VramConfig:
-    """`config` with `settings`, checked as a run of it would be.
+    """Return `config` with `settings`, checked as a run of it would be.
 
     Raises
     ------
@@ -108,7 +109,7 @@ def settled(
     """
     try:
         changed = with_overrides(config, override_texts(settings))
-        check_fit(changed, inventory, source, "inventory")
+        check_fit(*as_asked(changed, inventory), source, "inventory")
         Allocator(changed, {})
     except InputError as error:
         raise InputError(source, error.key, error.found, error.expected) from error
@@ -118,7 +119,7 @@ def settled(
 def check(
     chosen: Sequence[Point], config: VramConfig, inventory: Inventory, source: str = "--grid"
 ) -> dict[Settings, VramConfig | InputError]:
-    """Configuration of each combination of settings, or why it cannot be.
+    """Return the configuration of each combination of settings, or why it cannot be.
 
     A value that goes with nothing else is an error here and now (a wrong key always is one); a combination
     that cannot be is one run of the study that fails.

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vramlab.analysis.figures import FIGURES, Figure, table, text_of
 from vramlab.analysis.metrics import binding_text
 from vramlab.config.html import Cell, html_table
-from vramlab.config.units import bytes_to_mib
 
+_REPLAY = (
+    "requests", "hit_rate", "cold_start_rate", "evictions", "load_cost_s", "latency_p50_s", "latency_p95_s",
+    "latency_p99_s", "vram_used_mean_bytes",
+)  # fmt: skip
 _OUTCOMES = ("hits", "cold_starts", "waits", "fallbacks", "cache_hits", "refused", "failed", "cancelled")
 _NOTHING = "–"
 
 
 def replay_html(figures: Mapping[str, Any]) -> str:
-    """Figures of one replay: rates and latencies for all and for each zone, outcomes below."""
-    latency = _latency_in(figures)
-    parts = [("all", figures), *figures.get("zones", {}).items()]
+    """Return the figures of one replay: rates and latencies for all and for each zone, outcomes below."""
+    columns, mode = [FIGURES[key] for key in _REPLAY], figures.get("mode")
     rows: list[list[str | Cell]] = [
         [
             Cell(str(name), "strong" if name == "all" else ""),
-            f"{part['requests']:,}",
-            _share(part["hit_rate"]),
-            _share(part["cold_start_rate"]),
-            f"{part['evictions']:,}",
-            _seconds(part["load_cost_s"]),
-            *(latency(part[f"latency_p{rank}_s"]) for rank in (50, 95, 99)),
-            f"{bytes_to_mib(part['vram_used_mean_bytes']):,.0f} MB",
+            *(figure.text(part[figure.key], mode, _NOTHING) for figure in columns),
         ]
-        for name, part in parts
+        for name, part in [("all", figures), *figures.get("zones", {}).items()]
     ]
-    header = ["zone", "requests", "hit rate", "cold starts", "evictions", "load cost"]
-    header += ["p50", "p95", "p99", "VRAM, mean"]
+    header = ["zone", *(figure.label for figure in columns[:-1]), "VRAM, mean"]
     counts = [f"{figures[key]:,} {key.replace('_', ' ')}" for key in _OUTCOMES if figures.get(key)]
     caption = f"{figures.get('policy', '')}, {figures.get('backend', '')}"
     binding = binding_text(figures.get("binding", {}))
@@ -46,59 +42,35 @@ def comparison_html(
     warmup: int = 0,
     floor: Mapping[str, Any] | None = None,
 ) -> str:
-    """One row per policy and order, the best of each column in bold, and the bounds below."""
-    latency = _latency_in(rows[0])
-    columns = [
-        ("hit rate", "hit_rate", _share, max),
-        ("cold starts", "cold_start_rate", _share, min),
-        ("load cost", "load_cost_s", _seconds, min),
-        ("gap closed", "gap_closed", _share, max),
-        ("p50", "latency_p50_s", latency, min),
-        ("p95", "latency_p95_s", latency, min),
-        ("p99", "latency_p99_s", latency, min),
-    ]
+    """Return one row per policy and order, the best of each column in bold, and the bounds below."""
+    columns, mode = table("notebook"), rows[0].get("mode")
+
+    def shown(figure: Figure, value: Any) -> str:
+        if figure.unit == "part":  # of the gap: with a sign that says so, as no optimum stands in this table
+            return text_of(value, "share", _NOTHING)
+        return figure.text(value, mode, _NOTHING)
+
     best = {}
-    for _, key, text, better in columns:
-        known = [row[key] for row in rows if row.get(key) is not None]
-        best[key] = text(better(known)) if known else None
+    for figure in columns:
+        known = [row[figure.key] for row in rows if row.get(figure.key) is not None]
+        best[figure.key] = shown(figure, figure.best(known)) if known else None
     several = len({row.get("order") for row in rows}) > 1
-    table = []
+    body = []
     for row in rows:
         cells: list[str | Cell] = [str(row["policy"]), *([str(row["order"])] if several else [])]
-        for _, key, text, _ in columns:
-            shown = text(row.get(key))
-            cells.append(Cell(shown, "strong" if shown == best[key] != _NOTHING else ""))
-        table.append(cells)
-    what = "load cost" if counts == "load_cost_s" else counts
-    notes = [f"offline optimum: {what} {_seconds(optimum_s)}"]
+        for figure in columns:
+            text = shown(figure, row.get(figure.key))
+            cells.append(Cell(text, "strong" if text == best[figure.key] != _NOTHING else ""))
+        body.append(cells)
+    what = FIGURES["load_cost_s"].label if counts == "load_cost_s" else counts
+    notes = [f"offline optimum: {what} {text_of(optimum_s, 'seconds')}"]
     if floor is not None:
-        mean, p99 = (latency(floor[f"latency_{key}_s"]) for key in ("mean", "p99"))
-        notes.append(f"with memory for all models: mean {mean}, p99 {p99}")
+        mean, p99 = (FIGURES[f"latency_{key}_s"] for key in ("mean", "p99"))
+        mean_text, p99_text = (figure.text(floor[figure.key], mode, _NOTHING) for figure in (mean, p99))
+        notes.append(f"with memory for all models: mean {mean_text}, p99 {p99_text}")
     bound = [row.get("binding", {}) for row in rows]
     limits = {name: max(limits.get(name, 0) for limits in bound) for limits in bound for name in limits}
     notes += [f"binding: {binding_text(limits)} at most"] if limits else []
     notes += [f"the first {warmup:,} requests do not count"] if warmup else []
-    return html_table(
-        ["policy", *(["order"] if several else []), *(name for name, *_ in columns)],
-        table,
-        note="; ".join(notes),
-    )
-
-
-def _share(value: float | None) -> str:
-    return _NOTHING if value is None else f"{100 * value:.2f} %"
-
-
-def _seconds(value: float | None) -> str:
-    return _NOTHING if value is None else f"{value:,.1f} s"
-
-
-def _latency_in(figures: Mapping[str, Any]) -> Callable[[float | None], str]:
-    """How latencies are shown: in decide mode not, as nothing takes time there."""
-    return (lambda value: _NOTHING) if figures.get("mode") == "decide" else _latency
-
-
-def _latency(value: float | None) -> str:
-    if value is None:
-        return _NOTHING
-    return f"{1000 * value:,.1f} ms" if value < 10 else f"{value:,.1f} s"
+    header = ["policy", *(["order"] if several else []), *(figure.label for figure in columns)]
+    return html_table(header, body, note="; ".join(notes))

@@ -20,33 +20,33 @@ from vramlab.analysis.statistics import (
     request_series,
     warmup,
 )
-from vramlab.config.schema import Inventory
-from vramlab.experiments.replay import Mode
+from vramlab.experiments.case import Case
 from vramlab.runs.records import Records
+
+INTERVAL = "95 %, blocks of time resampled"
+"""What the intervals are of, for plots."""
 
 _VERDICTS = {"a lower": "lower", "b lower": "higher", "tie": "tie"}
 
 
 def warmup_of(runs: Sequence[Records]) -> int:
-    """Requests at the start to leave out for all runs: the longest warm-up of their hits (MSER-5)."""
+    """Return requests at the start to leave out for all runs: the longest warm-up of their hits (MSER-5)."""
     return max(warmup(request_series(records, "hit")).requests for records in runs)
 
 
-def with_intervals(
-    runs: Sequence[Records], inventory: Inventory, mode: Mode, rng: np.random.Generator
-) -> list[dict[str, Any]]:
-    """What the rows of the runs get.
+def with_intervals(runs: Sequence[Records], case: Case, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """Return what the rows of the runs get.
 
     Parameters
     ----------
     runs : sequence of Records
         Of the same requests.
-    mode : str
-        In ``decide`` a load costs what the inventory says.
+    case : Case
+        In decide mode a load costs what its inventory says.
     rng : numpy.random.Generator
         Draws the resamples.
     """
-    stated = inventory if mode == "decide" else None
+    stated = case.inventory if case.mode == "decide" else None
     rows: list[dict[str, Any]] = [{"versus_first": {}} for _ in runs]
     for name, measure, statistic in _FIGURES:
         series = [request_series(records, measure, stated) for records in runs]

@@ -15,7 +15,7 @@ _KEPT = ("device", "onnxruntime", "python", "system", "cpu_count", "device_cores
 
 
 def observed_profile(run: RunFolder) -> tuple[Inventory, pd.DataFrame, list[str]]:
-    """A corrected inventory from a run's journal.
+    """Return a corrected inventory from a run's journal.
 
     Times are those of a busy machine: what else ran is in them. They are per batch size, and without the
     pauses and neighbours that ``vramlab profile`` measures.
@@ -40,7 +40,7 @@ def observed_profile(run: RunFolder) -> tuple[Inventory, pd.DataFrame, list[str]
 
 
 def _effects(run: RunFolder) -> tuple[list[Sample], dict[str, int]]:
-    """Durations of all effects that ended well, and the largest size each model was seen to take."""
+    """Return durations of all effects that ended well, and the largest size each model was seen to take."""
     items: dict[int | str, int] = {}
     samples: list[Sample] = []
     sizes: dict[str, int] = {}

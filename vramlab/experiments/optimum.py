@@ -16,10 +16,12 @@ import numpy as np
 from vramlab.allocator import Allocator
 from vramlab.analysis.bounds import Bound, cpu_extra_cost_s, offline_bound
 from vramlab.analysis.intervals import AdmissionRule, Floats
+from vramlab.analysis.metrics import metrics
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.outcomes import Outcome
-from vramlab.runs.records import Records
-from vramlab.traces.trace import Trace
+from vramlab.experiments.case import Case
+from vramlab.experiments.parts import later_part
+from vramlab.experiments.replay import Replay
 
 # What is always loaded has its place set apart; in what remains it takes next to nothing and costs nothing.
 _COSTLESS = {"load_time_ms": 0.0, "vram_size_mb": 1e-6, "workspace_mb": 0.0}
@@ -43,47 +45,51 @@ class Optimum:
     bound: Bound
     cpu_extra_s: Floats | None
 
-    def cost_s(self, records: Records, load_cost_s: float) -> float:
-        """Cost of a run, or of its later part, in the sense of the bound."""
-        return cost_s(records, load_cost_s, self.cpu_extra_s)
-
     def gap_closed(self, cost_s: float, worst_s: float) -> float | None:
-        """(LRU's cost - this one's) / (LRU's - the optimum's); None where LRU is at the optimum already."""
+        """Return (LRU's cost - this one's) / (LRU's - the optimum's); None where LRU is at the optimum."""
         gap_s = worst_s - self.bound.load_cost_s
         return (worst_s - cost_s) / gap_s if gap_s > _AT_THE_OPTIMUM * worst_s else None
 
-    def document(self) -> dict[str, Any]:
-        """For JSON."""
-        keys = ("load_cost_s", "load_cost_all_miss_s", "capacity_bytes", "requests", "admission", "method")
-        counts = "load_cost_s" if self.cpu_extra_s is None else "load_cost_s and extra seconds of the CPU"
-        return {key: getattr(self.bound, key) for key in keys} | {"counts": counts}
+    @property
+    def counts(self) -> str:
+        """What the cost is made of, in words."""
+        return "load_cost_s" if self.cpu_extra_s is None else "load_cost_s and extra seconds of the CPU"
 
 
-def cost_s(records: Records, load_cost_s: float, cpu_extra_s: Floats | None) -> float:
-    """Load cost, and the extra seconds of the requests that the CPU answered.
+def counted(case: Case, result: Replay, first: int) -> dict[str, Any]:
+    """Return the figures of a run's requests from number `first` on."""
+    if not first:
+        return result.figures
+    return result.figures | metrics(later_part(result.records, first), case.config, case.inventory)
+
+
+def costed(case: Case, result: Replay, first: int = 0) -> dict[str, Any]:
+    """Return the figures of a run's requests from number `first` on, with ``cost_s``.
+
+    ``cost_s`` is the load cost, and where the CPU may answer the extra seconds of what it answered.
 
     Parameters
     ----------
-    records : Records
-        Of a whole trace, or of its later part.
-    cpu_extra_s : ndarray or None
-        Of the whole trace.
+    case : Case
+        Whose trace the run replayed, and whose configuration says whether the CPU may answer.
     """
-    if cpu_extra_s is None:
-        return load_cost_s
-    extra = cpu_extra_s[-len(records) :][records.outcomes == Outcome.FALLBACK]
-    return load_cost_s + float(extra[np.isfinite(extra)].sum())
+    figures, records = counted(case, result, first), later_part(result.records, first)
+    cost_s, extra_s = figures["load_cost_s"], cpu_extra_of(case)
+    if extra_s is not None:
+        answered_s = extra_s[-len(records) :][records.outcomes == Outcome.FALLBACK]
+        cost_s += float(answered_s[np.isfinite(answered_s)].sum())
+    return figures | {"cost_s": cost_s}
 
 
-def cpu_extra_of(trace: Trace, config: VramConfig, inventory: Inventory) -> Floats | None:
-    """Extra seconds of the CPU per request, or None where it never answers."""
-    if not admission_of(config, inventory)[1]:
+def cpu_extra_of(case: Case) -> Floats | None:
+    """Return the extra seconds of the CPU per request, or None where it never answers."""
+    if not admission_of(case.config, case.inventory)[1]:
         return None
-    return cpu_extra_cost_s(trace, inventory, config.fallback.cpu_performance_ratio)
+    return cpu_extra_cost_s(case.trace, case.inventory, case.config.fallback.cpu_performance_ratio)
 
 
 def admission_of(config: VramConfig, inventory: Inventory) -> tuple[AdmissionRule, bool]:
-    """Rule of the bound for a configuration, and whether the CPU may answer."""
+    """Return the rule of the bound for a configuration, and whether the CPU may answer."""
     cpu = config.fallback.cpu_fallback_enabled and any(spec.may_run_on_cpu for spec in inventory.values())
     priorities = {spec.priority for spec in inventory.values()}
     rules = {config.admission_for(priority) for priority in priorities}
@@ -91,8 +97,8 @@ def admission_of(config: VramConfig, inventory: Inventory) -> tuple[AdmissionRul
     return ("forced" if forced else "bypass"), cpu
 
 
-def optimum_of(trace: Trace, config: VramConfig, inventory: Inventory, counted_from: int = 0) -> Optimum:
-    """The offline optimum under a configuration's memory.
+def optimum_of(case: Case, counted_from: int = 0) -> Optimum:
+    """Bound the cost of a case from below under its configuration's memory.
 
     Zones are not seen: all memory is one pool, which can only lower the bound. What is always loaded keeps
     its place and costs nothing.
@@ -102,12 +108,15 @@ def optimum_of(trace: Trace, config: VramConfig, inventory: Inventory, counted_f
     counted_from : int
         Count the cost of the requests from this one on, with anything in memory by then.
     """
+    config, inventory = case.config, case.inventory
     fixed = Allocator(config, inventory).always_loaded()
     room, inventory = config.room_bytes(inventory), config.held(inventory)
     caps = sum(zone.size_bytes for zone in config.zones.values())
     capacity = min(room, caps) - sum(inventory[name].footprint_bytes for name in fixed)
     costless = {name: inventory[name].model_copy(update=_COSTLESS) for name in fixed}
     admission, _ = admission_of(config, inventory)
-    extra = cpu_extra_of(trace, config, inventory)
-    bound = offline_bound(trace, inventory | costless, capacity, admission, extra, counted_from=counted_from)
+    extra = cpu_extra_of(case)
+    bound = offline_bound(
+        case.trace, inventory | costless, capacity, admission, extra, counted_from=counted_from
+    )
     return Optimum(bound, extra)

@@ -17,7 +17,7 @@ from vramlab.traces.trace import Trace
 
 
 def later_part(records: Records, first: int) -> Records:
-    """Records of the requests from number `first` on.
+    """Return the records of the requests from number `first` on.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def later_part(records: Records, first: int) -> Records:
 
 
 def boundary(trace: Trace, since: str | float) -> int:
-    """Number of the first request of the later part.
+    """Return the number of the first request of the later part.
 
     Parameters
     ----------
@@ -74,11 +74,11 @@ def boundary(trace: Trace, since: str | float) -> int:
         low, high = trace.times_s[0], trace.times_s[-1]
         expected = f"a fraction between 0 and 1, or a time between {low:g} and {high:g} s"
         if 0 < value < 1:
-            since, expected = f"{since} of {len(trace)} requests", "two parts that have some"
+            since, expected = f"{since} of {len(trace)} requests", "two parts, each with requests"
         raise InputError("--validate-from", "", since, expected)
     # requests of one moment are not torn apart
     first = int(np.searchsorted(trace.times_s, trace.times_s[first]))
     if not first:
         found = f"{since}, and all requests before it at one moment with it"
-        raise InputError("--validate-from", "", found, "two parts that have some")
+        raise InputError("--validate-from", "", found, "two parts, each with requests")
     return first

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from vramlab.analysis.preloading import preload_gain
 from vramlab.config.errors import InputError
-from vramlab.config.schema import Inventory, VramConfig
-from vramlab.experiments.inputs import names_of, resolve_inputs
-from vramlab.experiments.replay import replay
+from vramlab.experiments.case import ConfigLike, ModelsLike, TraceLike, names_of, resolve_case
+from vramlab.experiments.replay import run
 from vramlab.simulation.choosing import Times
-from vramlab.traces.trace import Trace
 
 THRESHOLDS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 
 
+# Users call it by keyword, as `replay`, and with two lists beside that.
 def preload_curve(
-    trace: Trace | Path | str,
-    config: VramConfig | Path | str | None = None,
-    models: Inventory | Path | str | None = None,
+    trace: TraceLike,
+    config: ConfigLike = None,
+    models: ModelsLike = None,
     predictors: Sequence[str] = ("combined",),
     thresholds: Sequence[float] = THRESHOLDS,
     overrides: Sequence[str] = (),
     seed: int = 0,
     service_times: Times = "spec",
 ) -> pd.DataFrame:
-    """What preloading gains and costs, by predictor and threshold.
+    """Return what preloading gains and costs, by predictor and threshold.
 
     Parameters
     ----------
@@ -56,16 +54,16 @@ def preload_curve(
     for name, values in (("predictors", predictors), ("thresholds", thresholds)):
         if not len(values):  # or the table would be that of the run without preloading, and nobody would ask
             raise InputError("preload_curve", name, "none", "at least one")
-    trace, settings, inventory = resolve_inputs(trace, config, models, overrides)
+    case = resolve_case(trace, config, models, overrides, seed=seed, service_times=service_times)
 
-    def run(*changes: str) -> dict[str, Any]:
-        return replay(trace, settings, inventory, "simulate", seed, False, changes, service_times).figures
+    def figures_of(*changes: str) -> dict[str, Any]:
+        return run(case.changed(changes)).figures
 
-    without = run("optimization.predictor=null")
+    without = figures_of("optimization.predictor=null")
     rows = [_row("none", None, without, without)]
     for predictor in predictors:
         for threshold in thresholds:
-            figures = run(
+            figures = figures_of(
                 f"optimization.predictor={predictor}",
                 f"optimization.preload_prediction_threshold={threshold}",
             )

@@ -17,7 +17,7 @@ _PACKAGES = ("numpy", "pandas", "pyarrow", "pydantic", "scipy", "simpy")
 
 @cache
 def code_sha256() -> str:
-    """SHA-256 of the source files that a replay may depend on, by their names in order."""
+    """Return SHA-256 of the source files that a replay may depend on, by their names in order."""
     root = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
@@ -29,6 +29,6 @@ def code_sha256() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of vramlab, Python, the system, and of the packages that results may depend on."""
+    """Return the versions of vramlab, Python, the system, and of the packages that results may depend on."""
     found = {"vramlab": __version__, "python": platform.python_version(), "system": platform.platform()}
     return found | {name: metadata.version(name) for name in _PACKAGES}

@@ -6,12 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from vramlab import __version__
 from vramlab.analysis.metrics import metrics
 from vramlab.config.loading import fingerprint, write_config, write_inventory
-from vramlab.config.schema import Inventory, VramConfig
+from vramlab.experiments.case import Case
 from vramlab.live.backend import with_file_sizes
 from vramlab.live.machine_load import OtherProcesses
 from vramlab.live.recording import record
@@ -19,24 +17,26 @@ from vramlab.runs.journal_reading import read_journal
 from vramlab.runs.run_folder import journal_trace, write_json
 from vramlab.runs.samples import samples_path, write_samples
 from vramlab.traces.files import write_trace
-from vramlab.traces.trace import Trace
 
 
 def record_run(
-    trace: Trace,
-    config: VramConfig,
-    inventory: Inventory,
+    case: Case,
     out: Path,
     device: str = "auto",
     speed: float = 1.0,
-    seed: int = 0,
     done: Callable[[], object] | None = None,
-    profile: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
     """Play a trace against live sessions and fill the folder `out` (see :mod:`vramlab.runs.run_folder`).
 
-    Parameters are those of :func:`vramlab.live.recording.record`, and `profile`: the measurements that belong
-    to the inventory, which the run is to be simulated from.
+    Parameters
+    ----------
+    case : Case
+        Its trace is played under its configuration. Its measurements are kept with the run, which is to be
+        simulated from them.
+    out : Path
+        The folder.
+    device, speed, done
+        As for :func:`vramlab.live.recording.record`.
 
     Returns
     -------
@@ -49,7 +49,8 @@ def record_run(
         As :func:`vramlab.live.recording.record`, before the folder is made.
     """
     journal = out / "journal.jsonl"
-    inventory = with_file_sizes(inventory)
+    trace, config, inventory, seed = case.trace, case.config, with_file_sizes(case.inventory), case.seed
+    profile = case.measurements()
     known = {"vramlab": __version__, "workload_sha256": trace.sha256}
 
     def note(environment: dict[str, Any], ended: bool, other_cores: float | None) -> None:

@@ -1,4 +1,4 @@
-"""One replay of a trace: its records, and the figures that the command line promises."""
+"""One replay of a case: its records, and the figures that the command line promises."""
 
 from __future__ import annotations
 
@@ -6,28 +6,22 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from vramlab import __version__
 from vramlab.analysis.metrics import binding_text, metrics
-from vramlab.config.errors import check_choice
-from vramlab.config.faults import FaultPlan, check_faults
+from vramlab.config.faults import FaultPlan
 from vramlab.config.loading import fingerprint
-from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.journal import Journal
+from vramlab.experiments.case import Case, ConfigLike, Mode, ModelsLike, TraceLike, resolve_case
 from vramlab.experiments.html import replay_html
-from vramlab.experiments.inputs import check_seed, profile_beside, resolve_faults, resolve_inputs
 from vramlab.runs.records import Records
-from vramlab.runs.samples import read_samples
 from vramlab.simulation.choosing import Times, choose_times
 from vramlab.simulation.decide import decide
-from vramlab.simulation.driver import simulate
-from vramlab.traces.trace import Trace
-
-Mode = Literal["simulate", "decide"]
+from vramlab.simulation.replaying import simulate
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,17 +43,18 @@ class Replay:
     journal: Journal | None = None
 
     def frame(self) -> pd.DataFrame:
-        """The figures as one row, without those per zone and per model."""
+        """Return the figures as one row, without those per zone and per model."""
         return pd.DataFrame([flat(self.figures)])
 
     def _repr_html_(self) -> str:
         return replay_html(self.figures)
 
 
+# Users call it by keyword, so its parameters are those of `resolve_case`, one by one.
 def replay(
-    trace: Trace | Path | str,
-    config: VramConfig | Path | str | None = None,
-    models: Inventory | Path | str | None = None,
+    trace: TraceLike,
+    config: ConfigLike = None,
+    models: ModelsLike = None,
     mode: Mode = "simulate",
     seed: int = 0,
     journal: bool = False,
@@ -76,7 +71,7 @@ def replay(
         Requests, or their file.
     config, models, overrides
         Settings and inventory, or their files, and ``dotted.key=value`` changes; see
-        :func:`~vramlab.experiments.inputs.resolve_settings`.
+        :func:`~vramlab.experiments.case.resolve_settings`.
     mode : str
         ``simulate``: the engine on simulated time, with queues and service times. ``decide``: the allocator
         alone, every load instant.
@@ -96,33 +91,45 @@ def replay(
     InputError
         For bad input, with file, key, what was found and what was expected.
     """
-    check_mode(mode)
-    check_seed(seed)
-    check_choice("service_times", "", service_times, get_args(Times))
-    if profile is None and service_times != "spec":
-        profile = profile_beside(config, models, overrides)
-    if isinstance(profile, Path | str):
-        profile = read_samples(profile)
-    plan = resolve_faults(config, faults, overrides) if mode == "simulate" else FaultPlan()
-    trace, config, inventory = resolve_inputs(trace, config, models, overrides)
-    check_faults(plan, inventory, "scenario")
+    case = resolve_case(
+        trace, config, models, overrides,
+        mode=mode, seed=seed, service_times=service_times, profile=profile, faults=faults,
+    )  # fmt: skip
+    return run(case, journal)
+
+
+def run(case: Case, journal: bool = False) -> Replay:
+    """Replay a case.
+
+    Parameters
+    ----------
+    case : Case
+        What is replayed.
+    journal : bool
+        Keep the journal (``simulate`` only).
+    """
+    trace, config, inventory, simulated = case.trace, case.config, case.inventory, case.mode == "simulate"
+    plan = case.faults if simulated else FaultPlan()
+    profile = case.measurements() if case.service_times != "spec" else None
     book = Journal() if journal else None
     begin = time.perf_counter()
-    if mode == "simulate":
-        times = choose_times(service_times, config, inventory, profile, np.random.default_rng(seed))
+    if simulated:
+        times = choose_times(case.service_times, config, inventory, profile, np.random.default_rng(case.seed))
         # what goes wrong is drawn apart from the times: a plan changes no draw of theirs
-        records = simulate(trace, config, inventory, times, book, plan, np.random.default_rng([seed, 1]))
+        records = simulate(trace, config, inventory, times, book, plan, np.random.default_rng([case.seed, 1]))
     else:
         records = decide(trace, config, inventory)
     wall_s = time.perf_counter() - begin
-    figures = metrics(records, config, inventory)
-    figures |= {
-        "mode": mode,
-        "backend": "simulated" if mode == "simulate" else "decide",
+    figures = metrics(records, config, inventory) | {
+        "card_bytes": config.total_bytes,
+        "capacity_bytes": config.capacity_bytes,
+        "mode": case.mode,
+        "backend": "simulated" if simulated else "decide",
         "policy": config.scoring.policy,
-        "order": config.serving.order if mode == "simulate" else None,
-        "service_times": service_times if mode == "simulate" else None,
-        "seed": seed,
+        "order": config.serving.order if simulated else None,
+        "server": config.server,
+        "service_times": case.service_times if simulated else None,
+        "seed": case.seed,
         "wall_s": wall_s,
         "requests_per_s": len(trace) / wall_s,
         "config_sha256": fingerprint(config),
@@ -134,12 +141,7 @@ def replay(
     return Replay(records, figures, book)
 
 
-def check_mode(mode: object) -> None:
-    """Refuse a mode that there is none of, before a study begins: any other text would mean one of them."""
-    check_choice("mode", "", mode, get_args(Mode))
-
-
 def flat(figures: dict[str, Any]) -> dict[str, Any]:
-    """Figures without those per zone, per model and per loss: one row of a table; ``binding`` as a line."""
+    """Return figures as one row of a table: without those per zone, model and loss; ``binding`` as a line."""
     row = {key: value for key, value in figures.items() if not isinstance(value, dict | list)}
     return row | {"binding": binding_text(figures.get("binding", {}))}

@@ -31,12 +31,12 @@ _SAME = ("code_sha256", "models_sha256", "faults_sha256", "mode")
 
 
 def manifest_path(path: Path) -> Path:
-    """Where the manifest of the results `path` stands."""
+    """Return where the manifest of the results `path` stands."""
     return path.with_suffix(".manifest.json")
 
 
 def journal_path(path: Path) -> Path:
-    """Where the rows of a study that is under way stand."""
+    """Return where the rows of a study that is under way stand."""
     return path.with_name(f"{path.name}.runs.jsonl")
 
 
@@ -153,7 +153,7 @@ class ResultsStore:
 
 
 def columns(rows: Iterable[Row]) -> dict[str, list[Any]]:
-    """Rows as columns, None where a row has no value; values of several kinds (a grid's may be) are text."""
+    """Return rows as columns, None for a missing value; values of several kinds become text."""
     rows = list(rows)
     names = dict.fromkeys(name for row in rows for name in row)
     found = {}
@@ -167,7 +167,7 @@ def columns(rows: Iterable[Row]) -> dict[str, list[Any]]:
 
 
 def frame(rows: Iterable[Row]) -> pd.DataFrame:
-    """Rows as a table."""
+    """Return rows as a table."""
     return pd.DataFrame(columns(rows))
 
 

@@ -24,10 +24,10 @@ class Dimension(Protocol):
     """The values that one setting may take."""
 
     def suggest(self, trial: optuna.Trial, key: str) -> Any:
-        """A value for this trial."""
+        """Return a value for this trial."""
 
     def contains(self, value: Any) -> bool:
-        """Whether a trial may take this value."""
+        """Return whether a trial may take this value."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class Range:
     log: bool = False
 
     def suggest(self, trial: optuna.Trial, key: str) -> Any:
-        """A value for this trial."""
+        """Return a value for this trial."""
         if isinstance(self.low, int) and isinstance(self.high, int):
             return trial.suggest_int(key, self.low, self.high, log=self.log)
         return trial.suggest_float(key, self.low, self.high, log=self.log)
 
     def contains(self, value: Any) -> bool:
-        """Whether a trial may take this value."""
+        """Return whether a trial may take this value."""
         return isinstance(value, int | float) and self.low <= value <= self.high
 
 
@@ -56,11 +56,11 @@ class Choice:
     values: tuple[Any, ...]
 
     def suggest(self, trial: optuna.Trial, key: str) -> Any:
-        """A value for this trial."""
+        """Return a value for this trial."""
         return trial.suggest_categorical(key, self.values)
 
     def contains(self, value: Any) -> bool:
-        """Whether a trial may take this value."""
+        """Return whether a trial may take this value."""
         return value in self.values
 
 
@@ -111,7 +111,7 @@ class SearchSpace:
     priorities: bool
 
     def draw(self, trial: optuna.Trial) -> list[tuple[str, Any]]:
-        """Settings of a trial, as for :func:`~vramlab.experiments.grids.settled`."""
+        """Return the settings of a trial, as for :func:`~vramlab.experiments.grids.settled`."""
         policy = (
             self.policies[0]
             if len(self.policies) == 1
@@ -142,7 +142,7 @@ class SearchSpace:
         return drawn
 
     def of_policies(self) -> set[str]:
-        """Settings that are drawn only with the policies that have them."""
+        """Return the settings that are drawn only with the policies that have them."""
         keys = {f"scoring.weights.{name}" for name in _WEIGHTS} if self.weights else set()
         keys |= {"scoring.half_life_s", "scoring.k"} if self.half_life else set()
         return keys | ({"scoring.victims"} if self.victims else set())
@@ -151,7 +151,7 @@ class SearchSpace:
         return self.settings.get(key, dimension).suggest(trial, key)
 
     def known(self, config: VramConfig) -> list[dict[str, Any]]:
-        """What each policy has by itself, with all else as `config` has it: for the first trials."""
+        """Return what each policy has by itself, with all else as `config` has it: for the first trials."""
         found: list[dict[str, Any]] = []
         parts = {name: max(config.zones[name].size_mb - least, 0.0) for name, least in self.shares.items()}
         most = max(parts.values(), default=0.0) or 1.0
@@ -180,7 +180,7 @@ class SearchSpace:
         return self.victims and (policy in PRESETS or policy in ("hyperbolic", "lhd"))
 
     def _sizes(self, trial: optuna.Trial) -> list[tuple[str, float]]:
-        """Sizes of the zones: their least, and a share of the rest in proportion to what was drawn."""
+        """Return sizes of the zones: their least, and a share of the rest in proportion to what was drawn."""
         parts = {name: trial.suggest_float(f"share.{name}", 0.02, 1.0) for name in self.shares}
         rest, whole = self.shared_mb - sum(self.shares.values()), sum(parts.values())
         return [
@@ -256,7 +256,7 @@ def _check_apart(space: SearchSpace) -> None:
     for keys in space.settings:
         for key in keys.split("+"):
             if key == "scoring.policy":
-                raise InputError("--search", keys, "the policy", "it in --policies")
+                raise InputError("--search", keys, "the policy", "policies in --policies")
             if key in sizes:
                 raise InputError(
                     "--search", keys, "a size that --over zones shares out", "--over without zones"
@@ -267,7 +267,7 @@ def _check_apart(space: SearchSpace) -> None:
 
 
 def _orders(config: VramConfig) -> dict[str, Dimension]:
-    """Orders of serving, and how long and how often they may pass somebody over."""
+    """Return the orders of serving, and how long and how often they may pass somebody over."""
     bound_s = config.serving.max_wait_s
     return {
         "serving.order": Choice(("backlog", "affinity", "arrival")),
@@ -277,7 +277,7 @@ def _orders(config: VramConfig) -> dict[str, Dimension]:
 
 
 def _thresholds(config: VramConfig) -> dict[str, Dimension]:
-    """Thresholds of the loops that run under this configuration."""
+    """Return the thresholds of the loops that run under this configuration."""
     found: dict[str, Dimension] = {}
     if config.optimization.monitor:
         found["optimization.optimization_threshold"] = Range(0.5, 1.0)
@@ -287,7 +287,7 @@ def _thresholds(config: VramConfig) -> dict[str, Dimension]:
 
 
 def _setting(config: VramConfig, key: str) -> Any:
-    """Value of a dotted key, None where there is none."""
+    """Return the value of a dotted key, None where there is none."""
     node: Any = config.model_dump(mode="json")
     for part in key.split("+")[0].split("."):
         node = node.get(part) if isinstance(node, dict) else None
@@ -295,7 +295,7 @@ def _setting(config: VramConfig, key: str) -> Any:
 
 
 def _least_mb(zone: str, config: VramConfig, inventory: Inventory) -> float:
-    """What a zone needs for those that are always there, or else for its largest model."""
+    """Return what a zone needs for those that are always there, or else for its largest model."""
     its = {name: spec for name, spec in inventory.items() if zone_of(spec, config, name) == zone}
     reserved = config.zones[zone].reserved_models
     fixed = [
@@ -309,7 +309,7 @@ def _least_mb(zone: str, config: VramConfig, inventory: Inventory) -> float:
 
 
 def parse_dimension(text: str) -> tuple[str, Dimension]:
-    """``KEY=LOW..HIGH``, ``KEY=LOW..HIGH:log`` or ``KEY=V1,V2,...`` as key and dimension.
+    """Parse ``KEY=LOW..HIGH``, ``KEY=LOW..HIGH:log`` or ``KEY=V1,V2,...``.
 
     Raises
     ------

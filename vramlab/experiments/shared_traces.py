@@ -7,15 +7,18 @@ worker once. Either way the columns are views of that buffer, and nothing is par
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import ipc
 
 from vramlab.config.files import replacing
+from vramlab.experiments.case import Case
 from vramlab.traces.trace import Trace
 
 
@@ -28,14 +31,32 @@ class SharedTrace:
     requests: int
     place: str | bytes = field(repr=False)
 
-    @property
-    def name(self) -> str:
-        """The file's name without suffixes: how tables call the trace."""
-        return Path(self.source).name.split(".")[0] or self.source
-
     def open(self) -> Trace:
-        """The trace, opened once per process."""
+        """Return the trace, opened once per process."""
         return _opened(self)
+
+
+@dataclass(frozen=True, eq=False)
+class SharedCase:
+    """A case that travels to workers: its trace as a handle, the rest of it as it is."""
+
+    trace: SharedTrace
+    rest: Mapping[str, Any] = field(repr=False)
+
+    def open(self) -> Case:
+        """Return the case, its trace opened once per process."""
+        return Case(self.trace.open(), **self.rest)
+
+
+def short_name(source: str) -> str:
+    """Return a file's name without suffixes: how tables call the trace."""
+    return Path(source).name.split(".")[0] or source
+
+
+def share_case(case: Case, folder: Path | None = None) -> SharedCase:
+    """Put a case where workers find it; `folder` as for :func:`share`."""
+    rest = {one.name: getattr(case, one.name) for one in fields(case) if one.name != "trace"}
+    return SharedCase(share(case.trace, folder), rest)
 
 
 def share(trace: Trace, folder: Path | None = None) -> SharedTrace:
@@ -60,7 +81,7 @@ def share(trace: Trace, folder: Path | None = None) -> SharedTrace:
 
 
 def _table(trace: Trace) -> pa.Table:
-    """The known columns; a trace's other ones play no part in a run."""
+    """Return the known columns; a trace's other ones play no part in a run."""
     names = pa.array(trace.model_names, pa.string())
     columns = {
         "time_s": pa.array(trace.times_s),

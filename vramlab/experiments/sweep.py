@@ -6,8 +6,9 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence, Sized
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,30 +16,51 @@ from typing import Any
 import pandas as pd
 
 from vramlab.config.errors import InputError
-from vramlab.config.faults import FaultPlan
 from vramlab.config.loading import fingerprint
-from vramlab.config.schema import Inventory, VramConfig
-from vramlab.experiments.executors import execute
-from vramlab.experiments.grids import Grid, Point, check, points, settled
-from vramlab.experiments.inputs import check_seed, names_of, resolve_faults, resolve_inputs
+from vramlab.config.schema import VramConfig
+from vramlab.experiments.case import (
+    Case,
+    ConfigLike,
+    Mode,
+    ModelsLike,
+    TraceLike,
+    check_seed,
+    names_of,
+    resolve_case,
+)
+from vramlab.experiments.executors import Ended, execute
+from vramlab.experiments.grids import Grid, Point, Settings, check, points, settled
 from vramlab.experiments.provenance import code_sha256, versions
-from vramlab.experiments.replay import Mode, check_mode, flat, replay
+from vramlab.experiments.replay import flat, run
 from vramlab.experiments.results_store import ResultsStore, Row, frame
-from vramlab.experiments.shared_traces import SharedTrace, share
+from vramlab.experiments.shared_traces import SharedCase, share_case, short_name
 from vramlab.traces.trace import Trace
 
-Traces = Trace | Path | str | Sequence[Trace | Path | str]
+Traces = TraceLike | Sequence[TraceLike]
 
 
-@dataclass(frozen=True, eq=False)
-class Study:
-    """What all runs of a sweep share; each worker gets it once."""
+@dataclass(frozen=True)
+class Execution:
+    """Where a sweep runs and is kept.
 
-    traces: tuple[SharedTrace, ...]
-    config: VramConfig
-    inventory: Inventory
-    mode: Mode
-    faults: FaultPlan = field(default_factory=FaultPlan)
+    Parameters
+    ----------
+    jobs : int or None
+        Processes on this machine; None is one per core, 1 is this process.
+    dask : str, optional
+        Address of a Dask scheduler, whose workers take the place of local processes.
+    out : Path or str, optional
+        Parquet file to write, with a manifest beside it. While the study goes on, every run that has ended is
+        kept beside it too (:mod:`vramlab.experiments.results_store`).
+    resume : bool
+        Keep the rows of an earlier call with the same `out`, and do what is missing; failed runs are tried
+        again.
+    """
+
+    jobs: int | None = None
+    dask: str | None = None
+    out: Path | str | None = None
+    resume: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,10 +90,11 @@ class Sweep:
         return str(self.table.to_html(index=False))
 
 
+# Users call it by keyword, so its parameters stand one by one; `swept` takes cases.
 def sweep(
     trace: Traces,
-    config: VramConfig | Path | str | None = None,
-    models: Inventory | Path | str | None = None,
+    config: ConfigLike = None,
+    models: ModelsLike = None,
     grid: Grid | None = None,
     policies: Sequence[str] = (),
     seeds: Sequence[int] = (0,),
@@ -98,16 +121,8 @@ def sweep(
         The axis ``scoring.policy``, the outermost one.
     seeds : sequence of int
         One run each.
-    jobs : int or None
-        Processes on this machine; None is one per core, 1 is this process.
-    dask : str, optional
-        Address of a Dask scheduler, whose workers take the place of local processes.
-    out : Path or str, optional
-        Parquet file to write, with a manifest beside it. While the study goes on, every run that has ended is
-        kept beside it too (:mod:`vramlab.experiments.results_store`).
-    resume : bool
-        Keep the rows of an earlier call with the same `out`, and do what is missing; failed runs are tried
-        again.
+    jobs, dask, out, resume
+        See :class:`Execution`.
     begun : callable, optional
         Called before the first run with the number of all runs, and of those that are there already.
     done : callable, optional
@@ -124,51 +139,85 @@ def sweep(
         Before the first run: for bad files, an unknown key (with the nearest right one), a value that goes
         with no combination, and results that cannot be resumed.
     """
-    check_mode(mode)
-    if not isinstance(seeds, Iterable):
-        raise InputError("seeds", "", repr(seeds), f"a list of seeds, as [{seeds!r}]")
-    for seed in seeds:
-        check_seed(seed)
-    policies = names_of(policies)
-    resolved = [resolve_inputs(one, config, models, overrides) for one in _several(trace)]
-    loaded = [one for one, _, _ in resolved]
-    _, settings, inventory = resolved[0]
-    faults = resolve_faults(config, overrides=overrides)
-    axes: dict[str, Sequence[Any]] = {"scoring.policy": list(policies)} if policies else {}
+    cases = cases_of(trace, config, models, overrides, mode)
+    execution = Execution(jobs, dask, out, resume)
+    return swept(cases, axes_of(policies, grid), seeds, execution, begun, done)
+
+
+def cases_of(
+    trace: Traces, config: ConfigLike, models: ModelsLike, overrides: Sequence[str], mode: Mode
+) -> list[Case]:
+    """Resolve one case per trace; all share configuration and inventory.
+
+    Raises
+    ------
+    InputError
+        Without a trace, and for bad input.
+    """
+    traces = [trace] if isinstance(trace, Trace | Path | str) else list(trace)
+    if not traces:
+        raise InputError("sweep", "trace", "none", "at least one trace")
+    case = resolve_case(traces[0], config, models, overrides, mode=mode)
+    return [case, *(case.on(other) for other in traces[1:])]
+
+
+def axes_of(policies: Sequence[str], grid: Grid | None) -> dict[str, Sequence[Any]]:
+    """Return the axes of a sweep by dotted key, policies outermost.
+
+    Raises
+    ------
+    InputError
+        For an axis that is no list of values, or an empty one.
+    """
+    axes: dict[str, Sequence[Any]] = {"scoring.policy": names_of(policies)} if len(policies) else {}
     axes |= grid or {}
     for key, values in axes.items():
         if isinstance(values, str) or not isinstance(values, Sized):
             raise InputError("--grid", key, repr(values), f"a list of values, as [{values!r}]")
         if not len(values):
             raise InputError("--grid", key, "no values", "at least one")
-    chosen = points(axes, len(loaded), seeds)
-    configs = check(chosen, settings, inventory)
-    manifest = _manifest(loaded, settings, inventory, axes, seeds, mode)
-    manifest["faults_sha256"] = fingerprint(faults) if faults else None
-    keys = {point.number: _run_key(loaded[point.trace], configs[point.settings], point) for point in chosen}
-    store = None if out is None else ResultsStore(Path(out), manifest, resume)
-    earlier = store.earlier if store else {}
-    missing = [point for point in chosen if keys[point.number] not in earlier]
-    if begun is not None:
-        begun(len(chosen), len(chosen) - len(missing))
-    start = time.perf_counter()
-    rows: dict[int, Row] = {}
-    try:
-        with tempfile.TemporaryDirectory(prefix="vramlab-") as folder:
-            # a cluster's workers may be elsewhere: they get the bytes, those of this machine map one file
-            shared = tuple(share(one, None if dask else Path(folder)) for one in loaded)
-            study = Study(shared, settings, inventory, mode, faults)
-            for point in chosen:
-                kept = earlier.get(keys[point.number])
-                if kept is not None:  # the grid may have other keys by now
-                    figures = {key: value for key, value in kept.items() if "." not in key}
-                    rows[point.number] = (
-                        _head(point, study, configs[point.settings]) | figures | {"run": point.number}
-                    )
-            for ended in execute(run_point, study, missing, jobs, dask):
-                point = ended.task
-                row = _head(point, study, configs[point.settings])
-                row |= {"error": ended.error or None, "run_key": keys[point.number]} | (ended.result or {})
+    return axes
+
+
+def swept(
+    cases: Sequence[Case],
+    axes: Mapping[str, Sequence[Any]],
+    seeds: Sequence[int] = (0,),
+    execution: Execution | None = None,
+    begun: Callable[[int, int], object] | None = None,
+    done: Callable[[Row], object] | None = None,
+) -> Sweep:
+    """Replay every case once per combination of the axes' values and seeds.
+
+    Parameters, results and errors are those of :func:`sweep`.
+    """
+    if not isinstance(seeds, Iterable):
+        raise InputError("seeds", "", repr(seeds), f"a list of seeds, as [{seeds!r}]")
+    for seed in seeds:
+        check_seed(seed)
+    execution = execution or Execution()
+    chosen = points(axes, len(cases), seeds)
+    configs = check(chosen, cases[0].config, cases[0].inventory)
+    keys = {point.number: _run_key(cases[point.trace], configs[point.settings], point) for point in chosen}
+    manifest = _manifest(cases, axes, seeds)
+    store = None
+    if execution.out is not None:
+        store = ResultsStore(Path(execution.out), manifest, execution.resume)
+    with closing(store) if store else nullcontext():
+        earlier = store.earlier if store else {}
+        missing = [point for point in chosen if keys[point.number] not in earlier]
+        if begun is not None:
+            begun(len(chosen), len(chosen) - len(missing))
+        start = time.perf_counter()
+        rows = {
+            point.number: _kept(point, cases, configs, earlier[keys[point.number]])
+            for point in chosen
+            if keys[point.number] in earlier
+        }
+        with closing(_runs(cases, missing, execution)) as runs:
+            for point, result, error in runs:
+                row = _head(point, cases[point.trace], configs[point.settings])
+                row |= {"error": error or None, "run_key": keys[point.number]} | (result or {})
                 rows[point.number] = row
                 if store:
                     store.add(row)
@@ -182,68 +231,70 @@ def sweep(
         }
         in_order = [rows[point.number] for point in chosen]
         table = store.finish(in_order, **found) if store else frame(in_order)
-    finally:
-        if store:
-            store.close()
     return Sweep(table, manifest | found)
 
 
-def run_point(study: Study, point: Point) -> Row:
-    """One run, in whatever process: its figures, flat."""
-    config = settled(study.config, study.inventory, point.settings)
-    trace = study.traces[point.trace].open()
-    result = replay(trace, config, study.inventory, study.mode, point.seed, faults=study.faults)
-    return flat(result.figures)
+def _runs(cases: Sequence[Case], missing: Sequence[Point], execution: Execution) -> Generator[Ended]:
+    with tempfile.TemporaryDirectory(prefix="vramlab-") as folder:
+        # a cluster's workers may be elsewhere: they get the bytes, those of this machine map one file
+        place = None if execution.dask else Path(folder)
+        shared = tuple(share_case(case, place) for case in cases)
+        yield from execute(run_point, shared, missing, execution.jobs, execution.dask)
 
 
-def _several(trace: Traces) -> Iterator[Trace | Path | str]:
-    if isinstance(trace, Trace | Path | str):
-        yield trace
-        return
-    if not len(trace):
-        raise InputError("sweep", "trace", "none", "at least one trace")
-    yield from trace
+def run_point(cases: Sequence[SharedCase], point: Point) -> Row:
+    """Replay one point of the study, in whatever process; returns its figures, flat."""
+    case = cases[point.trace].open()
+    config = settled(case.config, case.inventory, point.settings)
+    return flat(run(replace(case.under(config), seed=point.seed)).figures)
 
 
-def _head(point: Point, study: Study, config: VramConfig | InputError) -> Row:
-    """What a row says of its run before it is made."""
-    row: Row = {"run": point.number, "trace": study.traces[point.trace].name}
+def _kept(
+    point: Point, cases: Sequence[Case], configs: Mapping[Settings, VramConfig | InputError], kept: Row
+) -> Row:
+    """Return the row of an earlier call; the grid may have other keys by now."""
+    figures = {key: value for key, value in kept.items() if "." not in key}
+    head = _head(point, cases[point.trace], configs[point.settings])
+    return head | figures | {"run": point.number}
+
+
+def _head(point: Point, case: Case, config: VramConfig | InputError) -> Row:
+    """Return what a row says of its run before it is made."""
+    row: Row = {"run": point.number, "trace": short_name(case.trace.source)}
     row |= {key: value for keys, value in point.settings for key in keys.split("+")}
-    base = study.config if isinstance(config, InputError) else config
+    base = case.config if isinstance(config, InputError) else config
     named = dict(point.settings).get("scoring.policy", base.scoring.policy)
-    row |= {"policy": named, "mode": study.mode, "seed": point.seed}
+    row |= {"policy": named, "mode": case.mode, "seed": point.seed}
     sizes = {"total_memory_mb": base.total_memory_mb}
     sizes |= {f"zones.{name}.size_mb": zone.size_mb for name, zone in base.zones.items()}
     return sizes | row if isinstance(config, InputError) else row | sizes
 
 
-def _run_key(trace: Trace, config: VramConfig | InputError, point: Point) -> str:
+def _run_key(case: Case, config: VramConfig | InputError, point: Point) -> str:
     what = repr(point.settings) if isinstance(config, InputError) else fingerprint(config)
-    return hashlib.sha256(f"{trace.sha256} {what} {point.seed}".encode()).hexdigest()
+    return hashlib.sha256(f"{case.trace.sha256} {what} {point.seed}".encode()).hexdigest()
 
 
 def _manifest(
-    traces: Sequence[Trace],
-    config: VramConfig,
-    inventory: Inventory,
-    axes: Mapping[str, Sequence[Any]],
-    seeds: Sequence[int],
-    mode: Mode,
+    cases: Sequence[Case], axes: Mapping[str, Sequence[Any]], seeds: Sequence[int]
 ) -> dict[str, Any]:
+    case = cases[0]
     return {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "code_sha256": code_sha256(),
-        "config_sha256": fingerprint(config),
-        "models_sha256": fingerprint(inventory),
+        "config_sha256": fingerprint(case.config),
+        "models_sha256": fingerprint(case.inventory),
         "traces": [
-            {"source": trace.source, "trace_sha256": trace.sha256, "requests": len(trace)} for trace in traces
+            {"source": one.trace.source, "trace_sha256": one.trace.sha256, "requests": len(one.trace)}
+            for one in cases
         ],
-        "mode": mode,
+        "mode": case.mode,
         "seeds": list(seeds),
         "grid": json.loads(json.dumps({key: list(values) for key, values in axes.items()}, default=str)),
         "versions": versions(),
-        "config": config.model_dump(mode="json"),
+        "config": case.config.model_dump(mode="json"),
         "models": {
-            name: spec.model_dump(mode="json", exclude_defaults=True) for name, spec in inventory.items()
+            name: spec.model_dump(mode="json", exclude_defaults=True) for name, spec in case.inventory.items()
         },
+        "faults_sha256": fingerprint(case.faults) if case.faults else None,
     }

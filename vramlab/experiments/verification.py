@@ -12,7 +12,8 @@ from vramlab.config.errors import InputError
 from vramlab.config.faults import FaultPlan
 from vramlab.engine.effects import Failure
 from vramlab.engine.journal import Line
-from vramlab.experiments.replay import replay
+from vramlab.experiments.case import resolve_case
+from vramlab.experiments.replay import run as replay
 from vramlab.live.machine_load import BUSY_CORES
 from vramlab.runs.lockstep import LockstepReport, lockstep
 from vramlab.runs.records import Records
@@ -47,7 +48,7 @@ class Verification:
     times: Times = "spec"
 
     def caveats(self) -> list[str]:
-        """Why live and simulated times may differ though nothing is wrong, one sentence each."""
+        """Say why live and simulated times may differ though nothing is wrong, a sentence each."""
         found = [f"{damage}; what is shown ends before it" for damage in self.run.journal.damaged[:1]]
         if self.times == "spec":
             found.append(
@@ -68,7 +69,7 @@ class Verification:
         return found
 
     def errors(self) -> dict[str, float | None]:
-        """How far the simulation is off: points for the hit rate, else relative to the live run."""
+        """Return how far the simulation is off: points for the hit rate, else relative to the live run."""
         errors: dict[str, float | None] = {
             "hit_rate_points": 100 * (self.simulated["hit_rate"] - self.live["hit_rate"])
         }
@@ -78,7 +79,7 @@ class Verification:
         return errors
 
     def document(self) -> dict[str, Any]:
-        """The keys of ``vramlab verify --json``."""
+        """Return the keys of ``vramlab verify --json``."""
         report = self.lockstep
         return {
             "lockstep": {
@@ -124,15 +125,11 @@ def verify(
     live = metrics(recorded, run.config, run.inventory)
     live |= {"backend": run.environment.get("backend", "live"), "policy": run.config.scoring.policy}
     times = service_times or ("spec" if run.profile is None else "contended")
-    free = replay(
-        run.trace,
-        run.config,
-        run.inventory,
-        seed=seed,
-        service_times=times,
-        profile=run.profile,
-        faults=_failures_of(run.journal),
-    )
+    case = resolve_case(
+        run.trace, run.config, run.inventory,
+        seed=seed, service_times=times, profile=run.profile, faults=_failures_of(run.journal),
+    )  # fmt: skip
+    free = replay(case)
     records, simulated = _warm(free.records, warm_up_s), free.figures
     if warm_up_s:
         simulated = simulated | metrics(records, run.config, run.inventory)
@@ -140,7 +137,7 @@ def verify(
 
 
 def _failures_of(journal: Iterable[Line]) -> FaultPlan:
-    """What failed live, to fail in the simulation too: runs of single requests, and loads of a model.
+    """Return what failed live, to fail in the simulation too: runs of single requests, and loads of a model.
 
     Loads that ran out of memory are left out: whether one does is what the simulator is to tell.
     """

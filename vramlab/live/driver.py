@@ -52,6 +52,7 @@ from vramlab.live.tasks import (
     Backend,
     Caller,
     Closing,
+    Failed,
     LiveSession,
     LiveTask,
     Lock,
@@ -354,11 +355,11 @@ class LiveDriver(Interpreter):
         except Exception as error:  # whatever a session raises is the outcome of its effect
             failure = failure_of(error)
         except BaseException:
-            self._report(task, effect, None, (Failure.RAISED, "interrupted"))
+            self._report(task, effect, None, (Failure.RAISED, "interrupted", None))
             raise
         return self._report(task, effect, value, failure)
 
-    def _report(self, task: LiveTask, effect: Any, value: Any, failure: tuple[Failure, str] | None) -> bool:
+    def _report(self, task: LiveTask, effect: Any, value: Any, failure: Failed | None) -> bool:
         """An effect has ended. Returns whether it was a load that came too late."""
         late = False
         with self.lock:

@@ -85,6 +85,9 @@ class _Timed:
         self.took_s = time.perf_counter() - begin
         return outputs
 
+    def run_and_shrink(self, inputs: Any) -> Any:
+        return self._session.run_and_shrink(inputs)
+
     def close(self) -> None:
         self._session.close()
 

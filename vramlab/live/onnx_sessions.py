@@ -227,6 +227,10 @@ class Session:
         device = self._device
         total = None if device is None else device.memory().total_bytes
         failure = translation(error, f"running {self.name}", total_bytes=total)
+        if failure.kind == "out of memory" and device is not None and failure.lacking_bytes is not None:
+            # all that was asked for: some of it is there
+            there = device.memory().available_bytes
+            failure.lacking_bytes = max(1, failure.lacking_bytes - there)
         if failure.kind != "failed":
             return failure
         if not _ABOUT_INPUTS.search(str(error)):

@@ -69,6 +69,9 @@ class LiveSession(Protocol):
     def run(self, inputs: Any) -> Any:
         """Outputs for `inputs`; called from one thread at a time or several."""
 
+    def run_and_shrink(self, inputs: Any) -> Any:
+        """As `run`; then give back what its arena does not use, also if the run has failed."""
+
     def close(self) -> None:
         """Give everything back."""
 
@@ -101,25 +104,28 @@ class OpenSessions(dict[tuple[str, Target], LiveSession]):
         return session.taken_bytes if session.identity == before else Replaced(session.taken_bytes)
 
 
+Failed = tuple[Failure, str, int | None]
+"""How an effect failed: the kind, in words, and how many bytes were lacking, as far as that is known."""
+
 _FAILURES = {
     "out of memory": Failure.OUT_OF_MEMORY,
-    "own limit": Failure.OUT_OF_MEMORY,
-    "nonsense size": Failure.RAISED,
-    "device lost": Failure.RAISED,
-    "device failed": Failure.RAISED,
+    "own limit": Failure.OWN_LIMIT,
+    "nonsense size": Failure.NONSENSE_SIZE,
+    "device lost": Failure.DEVICE_LOST,
+    "device failed": Failure.DEVICE_FAILED,
     "corrupt": Failure.CORRUPT,
     "failed": Failure.RAISED,
 }
 
 
-def failure_of(error: Exception) -> tuple[Failure, str]:
+def failure_of(error: Exception) -> Failed:
     """What the engine is told of an exception that ended an effect; its text may raise in its turn."""
     if isinstance(error, SessionError):
-        return _FAILURES[error.kind], str(error)
+        return _FAILURES[error.kind], str(error), error.lacking_bytes
     try:
-        return Failure.RAISED, f"{type(error).__name__}: {error}"
+        return Failure.RAISED, f"{type(error).__name__}: {error}", None
     except Exception:
-        return Failure.RAISED, type(error).__name__
+        return Failure.RAISED, type(error).__name__, None
 
 
 class Caller:
@@ -182,7 +188,7 @@ def run_of(session: LiveSession, effect: Infer, tasks: list[LiveTask], kept_byte
     The outcome of several is the answer of each by its number, or what the engine keeps in its place.
     """
     if not effect.joined:
-        return session.run, tasks[0].inputs
+        return session.run_and_shrink if effect.shrink else session.run, tasks[0].inputs
     return _run_joined, session, [(task.name, task.inputs, task.keyed) for task in tasks], kept_bytes
 
 

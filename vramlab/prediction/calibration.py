@@ -78,6 +78,7 @@ class Forecasts:
         return float(np.mean(-np.log(np.clip(given, LEAST_DOUBT, 1.0 - LEAST_DOUBT))))
 
 
+# Users call it by keyword, in notebooks.
 def walk(
     predictor: Predictor,
     times_s: Sequence[float] | Floats,
@@ -187,7 +188,7 @@ def frequency(forecasts: Forecasts) -> Floats:
 
 
 def reliability(forecasts: Forecasts, bins: int = 10) -> dict[str, Column]:
-    """Reliability table: of the forecasts that said about p, how many came true?
+    """Return the reliability table: of the forecasts that said about p, how many came true?
 
     Returns
     -------
@@ -211,7 +212,7 @@ def reliability(forecasts: Forecasts, bins: int = 10) -> dict[str, Column]:
 def scores(
     forecasts: Forecasts, by: Sequence[str] = ("horizon_s",), day_s: float = 86_400.0
 ) -> dict[str, Column]:
-    """Table of scores, a row per group of forecasts, in order of the groups.
+    """Return the table of scores, a row per group of forecasts, in order of the groups.
 
     Parameters
     ----------
@@ -264,7 +265,7 @@ def scores(
 
 
 def _groups(*columns: Column) -> Iterator[NDArray[np.intp]]:
-    """Rows of each combination of values, in order of the values."""
+    """Return the rows of each combination of values, in order of the values."""
     codes = np.zeros(len(columns[0]), dtype=np.int64)
     for column in columns:
         values, inverse = np.unique(column, return_inverse=True)

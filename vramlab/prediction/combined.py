@@ -1,9 +1,9 @@
 """A combination of predictors, whose weights are learned online from what came of their forecasts.
 
 The weighted mean of the experts' probabilities, with a weight per expert and horizon. After each outcome an
-expert's weight is multiplied by the probability that it had given to it, to the power of `learning_rate`,
-and a small `share` of all weight is dealt out evenly, so that an expert that was wrong for long comes back
-quickly when it is right. At rate 1 this is Bayes' rule, and the log loss stays within a known bound of that
+expert's weight is multiplied by the probability that it had given to it, to the power of `learning_rate`.
+A small `share` of all weight is then divided evenly, so that an expert that was wrong for long recovers
+quickly. At rate 1 this is Bayes' rule, and the log loss stays within a known bound of that
 of the best sequence of experts. Source: fixed share, M. Herbster and M. K. Warmuth, "Tracking the best
 expert", Machine Learning 32 (1998). Outcomes are known a horizon late; the update is made then, as in
 P. Joulani, A. György and C. Szepesvári, "Online learning under delayed feedback", ICML 2013.
@@ -41,7 +41,7 @@ class _Weights:
         self.pending: deque[_Forecast] = deque()
 
     def learn(self, probabilities: Sequence[float], asked_for: bool, rate: float, share: float) -> None:
-        """Fixed share after one outcome."""
+        """Update the weights after one outcome (fixed share)."""
         grown = [
             weight * (p if asked_for else 1.0 - p) ** rate
             for weight, p in zip(self.weights, probabilities, strict=True)
@@ -81,6 +81,7 @@ class Combined:
         Since when requests are shown; without it, since the first.
     """
 
+    # These are the options that `predictor_options` may name.
     def __init__(
         self,
         models: Iterable[str],
@@ -132,7 +133,7 @@ class Combined:
             expert.observe(model, now_s)
 
     def probability(self, model: str, now_s: float, horizon_s: float) -> float:
-        """Of at least one request in the horizon.
+        """Return the probability of at least one request in the horizon.
 
         Where weights change from one learned horizon to the next, what the shorter promised stays promised.
         """
@@ -149,7 +150,7 @@ class Combined:
         return min(1.0, most)
 
     def weights(self, horizon_s: float) -> dict[str, float]:
-        """Weight of each expert for a horizon; they add up to 1."""
+        """Return the weight of each expert for a horizon; they add up to 1."""
         index = next(index for index, bound_s in enumerate(self._bounds_s) if horizon_s <= bound_s)
         return dict(zip(self._names, self._weights[index].weights, strict=True))
 

@@ -56,7 +56,7 @@ class Ewma:
         self._weights[model] = weight * math.exp(self._decay * (at_s - now_s)) + 1.0, now_s
 
     def probability(self, model: str, now_s: float, horizon_s: float) -> float:
-        """Of at least one request in the horizon, if the rate stays as it is."""
+        """Return the probability of at least one request in the horizon, if the rate stays as it is."""
         weight, at_s = self._weights.get(model, (0.0, now_s))
         requests = weight * math.exp(self._decay * (at_s - now_s))
         return gamma_poisson(requests, self._exposure_s(now_s), horizon_s, *self._prior)

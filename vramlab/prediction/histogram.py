@@ -81,6 +81,7 @@ class Histogram:
         Prior of that rate, see :func:`gamma_poisson`.
     """
 
+    # These are the options that `predictor_options` may name.
     def __init__(
         self,
         models: Iterable[str] = (),
@@ -123,7 +124,7 @@ class Histogram:
             idle.smoothed_s = length_s
 
     def probability(self, model: str, now_s: float, horizon_s: float) -> float:
-        """Of the idle times as long as the present one, the share that ends within the horizon."""
+        """Return the share, of the idle times as long as the present one, that end within the horizon."""
         elapsed_s = 0.0 if self._start_s is None else now_s - self._start_s
         idle = self._idle.get(model)
         if idle is None:
@@ -163,7 +164,7 @@ class Histogram:
         return Windows(prewarm_s, (1.0 + MARGIN) * tail_s - prewarm_s, "histogram")
 
     def _percentile_bin(self, idle: _Idle, share: float) -> int:
-        """Bin that holds the idle time at `share` of those in the bins."""
+        """Return the bin that holds the idle time at `share` of those in the bins."""
         below = 0
         for index, count in enumerate(idle.bins):
             below += count
@@ -172,7 +173,7 @@ class Histogram:
         return self._n_bins - 1
 
     def _longer(self, idle: _Idle, age_s: float) -> float:
-        """Number of idle times longer than `age_s`, spread evenly over their bin.
+        """Return the number of idle times longer than `age_s`, spread evenly over their bin.
 
         Those beyond the bins are taken to be exponential with the mean that they have.
         """

@@ -43,7 +43,7 @@ class Watched:
             self._failed("observe", model, error)
 
     def probability(self, model: str, now_s: float, horizon_s: float) -> float:
-        """What it says, if that is a probability."""
+        """Return what it says, if that is a probability."""
         try:
             value = self._own.probability(model, now_s, horizon_s)
             if isinstance(value, Real) and 0.0 <= value <= 1.0:

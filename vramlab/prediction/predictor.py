@@ -21,10 +21,10 @@ class Predictor(Protocol):
     """Foresees requests from those that it was shown. Models that it was not told of may turn up."""
 
     def observe(self, model: str, now_s: float) -> None:
-        """`model` is asked for at `now_s`; called for each request, in order of time."""
+        """Learn that `model` is asked for at `now_s`; called for each request, in order of time."""
 
     def probability(self, model: str, now_s: float, horizon_s: float) -> float:
-        """Probability that `model` is asked for at least once in ``[now_s, now_s + horizon_s)``."""
+        """Return the probability of a request for `model` in ``[now_s, now_s + horizon_s)``."""
 
 
 def require_positive(predictor: str, **options: float) -> None:
@@ -47,11 +47,12 @@ def gamma_poisson(
     prior_requests: float = PRIOR_REQUESTS,
     prior_s: float = PRIOR_S,
 ) -> float:
-    """Probability of at least one event of a Poisson process whose rate is known only from counting.
+    """Return the probability of an event of a Poisson process whose rate is known from counting only.
 
-    With the conjugate prior Gamma(a, b) and n events in T seconds the number of events in the next h seconds
-    is negative binomial, so that ``P(at least one) = 1 - ((b + T) / (b + T + h)) ** (a + n)``. It tends to
-    ``1 - exp(-h n / T)`` as T grows. Source: A. Gelman et al., "Bayesian Data Analysis", 3rd ed. (2013), 2.6.
+    The prior is Gamma(a, b), which is conjugate. After n events in T seconds, the number of events in the
+    next h seconds is negative binomial: ``P(at least one) = 1 - ((b + T) / (b + T + h)) ** (a + n)``. It
+    tends to ``1 - exp(-h n / T)`` as T grows. Source: A. Gelman et al., "Bayesian Data Analysis", 3rd ed.
+    (2013), 2.6.
 
     Parameters
     ----------

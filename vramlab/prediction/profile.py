@@ -14,7 +14,7 @@ _CERTAIN = 40.0
 
 
 def week_offset_s(moment: datetime) -> float:
-    """Seconds from Monday, 00:00 to `moment`, in the time zone that it is given in."""
+    """Return seconds from Monday, 00:00 to `moment`, in the time zone that it is given in."""
     midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     return moment.weekday() * DAY_S + (moment - midnight).total_seconds()
 
@@ -43,8 +43,8 @@ class Profile:
     """How often a model was asked for in this hour on other days, this weekday's above all.
 
     Requests come in bursts, so the profile counts not requests but the slots (hours) and the steps (minutes)
-    that had any. In a slot of the week the share of slots that had a request gives the probability for a
-    whole slot, the share of steps that for a step; between the two, the cumulated hazard ``-ln(1 - p)`` is
+    that had any. In a slot of the week, the share of slots that had a request is the probability for a whole
+    slot, and the share of steps that for a step. Between the two, the cumulated hazard ``-ln(1 - p)`` is
     taken as a power of the time, and the hazards of neighbouring slots add up. Shares of a slot of the week
     are shrunk towards those of the slot of the day, these towards those of all time: each counts for
     `prior_weight` slots of the level below it.
@@ -65,6 +65,7 @@ class Profile:
         Slots with a request that a model never asked for is given in advance, in one day.
     """
 
+    # These are the options that `predictor_options` may name.
     def __init__(
         self,
         models: Iterable[str] = (),
@@ -110,7 +111,7 @@ class Profile:
         counts.step = step
 
     def probability(self, model: str, now_s: float, horizon_s: float) -> float:
-        """Of at least one request in the horizon, from the slots of the week that it covers."""
+        """Return the probability of at least one request in the horizon, from the slots that it covers."""
         counts = self._counts.get(model)
         begin_s = now_s + self._offset_s
         end_s = begin_s + horizon_s
@@ -132,12 +133,12 @@ class Profile:
         return -math.expm1(-hazard)
 
     def _first_slot(self, now_s: float) -> int:
-        """First slot that was watched from its beginning."""
+        """Return the first slot that was watched from its beginning."""
         start_s = now_s if self._start_s is None else self._start_s
         return math.ceil((start_s + self._offset_s) / self._slot_s)
 
     def _hazard(self, slots: float, steps: float, length_s: float) -> float:
-        """Hazard of a part of a slot, from the shares of slots and of steps with a request."""
+        """Return the hazard of a part of a slot, from the shares of slots and of steps with a request."""
         slot_hazard, step_hazard = -math.log1p(-slots), -math.log1p(-steps)
         if length_s <= self._step_s:
             return step_hazard * max(0.0, length_s) / self._step_s
@@ -145,7 +146,7 @@ class Profile:
         return step_hazard * float((length_s / self._step_s) ** power)
 
     def _shares(self, counts: _Counts | None, slot: int, first: int, now: int) -> tuple[float, float]:
-        """Shares of slots and of steps with a request in this slot of the week, between 0 and 1."""
+        """Return shares of slots and of steps with a request in this slot of the week, between 0 and 1."""
         weight: float = self._slots_per_day
         slots = self._prior_slots / weight
         steps = slots / self._steps_per_slot  # a slot with a request is taken to have one step with a request

@@ -6,13 +6,12 @@ Another package adds its own by an entry point of the group ``vramlab.predictors
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from vramlab.config.errors import InputError, nearest
-from vramlab.config.plugins import load_plugin, plugin_names
+from vramlab.config.plugins import imported, load_plugin, plugin_names
 from vramlab.prediction.combined import Combined
 from vramlab.prediction.ewma import Ewma
 from vramlab.prediction.histogram import Histogram
@@ -82,7 +81,7 @@ PREDICTORS: dict[str, Callable[..., Predictor]] = {
 
 
 def predictor_names() -> list[str]:
-    """All names that :func:`make_predictor` knows, ours and then those of plug-ins."""
+    """Return all names that :func:`make_predictor` knows, ours and then those of plug-ins."""
     return [*PREDICTORS, *plugin_names("vramlab.predictors", PREDICTORS)]
 
 
@@ -128,20 +127,14 @@ def make_predictor(name: str, models: Iterable[str], **options: Any) -> Predicto
 
 
 def accepts(name: str, option: str) -> bool:
-    """Whether the predictor called `name` has an option of this name."""
+    """Return whether the predictor called `name` has an option of this name."""
     return option in _taken(name, {option: None})
 
 
 def _factory(name: str) -> Callable[..., Predictor]:
     factory: Any
     if ":" in name:
-        module_name, _, attribute = name.partition(":")
-        try:
-            factory = getattr(importlib.import_module(module_name), attribute)
-        except Exception as error:  # whatever somebody else's module may raise
-            raise InputError(
-                "predictor", "name", f"{name!r} ({error})", "package.module:name to import"
-            ) from error
+        factory = imported(name, "predictor", "name")
     else:
         factory = load_plugin("vramlab.predictors", name, PREDICTORS) or PREDICTORS.get(name)
     if factory is None:
@@ -157,7 +150,7 @@ def _factory(name: str) -> Callable[..., Predictor]:
 
 
 def _taken(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of `options` that the predictor has parameters for."""
+    """Return those of `options` that the predictor has parameters for."""
     try:
         parameters = inspect.signature(_factory(name)).parameters
     except (TypeError, ValueError):  # callables written in C need not tell

@@ -1,8 +1,8 @@
 """Successors: who is asked for after whom, and how long after.
 
 A pipeline asks for its models one after the other, and a burst for one model many times. So each request for
-a model opens a *trial*, which ends with the next request for it, or when it is no longer among the models
-that are watched. Within a trial, the first request for any model (the same one included) is a success of this
+a model opens a *trial*. It ends with the next request for the model, or when the model is no longer watched.
+Within a trial, the first request for any model (the same one included) is a success of this
 pair at its lag. From lags and lengths of the trials follows the hazard of each pair by lag, the life table of
 actuaries. Source: a first-order semi-Markov process with the actuarial estimator, S. J. Cutler and F. Ederer,
 "Maximum utilization of the life table method in analyzing survival", Journal of Chronic Diseases 8 (1958).
@@ -67,6 +67,7 @@ class Successor:
         Prior of that rate, see :func:`gamma_poisson`.
     """
 
+    # These are the options that `predictor_options` may name.
     def __init__(
         self,
         models: Iterable[str] = (),
@@ -99,7 +100,7 @@ class Successor:
         self._pairs: dict[str, dict[str, _Pair]] = {}
 
     def observe(self, model: str, now_s: float) -> None:
-        """A success of the trials under way, and the beginning of another."""
+        """End the trials that this request is a success of, and begin another."""
         if self._start_s is None:
             self._start_s = now_s
         visits, last_s = self._visits.get(model, (0, -math.inf))
@@ -115,7 +116,7 @@ class Successor:
             self._settle(*self._trials.popitem(last=False), now_s)
 
     def probability(self, model: str, now_s: float, horizon_s: float) -> float:
-        """Of at least one request in the horizon, given who was asked for last and when."""
+        """Return the probability of a request in the horizon, given who was asked for last and when."""
         elapsed_s = 0.0 if self._start_s is None else now_s - self._start_s
         visits, _ = self._visits.get(model, (0, 0.0))
         rate = (visits + self._prior[0]) / (elapsed_s + self._prior[1])
@@ -164,7 +165,7 @@ class Successor:
     def _hazard(
         self, at_risk: list[float], pair: _Pair, begin_s: float, end_s: float, expected: list[float]
     ) -> float:
-        """Cumulated hazard of the pair between two lags, as far as the bins reach."""
+        """Return the cumulated hazard of the pair between two lags, as far as the bins reach."""
         edges, widths, weight = self._edges, self._widths, self._prior_weight
         successes, gone = pair.successes, pair.gone
         hazard = 0.0

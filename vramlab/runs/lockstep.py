@@ -188,7 +188,7 @@ def lockstep(
     follower.follow(lines)
     differences = [] if follower.difference is None else [follower.difference]
     decisions = sum(line.event == "decision" for line in lines)
-    layout = follower.engine.placed.layout()
+    layout = follower.engine.allocator.placement.maps.layout()
     return LockstepReport(len(lines), decisions, recorder.records(), differences, layout)
 
 
@@ -223,7 +223,8 @@ def _feed(line: Line, driver: _Lockstep, recorder: RecordSink) -> str:
             value = {int(number): size for number, size in line.detail.get("answer_bytes", {}).items()}
         driver.resume(task, now_s, value)
     elif line.event == "fail":
-        driver.fail(task, now_s, Failure(line.why), (line.detail or {}).get("message", ""))
+        message = (line.detail or {}).get("message", "")
+        driver.fail(task, now_s, Failure(line.why), message, line.size_bytes)
     return ""
 
 

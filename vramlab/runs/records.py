@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,40 @@ from vramlab.engine.outcomes import (
     Totals,
     UsageRecord,
 )
+
+_RAN_ON = {
+    Outcome.HIT: "gpu",
+    Outcome.COLD_START: "gpu",
+    Outcome.WAIT: "gpu",
+    Outcome.FALLBACK: "cpu",
+    Outcome.CACHE_HIT: "cache",
+}
+
+
+class RequestRecord(NamedTuple):
+    """One request that has ended; times in seconds. ``why`` says how it was lost, if it was."""
+
+    number: int
+    model: str
+    outcome: Outcome
+    arrival_s: float
+    finish_s: float
+    why: str = ""
+
+    @property
+    def served(self) -> bool:
+        """Whether there is an answer: it was not refused or cancelled, and did not fail."""
+        return self.outcome in _RAN_ON
+
+    @property
+    def ran_on(self) -> str:
+        """``gpu``, ``cpu``, ``cache`` (the result cache), or empty where there is no answer."""
+        return _RAN_ON.get(self.outcome, "")
+
+    @property
+    def latency_s(self) -> float:
+        """From arrival to the end, seconds."""
+        return self.finish_s - self.arrival_s
 
 
 @dataclass(eq=False)
@@ -124,8 +158,8 @@ class Recorder:
         self._codes = {name: code for code, name in enumerate(model_names)}
         self._models = array("i", model_codes.astype(np.int32).tobytes())
         self.arrival_s = np.ascontiguousarray(arrival_s).data  # its items are plain floats
-        self.outcomes = bytearray(count)
-        self.finish_s = array("d", bytes(8 * count))
+        self.outcomes = bytearray([Outcome.FAILED]) * count
+        self.finish_s = array("d", [np.nan]) * count
 
     def arrived(self, model: str, now_s: float) -> int:
         """Number of a request that comes in unannounced."""

@@ -24,7 +24,7 @@ from vramlab.config.files import read_json, replacing
 from vramlab.config.loading import load_config, load_inventory
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.journal import Journal, Line
-from vramlab.engine.outcomes import EvictionRecord, LoadRecord, Outcome
+from vramlab.runs.frames import frames
 from vramlab.runs.journal_reading import JournalLines, read_journal
 from vramlab.runs.journal_writing import write_journal
 from vramlab.runs.records import Records
@@ -128,20 +128,6 @@ def write_json(document: Any, path: Path) -> None:
         temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
-def requests_frame(records: Records) -> pd.DataFrame:
-    """One row per request."""
-    return pd.DataFrame(
-        {
-            "arrival_s": records.arrival_s,
-            "model": pd.Categorical.from_codes(records.model_codes, pd.Index(records.model_names)),
-            "outcome": pd.Categorical.from_codes(
-                records.outcomes, pd.Index([outcome.name.lower() for outcome in Outcome])
-            ),
-            "latency_s": records.latency_s,
-        }
-    )
-
-
 def check_replay_folder(folder: Path | str) -> None:
     """Refuse the folder of a live run, whose journal a replay would overwrite; that of a replay is its own.
 
@@ -166,12 +152,7 @@ def write_replay(
     """
     folder = Path(folder)
     check_replay_folder(folder)
-    frames = {
-        "requests": requests_frame(records),
-        "loads": pd.DataFrame(records.loads, columns=list(LoadRecord._fields)),
-        "evictions": pd.DataFrame(records.evictions, columns=list(EvictionRecord._fields)),
-    }
-    for name, frame in frames.items():
+    for name, frame in frames(records).items():
         with replacing(folder / f"{name}.parquet") as temporary:
             frame.to_parquet(temporary, index=False)
     write_json(figures, folder / "figures.json")

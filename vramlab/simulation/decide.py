@@ -1,24 +1,18 @@
 """``--mode decide``: the allocator alone. Every load is instant, nothing queues.
 
 Between two misses the set of resident models does not change. So a run of hits is found by looking at flags,
-and where the policy allows it (:attr:`Policy.merges_uses`) it is applied in bulk. The result is that of one
+and where the policy allows it (``merges_uses``) it is applied in bulk. The result is that of one
 request after the other, to the last bit; what is saved is most of the work of a hit:
 
 - Where misses are many, each model of a run is told of its uses once, in the order of the last ones.
-- Where they are few, in one zone, a run is handed to the policy as columns (:mod:`vramlab.allocator.runs`),
-  and a model's account is brought up to date when it leaves, or at the end of the chunk. Then a hit costs a
-  few nanoseconds. A policy that needs the time of each use (:attr:`Policy.takes_runs`, as ``decayed``) looks
-  it up there, and gets the uses of other chunks one by one. Not where a score is asked for by itself
-  (``compete``, ``victims: exact``): that reads the account.
+- Where they are few, in one zone, a run is handed to the twin of the policy as columns
+  (:mod:`vramlab.allocator.policies.in_bulk`), and a model's account is brought up to date when it leaves, or
+  at the end of the chunk. Then a hit costs a few nanoseconds. A twin that needs the time of each use, as that
+  of ``decayed``, looks it up there, and gets the uses of other chunks one by one. Not where a score is asked
+  for by itself (``compete``, ``victims: exact``): that reads the account.
 
 Requests are taken from the trace in chunks, so that a long trace needs no more memory than its arrays. Each
 chunk is taken in the way that suits the misses of the one before.
-
-Requests per second as a part of what libCacheSim's C core does with LRU (2000 models, ``tests/benchmarks``):
-at 0.5% to 0.9% misses ``lru`` 1.0, ``gdsf_hits`` 1.4, ``seed_fixed`` 0.9, ``decayed`` 0.4; at 1.4% to 2.6%
-0.5, 0.6, 0.3 and 0.2. What a miss costs is the decision in Python, and for scores a pass over all residents.
-What ``decayed`` costs more is its count, use by use in Python: numpy's powers differ in the last bit, and to
-take them for one use at a time would make uses several times as dear where there are no runs.
 """
 
 from __future__ import annotations
@@ -26,18 +20,23 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from vramlab.allocator import Allocator, Decision, Kind, make_allocator
+from vramlab.allocator import Allocator, Decision, Kind
 from vramlab.allocator.facts import Model
-from vramlab.allocator.runs import Run, Stretch
+from vramlab.allocator.placement import Contiguous, Unmapped
+from vramlab.allocator.policies import make_policy
+from vramlab.allocator.policies.in_bulk import TWINS
+from vramlab.allocator.policies.in_bulk.runs import HearsRuns, Run, Stretch, tell_last_uses
 from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.engine.outcomes import LossRecord, Outcome
 from vramlab.runs.records import Records
 from vramlab.simulation.decided import START, DecidedRecords, Log
+from vramlab.simulation.watching import tell
 from vramlab.traces.trace import Trace, check_models
 
 _OUTCOMES = {
@@ -112,11 +111,13 @@ class _Run:
 
     def __init__(self, trace: Trace, config: VramConfig, inventory: Inventory, bulk: bool) -> None:
         self.trace = trace
-        self.instant = bulk and config.placement == "paged"
-        self.allocator = allocator = (
-            Allocator(config, inventory, instant=True)
-            if self.instant
-            else make_allocator(config, inventory, mapped=False)
+        self.instant = (bulk or config.rules.clears) and config.placement == "paged"
+        self.allocator = allocator = Allocator(
+            config,
+            inventory,
+            Contiguous if config.placement == "contiguous" else Unmapped,
+            partial(make_policy, twins=TWINS) if bulk else make_policy,
+            self.instant,
         )
         self.zones = list(allocator.zones.values())
         self.models = list(allocator.models.values())
@@ -141,8 +142,8 @@ class _Run:
         """Hand in the trace, chunk by chunk, each in the way that suits the misses of the one before."""
         policies = [zone.policy for zone in self.zones]
         merges_uses = bulk and all(policy.merges_uses for policy in policies)
-        takes_runs = merges_uses or (bulk and policies[0].takes_runs)
-        may_have_columns = takes_runs and len(self.zones) == 1 and not self.asks_scores
+        hears_runs = isinstance(policies[0], HearsRuns) and policies[0].takes_runs
+        may_have_columns = (merges_uses or hears_runs) and len(self.zones) == 1 and not self.asks_scores
         few = False
         for chunk in self._chunks():
             before = self.misses
@@ -168,7 +169,7 @@ class _Run:
 
     def _model_by_model(self, chunk: _Chunk) -> None:
         """Tell each model of a run of its uses."""
-        hits, numbers, times_s = self.allocator.hits, chunk.numbers.tolist(), chunk.times_s.tolist()
+        hits, numbers, times_s = tell_hits, chunk.numbers.tolist(), chunk.times_s.tolist()
         models = [self.models[number] for number in numbers]
         next_use, uses = chunk.next_use.tolist(), chunk.uses.tolist()
         place = 0
@@ -190,7 +191,8 @@ class _Run:
         models, times_s, uses = self.models, chunk.times_s, chunk.uses
         numbers = chunk.numbers.astype(np.intp)  # what numpy would make of them at each look-up
         next_use, count = chunk.next_use, len(numbers)
-        run_of_hits = self.allocator.run_of_hits
+        policy = self.zones[0].policy
+        hear = policy.used_together if isinstance(policy, HearsRuns) else partial(tell_last_uses, policy)
         places = np.arange(count)
         last_use = np.full(len(models), -1)  # where in the chunk each account has got to, -1 for its start
         uses_before = np.array([model.uses_total - model.uses for model in models])
@@ -209,9 +211,7 @@ class _Run:
                 part = slice(place, end)
                 codes = numbers[part]
                 last_use[codes] = places[part]
-                run_of_hits(
-                    Run(models, codes, times_s[part], uses[part], uses_before, next_use[part], end, stretch)
-                )
+                hear(Run(models, codes, times_s[part], uses[part], uses_before, next_use[part], end, stretch))
             if end < count:
                 model = models[numbers.item(end)]
                 for name in self._ask(chunk.first + end, model, times_s.item(end)).victims:
@@ -252,6 +252,7 @@ class _Run:
         so_far = np.zeros(len(self.models), dtype=np.int64)
         first, length = 0, min(_FIRST_CHUNK, _CHUNK)
         while first < len(trace):
+            tell(first / len(trace))
             part = slice(first, first + length)
             numbers = self.numbers[trace.model_codes[part]]
             next_use, earlier, order = _uses_of_same(numbers)
@@ -292,6 +293,14 @@ class _Run:
         log.loaded.append(model.number)
         if log.zones is not None:
             log.zones.append(model.zone.name)
+
+
+def tell_hits(model: Model, uses_total: int, last_used_s: float) -> None:
+    """Tell the account and the policy of several hits at once, in the order of the models' last uses."""
+    model.uses += uses_total - model.uses_total  # by hand what `catch_up` does: this runs at most hits
+    model.uses_total = uses_total
+    model.last_used_s = last_used_s
+    model.zone.policy.used(model, last_used_s)
 
 
 def _uses_of_same(

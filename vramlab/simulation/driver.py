@@ -1,96 +1,55 @@
-"""The simulated driver: the engine's effects on a SimPy environment, as the clock and the order of events.
+"""The simulated driver: the engine's effects, which take their time on an agenda.
 
-A trace is already in the order of time, so its arrivals are not pushed through SimPy's heap: they are merged
-with it (:meth:`_Environment.replay`). At equal times what is in the heap comes first: an effect that ends at
-the moment of an arrival has ended when the request is decided. A task is its own SimPy event, scheduled
-again for each effect, so that a hit costs one event.
+Here effects take as long as if each was alone; on a machine that they share their ends move
+(:mod:`vramlab.simulation.shared`). What goes wrong is in :mod:`vramlab.simulation.faults`. Who plays a trace,
+and who serves a SimPy model, is above: :mod:`vramlab.simulation.replaying`, :mod:`vramlab.simulation.server`.
 """
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from heapq import heappop, heappush
-from itertools import chain, repeat
+from collections.abc import Callable
+from heapq import heappush
+from math import inf
 from typing import Any
 
-import numpy as np
-import simpy
-
-from vramlab.config.faults import FaultPlan
-from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.effects import Failure, Infer, Load, MemoryReading, ReadMemory, Story, Unload
 from vramlab.engine.engine import ENDLESS, Engine
 from vramlab.engine.gates import Gate
 from vramlab.engine.interpreter import Interpreter, Task
-from vramlab.engine.journal import Journal
-from vramlab.engine.requests import Request
-from vramlab.runs.records import Recorder, Records
-from vramlab.simulation.service_times import ServiceTimes, SpecTimes
-from vramlab.traces.trace import Trace, check_models
+from vramlab.simulation.agenda import Agenda
+from vramlab.simulation.faults import Faults
+from vramlab.simulation.service_times import ServiceTimes
+
+Answered = Callable[[int | str, Any], object]
+"""Told the name of each task that has ended, and its value."""
 
 
-class _Environment(simpy.Environment):
-    """SimPy's clock and heap, with arrivals that need no heap and times that are exact."""
+class SimTask(Task):
+    """A task on an agenda."""
 
-    _queue: list[Any]  # of SimPy's tuples; to make its types of numbers would cost a call each
-
-    def schedule_at(self, event: Any, time_s: float) -> None:
-        """Put `event` at a time; SimPy's own ``schedule`` takes a delay, and ``now + (t - now)`` is not t."""
-        heappush(self._queue, (time_s, 1, next(self._eid), event))
-
-    def replay(
-        self,
-        times_s: Iterable[float],
-        requests: Iterable[Request],
-        arrive: Callable[[int, Request, float], object],
-    ) -> None:
-        """Run the events of the heap and the arrivals, in the order of time, until there are no arrivals."""
-        queue = self._queue
-        for number, (time_s, request) in enumerate(zip(times_s, requests, strict=True)):
-            while queue and queue[0][0] <= time_s:
-                # SimPy's own step, without its care for events that fail or are waited for twice
-                self._now, _, _, event = heappop(queue)
-                event.callbacks[0](event)
-            self._now = time_s
-            arrive(number, request, time_s)
-        self.finish()
-
-    def finish(self) -> None:
-        """Run until nothing is under way any more but stories that never end."""
-        queue = self._queue
-        while any(getattr(event, "matters", True) for _, _, _, event in queue):
-            self._now, _, _, event = heappop(queue)
-            event.callbacks[0](event)
-
-    def advance_to(self, time_s: float) -> None:
-        """Start the clock there; nothing may be in the heap."""
-        self._now = time_s
-
-
-class _SimTask(Task, simpy.Event):
-    """A task that is the SimPy event of the end of its effect."""
-
-    __slots__ = ("callbacks",)
+    __slots__ = ()
 
     def __init__(self, name: int | str, story: Story) -> None:
-        # not the bases' own: a million are made, and what they would set is set before it is read
+        # not the base's own: a million are made, and what else it would set is set before it is read
         self.name = name
         self.story = story
+        self.waiting = None
 
     @property
     def matters(self) -> bool:
         """Whether the run has to go on for it."""
         return self.name not in ENDLESS
 
+    @property
+    def acts(self) -> bool:
+        """Whether it does something rather than let time pass."""
+        return not isinstance(self.effect, ReadMemory) or self.effect.after_s == 0
 
-class _Timer(simpy.Event):
+
+class _Timer:
     """The end of the time that a task waits at a gate."""
 
-    __slots__ = ("callbacks", "gate", "task")
-
-    callbacks: Any  # a tuple that all share, where SimPy has a list each
+    __slots__ = ("gate", "task")
 
     def __init__(self, task: Task, gate: Gate) -> None:
         self.task, self.gate = task, gate
@@ -99,6 +58,8 @@ class _Timer(simpy.Event):
     def matters(self) -> bool:
         """Whether the run has to go on for it: somebody still waits there."""
         return self.task.waiting is self.gate and self.task.name not in ENDLESS
+
+    acts = False
 
 
 class SimulatedDriver(Interpreter):
@@ -110,164 +71,123 @@ class SimulatedDriver(Interpreter):
         Whose stories are run.
     times : ServiceTimes
         How long effects take.
-    journal : Journal, optional
-        Where effects are written down.
+    faults : Faults, optional
+        What goes wrong.
+    answered : callable, optional
+        Told of each task that has ended.
+
+    Attributes
+    ----------
+    agenda : Agenda
+        What is still to come.
+    starting : bool
+        While that is true loads take no time.
     """
 
-    task_type = _SimTask
+    task_type = SimTask
 
-    def __init__(self, engine: Engine, times: ServiceTimes, journal: Journal | None = None) -> None:
-        super().__init__(engine, journal)
-        self.env = _Environment()
-        self._queue, self._next_id = self.env._queue, self.env._eid.__next__
+    def __init__(
+        self,
+        engine: Engine,
+        times: ServiceTimes,
+        faults: Faults | None = None,
+        answered: Answered | None = None,
+    ) -> None:
+        super().__init__(engine, engine.journal)
+        self.agenda = Agenda()
+        self.faults = faults
+        self.starting = False
+        self._answered = answered
+        self._heap, self._next_number = self.agenda.heap, self.agenda.next_number
         self._infer_s, self._load_s, self._unload_s = times.infer_s, times.load_s, times.unload_s
-        self._callbacks = (self._ended,)
-        self._timed_out = (self._time_is_up,)
-        self._too_long = (self._overdue,)
-        self._starting = False
-        self.taken_by_others = 0  # bytes of the device that a fault plan gave to others
-        self.steady_memory = True  # False where that may change: the monitor then looks every time
+        self.on_end = self.ended if faults is None else self._ended_or_failed
 
-    def run(self, trace: Trace) -> None:
-        """Serve a whole trace; what is always loaded is there when the first request comes."""
-        start_s = float(trace.times_s[0])
-        self.env.advance_to(start_s)
-        self._starting = True
-        self.begin("start", start_s)
-        self.env.finish()
-        self._starting = False
+    def open(self, now_s: float) -> None:
+        """Load what is always loaded, which is there at once, and begin the stories that never end."""
+        self.starting = True
+        self.begin("start", now_s)
+        self.finish()
+        self.starting = False
         for name in self.engine.endless_stories():
-            self.begin(name, start_s)
-        self.env.replay(_plain(trace.times_s), requests_of(trace), self.request)
+            self.begin(name, now_s)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run has to go on.
+
+        Not for stories that never end, unless somebody waits for what they do.
+        """
+        if any(thing.matters for thing in self.agenda.things):
+            return True
+        waiting = self.engine.waiting_for_gpu + self.engine.waiting_for_room
+        return waiting > 0 and any(thing.acts for thing in self.agenda.things)
+
+    def finish(self, time_s: float = inf) -> None:
+        """Let happen what is due, as long as the run has to go on, and at `time_s` at the latest."""
+        while self.agenda.next_s <= time_s and self.busy:
+            self.agenda.step()
 
     def perform(self, task: Any, effect: Any) -> None:
-        """Schedule the end of `effect`."""
+        """Plan the end of `effect`."""
         kind = type(effect)
-        now_s, callbacks = self.now_s, self._callbacks
+        now_s, call = self.now_s, self.on_end
         if kind is Infer:
-            end_s = now_s + self._infer_s(effect.model, effect.target, effect.items)
+            work_s = self._infer_s(effect.model, effect.target, effect.items)
         elif kind is Load:
-            work_s = 0.0 if self._starting else self._load_s(effect.model, effect.target)
-            end_s, limit_s = now_s + work_s, effect.timeout_s
-            if limit_s is not None and work_s > limit_s:
-                end_s, callbacks = now_s + limit_s, self._too_long
+            work_s = 0.0 if self.starting else self._load_s(effect.model, effect.target)
         elif kind is Unload:
-            end_s = now_s + self._unload_s(effect.model)
+            work_s = self._unload_s(effect.model)
         elif kind is ReadMemory:
-            end_s = now_s + effect.after_s
+            self.agenda.at(now_s + effect.after_s, self._look, task)
+            return
         else:
             raise TypeError(f"not an effect: {effect!r}")
-        task.callbacks = callbacks
-        heappush(self._queue, (end_s, 1, self._next_id(), task))
+        if self.faults is not None:
+            work_s = self.faults.begins(task.name, effect, now_s, work_s, self.starting)
+        if kind is Load and effect.timeout_s is not None and work_s > effect.timeout_s:
+            work_s, call = effect.timeout_s, self.overdue
+        heappush(self._heap, (now_s + work_s, self._next_number(), call, task))
 
     def set_timer(self, task: Task, gate: Gate, timeout_s: float) -> None:
         """Let :meth:`time_out` come after `timeout_s`."""
-        timer = _Timer(task, gate)
-        timer.callbacks = self._timed_out
-        self.env.schedule_at(timer, self.now_s + timeout_s)
+        self.agenda.at(self.now_s + timeout_s, self._time_is_up, _Timer(task, gate))
 
-    def _time_is_up(self, timer: _Timer) -> None:
-        self.time_out(timer.task, timer.gate, self.env.now)
+    def finished(self, task: Task, value: Any) -> None:
+        """A task has ended."""
+        if self._answered is not None:
+            self._answered(task.name, value)
 
-    def _ended(self, task: Any) -> None:
-        value = self._memory() if type(task.effect) is ReadMemory else None
-        self.resume(task, self.env._now, value)
-
-    def _overdue(self, task: Any) -> None:
-        """A load has reached its time limit."""
-        message = f"took longer than {task.effect.timeout_s:g} s"
-        self.fail(task, self.env.now, Failure.TIMED_OUT, message)
-
-    def _memory(self) -> MemoryReading:
+    def read_memory(self, now_s: float) -> MemoryReading:
+        """What the device shows: the ledger and the overhead, and nothing else will change it."""
         config = self.engine.config
-        held = self.engine.allocator.device.held
-        shared = self.engine.allocator.shared_bytes
-        used = held + shared + config.overhead.taken_bytes + self.taken_by_others
-        return MemoryReading(config.total_bytes, used, self.steady_memory)
+        allocator = self.engine.allocator
+        used = allocator.device.held + allocator.shared_bytes + config.overhead.taken_bytes
+        return MemoryReading(config.total_bytes, used, True)
 
+    # -- what the agenda calls ---------------------------------------------------------------------------
 
-def requests_of(trace: Trace) -> Iterator[Request]:
-    """The requests of a trace, in their order; those that ask for nothing but a model share one per model."""
-    names, codes = trace.model_names, _plain(trace.model_codes)
-    columns = trace.priorities, trace.requesters, trace.input_keys
-    if all(column is None for column in columns) and (trace.items == 1).all():
-        alike = [Request(name) for name in names]
-        return map(alike.__getitem__, codes)
-    given = [repeat(None) if column is None else _plain(column) for column in columns]
-    return map(Request.noted, map(names.__getitem__, codes), _plain(trace.items), *given)
+    def ended(self, task: Task, now_s: float) -> None:
+        """The effect of a task has come to its end."""
+        self.resume(task, now_s, None)
 
+    def _ended_or_failed(self, task: Task, now_s: float) -> None:
+        assert self.faults is not None
+        failure = self.faults.ends(task.name, task.effect)
+        if failure is None:
+            self.resume(task, now_s, None)
+        else:
+            self.fail(task, now_s, *failure)
 
-def _plain(values: np.ndarray) -> Iterator[Any]:
-    """The values as Python's own, made as they are needed: ten million at once would take half a gigabyte."""
-    pieces = range(0, len(values), 65_536)
-    return chain.from_iterable(values[start : start + 65_536].tolist() for start in pieces)
+    def overdue(self, task: Task, now_s: float) -> None:
+        """A load has reached its time limit."""
+        effect: Load = task.effect
+        if self.faults is not None:
+            self.faults.overdue(task.name, effect)
+        self.fail(task, now_s, Failure.TIMED_OUT, f"took longer than {effect.timeout_s:g} s")
 
+    def _look(self, task: Task, now_s: float) -> None:
+        reading = self.read_memory(now_s) if self.faults is None else self.faults.reading(now_s)
+        self.resume(task, now_s, reading)
 
-def simulate(
-    trace: Trace,
-    config: VramConfig,
-    inventory: Inventory,
-    times: ServiceTimes | None = None,
-    journal: Journal | None = None,
-    faults: FaultPlan | None = None,
-    rng: np.random.Generator | None = None,
-) -> Records:
-    """Replay a trace through the engine on simulated time.
-
-    Parameters
-    ----------
-    trace : Trace
-        Requests.
-    config : VramConfig
-        Settings.
-    inventory : dict of str to ModelSpec
-        Models; every model of the trace must be in it.
-    times : ServiceTimes, optional
-        How long effects take; those of the inventory by default. With a
-        :class:`~vramlab.simulation.machine.Machine` effects change each other's speed.
-    journal : Journal, optional
-        Filled with everything that happens.
-    faults : FaultPlan, optional
-        What goes wrong (:mod:`vramlab.simulation.faults`).
-    rng : Generator, optional
-        Decides what goes wrong with a probability; needed only for that.
-
-    Returns
-    -------
-    Records
-        One outcome per request, and all loads and evictions.
-
-    Raises
-    ------
-    InputError
-        If the trace asks for a model that the inventory lacks.
-    """
-    check_models(trace, inventory)
-    recorder = Recorder(list(config.zones))
-    recorder.expect(trace.model_names, trace.model_codes, trace.times_s)
-    maps_matter = config.placement == "contiguous" or config.optimization.defragmentation == "always"
-    engine = Engine(config, inventory, recorder, journal, mapped=maps_matter)
-    driver_type: type[SimulatedDriver] = SimulatedDriver
-    if hasattr(times, "speeds"):
-        from vramlab.simulation.shared import SharedDriver  # which builds on this module
-
-        driver_type = SharedDriver
-    if faults:
-        from vramlab.simulation.faults import faulty
-
-        driver_type = faulty(driver_type, faults, rng or np.random.default_rng(0))
-    driver = driver_type(engine, times or SpecTimes(config, inventory), journal)
-    with _collecting_rarely():
-        driver.run(trace)
-    return recorder.records()
-
-
-@contextmanager
-def _collecting_rarely() -> Iterator[None]:
-    """Spare the garbage collector from going through what grows without cycles; failures do leave cycles."""
-    before = gc.get_threshold()
-    gc.set_threshold(1_000_000, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
+    def _time_is_up(self, timer: _Timer, now_s: float) -> None:
+        self.time_out(timer.task, timer.gate, now_s)

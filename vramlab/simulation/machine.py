@@ -27,7 +27,7 @@ take the short way of :class:`~vramlab.simulation.driver.SimulatedDriver`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import pandas as pd
 
@@ -40,22 +40,6 @@ Slowdowns = Mapping[tuple[str, str], float]
 """By what factor the first slows down while the second runs beside it; what is absent does not."""
 
 _LOAD, _DEVICE_RUN = "load on gpu", "infer on gpu"
-
-
-class Machine(ServiceTimes, Protocol):
-    """Service times with effects that change each other's speed."""
-
-    def begin(self, effect: Any, now_s: float, lone: bool = False, queued: bool = False) -> float:
-        """Work of an effect that begins now, as the last of those that run: seconds, if it had no company.
-
-        `lone`: for the only request that is under way; `queued`: because another effect has just ended.
-        """
-
-    def end(self, place: int, now_s: float) -> None:
-        """The effect at that place of those that run has ended; those behind it move up."""
-
-    def speeds(self) -> list[float]:
-        """Work that each running effect gets done per second, in their order."""
 
 
 class SharedMachine:
@@ -118,7 +102,10 @@ class SharedMachine:
         return self._times.infer_s(model, target, items)
 
     def begin(self, effect: Any, now_s: float, lone: bool = False, queued: bool = False) -> float:
-        """Work of an effect that begins now."""
+        """Work of an effect that begins now, as the last of those that run: seconds, if it had no company.
+
+        `lone`: for the only request that is under way; `queued`: because another effect has just ended.
+        """
         by_worker = queued and not self._ended_on_loop  # which reports the end, and goes on with this
         on_loop = lone and not by_worker and type(effect) is Infer and effect in self._short_runs
         work_s = self._work_s(effect, now_s, on_loop, by_worker)
@@ -181,13 +168,13 @@ class SharedMachine:
         return None if last_s is None else now_s - last_s
 
     def end(self, place: int, now_s: float) -> None:
-        """Remember when a session ran last; a load ends with its session having run, or about to."""
+        """The effect at that place of those that run has ended; those behind it move up."""
         effect = self._running.pop(place)
         self._ended_on_loop = self._on_loop.pop(place)
         if self._on_core:
             self._on_core[self._core.pop(place)] -= 1
         kind = type(effect)
-        if kind is Infer or kind is Load:
+        if kind is Infer or kind is Load:  # a load ends with its session having run, or about to
             self._last_s[effect.model, effect.target] = now_s
         if kind is Infer:
             self._last_run_s[effect.target] = now_s
@@ -195,7 +182,7 @@ class SharedMachine:
             self._short_runs.forget(effect.model, effect.target)
 
     def speeds(self) -> list[float]:
-        """Work per second, by the kinds of what runs and by who shares a core; no core is idle meanwhile."""
+        """Work that each running effect gets done per second, in their order; no core is idle meanwhile."""
         if self._on_core:
             self._use_idle_ones_of(self._host_cores)
             if self._device_cores is not self._host_cores:

@@ -1,9 +1,9 @@
 """The simulated driver for a machine that its effects share: their ends move when others begin or end.
 
-Only one end is ever in SimPy's heap: that of the effect which is done first as things stand. Whenever an
-effect begins or ends, the work done so far is taken off everybody's and the first end is found anew; an end
-that was planned before counts for nothing. Few effects run at once (the engine's queues see to that), so
-this is a short list.
+Only one end is ever on the agenda: that of the effect which is done first as things stand. Whenever an effect
+begins or ends, the work done so far is taken off everybody's and the first end is found anew; an end that was
+planned before counts for nothing. Few effects run at once (the engine's queues see to that), so this is a
+short list.
 """
 
 from __future__ import annotations
@@ -12,35 +12,39 @@ from typing import Any
 
 from vramlab.engine.effects import Infer, Load, Story, Unload
 from vramlab.engine.engine import Engine
-from vramlab.engine.journal import Journal
-from vramlab.simulation.driver import SimulatedDriver
-from vramlab.simulation.machine import Machine
+from vramlab.engine.interpreter import Task
+from vramlab.simulation.driver import Answered, SimulatedDriver
+from vramlab.simulation.faults import Faults
+from vramlab.simulation.machine import SharedMachine
 
 _WORK = (Infer, Load, Unload)
 
 
 class _End:
-    """A planned end in SimPy's heap; it no longer matters once another one has been planned."""
+    """A planned end; it no longer matters once another one has been planned."""
 
-    __slots__ = ("callbacks", "matters")
+    __slots__ = ("matters",)
 
-    def __init__(self, callbacks: tuple[Any, ...]) -> None:
-        self.callbacks = callbacks
+    def __init__(self) -> None:
         self.matters = True
+
+    acts = True
 
 
 class _Limit:
     """The time limit of a load; it no longer matters once the task does something else."""
 
-    __slots__ = ("callbacks", "effect", "task")
+    __slots__ = ("effect", "task")
 
-    def __init__(self, task: Any, callbacks: tuple[Any, ...]) -> None:
-        self.task, self.effect, self.callbacks = task, task.effect, callbacks
+    def __init__(self, task: Task) -> None:
+        self.task, self.effect = task, task.effect
 
     @property
     def matters(self) -> bool:
         """Whether the load may still be under way."""
         return self.task.effect is self.effect
+
+    acts = False
 
 
 class SharedDriver(SimulatedDriver):
@@ -48,18 +52,21 @@ class SharedDriver(SimulatedDriver):
 
     Parameters
     ----------
-    engine : Engine
-        Whose stories are run.
-    machine : Machine
-        How much work effects are, and how fast it gets done.
-    journal : Journal, optional
-        Where effects are written down.
+    machine : SharedMachine
+        How much work effects are, and how fast it gets done. The others are those of
+        :class:`~vramlab.simulation.driver.SimulatedDriver`.
     """
 
-    def __init__(self, engine: Engine, machine: Machine, journal: Journal | None = None) -> None:
-        super().__init__(engine, machine, journal)
+    def __init__(
+        self,
+        engine: Engine,
+        machine: SharedMachine,
+        faults: Faults | None = None,
+        answered: Answered | None = None,
+    ) -> None:
+        super().__init__(engine, machine, faults, answered)
         self._machine = machine
-        self._running: list[Any] = []  # tasks
+        self._running: list[Task] = []
         self._left_s: list[float] = []  # work that each still has
         self._speeds: list[float] = []
         self._reckoned_s = 0.0  # when the work left was true
@@ -67,10 +74,8 @@ class SharedDriver(SimulatedDriver):
         self._first = 0  # place of the task that is done first
         self._under_way = -len(engine.endless_stories())  # requests, and stories that end
         self._reporting = False  # an end
-        self._on_end = (self._end,)
-        self._on_limit = (self._limit,)
 
-    def start(self, task: Any, now_s: float) -> None:
+    def start(self, task: Task, now_s: float) -> None:
         """Begin a task."""
         self._under_way += 1
         super().start(task, now_s)
@@ -80,22 +85,27 @@ class SharedDriver(SimulatedDriver):
         self._under_way += 1
         super().spawn(name, story)
 
-    def finished(self, task: Any, value: Any) -> None:
+    def finished(self, task: Task, value: Any) -> None:
         """A task has ended."""
         self._under_way -= 1
+        super().finished(task, value)
 
-    def perform(self, task: Any, effect: Any) -> None:
+    def perform(self, task: Task, effect: Any) -> None:
         """Begin the work of `effect`."""
-        if self._starting or type(effect) not in _WORK:
+        if self.starting or type(effect) not in _WORK:
             super().perform(task, effect)
             return
-        self._reckon(self.now_s)
+        now_s = self.now_s
+        self._reckon(now_s)
         self._running.append(task)
         lone, queued = self._under_way <= 1, self._reporting
-        self._left_s.append(self._machine.begin(effect, self.now_s, lone, queued))
+        work_s = self._machine.begin(effect, now_s, lone, queued)
+        if self.faults is not None:
+            work_s = self.faults.begins(task.name, effect, now_s, work_s)
+        self._left_s.append(work_s)
         self._plan()
         if type(effect) is Load and effect.timeout_s is not None:
-            self.env.schedule_at(_Limit(task, self._on_limit), self.now_s + effect.timeout_s)
+            self.agenda.at(now_s + effect.timeout_s, self._limit, _Limit(task))
 
     def _reckon(self, now_s: float) -> None:
         """Take what has been done since the last time off the work that is left."""
@@ -117,26 +127,25 @@ class SharedDriver(SimulatedDriver):
         waits_s = [left_s / speed for left_s, speed in zip(self._left_s, self._speeds, strict=True)]
         wait_s = min(waits_s)
         self._first = waits_s.index(wait_s)
-        self._planned = end = _End(self._on_end)
-        self.env.schedule_at(end, self._reckoned_s + wait_s)
+        self._planned = _End()
+        self.agenda.at(self._reckoned_s + wait_s, self._end, self._planned)
 
-    def _end(self, end: _End) -> None:
+    def _end(self, end: _End, now_s: float) -> None:
         if not end.matters:
             return
-        task = self._take_out(self._first)
+        task = self._take_out(self._first, now_s)
         self._reporting = True
-        self.resume(task, self.env.now, None)
+        self.on_end(task, now_s)
         self._reporting = False
         self._plan()
 
-    def _limit(self, limit: _Limit) -> None:
+    def _limit(self, limit: _Limit, now_s: float) -> None:
         if limit.matters and limit.task in self._running:
-            self._overdue(self._take_out(self._running.index(limit.task)))
+            self.overdue(self._take_out(self._running.index(limit.task), now_s), now_s)
             self._plan()
 
-    def _take_out(self, place: int) -> Any:
+    def _take_out(self, place: int, now_s: float) -> Task:
         """The task at a place of those that run; it runs no longer, and what begins now may take its core."""
-        now_s = self.env.now
         self._reckon(now_s)
         task = self._running.pop(place)
         del self._left_s[place]

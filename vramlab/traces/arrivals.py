@@ -18,7 +18,7 @@ _CROWD_HALF_LIVES, _CROWD_STEPS = 10, 200
 
 
 def arrival_times(rng: np.random.Generator, stream: Stream, end_s: float) -> np.ndarray:
-    """Times of a stream's arrivals before `end_s`, in seconds, in order."""
+    """Return the times of a stream's arrivals before `end_s`, in seconds, in order."""
     start_s, end_s = stream.from_s, min(end_s, stream.until_s or end_s)
     if start_s >= end_s:
         return np.empty(0)
@@ -42,7 +42,7 @@ def arrival_times(rng: np.random.Generator, stream: Stream, end_s: float) -> np.
 
 
 def crowd_at(crowd: FlashCrowd, times_s: np.ndarray) -> np.ndarray:
-    """Rate of a flash crowd at each time, in units of the stream's mean rate."""
+    """Return the rate of a flash crowd at each time, in units of the stream's mean rate."""
     since = times_s - crowd.at_s
     rising = since / crowd.rise_s if crowd.rise_s > 0 else np.zeros_like(since)
     falling = np.exp2(-np.maximum(since - crowd.rise_s, 0.0) / crowd.half_life_s)
@@ -51,7 +51,7 @@ def crowd_at(crowd: FlashCrowd, times_s: np.ndarray) -> np.ndarray:
 
 
 def _renewals(rng: np.random.Generator, burstiness: float, end: float) -> np.ndarray:
-    """Points before `end` of a process of unit rate; `burstiness` is the gaps' coefficient of variation."""
+    """Return points before `end` of a process of unit rate; `burstiness` is the variation of its gaps."""
     if burstiness == 0:
         return np.arange(1.0, np.floor(end) + 1)
     variance = burstiness**2
@@ -109,7 +109,7 @@ def _crowd_edges(crowd: FlashCrowd) -> np.ndarray:
 
 
 def rate_changes(streams: tuple[Stream, ...], end_s: float) -> float:
-    """Expected steps of the rates of all streams from 0 to `end_s`."""
+    """Return the expected steps of the rates of all streams from 0 to `end_s`."""
     steps = 0.0
     for stream in streams:
         active_s = max(min(end_s, stream.until_s or end_s) - stream.from_s, 0.0)
@@ -121,7 +121,7 @@ def rate_changes(streams: tuple[Stream, ...], end_s: float) -> float:
 
 
 def expected_arrivals(streams: tuple[Stream, ...], end_s: float) -> float:
-    """Expected arrivals of all streams from 0 to `end_s`, with cycles and Markov states at their mean."""
+    """Return the expected arrivals of all streams until `end_s`, with cycles and states at their mean."""
     expected = 0.0
     for stream in streams:
         active_s = max(min(end_s, stream.until_s or end_s) - stream.from_s, 0.0)

@@ -76,7 +76,7 @@ class Description:
     repeated_inputs: float
 
     def table(self) -> pd.DataFrame:
-        """Rows for people: what, and its value as text."""
+        """Return rows for people: what, and its value as text."""
         shares = list(self.model_shares.values())
         lasts, part_s = self.duration_s > 0, self.duration_s / _WINDOWS
         rows = {
@@ -126,7 +126,7 @@ class Description:
         return pd.DataFrame({"what": list(rows), "value": list(rows.values())})
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values, for JSON; what is not a number there is None."""
+        """Return everything as plain values, for JSON; what is not a number there is None."""
         return {key: _plain(value) for key, value in asdict(self).items()}
 
     def _repr_html_(self) -> str:
@@ -175,14 +175,14 @@ def describe(trace: Trace) -> Description:
 
 
 def burstiness_of(gaps: np.ndarray) -> float:
-    """Coefficient of variation; NaN for fewer than two gaps, or where all are 0."""
+    """Return the coefficient of variation; NaN for fewer than two gaps, or where all are 0."""
     if len(gaps) < 2 or gaps.mean() == 0:
         return float("nan")
     return float(gaps.std() / gaps.mean())
 
 
 def zipf_exponent(counts: np.ndarray) -> float:
-    """Exponent s of the Zipf law ``r ** -s`` over the ranks r of `counts` with the largest likelihood."""
+    """Return the most likely exponent s of the Zipf law ``r ** -s`` over the ranks r of `counts`."""
     from scipy.optimize import minimize_scalar
 
     ranked = np.sort(counts[counts > 0])[::-1].astype(np.float64)
@@ -197,7 +197,7 @@ def zipf_exponent(counts: np.ndarray) -> float:
 
 
 def daily_cycle(times_s: np.ndarray, duration_s: float) -> np.ndarray:
-    """Rate in each hour of the day over the mean, from whole days only; NaN under two of them."""
+    """Return the rate in each hour of the day over the mean, from whole days only; NaN under two of them."""
     days = int(duration_s // DAY_S)
     if days < 2:
         return np.full(HOURS, np.nan)
@@ -236,7 +236,7 @@ def _duration_text(seconds: float) -> str:
 
 
 def _per(seconds: float) -> str:
-    """A length of time, after "per"."""
+    """Return a length of time, after "per"."""
     return _duration_text(seconds).removeprefix("1 ")
 
 

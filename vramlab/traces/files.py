@@ -92,7 +92,7 @@ def line_of_row(lines: Iterable[str], row: int) -> int:
 
 
 def _with_line(error: InputError, path: Path | str) -> InputError:
-    """The error for a row of a CSV file, with its line in an editor."""
+    """Return the error for a row of a CSV file, with its line in an editor."""
     found = re.match(r"row (\d+)", error.key)
     if found is None:
         return error

@@ -48,7 +48,7 @@ def twin_names(trace: Trace) -> dict[str, str]:
 
 
 def fit(trace: Trace, seed: int = 0) -> TraceSpec:
-    """Spec of a synthetic trace like this one, which names neither its models nor its source.
+    """Return the spec of a synthetic trace like this one, which names neither its models nor its source.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def _reuse(codes: np.ndarray, counts: np.ndarray, seed: int) -> tuple[Reuse, ...
 
 
 def _yule_walker(codes: np.ndarray, counts: np.ndarray, lags: list[tuple[int, int]]) -> np.ndarray:
-    """Probability of copying a model over each range of lags; least squares over all lags, none negative."""
+    """Return the probability of copying a model over each range of lags, by least squares, none negative."""
     longest = 2 * lags[-1][1]
     shares = np.bincount(codes, minlength=len(counts)) / len(codes)
     chance = float(shares @ shares)
@@ -157,7 +157,7 @@ def _rules(lags: list[tuple[int, int]], weights: np.ndarray, scale: float, tilt:
 
 
 def _cycle(times_s: np.ndarray, duration_s: float) -> Cycle | None:
-    """Cycle of the whole days; time 0 of the trace is taken to be Monday, 00:00."""
+    """Return the cycle of the whole days; time 0 of the trace is taken to be Monday, 00:00."""
     daily = daily_cycle(times_s, duration_s)
     if np.isnan(daily).any():
         return None
@@ -170,7 +170,7 @@ def _cycle(times_s: np.ndarray, duration_s: float) -> Cycle | None:
 
 
 def _burstiness(times_s: np.ndarray, cycle: Cycle | None) -> float:
-    """Of the gaps between requests, once the cycle's clock has been taken out of them."""
+    """Return the burstiness of the gaps between requests, without what the cycle does to them."""
     if cycle is not None:
         week = np.outer(cycle.weekly, cycle.daily).ravel()
         ahead_s = np.concatenate([[0.0], np.cumsum(week / week.mean())]) * (WEEK_S / len(week))

@@ -186,5 +186,5 @@ def _labels(rng: np.random.Generator, labels: Labels, count: int) -> np.ndarray:
 
 
 def _texts(names: Sequence[str], codes: np.ndarray) -> pd.Series:
-    """Names of the codes; code -1 takes the last entry, None."""
+    """Return the names of the codes; code -1 takes the last entry, None."""
     return pd.Series(np.array([*names, None], dtype=object)[codes], dtype=object)

@@ -6,11 +6,11 @@ import numpy as np
 
 
 def reuse_distances(codes: np.ndarray) -> np.ndarray:
-    """Number of different other models between a request and the last one for its model; -1 for the first.
+    """Count the different other models between a request and the last one for its model; -1 if none.
 
-    A plain LRU that holds k models of one size serves a request from memory where the distance is 0 to k - 1
-    (Mattson, Gecsei, Slutz and Traiger, "Evaluation techniques for storage hierarchies", IBM Systems Journal
-    9, 1970).
+    A plain LRU that holds k models of one size hits where the distance is 0 to k - 1. Source:
+    Mattson, Gecsei, Slutz and Traiger, "Evaluation techniques for storage hierarchies", IBM Systems Journal
+    9 (1970).
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def reuse_distances(codes: np.ndarray) -> np.ndarray:
 
 
 def reuse_bytes(codes: np.ndarray, sizes_bytes: np.ndarray) -> np.ndarray:
-    """Bytes of all different models from the last request for a model to this one, it included; -1 at first.
+    """Sum the bytes of all models from the last request for a model to this one, it included; -1 if none.
 
     A plain LRU of so many bytes serves a request from memory, and a smaller one does not, if no model is
     larger than the memory: what it holds is then always the longest beginning of the models in order of their
@@ -52,14 +52,14 @@ def reuse_bytes(codes: np.ndarray, sizes_bytes: np.ndarray) -> np.ndarray:
 
 
 def hit_rates_by_models(codes: np.ndarray, most: int) -> np.ndarray:
-    """Hit rate of a plain LRU that holds 1, 2, ... `most` models of one size, shape (most,)."""
+    """Return the hit rate of a plain LRU that holds 1, 2, ... `most` models of one size, shape (most,)."""
     distances = reuse_distances(codes)
     hits = np.bincount(distances[(distances >= 0) & (distances < most)], minlength=most)
     return np.cumsum(hits) / max(len(codes), 1)
 
 
 def _last_requests(codes: np.ndarray) -> np.ndarray:
-    """Position of the last request for the same model before each; -1 where there is none."""
+    """Return the position of the last request for the same model before each; -1 where there is none."""
     order = np.argsort(codes, kind="stable")
     last = np.full(len(codes), -1, dtype=np.int64)
     same = codes[order[1:]] == codes[order[:-1]]
@@ -68,7 +68,7 @@ def _last_requests(codes: np.ndarray) -> np.ndarray:
 
 
 def _greater_before(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weight of the greater values before each, by merging sorted blocks of doubling length."""
+    """Return the weight of the greater values before each, by merging sorted blocks of doubling length."""
     count = len(values)
     size = 1 << max(count - 1, 0).bit_length()
     ordered = np.full(size, -1, dtype=np.int64)

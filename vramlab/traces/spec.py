@@ -13,8 +13,9 @@ import yaml
 from pydantic import Field, model_validator
 
 from vramlab.config.bundled import there
-from vramlab.config.loading import read_yaml, validated
 from vramlab.config.schema import Count, Fraction, NonNegative, Positive, PriorityField, Section
+from vramlab.config.validation import validated
+from vramlab.config.yaml_files import read_yaml
 
 Name = Annotated[str, Field(min_length=1)]
 
@@ -223,7 +224,7 @@ def make_spec(data: object, source: str = "<spec>") -> TraceSpec:
 
 
 def spec_yaml(spec: TraceSpec) -> str:
-    """The spec as YAML that :func:`load_spec` reads; keys at their default are left out."""
+    """Return the spec as YAML that :func:`load_spec` reads; keys at their default are left out."""
     data: dict[str, Any] = spec.model_dump(mode="json", exclude_defaults=True)
     # JSON has text for keys only; the numbers of items are numbers in YAML
     for stream, dumped in zip(spec.streams, data["streams"], strict=True):

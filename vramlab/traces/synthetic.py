@@ -14,6 +14,7 @@ from vramlab.traces.spec import make_spec
 from vramlab.traces.trace import Trace
 
 
+# Users call it by keyword: a spec in one line.
 def zipf_trace(
     rng: np.random.Generator,
     *,
@@ -25,7 +26,7 @@ def zipf_trace(
     drift_period_s: float | None = None,
     repeat: float = 0.0,
 ) -> Trace:
-    """Requests for models of unequal popularity.
+    """Return the requests for models of unequal popularity.
 
     Parameters
     ----------

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 from vramlab.config.errors import InputError, nearest
-from vramlab.config.schema import LARGEST, Priority
+from vramlab.config.fields import LARGEST
+from vramlab.config.schema import Priority
 
 REQUIRED_COLUMNS = ("time_s", "model")
 KNOWN_COLUMNS = ("time_s", "model", "items", "requester", "input_key", "priority")
@@ -138,7 +139,7 @@ class Trace:
         return digest.hexdigest()
 
     def between(self, start_s: float, end_s: float) -> Trace:
-        """Requests with ``start_s <= time_s < end_s``; times stay as they are.
+        """Return requests with ``start_s <= time_s < end_s``; times stay as they are.
 
         Raises
         ------
@@ -216,7 +217,7 @@ def refuse_row(source: object, row: int, column: str, value: object, expected: s
 
 
 def cell_text(value: object) -> str:
-    """What an error says that a cell holds: text is quoted, a missing value is called nothing."""
+    """Say what a cell holds: text is quoted, a missing value is called nothing."""
     if value is None or (pd.api.types.is_scalar(value) and pd.isna(cast(Any, value))):
         return "nothing"
     return (
@@ -247,7 +248,7 @@ def require_columns_of(
 
 
 def _numbers(frame: pd.DataFrame, column: str, source: object, expected: str) -> np.ndarray:
-    """Column as float64 with NaN where it is missing; anything that is no number is an InputError."""
+    """Return a column as float64, NaN where it is missing; anything that is no number is an InputError."""
     series = frame[column]
     if pd.api.types.is_object_dtype(series.dtype) or pd.api.types.is_string_dtype(series.dtype):
         # one bad cell makes the whole column of a CSV file text: name that cell, not the first
@@ -333,7 +334,7 @@ def _priorities(frame: pd.DataFrame, source: str) -> pd.Series:
 
 
 def _texts(frame: pd.DataFrame, column: str, source: str, expected: str) -> pd.Series:
-    """Column of plain Python text, None where it is missing or empty (CSV cannot tell the two apart)."""
+    """Return a column of Python text, None where it is missing or empty (CSV cannot tell them apart)."""
     series = frame[column].astype(object)
     if pd.api.types.infer_dtype(series, skipna=True) not in ("string", "empty"):
         no_text = _each(series, lambda cell: not isinstance(cell, str)) & series.notna().to_numpy()

@@ -19,11 +19,13 @@ from vramlab.config.errors import InputError, nearest
 from vramlab.config.loading import with_overrides
 from vramlab.config.schema import VramConfig
 from vramlab.engine.orders import order_names
+from vramlab.widgets.own import label_of
 
 _WEIGHTS = ("priority", "frequency", "recency", "size", "cost")
 _ADMISSIONS = ["always", "free_only", "compete"]
 _BOUNDS_S = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 _RETENTIONS_S = (0, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+_POLICY, _ORDER = "scoring.policy", "serving.order"
 _THRESHOLD = "optimization.preload_prediction_threshold"
 
 _WIDE = {"description_width": "88px"}
@@ -42,10 +44,19 @@ class Controls(widgets.HBox):
         Settings to begin with; those that have no control stay as they are.
     changed : callable
         Called after a control was moved.
+    policies, orders : iterable of str
+        Names of one's own, to choose among beside ours.
     """
 
-    def __init__(self, config: VramConfig, changed: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        config: VramConfig,
+        changed: Callable[[], object],
+        policies: Iterable[str] = (),
+        orders: Iterable[str] = (),
+    ) -> None:
         self.base = config
+        self._own = {_POLICY: list(policies), _ORDER: list(orders)}
         self._changed = changed
         self._moving = False
         self.by_key: dict[str, Any] = {}
@@ -72,7 +83,7 @@ class Controls(widgets.HBox):
     # -- from and to settings ----------------------------------------------------------------------------
 
     def config(self) -> VramConfig:
-        """The settings as the controls stand.
+        """Return the settings as the controls stand.
 
         Raises
         ------
@@ -89,7 +100,7 @@ class Controls(widgets.HBox):
             )
         values = {key: control.value for key, control in self.by_key.items()}
         values[f"zones.{self.last_zone}.size_mb"] = left_mb
-        policy = values["scoring.policy"]
+        policy = values[_POLICY]
         for name in _WEIGHTS:  # what the preset says needs no saying, and other policies have no weights
             key = f"scoring.weights.{name}"
             if policy not in PRESETS or values[key] == getattr(PRESETS[policy], name):
@@ -114,11 +125,9 @@ class Controls(widgets.HBox):
         before = {key: control.value for key, control in self.by_key.items()}
         self._moving = True
         try:
-            for key, value in sorted(
-                pairs, key=lambda pair: pair[0] not in ("scoring.policy", "total_memory_mb")
-            ):
+            for key, value in sorted(pairs, key=lambda pair: pair[0] not in (_POLICY, "total_memory_mb")):
                 self._put(key, value)
-                if key == "scoring.policy":
+                if key == _POLICY:
                     self._follow_policy()
                 elif key == "total_memory_mb":
                     self._follow_sizes()
@@ -151,6 +160,18 @@ class Controls(widgets.HBox):
                 raise InputError("set", key, repr(value), f"one of {', '.join(map(str, known))}")
         control.value = value
 
+    def offer(self, key: str, name: str) -> None:
+        """Let a policy or an order of one's own be chosen, without choosing it."""
+        control = self.by_key[key]
+        if name not in [value for _, value in control.options]:
+            self._moving = True
+            try:
+                before = control.value
+                control.options = (*control.options, (label_of(name), name))
+                control.value = before
+            finally:
+                self._moving = False
+
     def reset(self) -> None:
         """Put all controls back, without calling `changed`."""
         self._moving = True
@@ -177,12 +198,11 @@ class Controls(widgets.HBox):
 
     def _scoring(self) -> list[widgets.Widget]:
         scoring = self.base.scoring
-        known = policy_names()
-        options = known if scoring.policy in known else [*known, scoring.policy]
+        options = _options([*policy_names(), scoring.policy, *self._own[_POLICY]])
         policy = widgets.Dropdown(
             options=options, value=scoring.policy, description="policy", style=_WIDE, layout=_row()
         )
-        self.by_key["scoring.policy"] = policy
+        self.by_key[_POLICY] = policy
         given = PRESETS.get(scoring.policy, PRESETS["seed_fixed"]).overridden(scoring.weights)
         for name in _WEIGHTS:
             value = getattr(given, name)
@@ -266,11 +286,10 @@ class Controls(widgets.HBox):
         return rows
 
     def _order(self) -> list[widgets.Widget]:
-        """Who goes next, and for how long somebody may be passed over."""
+        """Make the controls of who goes next, and for how long somebody may be passed over."""
         serving = self.base.serving
-        known = order_names()
-        self.by_key["serving.order"] = widgets.Dropdown(
-            options=known if serving.order in known else [*known, serving.order],
+        self.by_key[_ORDER] = widgets.Dropdown(
+            options=_options([*order_names(), serving.order, *self._own[_ORDER]]),
             value=serving.order,
             description="who is next",
             style=_WIDE,
@@ -280,15 +299,16 @@ class Controls(widgets.HBox):
         self.by_key["serving.max_wait_s"] = widgets.SelectionSlider(
             options=[(_time_text(seconds), seconds) for seconds in times],
             value=serving.max_wait_s,
-            description="passed over at most",
+            description="passed over",
+            tooltip="Nobody is passed over for longer than this while it could be served",
             continuous_update=False,
             style=_WIDE,
             layout=_row(),
         )
-        return [self.by_key["serving.order"], self.by_key["serving.max_wait_s"]]
+        return [self.by_key[_ORDER], self.by_key["serving.max_wait_s"]]
 
     def _threshold(self) -> list[widgets.Widget]:
-        """Preloading's threshold, where something predicts."""
+        """Make the control of preloading's threshold, where something predicts."""
         optimization = self.base.optimization
         if not getattr(optimization, "predictor", None):
             return []
@@ -311,7 +331,7 @@ class Controls(widgets.HBox):
             return
         self._moving = True
         try:
-            if change["owner"] is self.by_key["scoring.policy"]:
+            if change["owner"] is self.by_key[_POLICY]:
                 self._follow_policy()
             self._follow_sizes()
         finally:
@@ -319,8 +339,8 @@ class Controls(widgets.HBox):
         self._changed()
 
     def _follow_policy(self, keep: bool = False) -> None:
-        """A preset brings its exponents, unless those that stand are to be kept; other policies have none."""
-        policy = self.by_key["scoring.policy"].value
+        """Show a preset's exponents, unless those that stand are to be kept; other policies have none."""
+        policy = self.by_key[_POLICY].value
         for name in _WEIGHTS:
             slider = self.by_key[f"scoring.weights.{name}"]
             slider.disabled = policy not in PRESETS
@@ -331,7 +351,7 @@ class Controls(widgets.HBox):
         return round(float(self.by_key["total_memory_mb"].value) - self._aside_mb, 6)
 
     def left_mb(self) -> float:
-        """What the other zones leave to the last one, MB."""
+        """Return what the other zones leave to the last one, MB."""
         others: list[float] = [
             self.by_key[f"zones.{name}.size_mb"].value for name in list(self.base.zones)[:-1]
         ]
@@ -353,6 +373,10 @@ class Controls(widgets.HBox):
             f"<div style='line-height:1.4'>{rest}<br>"
             f"<span style='color:#757575'>{what} {verb} {zones_mb:,g} MB{aside}.</span></div>"
         )
+
+
+def _options(names: Iterable[str]) -> list[tuple[str, str]]:
+    return [(label_of(name), name) for name in dict.fromkeys(names)]
 
 
 def _heading(text: str) -> widgets.HTML:

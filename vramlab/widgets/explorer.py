@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator
-from html import escape
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ipywidgets as widgets
 import pandas as pd
-from matplotlib.figure import Figure
 
-from vramlab.analysis.timelines import residency_timeline
-from vramlab.config.differences import config_differences
+from vramlab.allocator.policies.registry import make_policy
 from vramlab.config.errors import InputError
-from vramlab.config.faults import FaultPlan
 from vramlab.config.loading import write_config
-from vramlab.config.schema import Inventory, VramConfig
-from vramlab.experiments.inputs import profile_beside, resolve_faults, resolve_inputs
-from vramlab.experiments.replay import Mode, Replay, replay
+from vramlab.config.schema import ScoringConfig, VramConfig
+from vramlab.engine.orders import check_order
+from vramlab.experiments.case import Case, ConfigLike, Mode, ModelsLike, TraceLike, resolve_case
+from vramlab.experiments.replay import Replay, run
 from vramlab.simulation.choosing import Times
 from vramlab.traces.trace import Trace
+from vramlab.widgets.changes import changes_html
 from vramlab.widgets.controls import Controls
+from vramlab.widgets.explorer_parts import Buttons, Pinned, Progress
 from vramlab.widgets.figures import figures_table
+from vramlab.widgets.latest import Latest
 from vramlab.widgets.notice import Notice
+from vramlab.widgets.own import Own, leaves_with_us, name_of
+from vramlab.widgets.own_fields import OwnFields
 from vramlab.widgets.picture import Picture
+from vramlab.widgets.seen import Seen
+from vramlab.widgets.views import Drawn, paint
 
 # What takes longer than this is drawn without latencies first; with the drawing it makes half a second.
 _AT_ONCE_S = 0.35
 _REQUESTS_PER_S = 100_000.0  # until it has been measured on this machine
+_SAID_EVERY_S = 0.2
+
+Traces = TraceLike | Mapping[str, TraceLike]
+
+
+class _Task(NamedTuple):
+    """A setting to be replayed; of several only the one with the last number is shown."""
+
+    number: int
+    case: Case
 
 
 class PolicyExplorer(widgets.VBox):
@@ -38,8 +52,8 @@ class PolicyExplorer(widgets.VBox):
 
     Parameters
     ----------
-    trace : Trace, Path or str
-        Requests, or their file.
+    trace : Trace, Path, str, or mapping of str to these
+        Requests, or their file; several, by name, to choose among.
     config, models
         Settings and inventory to begin with, or their files; see
         :func:`~vramlab.experiments.replay.replay`.
@@ -53,6 +67,8 @@ class PolicyExplorer(widgets.VBox):
         So many models are drawn, the most requested.
     export_to : Path or str
         Where the button writes the setting.
+    policies, orders : sequence of str, function or class
+        One's own, to choose among beside ours: ``package.module:name``, or the thing itself.
 
     Attributes
     ----------
@@ -64,53 +80,73 @@ class PolicyExplorer(widgets.VBox):
     >>> explorer = PolicyExplorer("traces/synthetic_tight.csv.gz", "config/scenarios/tight.yaml")
     >>> explorer.set("scoring.policy=gdsf", "zones.high_priority.size_mb=92")
     >>> explorer.result.figures["hit_rate"]
+
+    >>> def smallest_goes(model, now_s):
+    ...     return model.bytes
+    >>> PolicyExplorer("mine.parquet", "mine.yaml", "models.yaml", policies=[smallest_goes])
     """
 
+    # Users call it by keyword, as `replay`.
     def __init__(
         self,
-        trace: Trace | Path | str,
-        config: VramConfig | Path | str | None = None,
-        models: Inventory | Path | str | None = None,
+        trace: Traces,
+        config: ConfigLike = None,
+        models: ModelsLike = None,
         mode: Mode = "simulate",
         seed: int = 0,
         service_times: Times = "spec",
         most: int = 10,
         export_to: Path | str = "vram_config.yaml",
+        policies: Sequence[Own] = (),
+        orders: Sequence[Own] = (),
     ) -> None:
-        profile = None if service_times == "spec" else profile_beside(config, models)
-        faults = resolve_faults(config)
-        self.trace, self.config, self.inventory = resolve_inputs(trace, config, models)
-        self._how: dict[str, Any] = {"seed": seed, "service_times": service_times, "profile": profile}
-        self._mode, self._faults, self._most = mode, faults, most
+        self._traces = dict(trace) if isinstance(trace, Mapping) else {_title(trace): trace}
+        first = next(iter(self._traces.values()))
+        self._case = resolve_case(first, config, models, mode=mode, seed=seed, service_times=service_times)
+        self.config, self._most = self._case.config, most
         self._result: Replay | None = None
+        self._result_number = 0
+        self._drawn: Drawn | None = None
         self._pinned: tuple[VramConfig, Replay] | None = None
         self._expected_s = len(self.trace) / _REQUESTS_PER_S if mode == "simulate" else 0.0
-        # Of the changes that come while a long replay runs, only the last is replayed after it.
-        self._turn = threading.Condition()
-        self._wanted = 0
-        self._waiting: tuple[int, VramConfig] | None = None
-        self._worker: threading.Thread | None = None
+        self._wanted, self._said_s = 0, 0.0
+        self._latest: Latest[_Task] = Latest(self._carry_out, self._say_progress)
 
-        self.controls = Controls(self.config, self._refresh_safely)
+        self.controls = Controls(
+            self.config,
+            self._refresh_safely,
+            [name_of(policy, "policy") for policy in policies],
+            [name_of(order, "order") for order in orders],
+        )
+        self.own = OwnFields(
+            lambda title: self._safely(lambda: self._take(title)),
+            lambda path, models: self._safely(lambda: self.take(path, models)),
+            lambda name: self._safely(lambda: self.add_policy(name)),
+            lambda name: self._safely(lambda: self.add_order(name)),
+        )
+        self.own.name_traces(self._traces, next(iter(self._traces)))
+        acts = (self.pin, self.unpin, self._reset, self._export)
+        self.buttons = Buttons(export_to, *[lambda act=act: self._safely(act) for act in acts])
+        self.seen = Seen(self.trace.duration_s, lambda: self._safely(self._draw))
         self.table, self.changes = widgets.HTML(), widgets.HTML()
         self.table.layout = widgets.Layout(width="100%", min_height="104px", margin="4px 0 0 0")
         self.changes.layout = widgets.Layout(width="100%", min_height="24px", margin="0")
-        self.notice = Notice()
-        rows = min(most, len(self.trace.model_names))
-        self.picture = Picture(9.6, 0.85 + 0.25 * rows)
-        self.timing = widgets.HTML(layout=widgets.Layout(margin="0", min_height="24px"))
-        self._pinned_title = widgets.HTML("<b>Pinned</b>")
-        self.pinned_picture = widgets.Image(format="png", layout=self.picture.layout)
-        self._pinned_box = widgets.VBox([self._pinned_title, self.pinned_picture])
-        self._pinned_box.layout = widgets.Layout(display="none", width="100%")
+        self.notice, self.progress = Notice(), Progress(self.stop)
+        self.picture = Picture(9.6, 1.15 + 0.27 * min(most, len(self.trace.model_names)))
+        self.pinned = Pinned(self.picture.layout)
         super().__init__(
             [
-                self.controls, self._buttons(export_to), self.notice, self.table, self.changes, self.picture,
-                self._pinned_box, self.timing,
+                self.controls, self.own, self.buttons, self.notice, self.table, self.changes, self.seen,
+                self.picture, self.pinned, self.progress,
             ],
             layout=widgets.Layout(width="100%", max_width="1280px"),
         )  # fmt: skip
         self._refresh()
+
+    @property
+    def trace(self) -> Trace:
+        """The requests that are replayed."""
+        return self._case.trace
 
     def __repr__(self) -> str:
         return f"PolicyExplorer({Path(self.trace.source).name}, {len(self.trace):,} requests)"
@@ -119,8 +155,10 @@ class PolicyExplorer(widgets.VBox):
 
     @property
     def result(self) -> Replay:
-        """The replay of the settings as they stand; waits for it."""
+        """The replay of the settings as they stand; waits for it, or makes it if it was stopped."""
         self.wait()
+        if self._result is None or self._result_number != self._wanted:
+            self._carry_out(_Task(self._wanted, self._case.under(self.config)), safely=False)
         assert self._result is not None
         return self._result
 
@@ -140,17 +178,71 @@ class PolicyExplorer(widgets.VBox):
             raise
         return self
 
+    def take(self, trace: TraceLike, models: ModelsLike = None) -> PolicyExplorer:
+        """Go on with another trace, and its inventory; what was pinned is of the trace before, and goes.
+
+        Parameters
+        ----------
+        trace : Trace, Path or str
+            Requests, or their file.
+        models : dict of str to ModelSpec, Path or str, optional
+            Their inventory; without it the one that is there.
+
+        Raises
+        ------
+        InputError
+            For bad files, and for a model that the inventory lacks.
+        """
+        title = _title(trace)
+        before = dict(self._traces)
+        self._traces[title] = trace
+        try:
+            self._take(title, models)
+        except InputError:
+            self._traces = before  # who cannot be had cannot be chosen
+            raise
+        return self
+
+    def _take(self, title: str, models: ModelsLike = None) -> None:
+        trace, case = self._traces[title], self._case
+        if models is None:
+            self._case = case.on(trace)
+        else:
+            other = resolve_case(trace, self.config, models, faults=case.faults)
+            self._case = replace(case, trace=other.trace, inventory=other.inventory, profile=other.profile)
+        self._drawn = self._pinned = None
+        self.pinned.hide()
+        self._expected_s = len(self.trace) / _REQUESTS_PER_S if self._case.mode == "simulate" else 0.0
+        self.own.name_traces(self._traces, title)
+        self.seen.begin(self.trace.duration_s)
+        self._refresh()
+
+    def add_policy(self, policy: Own) -> PolicyExplorer:
+        """Take a policy of one's own among the choices, and choose it."""
+        name = name_of(policy, "policy")
+        make_policy(ScoringConfig(policy=name), "explorer")  # or say now what is wrong with it
+        return self._add("scoring.policy", name)
+
+    def add_order(self, order: Own) -> PolicyExplorer:
+        """Take an order of one's own among the choices, and choose it."""
+        name = name_of(order, "order")
+        check_order(name, "explorer")
+        return self._add("serving.order", name)
+
+    def _add(self, key: str, name: str) -> PolicyExplorer:
+        self.controls.offer(key, name)
+        return self.set(f"{key}={name}")
+
     def pin(self) -> None:
         """Keep the setting as it stands, to compare the next ones with."""
         self._pinned = (self.config, self.result)
-        self.pinned_picture.value = self.picture.value
-        self._pinned_box.layout.display = ""
+        self.pinned.show(self.picture.value)
         self._show_figures(self.result, timed=True)
 
     def unpin(self) -> None:
         """Compare with nothing."""
         self._pinned = None
-        self._pinned_box.layout.display = "none"
+        self.pinned.hide()
         self._show_figures(self.result, timed=True)
 
     def comparison(self) -> pd.DataFrame:
@@ -173,7 +265,7 @@ class PolicyExplorer(widgets.VBox):
         InputError
             If it cannot be written, or the controls stand at settings that do not go together.
         """
-        target = Path(path or self.path.value)
+        target = Path(path or self.buttons.path.value)
         config, result = self.controls.config(), self.result
         figures = result.figures
         comment = (
@@ -184,37 +276,19 @@ class PolicyExplorer(widgets.VBox):
         write_config(config, target, comment)
         return target
 
+    def stop(self) -> None:
+        """End the replay under way; what was shown before its latencies came stays."""
+        if self._latest.busy:
+            self._latest.stop()
+            self.wait()
+            self.progress.stop.disabled = True
+            self.progress.say("stopped: what is shown knows no queues and no latencies")
+
     def wait(self) -> None:
         """Return when nothing is being replayed any more."""
-        worker = self._worker
-        if worker is not None and worker is not threading.current_thread():
-            worker.join()
+        self._latest.wait()
 
-    # -- buttons -----------------------------------------------------------------------------------------
-
-    def _buttons(self, export_to: Path | str) -> widgets.HBox:
-        wide = widgets.Layout(width="auto", margin="2px 6px 2px 0")
-        self.pin_button = widgets.Button(description="Pin this setting", icon="thumb-tack", layout=wide)
-        self.unpin_button = widgets.Button(description="Unpin", layout=wide)
-        self.reset_button = widgets.Button(description="Reset", icon="undo", layout=wide)
-        self.export_button = widgets.Button(
-            description="Export as YAML", icon="download", button_style="primary", layout=wide
-        )
-        self.path = widgets.Text(
-            str(export_to), description="to", style={"description_width": "20px"},
-            layout=widgets.Layout(flex="1 1 200px", max_width="460px"),
-        )  # fmt: skip
-        for button, act in (
-            (self.pin_button, self.pin),
-            (self.unpin_button, self.unpin),
-            (self.reset_button, self._reset),
-            (self.export_button, self._export),
-        ):
-            button.on_click(lambda _, act=act: self._safely(act))
-        return widgets.HBox(
-            [self.pin_button, self.unpin_button, self.reset_button, self.export_button, self.path],
-            layout=widgets.Layout(width="100%", flex_flow="row wrap", margin="6px 0 0 0"),
-        )
+    # -- buttons ---------------------------------------------------------------------------------------
 
     def _reset(self) -> None:
         self.controls.reset()
@@ -222,7 +296,12 @@ class PolicyExplorer(widgets.VBox):
 
     def _export(self) -> None:
         target = self.export().resolve()
-        self.notice.done(f"written to {target}, for vramlab replay --config")
+        ours = leaves_with_us([self.config.scoring.policy, self.config.serving.order])
+        if ours:
+            text = f"written to {target}; {' and '.join(ours)} must go into a module, for others to find"
+        else:
+            text = f"written to {target}, for vramlab replay --config"
+        self.notice.done(text)
 
     def _safely(self, act: Any) -> None:
         """What goes wrong in a callback is for the one who looks at the widget, not for a server's log."""
@@ -238,97 +317,67 @@ class PolicyExplorer(widgets.VBox):
 
     def _refresh(self) -> None:
         """Replay the settings as they stand; where it takes too long, show them without latencies first."""
-        config = self.controls.config()
-        self.config = config
-        with self._turn:
-            self._wanted += 1
-            number = self._wanted
-        if self._expected_s <= _AT_ONCE_S and not self._busy:
-            self._show(number, config, self._replay(config))
+        self.config = self.controls.config()
+        self._wanted += 1
+        task = _Task(self._wanted, self._case.under(self.config))
+        if self._expected_s <= _AT_ONCE_S and not self._latest.busy:
+            self._show(task, self._replay(task))
             return
-        self._show(number, config, self._replay(config, preview=True), timed=False)
-        with self._turn:
-            self._waiting = (number, config)
-            if self._worker is None:
-                self._worker = threading.Thread(target=self._work, name="vramlab-explorer", daemon=True)
-                self._worker.start()
+        self._latest.stop()  # what is under way is for a setting that is not there any more
+        self._show(task, self._replay(task, preview=True), timed=False)
+        self.progress.stop.disabled = False
+        self._latest.ask(task)
 
-    @property
-    def _busy(self) -> bool:
-        return self._worker is not None
+    def _carry_out(self, task: _Task, safely: bool = True) -> None:
+        """Replay a task, and show it."""
+        if safely:
+            self._safely(lambda: self._show(task, self._replay(task)))
+        else:
+            self._show(task, self._replay(task))
 
-    def _work(self) -> None:
-        """Replay what was asked for last, until nothing is asked for."""
-        for number, config in self._tasks():
-            self._safely(lambda: self._show(number, config, self._replay(config)))  # noqa: B023 (called at once)
+    def _say_progress(self, share: float) -> None:
+        now_s = time.perf_counter()
+        if now_s - self._said_s > _SAID_EVERY_S:
+            self._said_s = now_s
+            self.progress.say(f"simulating … {100 * share:.0f} %; what is shown knows no queues yet")
 
-    def _tasks(self) -> Iterator[tuple[int, VramConfig]]:
-        while True:
-            with self._turn:
-                task, self._waiting = self._waiting, None
-                if task is None:
-                    self._worker = None
-                    return
-            yield task
-
-    def _replay(self, config: VramConfig, preview: bool = False) -> Replay:
-        mode: Mode = "decide" if preview else self._mode
-        faults = self._faults if mode == "simulate" else FaultPlan()
+    def _replay(self, task: _Task, preview: bool = False) -> Replay:
         begin_s = time.perf_counter()
-        result = replay(self.trace, config, self.inventory, mode, faults=faults, **self._how)
+        mode: Mode = "decide" if preview else task.case.mode
+        result = run(replace(task.case, mode=mode))
         if not preview:
             self._expected_s = time.perf_counter() - begin_s
         return result
 
-    def _show(self, number: int, config: VramConfig, result: Replay, timed: bool = True) -> None:
-        if number != self._wanted:  # a newer change has come meanwhile
+    def _show(self, task: _Task, result: Replay, timed: bool = True) -> None:
+        if task.number != self._wanted:  # a newer change has come meanwhile
             return
         begin_s = time.perf_counter()
-        self.picture.draw(lambda figure: self._paint(figure, result))
+        self._drawn = Drawn(result.records, task.case.config, self._most, self.seen.window_s(), timed)
+        self._draw()
         drawing_s = time.perf_counter() - begin_s
         if timed:
-            self._result = result
+            self._result, self._result_number = result, task.number
+            self.progress.stop.disabled = True
         self._show_figures(result, timed)
         self.notice.clear()
         what = "simulated" if result.figures["mode"] == "simulate" else "decided (loads take no time)"
         took = f"in {result.figures['wall_s']:.2f} s, drawn in {drawing_s:.2f} s"
-        text = f"{len(self.trace):,} requests {what} {took}"
-        self.timing.value = f"<span style='color:#757575'>{text}{'' if timed else '; simulating …'}</span>"
+        self.progress.say(
+            f"{len(task.case.trace):,} requests {what} {took}{'' if timed else '; simulating …'}"
+        )
 
-    def _paint(self, figure: Figure, result: Replay) -> None:
-        figure.clear()
-        height_in = figure.get_size_inches()[1]
-        low, high = 0.46 / height_in, 1 - 0.3 / height_in
-        axes = figure.add_axes((0.185, low, 0.805, high - low))
-        residency_timeline(result.records, axes, most=self._most, legend_above=True)
-        axes.set_yticks(axes.get_yticks(), [_short(text.get_text()) for text in axes.get_yticklabels()])
-        axes.tick_params(labelsize=8.5)
-        axes.xaxis.label.set_fontsize(9)
-        figure.text(0.008, high + 0.06 / height_in, "In VRAM when", fontsize=9.5, fontweight="bold")
+    def _draw(self) -> None:
+        """Draw what was replayed last, as one wants to see it."""
+        if self._drawn is not None:
+            drawn = replace(self._drawn, window_s=self.seen.window_s())
+            self.picture.draw(lambda figure: paint(figure, self.seen.view.value, drawn))
 
     def _show_figures(self, result: Replay, timed: bool) -> None:
         pinned = None if self._pinned is None else self._pinned[1].figures
         self.table.value = figures_table(result.figures, pinned, timed)
-        self.changes.value = "" if self._pinned is None else _changes(self._pinned[0], self.config)
+        self.changes.value = "" if self._pinned is None else changes_html(self._pinned[0], self.config)
 
 
-def _changes(pinned: VramConfig, config: VramConfig) -> str:
-    """Which settings differ from the pinned ones, as HTML."""
-    differing = [
-        f"{escape(key)} <b>{escape(_value(old))} → {escape(_value(new))}</b>"
-        for key, old, new in config_differences(pinned, config)
-    ]
-    text = "Changed since pinned: " + ", ".join(differing) if differing else "The pinned setting."
-    return f"<div style='line-height:1.4;overflow-wrap:anywhere'>{text}</div>"
-
-
-def _value(value: Any) -> str:
-    if value is None:
-        return "(default)"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _short(name: str, most: int = 24) -> str:
-    """A model's name that fits beside the axes."""
-    name = name.removesuffix(".onnx")
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+def _title(trace: TraceLike) -> str:
+    return Path(trace.source if isinstance(trace, Trace) else trace).name

@@ -7,6 +7,7 @@ from html import escape
 
 import ipywidgets as widgets
 
+from vramlab.analysis.figures import by_outcome
 from vramlab.config.html import Cell, html_table
 from vramlab.config.units import bytes_to_mib
 from vramlab.experiments.following import Following
@@ -143,7 +144,7 @@ class LiveMonitor(widgets.VBox):
 
 
 def _memory_html(status: Status) -> str:
-    """Bars: the device, all models, and each zone."""
+    """Return bars: the device, all models, and each zone."""
     bars = [
         ("device", status.memory_used_bytes, status.memory_total_bytes),
         ("models", status.held_bytes, status.budget_bytes),
@@ -165,11 +166,8 @@ def _bar(name: str, used_bytes: int, total_bytes: int) -> str:
     )
 
 
-_COUNTED = ("hit", "cold_start", "wait", "fallback", "cache_hit", "refused", "failed")
-
-
 def _rates_html(status: Status, before: Status | None) -> str:
-    """Since the look before, and in all: requests by how they ended, loads and evictions."""
+    """Return rates since the look before, and totals: requests by outcome, loads and evictions."""
     seconds = status.time_s - before.time_s if before is not None else 0.0
     rows: list[tuple[str, str, str]] = []
 
@@ -179,9 +177,9 @@ def _rates_html(status: Status, before: Status | None) -> str:
 
     ended = sum(status.outcomes.values())
     row("requests", ended, None if before is None else sum(before.outcomes.values()))
-    for name in _COUNTED:
+    for name, figure in by_outcome().items():
         then = None if before is None else before.outcomes[name]
-        row(f"· {name.replace('_', ' ')}", status.outcomes[name], then)
+        row(f"· {figure.label}", status.outcomes[name], then)
     row("loads", status.loads, None if before is None else before.loads)
     row("evictions", status.evictions, None if before is None else before.evictions)
     reached = ended - status.outcomes["cache_hit"]
@@ -190,11 +188,11 @@ def _rates_html(status: Status, before: Status | None) -> str:
         f"{hits}; under way {status.under_way}, waiting for GPU {status.waiting_for_gpu}, "
         f"CPU {status.waiting_for_cpu}, in line {status.waiting_in_line}"
     )
-    return html_table(["", "now", "in all"], rows, note=waiting, widths=(110, 80, 80))
+    return html_table(["", "now", "in all"], rows, note=waiting, widths=(150, 80, 80))
 
 
 def _models_html(status: Status, most: int) -> str:
-    """Models on the device first, then the most used."""
+    """Return models on the device first, then the most used."""
     order = sorted(status.models, key=lambda model: (_ORDER.index(model.state), -model.uses, model.name))
     rows = [_model_row(model) for model in order[:most]]
     more = len(order) - len(rows)

@@ -19,7 +19,7 @@ from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import bytes_to_mib
 from vramlab.engine.engine import Engine
 from vramlab.engine.journal import Line
-from vramlab.experiments.inputs import resolve_settings
+from vramlab.experiments.case import resolve_settings
 from vramlab.experiments.replay import Replay
 from vramlab.runs.journal_reading import read_journal
 from vramlab.runs.lockstep import lockstep
@@ -36,13 +36,13 @@ class Moment(NamedTuple):
     evicted: tuple[str, ...]
 
     def frame(self) -> pd.DataFrame:
-        """The layout as :mod:`vramlab.analysis.layouts` wants it."""
+        """Return the layout as :mod:`vramlab.analysis.layouts` wants it."""
         frame = pd.DataFrame(self.layout, columns=list(Block._fields))
         frame["state"] = [self.states.get(model) if model else None for model in frame["model"]]
         return frame
 
     def held_bytes(self) -> int:
-        """Bytes of all models in the map."""
+        """Return the bytes of all models in the map."""
         return sum(block.size_bytes for block in self.layout if block.model is not None)
 
     def _repr_html_(self) -> str:
@@ -62,11 +62,11 @@ class MemoryHistory:
         return len(self.moments)
 
     def at(self, time_s: float) -> int:
-        """Number of the moment that holds at `time_s`: the first one before the run began."""
+        """Return the number of the moment that holds at `time_s`: the first one before the run began."""
         return max(bisect_right(self.moments, time_s, key=lambda moment: moment.time_s) - 1, 0)
 
     def evictions(self) -> list[int]:
-        """Numbers of the moments at which models left."""
+        """Return the numbers of the moments at which models left."""
         return [number for number, moment in enumerate(self.moments) if moment.evicted]
 
 
@@ -78,7 +78,7 @@ def memory_history(
     config: VramConfig | Path | str | None = None,
     models: Inventory | Path | str | None = None,
 ) -> MemoryHistory:
-    """The memory maps of a run.
+    """Return the memory maps of a run.
 
     Parameters
     ----------
@@ -106,7 +106,9 @@ def memory_history(
         }
         events = tuple(_told(line) for line in moved if line.event != "decision")
         gone = tuple(line.model or "" for line in moved if line.event == "start" and line.what == "unload")
-        moments.append(Moment(made[0].time_s, tuple(engine.placed.layout()), states, events, gone))
+        moments.append(
+            Moment(made[0].time_s, tuple(engine.allocator.placement.maps.layout()), states, events, gone)
+        )
 
     report = lockstep(lines, settings, inventory, watch)
     if report.differences:
@@ -131,7 +133,7 @@ def _resolved(run: Run, config: Any, models: Any) -> tuple[str, list[Line], Vram
 
 
 def _told(line: Line) -> str:
-    """One line of the journal in words."""
+    """Return one line of the journal in words."""
     verb, _, place = (line.what or "").partition(" on ")
     words = {
         ("load", "start"): "begins to load",
@@ -145,7 +147,7 @@ def _told(line: Line) -> str:
 
 
 def zones_html(moment: Moment) -> str:
-    """Used, free, largest hole and fragmentation of each zone, as a table."""
+    """Return used, free, largest hole and fragmentation of each zone, as a table."""
     rows = [
         (
             name,

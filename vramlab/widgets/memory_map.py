@@ -136,7 +136,7 @@ class MemoryMap(widgets.VBox):
             axes.xaxis.label.set_fontsize(8.5)
 
     def _paint_strip(self, axes: Any, moment: Moment) -> None:
-        """Bytes held over the whole run, evictions, and where we are."""
+        """Paint the bytes held over the whole run, evictions, and where we are."""
         style.axes(axes)
         start, end = float(self._times[0]), float(self._times[-1])
         per, per_name = style.time_unit(max(end - start, 1e-3))

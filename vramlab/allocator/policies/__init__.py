@@ -11,7 +11,7 @@ so no victim is spared because a later one would have been enough. Scores are pr
 """
 
 from vramlab.allocator.facts import Policy
+from vramlab.allocator.policies.own import ScorePolicy
 from vramlab.allocator.policies.registry import POLICIES, PRESETS, make_policy, policy_names
-from vramlab.allocator.policies.scores import ScorePolicy
 
 __all__ = ["POLICIES", "PRESETS", "Policy", "ScorePolicy", "make_policy", "policy_names"]

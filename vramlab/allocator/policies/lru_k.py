@@ -29,20 +29,20 @@ class LRUK(Policy):
     in_order = True
 
     def __init__(self, k: int = 2, keeps_history: bool = True) -> None:
+        if k < 1:
+            raise ValueError("k: expected 1 or more")
         self._k, self._keeps_history = k, keeps_history
         self._uses: dict[Model, deque[int]] = {}
         self._heap = ValueHeap()
         self._clock = 0
 
     def admitted(self, model: Model, now_s: float) -> None:
-        """Track `model`; a preloaded one has not been used."""
         if model.uses:
             self.used(model, now_s)
         else:
             self._heap.put(model, self.score(model, now_s))
 
     def used(self, model: Model, now_s: float) -> None:
-        """Write one use down."""
         self._clock += 1
         uses = self._uses.get(model)
         if uses is None:
@@ -51,16 +51,13 @@ class LRUK(Policy):
         self._heap.put(model, self.score(model, now_s))
 
     def removed(self, model: Model, evicted: bool) -> None:
-        """Stop tracking `model`."""
         self._heap.remove(model)
         if not self._keeps_history:
             self._uses.pop(model, None)
 
     def score(self, model: Model, now_s: float) -> float:
-        """When the K-th last use was, on the clock of uses; minus infinity where there were fewer."""
         uses = self._uses.get(model)
         return float(uses[0]) if uses is not None and len(uses) == self._k else -math.inf
 
     def ranked(self, now_s: float) -> Iterator[Model]:
-        """Tracked models by the K-th last use."""
         return self._heap.ascending()

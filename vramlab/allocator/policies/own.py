@@ -1,4 +1,4 @@
-"""A user's policy at work: what it raises, and scores that are none, become one clear error.
+"""A user's policy at work, a function or a class: what it raises, and scores that are none, become one error.
 
 A transition of the ledger is never left half done for it. Ours need no such watch, and their hot paths have
 none.
@@ -6,14 +6,13 @@ none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from numbers import Real
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
 from vramlab.allocator.facts import Model, Policy
-from vramlab.allocator.runs import Run
 from vramlab.config.errors import InputError
 
 Score = Callable[[Model, float], float]
@@ -38,6 +37,42 @@ def checked_score(policy: str, score: Score, what: str = "score") -> Score:
         return value
 
     return checked
+
+
+_NEWS = ("admitted", "used", "removed", "rejected", "grown")
+
+
+class ScorePolicy(Policy):
+    """A policy from a function of the model's account alone.
+
+    Parameters
+    ----------
+    score : callable
+        ``score(model, now_s) -> float``; the lowest leaves first, ties in the order of admission.
+    name : str
+        What messages call it.
+    """
+
+    merges_uses = True
+
+    def __init__(self, score: Score, name: str = "score") -> None:
+        self._score = checked_score(name, score)
+        self._tracked: dict[Model, None] = {}
+
+    def admitted(self, model: Model, now_s: float) -> None:
+        self._tracked[model] = None
+
+    def used(self, model: Model, now_s: float) -> None: ...
+
+    def removed(self, model: Model, evicted: bool) -> None:
+        del self._tracked[model]
+
+    def score(self, model: Model, now_s: float) -> float:
+        return self._score(model, now_s)
+
+    def ranked(self, now_s: float) -> Iterable[Model]:
+        score = self._score
+        return sorted(self._tracked, key=lambda model: score(model, now_s))
 
 
 class Watched(Policy):
@@ -65,11 +100,14 @@ class Watched(Policy):
 
     def __init__(self, own: Any, name: str) -> None:
         self.own, self._name = own, name
-        for switch in ("in_order", "merges_uses", "takes_runs", "adds_up"):
-            if hasattr(own, switch):
-                setattr(self, switch, getattr(own, switch))
+        # what a class does not say, it has as Policy says it
+        self.in_order: bool = getattr(own, "in_order", Policy.in_order)
+        self.merges_uses: bool = getattr(own, "merges_uses", Policy.merges_uses)
+        self.adds_up: bool = getattr(own, "adds_up", Policy.adds_up)
+        self._hears = frozenset(method for method in _NEWS if callable(getattr(own, method, None)))
         self._score = checked_score(name, own.score)
-        self._bid = checked_score(name, own.bid, "bid") if hasattr(own, "bid") else self._score
+        bid = getattr(own, "bid", None)
+        self._bid = self._score if bid is None else checked_score(name, bid, "bid")
         self._tracked: set[Model] = set()
         self._astray: dict[Model, None] = {}  # tracked, and not heard of
         self.report: Callable[[PolicyError], object] = _raise
@@ -81,27 +119,14 @@ class Watched(Policy):
         return getattr(self.own, name)
 
     def admitted(self, model: Model, now_s: float) -> None:
-        """Tell it, and track the model."""
         self._tracked.add(model)
         if not self._told("admitted", model, now_s):
             self._astray[model] = None
 
     def used(self, model: Model, now_s: float) -> None:
-        """Tell it."""
         self._told("used", model, now_s)
 
-    def used_together(self, run: Run) -> None:
-        """Tell it, all at once or one by one."""
-        if getattr(type(self.own), "used_together", Policy.used_together) is Policy.used_together:
-            super().used_together(run)
-            return
-        try:
-            self.own.used_together(run)
-        except Exception as error:
-            self.report(_raised(self._name, "used_together", error, "no exception"))
-
     def removed(self, model: Model, evicted: bool) -> None:
-        """Tell it, and forget the model."""
         self._tracked.discard(model)
         if model in self._astray:
             del self._astray[model]  # it has never heard of it
@@ -109,17 +134,15 @@ class Watched(Policy):
             self._told("removed", model, evicted)
 
     def rejected(self, model: Model, now_s: float) -> None:
-        """Tell it."""
         self._told("rejected", model, now_s)
 
     def grown(self, model: Model) -> None:
-        """Tell it."""
         self._told("grown", model)
 
     def _told(self, method: str, model: Model, *rest: Any) -> bool:
         """Tell it, if it wants to know. Returns whether it has heard."""
         try:
-            if hasattr(self.own, method):
+            if method in self._hears:
                 getattr(self.own, method)(model, *rest)
         except Exception as error:
             self.report(_raised(self._name, f"{method} with {model.name}", error, "no exception"))
@@ -127,11 +150,9 @@ class Watched(Policy):
         return True
 
     def score(self, model: Model, now_s: float) -> float:
-        """Ask it."""
         return self._score(model, now_s)
 
     def bid(self, model: Model, now_s: float) -> float:
-        """Ask it."""
         return self._bid(model, now_s)
 
     def ranked(self, now_s: float) -> Iterator[Model]:

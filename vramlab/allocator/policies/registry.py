@@ -1,89 +1,149 @@
 """All policies by name, and how one's own gets in: as ``package.module:name``, or by entry point.
 
-An entry point of the group ``vramlab.policies`` (:mod:`vramlab.config.plugins`) names a function
-``score(model, now_s)`` or a class with the methods of Policy, as ``package.module:name`` does.
+A new policy of ours is a class in a file of its own, and a line in :data:`POLICIES`. An entry point of the
+group ``vramlab.policies`` (:mod:`vramlab.config.plugins`) names a function ``score(model, now_s)`` or a class
+with the methods of Policy, as ``package.module:name`` does. All are made with ``scoring.policy_options``.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import inspect
+import math
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
-import numpy as np
-
 from vramlab.allocator.facts import Policy
-from vramlab.allocator.policies.decayed import DecayedScore
+from vramlab.allocator.policies.at_random import Random
+from vramlab.allocator.policies.decayed import Decayed
+from vramlab.allocator.policies.fifo import FIFO
 from vramlab.allocator.policies.greedy_dual import GreedyDual
+from vramlab.allocator.policies.hyperbolic import Hyperbolic
+from vramlab.allocator.policies.lfu import LFU
 from vramlab.allocator.policies.lhd import LHD
+from vramlab.allocator.policies.log_linear import LogLinear
+from vramlab.allocator.policies.lru import LRU
 from vramlab.allocator.policies.lru_k import LRUK
-from vramlab.allocator.policies.own import PolicyError, Watched
-from vramlab.allocator.policies.queues import FIFO, LFU, LRU, Random
+from vramlab.allocator.policies.own import PolicyError, ScorePolicy, Watched
 from vramlab.allocator.policies.s3_fifo import S3FIFO
-from vramlab.allocator.policies.scores import Hyperbolic, LogLinearScore, ScorePolicy
 from vramlab.allocator.policies.sieve import Sieve
-from vramlab.allocator.scoring import DECAYED, SEED, SEED_FIXED, Exponents
+from vramlab.allocator.scoring import (
+    DECAYED,
+    SEED,
+    SEED_FIXED,
+    Exponents,
+    cost_per_byte,
+    one,
+    one_per_byte,
+)
 from vramlab.config.errors import InputError, nearest
 from vramlab.config.plugins import load_plugin, plugin_names
-from vramlab.config.schema import ScoreWeights, ScoringConfig
+from vramlab.config.schema import ScoringConfig
 
-# Points of the score family; ``scoring.weights`` moves each of its exponents.
+# Points of the score family; the policy's options move each of their exponents.
 PRESETS: dict[str, Exponents] = {"seed": SEED, "seed_fixed": SEED_FIXED, "decayed": DECAYED}
 
-POLICIES: dict[str, Callable[[ScoringConfig], Policy]] = {
-    "lru": lambda scoring: LRU(),
-    "lfu": lambda scoring: LFU(),
-    "fifo": lambda scoring: FIFO(),
-    "gdsf": lambda scoring: GreedyDual(lambda model: model.load_s / model.bytes),
-    "gdsf_hits": lambda scoring: GreedyDual(lambda model: 1.0 / model.bytes),
-    "lfu_da": lambda scoring: GreedyDual(lambda model: 1.0),
-    "lru_k": lambda scoring: LRUK(scoring.k),
-    "hyperbolic": lambda scoring: Hyperbolic(lambda model: model.load_s / model.bytes),
-    "sieve": lambda scoring: Sieve(),
-    "s3_fifo": lambda scoring: S3FIFO(),
-    "lhd": lambda scoring: LHD(),
-    "random": lambda scoring: Random(np.random.default_rng(scoring.seed)),
+Factory = Callable[..., Policy]
+
+POLICIES: dict[str, Factory] = {
+    "seed": partial(LogLinear, **vars(SEED)),
+    "seed_fixed": partial(LogLinear, **vars(SEED_FIXED)),
+    "decayed": Decayed,
+    "lru": LRU,
+    "lfu": LFU,
+    "fifo": FIFO,
+    "gdsf": partial(GreedyDual, cost_per_byte),
+    "gdsf_hits": partial(GreedyDual, one_per_byte),
+    "lfu_da": partial(GreedyDual, one),
+    "lru_k": LRUK,
+    "hyperbolic": Hyperbolic,
+    "sieve": Sieve,
+    "s3_fifo": S3FIFO,
+    "lhd": LHD,
+    "random": Random,
 }
+"""Name to what makes a fresh policy: ``factory(**options)``."""
 
 
 def policy_names() -> list[str]:
     """All names that ``scoring.policy`` takes, beside ``package.module:name``: ours, then plug-ins."""
-    ours = [*PRESETS, *POLICIES]
+    ours = [*POLICIES]
     return [*ours, *plugin_names("vramlab.policies", ours)]
 
 
-def make_policy(scoring: ScoringConfig, source: str = "vram_management") -> Policy:
-    """A fresh policy instance for one zone.
+def make_policy(
+    scoring: ScoringConfig, source: str = "vram_management", twins: Mapping[str, Factory] | None = None
+) -> Policy:
+    """Make a fresh policy for one zone.
+
+    Parameters
+    ----------
+    scoring : ScoringConfig
+        Its name and options.
+    source : str
+        What errors name as the place where they were found.
+    twins : mapping, optional
+        By name, what is made in the place of our own (:data:`vramlab.allocator.policies.in_bulk.TWINS`).
 
     Raises
     ------
     InputError
-        For an unknown name, a policy of one's own or of a plug-in that cannot be had, weights given for a
-        policy that has none, or ``victims: exact`` for one whose values do not add up.
+        For an unknown name, a policy of one's own or of a plug-in that cannot be had, an option that it does
+        not take or cannot use, or ``victims: exact`` for one whose values do not add up.
     """
-    policy = _named(scoring, source)
+    name = scoring.policy
+    plugin = None if ":" in name else load_plugin("vramlab.policies", name, {*POLICIES})
+    if name in POLICIES:
+        policy = _ours(name, scoring, source, twins or {})
+    elif plugin is not None or ":" in name:
+        if scoring.old_options()["weights"]:
+            raise _no_weights(name, source)
+        thing = _imported(name, source) if plugin is None else plugin
+        policy = _own_policy(thing, name, source, scoring.policy_options)
+    else:
+        expected = f"one of {', '.join(policy_names())}, or module:name{nearest(name, policy_names())}"
+        raise InputError(source, "scoring.policy", repr(name), expected)
     if scoring.victims == "exact" and not policy.adds_up:
         expected = f"auto, in_order or pruned, as the values of {scoring.policy} do not add up"
         raise InputError(source, "scoring.victims", "'exact'", expected)
     return policy
 
 
-def _named(scoring: ScoringConfig, source: str) -> Policy:
-    name = scoring.policy
-    plugin = None if ":" in name else load_plugin("vramlab.policies", name, {*PRESETS, *POLICIES})
-    if name in PRESETS:
-        exponents = PRESETS[name].overridden(scoring.weights)
-        return (
-            DecayedScore(exponents, scoring.half_life_s) if name == "decayed" else LogLinearScore(exponents)
-        )
-    if name not in POLICIES and ":" not in name and plugin is None:
-        expected = f"one of {', '.join(policy_names())}, or module:name{nearest(name, policy_names())}"
-        raise InputError(source, "scoring.policy", repr(name), expected)
-    if scoring.weights != ScoreWeights():
-        raise InputError(source, "scoring.weights", "weights", f"none, as policy {name} has no weights")
-    if name in POLICIES:
-        return POLICIES[name](scoring)
-    return _own_policy(_imported(name, source) if plugin is None else plugin, name, source)
+def _ours(name: str, scoring: ScoringConfig, source: str, twins: Mapping[str, Factory]) -> Policy:
+    """Make a policy of ours with its options, of which some may stand where they stood before."""
+    takes = inspect.signature(POLICIES[name]).parameters
+    options = dict(scoring.policy_options)
+    _check_names(options, takes, name, source)
+    for option, value in options.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise InputError(source, f"scoring.policy_options.{option}", repr(value), "a number")
+    for key, old in scoring.old_options().items():
+        if key == "weights" and not takes.keys() >= old.keys():
+            raise _no_weights(name, source)
+        for option, value in old.items():
+            if option in options:
+                expected = f"one of it and policy_options.{option}, which it is the old name of"
+                raise InputError(source, f"scoring.{key}", f"{option} twice", expected)
+            if option in takes:
+                options[option] = value
+    try:
+        return twins.get(name, POLICIES[name])(**options)
+    except (TypeError, ValueError) as error:
+        expected = f"options that policy {name} can use"
+        raise InputError(source, "scoring.policy_options", f"{options} ({error})", expected) from error
+
+
+def _check_names(options: Collection[str], takes: Collection[str], name: str, source: str) -> None:
+    for option in options:
+        if option not in takes:
+            expected = f"one of {', '.join(takes)}{nearest(option, takes)}" if takes else "none"
+            found = f"an option that policy {name} does not take"
+            raise InputError(source, f"scoring.policy_options.{option}", found, expected)
+
+
+def _no_weights(name: str, source: str) -> InputError:
+    return InputError(source, "scoring.weights", "weights", f"none, as policy {name} has no weights")
 
 
 def _refuse(name: str, source: str, found: str, expected: str) -> InputError:
@@ -107,27 +167,30 @@ def _imported(name: str, source: str) -> Any:
         raise _refuse(name, source, str(error), f"a function or class of {module_name}") from error
 
 
-def _own_policy(thing: Any, name: str, source: str) -> Policy:
+def _own_policy(thing: Any, name: str, source: str, options: Mapping[str, Any]) -> Policy:
     """A policy from outside: a function ``score(model, now_s)``, or a class with the methods of Policy."""
 
     def refuse(found: str, expected: str) -> InputError:
         return _refuse(name, source, found, expected)
 
+    if not callable(thing):
+        raise refuse(f"which is {type(thing).__name__}", "a function score(model, now_s), or a class")
+    if options:
+        parameters = inspect.signature(thing).parameters
+        if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+            _check_names(options, [key for key in parameters if key not in ("model", "now_s")], name, source)
     if not isinstance(thing, type):
-        if not callable(thing):
-            raise refuse(f"which is {type(thing).__name__}", "a function score(model, now_s), or a class")
-        return ScorePolicy(thing, name)
+        return ScorePolicy(partial(thing, **options) if options else thing, name)
     missing = [method for method in _METHODS if not callable(getattr(thing, method, None))]
     if missing:
         raise refuse(f"a class without {', '.join(missing)}", f"a class with {', '.join(_METHODS)}")
     try:
-        return Watched(thing(), name)
+        return Watched(thing(**options), name)
     except PolicyError:
         raise
     except Exception as error:
-        raise refuse(
-            f"which raises {type(error).__name__}: {error}", "a class to make without arguments"
-        ) from error
+        expected = "options that it takes" if options else "a class to make without arguments"
+        raise refuse(f"which raises {type(error).__name__}: {error}", expected) from error
 
 
 _METHODS = ("admitted", "used", "removed", "score", "ranked")

@@ -36,7 +36,6 @@ class S3FIFO(Policy):
         self._ghost_bytes = 0
 
     def admitted(self, model: Model, now_s: float) -> None:
-        """Put `model` in the small queue, or in the main one if it left the small one not long ago."""
         self._uses[model] = 0
         if model in self._ghosts:
             del self._ghosts[model]
@@ -48,11 +47,9 @@ class S3FIFO(Policy):
             self._small_bytes += model.bytes
 
     def used(self, model: Model, now_s: float) -> None:
-        """Count a use, up to three."""
         self._uses[model] = min(self._uses[model] + 1, MOST_USES)
 
     def removed(self, model: Model, evicted: bool) -> None:
-        """Forget `model`; for a victim, what the queues did until it came up becomes true."""
         on_probation = model in self._small and self._uses[model] < PROMOTING_USES
         if evicted:
             self._advance_to(model)
@@ -67,11 +64,9 @@ class S3FIFO(Policy):
         del self._uses[model]
 
     def score(self, model: Model, now_s: float) -> float:
-        """Uses that count, up to three."""
         return float(self._uses.get(model, 0))
 
     def ranked(self, now_s: float) -> Iterator[Model]:
-        """Tracked models in the order in which the queues would let them go."""
         return self._scan(deque(), set())
 
     def _scan(self, moved: deque[tuple[Model, int]], worn: set[Model]) -> Iterator[Model]:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from itertools import chain
 
 from vramlab.allocator.facts import Model, Policy
-from vramlab.allocator.runs import Run
 
 
 class Sieve(Policy):
@@ -27,19 +26,12 @@ class Sieve(Policy):
         self._visited: set[Model] = set()
 
     def admitted(self, model: Model, now_s: float) -> None:
-        """Put `model` at the new end."""
         self._ahead[model] = None
 
     def used(self, model: Model, now_s: float) -> None:
-        """Mark `model`."""
         self._visited.add(model)
 
-    def used_together(self, run: Run) -> None:
-        """Mark them."""
-        self._visited.update(run.in_order())
-
     def removed(self, model: Model, evicted: bool) -> None:
-        """Forget `model`; the hand moves to a victim, taking the marks of those it passes."""
         if evicted:
             while True:
                 passed = next(iter(self._ahead))
@@ -54,11 +46,9 @@ class Sieve(Policy):
         self._wrap()
 
     def score(self, model: Model, now_s: float) -> float:
-        """1 for those that the hand would spare, 0 for others."""
         return float(model in self._visited)
 
     def ranked(self, now_s: float) -> Iterator[Model]:
-        """Tracked models in the order in which the hand would take them."""
         spared = []
         for model in chain(self._ahead, self._behind):
             if model in self._visited:

@@ -48,12 +48,12 @@ __all__ = ["IMPORTERS", "ImportOptions", "ImportReport", "Importer", "importer_n
 
 
 def importer_names() -> list[str]:
-    """All names that :func:`make_importer` knows, ours and then those of plug-ins."""
+    """Return all names that :func:`make_importer` knows, ours and then those of plug-ins."""
     return [*IMPORTERS, *plugin_names("vramlab.importers", IMPORTERS)]
 
 
 def make_importer(name: str) -> Importer:
-    """The importer of that name.
+    """Return the importer of that name.
 
     Raises
     ------

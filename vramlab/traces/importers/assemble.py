@@ -67,7 +67,7 @@ class Interval:
         self._least_s, self._last = np.inf, np.empty(0)
 
     def of(self, times_s: np.ndarray) -> float | None:
-        """Seconds, by all times so far; None while there is one only."""
+        """Return seconds, by all times so far; None while there is one only."""
         if self._given_s is not None:
             return self._given_s
         times_s = np.unique(np.concatenate([self._last, times_s]))
@@ -78,7 +78,7 @@ class Interval:
 
 
 def joined(one: pd.Categorical, other: pd.Categorical, between: str = "/") -> pd.Categorical:
-    """Names of two parts, such as ``app/function``."""
+    """Return the names of two parts, such as ``app/function``."""
     width = len(other.categories) + 1
     both, codes = np.unique(one.codes.astype(np.int64) * width + other.codes, return_inverse=True)
     names = [f"{one.categories[pair // width]}{between}{other.categories[pair % width]}" for pair in both]
@@ -108,7 +108,7 @@ class _Names:
         self._codes: dict[str, int] = {}
 
     def codes(self, texts: Texts) -> np.ndarray:
-        """int32 code per text, -1 where it is None."""
+        """Return the int32 code per text, -1 where it is None."""
         local, names = pd.factorize(texts)
         for name in names:
             if name not in self._codes:
@@ -206,7 +206,7 @@ def assemble(
 def _frame(
     columns: dict[str, np.ndarray], models: list[str], names: dict[str, _Names], options: ImportOptions
 ) -> pd.DataFrame:
-    """The table of a trace, as :meth:`Trace.from_frame` would have it: that takes as long as the import."""
+    """Return the table of a trace as :meth:`Trace.from_frame` would, which takes as long as the import."""
     frame: dict[str, np.ndarray | pd.Series] = {
         "time_s": (columns["time_s"] - columns["time_s"][0]) / options.speed,
         "model": pd.Series(np.array(models, dtype=object)[columns["function"]], dtype=object),
@@ -264,7 +264,7 @@ def _with_models(
     options: ImportOptions,
     rng: np.random.Generator,
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Columns of the functions that are kept, whose codes are now indices into the models returned."""
+    """Return columns of the functions that are kept, whose codes are now indices into the models returned."""
     codes, models = columns["function"], list(options.models)
     by_rank = bool(models) and options.mapping == "top"
     limits = [options.top or len(functions), len(models) if by_rank else len(functions)]
@@ -308,7 +308,7 @@ def _expanded(
 def _interval(
     columns: dict[str, np.ndarray], spread_s: float | None, log: RowLog, options: ImportOptions
 ) -> float:
-    """Seconds that counts are spread over."""
+    """Return the seconds that counts are spread over."""
     if "counts" not in columns:
         return 0.0
     if spread_s is None:
@@ -319,7 +319,7 @@ def _interval(
 
 
 def _name_notes(names: list[str]) -> list[str]:
-    """What looks wrong with names and was left as it is."""
+    """Return what looks wrong with names and was left as it is."""
     notes = []
     missing = [name for name in names if name.lower() in _MISSING]
     if missing:

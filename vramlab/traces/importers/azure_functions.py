@@ -106,6 +106,6 @@ def _day_files(source: Path | str) -> list[Path] | None:
 
 
 def _day_of(path: Path) -> int | None:
-    """Day in a name such as ``invocations_per_function_md.anon.d03.csv``."""
+    """Return the day in a name such as ``invocations_per_function_md.anon.d03.csv``."""
     found = re.search(r"\.d(\d+)\.csv", path.name)
     return int(found[1]) if found else None

@@ -20,7 +20,7 @@ _LOOKED_AT = 200  # rows of the sample
 
 
 def is_database(source: Path | str) -> bool:
-    """Whether a file is one of SQLite."""
+    """Return whether a file is one of SQLite."""
     path = Path(source)
     if not path.is_file():
         return False
@@ -75,7 +75,7 @@ def table_of(source: Path | str, name: str | None) -> Table:
 def rows_of(
     source: Path | str, table: str, columns: Sequence[str], size: int
 ) -> Iterator[list[tuple[Any, ...]]]:
-    """Rows of a table in the order in which they were written, `size` at a time.
+    """Return the rows of a table in the order in which they were written, `size` at a time.
 
     Raises
     ------

@@ -81,7 +81,7 @@ class Shape:
 
 
 def known_shape(name: str, day_first: bool = True) -> Shape:
-    """Shape of that name."""
+    """Return the shape of that name."""
     pattern = SHAPES[name]
     if name == "day or month first":
         one, two = ("day", "month") if day_first else ("month", "day")
@@ -91,7 +91,7 @@ def known_shape(name: str, day_first: bool = True) -> Shape:
 
 
 def shape_of(time_format: str) -> Shape:
-    """Shape of a format as for :func:`time.strptime`; a fraction of a second may be missing.
+    """Return the shape of a format as for :func:`time.strptime`; a fraction of a second may be missing.
 
     Raises
     ------
@@ -145,7 +145,7 @@ class Dates:
 
 
 def format_like(cell: str) -> str | None:
-    """A format for a cell of no known shape; what is no part of a date stands in it as it is.
+    """Return a format for a cell of no known shape; what is no part of a date stands in it as it is.
 
     None where a number is left that may be anything.
     """
@@ -171,12 +171,12 @@ _WRITTEN = {
 
 
 def fits(cells: pa.StringArray, shape: Shape) -> np.ndarray:
-    """Which cells look like that."""
+    """Return which cells look like that."""
     return np.asarray(pc.fill_null(pc.match_substring_regex(cells, shape.pattern), False))
 
 
 def parse(cells: pa.StringArray, shape: Shape) -> Dates:
-    """Dates of that shape; where a cell is of another, or no date of the calendar, it is not good."""
+    """Parse dates of that shape; a cell of another shape, or no date of the calendar, is not good."""
     groups = re.findall(r"\?P<(\w+)>", shape.pattern)
     found = pc.extract_regex(cells, shape.pattern)
     good = found.is_valid().to_numpy(zero_copy_only=False)
@@ -215,7 +215,7 @@ def parse(cells: pa.StringArray, shape: Shape) -> Dates:
 
 
 def _coded(texts: pa.StringArray, value: object) -> np.ndarray:
-    """A function of few different texts."""
+    """Return a function of few different texts."""
     coded = texts.dictionary_encode()
     values = np.array([value(text) for text in coded.dictionary.to_pylist()], dtype=np.int64)  # type: ignore[operator]
     return values[coded.indices.to_numpy(zero_copy_only=False)] if len(values) else np.zeros(0, np.int64)

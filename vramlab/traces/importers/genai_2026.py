@@ -65,7 +65,7 @@ def _pieces(source: Path | str, log: RowLog, options: ImportOptions) -> Iterator
 
 
 def genai_2026_inventory(trace: Trace) -> Inventory:
-    """Inventory of the models of an imported trace, sorted by name.
+    """Return the inventory of the models of an imported trace, sorted by name.
 
     Odd model numbers get 2,048 MB, even ones 6,656 MB, loaded at 3.4 ms per MB; every model has medium
     priority and the fallback ``cpu_standard``. ``inference_ms`` is 8,000 per image for all, so that a request

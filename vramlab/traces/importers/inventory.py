@@ -22,7 +22,7 @@ def inventory_of(
     assumed_mb: float = DEFAULT_SIZE_MB,
     loads_s: Mapping[str, float] | None = None,
 ) -> Inventory:
-    """Inventory of the models of a trace, sorted by name.
+    """Return the inventory of the models of a trace, sorted by name.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def inventory_of(
 
 
 def _listed(names: list[str], most: int = 5) -> str:
-    """The first few names, and how many more."""
+    """Return the first few names, and how many more."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
@@ -62,7 +62,7 @@ def assumptions(
     assumed_mb: float = DEFAULT_SIZE_MB,
     loads_s: Mapping[str, float] | None = None,
 ) -> list[str]:
-    """What :func:`inventory_of` did not know, in sentences for people."""
+    """Return what :func:`inventory_of` did not know, in sentences for people."""
     unknown = [name for name in inventory if not sizes_bytes.get(name)]
     unseen = [name for name in inventory if name not in (loads_s or {})]
     of_whom = f" of {len(unseen):,} of {len(inventory):,} models" if loads_s and unseen else ""
@@ -76,7 +76,7 @@ def assumptions(
 
 
 def sizes_of_ps(path: Path | str, names: Iterable[str]) -> dict[str, int]:
-    """Sizes that Ollama's ``/api/ps`` told, by the names of a trace (``ollama/x:7b`` is ``x:7b``).
+    """Return the sizes that Ollama's ``/api/ps`` told, by the names of a trace (``ollama/x:7b`` is ``x:7b``).
 
     Raises
     ------

@@ -80,11 +80,11 @@ class Layout:
     table: str = ""
 
     def place(self, column: str) -> int:
-        """Position of a column, of `columns` or by number."""
+        """Return the position of a column, of `columns` or by number."""
         return self.columns.index(column) if column in self.columns else int(column) - 1
 
     def inside(self, name: str) -> tuple[str, str]:
-        """Column of a table, and the path in its cells where they are JSON (``payload.model``)."""
+        """Return the column of a table, and the path in its cells where they are JSON (``payload.model``)."""
         if name in self.columns or name.isdigit():
             return name, ""
         within = [column for column in self.columns if column and name.startswith(f"{column}.")]
@@ -92,7 +92,7 @@ class Layout:
         return column, name[len(column) + 1 :]
 
     def cells(self, column: str) -> list[str]:
-        """Cells of the sample in a column of `columns`."""
+        """Return the cells of the sample in a column of `columns`."""
         place = self.place(column)
         return [row[place] for row in self.rows if place < len(row)]
 
@@ -142,7 +142,7 @@ def parquet_file(source: Path | str) -> pq.ParquetFile:
 
 
 def is_data(cell: str) -> bool:
-    """Whether a cell is a number or has a date or time in it, which no name of a column is."""
+    """Return whether a cell is a number or has a date or time in it, which no name of a column is."""
     return bool(_DATA.fullmatch(cell))
 
 
@@ -166,7 +166,7 @@ def _encoding(source: Path | str, options: ImportOptions) -> str:
 
 
 def _sample_text(source: Path | str, encoding: str) -> str:
-    """Whole lines from the start; a bad byte in them may be of a column that nobody needs."""
+    """Return whole lines from the start; a bad byte in them may be of a column that nobody needs."""
     parts, missing = [], SAMPLE_BYTES
     try:
         with open_text(source, encoding) as stream:
@@ -235,7 +235,7 @@ def _records(lines: Sequence[str]) -> Iterator[Any]:
 
 
 def _values(text: str) -> Any:
-    """The document; where objects just follow each other, the list of them."""
+    """Return the document; where objects just follow each other, the list of them."""
     decoder, found, place = json.JSONDecoder(), [], 0
     while rest := re.compile(r"\s*\S").match(text, place):
         value, place = decoder.raw_decode(text, rest.end() - 1)
@@ -244,7 +244,7 @@ def _values(text: str) -> Any:
 
 
 def _row(record: Any) -> tuple[tuple[str, ...], ...]:
-    """The first row of a document: of each path what stands there first."""
+    """Return the first row of a document: of each path what stands there first."""
     return (tuple(as_text(first_value(record, path)) for path in paths_of(record)),)
 
 
@@ -284,7 +284,7 @@ def _of_table(source: Path | str, text: str, encoding: str, options: ImportOptio
 
 
 def _leading(lines: Sequence[str], with_directive: bool) -> list[str]:
-    """Lines before the table: comments, rules, empty ones."""
+    """Return lines before the table: comments, rules, empty ones."""
     leading = list(lines[:1]) if with_directive else []
     for line in lines[len(leading) :]:
         if not (line.startswith("#") or DECORATION.fullmatch(line)):
@@ -294,7 +294,7 @@ def _leading(lines: Sequence[str], with_directive: bool) -> list[str]:
 
 
 def _delimiter(lines: Sequence[str]) -> str:
-    """The one that gives header and rows the same number of cells, one of them a number or date."""
+    """Find the sign that gives header and rows the same number of cells, one of them a number or date."""
     scores = {}
     for delimiter in DELIMITERS:
         rows = _rows(lines[:_LOOKED_AT], delimiter)
@@ -328,7 +328,7 @@ def _header(
     delimiter: str,
     options: ImportOptions,
 ) -> tuple[list[str], int]:
-    """Names of the columns, and how many of `rows` they took."""
+    """Return the names of the columns, and how many of `rows` they took."""
     noted = next((line[1:].strip() for line in reversed(comments) if line.startswith("#")), None)
     if options.header is False:
         return [], 0
@@ -345,7 +345,7 @@ def _header(
 
 
 def _is_header(rows: list[list[str]]) -> bool:
-    """Whether the first row is of another kind than those below: no number or date where they have one."""
+    """Return whether the first row is of another kind than those below: no number or date where they are."""
     first, rest = rows[0], rows[1:_LOOKED_AT]
     if not rest:
         return not is_data(first[0])

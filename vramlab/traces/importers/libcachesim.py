@@ -57,7 +57,7 @@ def import_libcachesim_csv(
 
 
 def _plain(name: str) -> str:
-    """``Object ID [bytes]`` as ``object_id``."""
+    """Return ``Object ID [bytes]`` as ``object_id``."""
     return re.sub(r"\W+", "_", re.sub(r"[\[(].*", "", name).strip()).lower()
 
 
@@ -71,7 +71,7 @@ def _named(layout: Layout) -> dict[str, str]:
 
 
 def _by_place(source: Path | str, layout: Layout, options: ImportOptions) -> dict[str, str]:
-    """Time, object and size in this order, if the cells are such."""
+    """Return time, object and size in this order, if the cells are such."""
     if len(layout.columns) == 1:
         if any(len(row[0].split()) > 1 for row in layout.rows):
             expected = "an object per line; --delimiter space where blanks stand between cells"

@@ -24,7 +24,7 @@ _A_TIME = re.compile(r"\d{4}[-/.]\d|\d\d?:\d\d|\b\d{10,19}\b")
 
 
 def column_of(layout: Layout, name: str) -> str | None:
-    """The layout's column of a name, or of a number from 1 on; None where there is none."""
+    """Return the layout's column of a name, or of a number from 1 on; None where there is none."""
     if name in layout.columns:
         return name
     if name.strip() in layout.columns:
@@ -76,7 +76,7 @@ def refuse_columns(
 
 
 def _guess(layout: Layout, role: str, given: Mapping[str, str]) -> str:
-    """``time=when,model=endpoint`` as far as names and cells of columns tell; NAME where they do not."""
+    """Return ``time=when,model=endpoint`` as far as names and cells of columns tell, else NAME."""
     found = {role: name for role, name in given.items() if column_of(layout, name) is not None}
     for wanted in ("time", "model"):
         if wanted in found:
@@ -111,7 +111,7 @@ def _fits(layout: Layout, name: str, role: str) -> bool:
 
 
 def _is_text(layout: Layout) -> bool:
-    """Whether it is no table: rows of any width, or sentences where no header says that there may be some."""
+    """Return whether it is no table: rows of any width, or sentences without a header."""
     if layout.kind != "table" or not layout.rows:
         return False
     width = len(layout.columns)
@@ -136,7 +136,7 @@ def _refuse_text(source: Path | str, layout: Layout) -> NoReturn:
 
 
 def _pattern_for(line: str) -> str:
-    """A pattern that finds time and model in a line, or shows how one would look."""
+    """Return a pattern that finds time and model in a line, or shows how one would look."""
     time, model = (
         next(wanted for sign, wanted in patterns.items() if re.search(sign, line))
         for patterns in (_TIME_PATTERNS, _MODEL_PATTERNS)

@@ -21,7 +21,7 @@ Scopes = dict[str, Any]
 
 
 def rows_along(record: Any, path: str) -> Iterator[Scopes]:
-    """Rows of a record: an element of each list on the way along `path`."""
+    """Return the rows of a record: an element of each list on the way along `path`."""
     return _rows(record, path, "", {"": record})
 
 
@@ -38,12 +38,12 @@ def path_getter(path: str, time_path: str) -> Callable[[Scopes], Any]:
 
 
 def first_value(record: Any, path: str) -> Any:
-    """The value at a path in the first row along it."""
+    """Return the value at a path in the first row along it."""
     return path_getter(path, path)(next(rows_along(record, path)))
 
 
 def value_at(value: Any, path: str) -> Any:
-    """The value at a path, None where there is none; keys may have dots in them."""
+    """Return the value at a path, None where there is none; keys may have dots in them."""
     value = opened(value)
     if isinstance(value, list):
         value = {str(place): element for place, element in enumerate(value, 1)}
@@ -60,7 +60,7 @@ def value_at(value: Any, path: str) -> Any:
 
 
 def plain_keys(record: Any, path: str) -> tuple[str, ...] | None:
-    """Keys that lead from object to object to the value at a path; None where it takes more than that.
+    """Return keys that lead from object to object to the value at a path; None where it takes more than that.
 
     :data:`OPENED` stands for no key: there a text is an object.
     """
@@ -81,7 +81,7 @@ def plain_keys(record: Any, path: str) -> tuple[str, ...] | None:
 
 
 def paths_of(value: Any, before: str = "") -> list[str]:
-    """Paths to the leaves; a list is looked into at its first element."""
+    """Return paths to the leaves; a list is looked into at its first element."""
     value = opened(value)
     if _is_rows(value):
         value = value[0]
@@ -93,12 +93,12 @@ def paths_of(value: Any, before: str = "") -> list[str]:
 
 
 def is_record(value: Any) -> bool:
-    """Whether it has columns."""
+    """Return whether it has columns."""
     return isinstance(value, dict | list)
 
 
 def as_text(value: object) -> str:
-    """A value of JSON or Parquet as a table would have it."""
+    """Return a value of JSON or Parquet as a table would have it."""
     if value is None:
         return ""
     if isinstance(value, bool | list | dict):
@@ -126,7 +126,7 @@ def _leads(prefix: str, path: str) -> bool:
 
 
 def _is_rows(value: Any) -> bool:
-    """Whether a list is rows: of objects, or of lists; not keys with values, and no row of plain cells."""
+    """Return whether a list is rows, of objects or lists; not keys with values, nor a row of plain cells."""
     if not (isinstance(value, list) and value and isinstance(value[0], dict | list)):
         return False
     return not _is_keyed(value)
@@ -137,7 +137,7 @@ def _is_keyed(value: list[Any]) -> bool:
 
 
 def opened(value: Any) -> Any:
-    """A list of keys and values, or a text that is JSON, as the object that it stands for."""
+    """Return a list of keys and values, or a text that is JSON, as the object that it stands for."""
     if isinstance(value, list) and value and _is_keyed(value):
         return {element["key"]: _bare(element["value"]) for element in value}
     if isinstance(value, str) and value[:1] in "{e":
@@ -150,7 +150,7 @@ def opened(value: Any) -> Any:
 
 
 def _bare(value: Any) -> Any:
-    """OpenTelemetry writes ``{"stringValue": "x"}`` for x."""
+    """Return x for ``{"stringValue": "x"}``, as OpenTelemetry writes it."""
     if isinstance(value, dict) and len(value) == 1 and next(iter(value)).endswith("Value"):
         return next(iter(value.values()))
     return value

@@ -73,7 +73,7 @@ def _of_table(
 
 
 def _exported(document: Any, source: Path | str) -> list[_Row]:
-    """Answers of an export, which is a list of chats."""
+    """Return the answers of an export, which is a list of chats."""
     chats = document if isinstance(document, list) else [document]
     bodies = [chat.get("chat", chat) for chat in chats if isinstance(chat, dict)]
     if not any("messages" in body or "history" in body for body in bodies if isinstance(body, dict)):

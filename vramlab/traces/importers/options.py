@@ -167,7 +167,7 @@ class ImportReport:
     loads_s: dict[str, float] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
-        """Sentences for people."""
+        """Return sentences for people."""
         lines = [f"{counted(self.rows_read, 'row')} read, {counted(self.rows_kept, 'request')} kept"]
         lines += [f"{count:,} dropped: {reason}" for reason, count in self.dropped.items()]
         if self.reordered:
@@ -179,7 +179,7 @@ class ImportReport:
 
 
 def counted(number: int, what: str) -> str:
-    """``1 row``, ``2 rows``."""
+    """Return ``1 row``, ``2 rows``."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 

@@ -74,7 +74,7 @@ def open_source(source: Path | str) -> pa.NativeFile:
 
 
 def unreadable(source: Path | str, error: Exception) -> InputError:
-    """The InputError for what reading raised."""
+    """Return the InputError for what reading raised."""
     if isinstance(error, FileNotFoundError):
         return InputError(source, "", "no such file or directory", "a file that can be read")
     if isinstance(error, PermissionError):

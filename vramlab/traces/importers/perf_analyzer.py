@@ -1,8 +1,8 @@
 """Importer of what Triton's ``perf_analyzer`` leaves behind.
 
-Either a profile export (``--profile-export-file``, JSON with a time stamp in nanoseconds per request) or a
-file of request intervals (``--request-intervals``, one number of microseconds per line), which tells of one
-model. A profile export is read as a whole: it must fit memory.
+A profile export (``--profile-export-file``) is JSON with a time stamp in nanoseconds per request. A file of
+request intervals (``--request-intervals``) has one number of microseconds per line, of one model. A profile
+export is read as a whole: it must fit memory.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _exported(text: str, log: RowLog, model_name: str | None) -> Piece:
 
 
 def _model_of(request: Any) -> str | None:
-    """The model that a request names: of OpenAI's endpoints it stands in the body that was sent."""
+    """Return the model that a request names: of OpenAI's endpoints it stands in the body that was sent."""
     found = (value_at(request, path) for path in _MODEL_PATHS)
     return next((name for name in found if isinstance(name, str) and name), None)
 

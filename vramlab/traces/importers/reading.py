@@ -47,7 +47,7 @@ Cells = dict[str, pa.Array]
 def chunks(
     source: Path | str, log: RowLog, columns: Sequence[str], layout: Layout, options: ImportOptions
 ) -> Iterator[Chunk]:
-    """Chunks of a source; rows that ``options.where`` does not want are no longer good.
+    """Return the chunks of a source; rows that ``options.where`` does not want are no longer good.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def _skip(stream: Any, size: int) -> None:
 def _invalid_rows(
     log: RowLog, layout: Layout, refused: list[InputError]
 ) -> Callable[[pa_csv.InvalidRow], str]:
-    """Handler of rows with too few or too many cells."""
+    """Return the handler of rows with too few or too many cells."""
     width = f"{len(layout.columns)} of the {'header' if layout.has_header else 'other rows'}"
 
     def handle(row: pa_csv.InvalidRow) -> str:
@@ -167,7 +167,7 @@ def _line_of(source: Path | str, layout: Layout, row: int) -> int:
 
 
 def _check_utf8(chunk: Chunk) -> None:
-    """Text of bytes; where they are none, the row is malformed."""
+    """Decode bytes; where they are no text, the row is malformed."""
     for column, cells in chunk.cells.items():
         if not pa.types.is_binary(cells.type):
             continue
@@ -217,7 +217,7 @@ def _of_parquet(
 
 
 def _inside(cells: pa.Array, path: str) -> pa.Array:
-    """What stands at a path in each cell, of a struct's fields or of JSON."""
+    """Return what stands at a path in each cell, of a struct's fields or of JSON."""
     while path and pa.types.is_struct(cells.type):
         name, _, path = path.partition(".")
         cells = pc.struct_field(cells, name)
@@ -288,7 +288,7 @@ def _of_json_lines(
 
 
 def _plain_row(record: Any, keys: list[tuple[str, ...] | None]) -> list[Any] | None:
-    """Cells of a record by the keys that led to those of the one before; None where they lead nowhere."""
+    """Return the cells of a record by the keys that led to those of the last; None if they lead nowhere."""
     row = []
     for path in keys:
         if path is None:
@@ -341,7 +341,7 @@ def _of_log(
 
 
 def text_lines(source: Path | str, encoding: str) -> Iterator[tuple[int, str]]:
-    """Lines with their numbers, from 1 on."""
+    """Return lines with their numbers, from 1 on."""
     try:
         with open_text(source, encoding) as stream:
             text = io.TextIOWrapper(stream, "utf-8-sig", errors="replace")
@@ -368,7 +368,7 @@ def _array(values: list[Any]) -> pa.Array:
 
 
 def _condition(text: str) -> tuple[str, bool, str]:
-    """Column, whether it shall be the value or not, and the value."""
+    """Return the column, whether it shall be the value or not, and the value."""
     found = re.match(r"([^=!]+?)\s*(!?=)(.*)", text, re.DOTALL)
     assert found is not None  # the options have checked it
     return found[1].strip(), found[2] == "=", found[3].strip()

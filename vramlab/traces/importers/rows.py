@@ -97,7 +97,7 @@ class RowLog:
         self._absent.append(row)
 
     def row_of(self, position: int) -> int:
-        """Row of the file (from 0) that stands at a position among the readable ones."""
+        """Return the row of the file (from 0) that stands at a position among the readable ones."""
         row = position
         for absent in self._absent:
             if absent > row:
@@ -138,17 +138,17 @@ class Chunk:
         self.good &= good
 
     def present(self, column: str) -> np.ndarray:
-        """Whether there is a cell that is not empty."""
+        """Return whether there is a cell that is not empty."""
         return np.asarray(self.strings(column).is_valid())
 
     def numbers(self, column: str, expected: str, at_least: float = -np.inf) -> np.ndarray:
-        """Column as finite float64; what is none is malformed."""
+        """Return a column as finite float64; what is none is malformed."""
         values = as_floats(self.cells[column])
         self.check(np.isfinite(values) & (values >= at_least), column, expected)
         return values
 
     def counts(self, column: str, expected: str, default: int) -> np.ndarray:
-        """Column as int64 of at least `default`, which also stands in for a missing cell."""
+        """Return the column as int64 of at least `default`, which also stands in for a missing cell."""
         values = as_floats(self.cells[column])
         good = (values >= default) & (values <= 2**53) & (values == np.floor(values))
         missing = ~self.present(column)
@@ -156,7 +156,7 @@ class Chunk:
         return np.where(good, values, default).astype(np.int64)
 
     def strings(self, column: str) -> pa.StringArray:
-        """Column as text, missing where empty; blanks round it are kept."""
+        """Return a column as text, missing where empty; blanks round it are kept."""
         return as_strings(self.cells[column])
 
     def names(self, column: str, expected: str | None = None) -> pd.Categorical:
@@ -176,14 +176,14 @@ class Chunk:
 
 
 def categorical(codes: np.ndarray, names: Sequence[str]) -> pd.Categorical:
-    """Names by their codes, of which some may be equal; missing where the code is -1 or the name empty."""
+    """Return names by their codes, of which some may be equal; missing for code -1 and the empty name."""
     index = {name: code for code, name in enumerate(dict.fromkeys(filter(None, names)))}
     of_name = np.array([*(index.get(name, -1) for name in names), -1], dtype=np.int32)
     return pd.Categorical.from_codes(of_name[codes], pd.Index(list(index), dtype=object))
 
 
 def as_strings(cells: pa.Array) -> pa.StringArray:
-    """Cells as text, missing where empty."""
+    """Return cells as text, missing where empty."""
     if pa.types.is_dictionary(cells.type):
         cells = cells.dictionary_decode()
     if not pa.types.is_string(cells.type):
@@ -192,7 +192,7 @@ def as_strings(cells: pa.Array) -> pa.StringArray:
 
 
 def as_floats(cells: pa.Array) -> np.ndarray:
-    """Cells as float64, NaN where there is no number; exact, and blanks round a number do not count."""
+    """Return cells as exact float64, NaN where there is no number; blanks round a number do not count."""
     if pa.types.is_dictionary(cells.type) or pa.types.is_boolean(cells.type):
         cells = as_strings(cells)
     try:

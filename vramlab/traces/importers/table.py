@@ -63,7 +63,7 @@ def import_csv(source: Path | str, options: ImportOptions | None = None) -> tupl
 
 
 def _is_ours(layout: Layout, role: str, options: ImportOptions) -> bool:
-    """Whether a column that nobody named is what its name says; a foreign table's `priority` may be P1."""
+    """Return whether a column is what its name says; a foreign table's `priority` may be P1."""
     known = {
         "priority": "|".join(priority.value for priority in Priority),
         "items": "[1-9][0-9]*",
@@ -196,7 +196,7 @@ def _pieces(source: _Source, log: RowLog, sizes: dict[str, int]) -> Iterator[Pie
 
 
 def _refused(chunk: Chunk, column: str) -> dict[str, int]:
-    """How many requests were turned away or failed, by what was answered."""
+    """Return how many requests were turned away or failed, by what was answered."""
     answers = chunk.names(column)
     times = np.bincount(answers.codes[chunk.good & (answers.codes >= 0)], minlength=len(answers.categories))
     known = {str(name): int(number) for name, number in zip(answers.categories, times, strict=True)}
@@ -221,7 +221,7 @@ def _models(
 
 
 def _labels(chunk: Chunk, column: str, role: str) -> pd.Categorical:
-    """A column of the trace that is text, missing where empty."""
+    """Return a column of the trace that is text, missing where empty."""
     labels = chunk.names(column)
     if role == "requester":
         # numbers with gaps come out of data frames as 12.0
@@ -234,7 +234,7 @@ def _labels(chunk: Chunk, column: str, role: str) -> pd.Categorical:
 
 
 def _durations(chunk: Chunk, column: str) -> np.ndarray:
-    """Seconds; numbers in the unit of the column's name, else in seconds, or with a unit of their own."""
+    """Return seconds; numbers in the unit of the column's name, else seconds, or in a unit of their own."""
     unit_s = UNIT_S[unit_in(column) or "s"]
 
     def seconds(text: str) -> float:
@@ -274,7 +274,7 @@ def _columns(
     options: ImportOptions,
     recipe: bool = False,
 ) -> dict[str, str]:
-    """Column of the layout for each role, and those that conditions name checked."""
+    """Return the column of the layout for each role, and those that conditions name checked."""
     if "model" in wanted and options.model_name is not None and not _any(layout, wanted["model"]):
         wanted = {role: names for role, names in wanted.items() if role != "model"}
     columns = {}

@@ -71,7 +71,7 @@ class Clock:
             self.shape = shape_of(options.time_format)
 
     def seconds(self, chunk: Chunk) -> np.ndarray:
-        """Times as float64; what is none is malformed."""
+        """Return times as float64; what is none is malformed."""
         cells = chunk.cells[self._column]
         if pa.types.is_timestamp(cells.type) or pa.types.is_date(cells.type):
             return self._of_dates(chunk, _typed(cells))
@@ -126,14 +126,14 @@ class Clock:
             chunk.log.note(f"times such as {self._example} taken as: {self.shape.said}{wraps}")  # type: ignore[union-attr]
 
     def _digits(self, texts: pa.StringArray) -> bool:
-        """Whether all cells are dates in digits: twelve or fourteen of them are no number of any unit."""
+        """Return whether all cells are dates in digits: twelve or fourteen of them are no number."""
         if self._options.time_unit is not None or not len(texts):
             return False
         pattern = r"^(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])([01]\d|2[0-3])[0-5]\d([0-5]\d([.,]?\d+)?)?$"
         return bool(pc.all(pc.match_substring_regex(texts, pattern)).as_py())
 
     def _day_first(self, chunk: Chunk, texts: pa.StringArray) -> bool:
-        """Whether 02/11/2026 is in November.
+        """Return whether 02/11/2026 is in November.
 
         Raises
         ------
@@ -218,7 +218,7 @@ class Clock:
         return nanoseconds / 1e9
 
     def _unwrapped(self, seconds: np.ndarray, good: np.ndarray) -> np.ndarray:
-        """Times that begin anew every day or year, made to go on."""
+        """Let times that begin anew every day or year go on."""
         wrap_s = self.shape.wrap_s if isinstance(self.shape, Shape) else 0
         if not wrap_s or not good.any():
             return seconds
@@ -268,7 +268,7 @@ class Clock:
     def _localised(
         self, chunk: Chunk, seconds: np.ndarray, naive: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Seconds in UTC of times of the zone, and which of them there were.
+        """Return the seconds in UTC of times of the zone, and which of them there were.
 
         What the clock shows twice is its first time until it steps back, and the second from then on.
         """
@@ -296,7 +296,7 @@ class Clock:
 
 
 def _typed(cells: pa.Array) -> Dates:
-    """Dates of a source that has them as such."""
+    """Return the dates of a source that has them as such."""
     zoned = pa.types.is_timestamp(cells.type) and cells.type.tz is not None
     unit = cells.type.unit if pa.types.is_timestamp(cells.type) else "s"
     if pa.types.is_date(cells.type):
@@ -310,7 +310,7 @@ def _typed(cells: pa.Array) -> Dates:
 
 
 def _quick(cells: pa.StringArray, shape: Shape) -> Dates:
-    """Dates of that shape; those of ISO 8601 by pyarrow's own parser, at a sixth of the time."""
+    """Parse dates of that shape; those of ISO 8601 by pyarrow's parser, at a sixth of the time."""
     if shape.said == "year first":
         for kind in (pa.timestamp("ns"), pa.timestamp("ns", "UTC")):
             try:

@@ -32,7 +32,7 @@ _EXCEL_DAYS = (36_526, 54_789)
 
 
 def unit_of(numbers: np.ndarray, column: str, example: str, source: object) -> str:
-    """The unit of a column's numbers: that of its name, else seconds, where they do not look like another.
+    """Return the unit of a column's numbers: that of its name, else seconds if they look like it.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def unit_of(numbers: np.ndarray, column: str, example: str, source: object) -> s
 
 
 def unit_in(column: str) -> str | None:
-    """The unit that a column's name ends in."""
+    """Return the unit that a column's name ends in."""
     found = _UNIT_IN_NAME.search(column)
     return found and (found[1] or {"Nano": "ns", "Ms": "ms"}[found[2]])
 
@@ -69,7 +69,7 @@ def _like_excel(numbers: np.ndarray) -> bool:
 
 
 def whole_or_float(cells: pa.Array, exactly: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Cells as int64 where all numbers are whole, else as float64; and where there is one.
+    """Return cells as int64 where all numbers are whole, else as float64; and where there is one.
 
     An epoch's nanoseconds are no float64: their first is taken away while they are whole numbers.
     """
@@ -93,13 +93,13 @@ def whole_or_float(cells: pa.Array, exactly: bool) -> tuple[np.ndarray, np.ndarr
 
 
 def own_seconds(origin_s: float) -> str:
-    """What a window counts where a source has numbers."""
+    """Return what a window counts where a source has numbers."""
     since = f" ({utc(origin_s)})" if origin_s >= 1e8 else ""
     return f"the source's own seconds, which begin at {origin_s:.15g}{since}"
 
 
 def utc(seconds: float) -> str:
-    """A time as a date, for people."""
+    """Return a time as a date, for people."""
     try:
         when = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
     except (OverflowError, ValueError, OSError):

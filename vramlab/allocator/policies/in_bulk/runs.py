@@ -1,4 +1,4 @@
-"""A run of hits: what a policy is told when it is told of many uses at once (decide mode).
+"""A run of hits: many uses told at once, as columns (decide mode).
 
 Between two misses the resident models do not change, so all that a run of hits can do is to move counts and
 times of last use. As columns they are moved by numpy, at a few nanoseconds a request.
@@ -6,13 +6,14 @@ times of last use. As columns they are moved by numpy, at a few nanoseconds a re
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from vramlab.allocator.facts import Model
+from vramlab.allocator.facts import Model, Policy
 
 Whole = npt.NDArray[np.int64]
 
@@ -85,6 +86,7 @@ class Run:
 
     __slots__ = ("_end", "_next_use", "_uses_before", "models", "numbers", "stretch", "times_s", "uses_total")
 
+    # Made for each run, millions of times: a column more costs less than a class round them.
     def __init__(
         self,
         models: Sequence[Model],
@@ -128,3 +130,29 @@ class Run:
         for model, uses_total, time_s in accounts:
             model.catch_up(uses_total, time_s)
             yield model
+
+
+class HearsRuns(ABC):
+    """Base of the twins: a policy that is told of a run at once, and then ranks as its original does.
+
+    Attributes
+    ----------
+    takes_runs : bool
+        Whether it does so with its present options. Else it is told of each use by itself.
+    """
+
+    takes_runs = True
+
+    @abstractmethod
+    def used_together(self, run: Run) -> None:
+        """Hear of a run, to the same end as of one use after the other.
+
+        The accounts of the models are not up to date: what is asked next (ranked, removed, used) does not
+        read one that the run has moved.
+        """
+
+
+def tell_last_uses(policy: Policy, run: Run) -> None:
+    """Tell a policy that merges uses of a run: each model once, in the order of their last uses."""
+    for model in run.caught_up():
+        policy.used(model, model.last_used_s)

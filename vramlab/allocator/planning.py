@@ -1,0 +1,155 @@
+"""What could be done for a request whose model is not there. Looks, and changes nothing.
+
+In this order:
+
+1. There is room in the model's home or in a zone that lends to its priority: load.
+2. Its priority loads into free room only (admission ``free_only``): the CPU answers.
+3. Victims may leave for it (:mod:`vramlab.allocator.eviction`): load, unless admission is ``compete`` and it
+   is worth less than each of them.
+4. It may run on the CPU: the CPU answers.
+5. It may not. Then retention protects nobody from it (pressure), rules 2 and 3 do not hold it back, and if
+   only models in use stand in its way it waits for them. If they do not either, it is refused.
+
+``compete`` is worth it while the CPU answers in about the time of a load (up to 1.2 times it), the more so
+the scarcer memory is, and may lose heavily beyond; so the default is ``always`` (``results/admission``).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from vramlab.allocator.eviction import Requester
+from vramlab.allocator.facts import EVICTING, Kind, Ledger, Model, Zone
+from vramlab.allocator.placement import Placement
+from vramlab.config.schema import Priority, VramConfig
+from vramlab.config.units import bytes_to_mib
+
+_LOAD = Kind.LOAD  # for the hot path
+
+
+class Plan(NamedTuple):
+    """What could be done for a request whose model is not there.
+
+    ``zone`` is where it would go, or would have gone (``outbid``: it is worth less than its victims).
+    ``victims`` leave for it; with ``WAIT`` they are those that stand in its way.
+    """
+
+    kind: Kind
+    model: Model
+    zone: Zone | None
+    victims: list[Model]
+    reason: str
+    outbid: bool
+
+
+Planned = tuple[Kind, Model, Zone | None, list[Model], str, bool]
+"""The fields of a plan, for the hot path: a plain tuple takes a quarter of the time."""
+
+
+class Planner:
+    """Finds a place for a model, and who would have to leave it.
+
+    Parameters
+    ----------
+    config : VramConfig
+        Admission by priority.
+    zones : dict of str to Zone
+        All zones, in the order of the configuration.
+    device : Ledger
+        The device-wide budget.
+    placement : Placement
+        Where in its zone a model may lie.
+    """
+
+    def __init__(
+        self, config: VramConfig, zones: dict[str, Zone], device: Ledger, placement: Placement
+    ) -> None:
+        self._zones = list(zones.values())
+        self._device = device
+        self._placement = placement
+        self._admission = {priority.rank: config.admission_for(priority) for priority in Priority}
+
+    def free_place(self, model: Model, size: int | None = None) -> Zone | None:
+        """Return the first zone that has room for `model` (or `size` bytes), with nobody leaving for it."""
+        device, placement = self._device, self._placement
+        size = model.bytes if size is None else size
+        if size > device.cap - device.committed:
+            return None
+        for zone in model.places:
+            if zone.has_room(size) and placement.fits(model, zone):
+                return zone
+        return None
+
+    def plan(self, model: Model, requester: Requester, runs: bool = True, size: int | None = None) -> Planned:
+        """Say what could be done for a request for a model that is absent, or leaving.
+
+        `size` is the room that has to be free for it, where that is more than it takes.
+        """
+        if model.state is EVICTING:
+            return Kind.WAIT, model, None, [], "it is just being unloaded", False
+        zone = self.free_place(model, size)
+        if zone is not None:
+            return _LOAD, model, zone, [], "", False
+        admission = self._admission[requester.rank]
+        forced = not model.may_run_on_cpu
+        if admission == "free_only" and not forced:
+            return Kind.CPU, model, None, [], "loads only into free room", False
+        found = self._evict_for(model, requester, size)
+        if found is None and forced:
+            requester.pressure = True
+            found = self._evict_for(model, requester, size)
+        if found is None:
+            return self._without_room(model, requester, size)
+        zone, victims = found
+        outbid = (
+            admission == "compete" and not model.gpu_only and _loses(model, zone, victims, requester.now_s)
+        )
+        if outbid and (model.may_run_on_cpu or not runs):
+            kind = Kind.CPU if model.may_run_on_cpu else Kind.BYPASS
+            return kind, model, zone, [], "worth less than its victims", True
+        # A real run needs its bytes: without a CPU to answer, the model is admitted after all.
+        return _LOAD, model, zone, victims, "", outbid
+
+    def _without_room(self, model: Model, requester: Requester, size: int | None) -> Planned:
+        """Say what is done for a model that nobody may leave for."""
+        never, forced = self._never_fits(model), not model.may_run_on_cpu
+        if not never and (forced or requester.patient):
+            requester.over_busy = True
+            in_the_way = self._evict_for(model, requester, size)
+            if in_the_way is not None:
+                return Kind.WAIT, model, None, in_the_way[1], "models in use stand in its way", False
+        if forced:
+            reason = never or "no room, and nothing that may leave for it"
+            return Kind.REFUSE, model, None, [], reason, False
+        return Kind.CPU, model, None, [], never or "no room, and no victims that may leave", False
+
+    def _never_fits(self, model: Model) -> str:
+        """Why `model` could not be loaded even if nothing else were on the device; empty if it could."""
+        if self._device.lost:
+            return self._device.lost
+        size_mb = bytes_to_mib(model.bytes)
+        if model.bytes > self._device.cap:
+            budget_mb = bytes_to_mib(self._device.cap)
+            return f"can never fit: {size_mb:.1f} MB, and the budget is {budget_mb:.1f} MB"
+        largest = max(model.places, key=lambda zone: zone.cap)
+        if model.bytes > largest.cap:
+            zone_mb = bytes_to_mib(largest.cap)
+            return f"can never fit: {size_mb:.1f} MB, and zone {largest.name} has {zone_mb:.1f} MB"
+        return ""
+
+    def _evict_for(
+        self, model: Model, requester: Requester, size: int | None
+    ) -> tuple[Zone, list[Model]] | None:
+        """Find the first zone that can make room for `model`, and the victims there; None if none can."""
+        size = model.bytes if size is None else size
+        for zone in model.places:
+            victims = self._placement.victims(size, zone, zone is not model.home, self._zones, requester)
+            if victims is not None:
+                return zone, victims
+        return None
+
+
+def _loses(model: Model, zone: Zone, victims: list[Model], now_s: float) -> bool:
+    """Whether the newcomer is worth less than every victim (admission ``compete``)."""
+    own = zone.policy.bid(model, now_s)
+    return all(own < victim.zone.policy.score(victim, now_s) for victim in victims)

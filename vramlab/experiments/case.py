@@ -1,0 +1,240 @@
+"""The case: what a study replays, given as objects or as files, and resolved once.
+
+Trace, configuration, inventory, faults, mode, seed and service times are read and checked together by
+:func:`resolve_case`. Everything else (replay, comparison, sweep, tuning, bounds, explorer, command line) is
+handed the :class:`Case` and reads no scenario file again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from numbers import Integral
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import pandas as pd
+
+from vramlab.config.bundled import there
+from vramlab.config.errors import InputError, check_choice
+from vramlab.config.faults import FaultPlan, check_faults
+from vramlab.config.loading import check_fit, load_inventory, load_scenario, with_overrides
+from vramlab.config.schema import Inventory, VramConfig
+from vramlab.engine.orders import check_order
+from vramlab.runs.samples import read_samples, samples_path
+from vramlab.servers.preset import as_asked
+from vramlab.simulation.choosing import Times
+from vramlab.traces.files import read_trace
+from vramlab.traces.trace import Trace, check_models, check_times
+
+Mode = Literal["simulate", "decide"]
+
+TraceLike = Trace | Path | str
+ConfigLike = VramConfig | Path | str | None
+ModelsLike = Inventory | Path | str | None
+
+DEFAULT_INVENTORY = Path("config/model_config.yaml")
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What is replayed, and how.
+
+    Parameters
+    ----------
+    trace : Trace
+        Requests.
+    config : VramConfig
+        Settings.
+    inventory : dict of str to ModelSpec
+        Models; it has all of the trace's, and fits the configuration.
+    faults : FaultPlan
+        What goes wrong (``simulate`` only).
+    mode : str
+        ``simulate``: the engine on simulated time, with queues and service times. ``decide``: the allocator
+        alone, every load instant.
+    seed : int
+        Of whatever is random.
+    service_times : str
+        How long effects take (``simulate`` only), see :mod:`vramlab.simulation.choosing`.
+    profile : DataFrame, Path or None
+        Measurements for the service times, or the file beside the inventory that holds them.
+    models_source : str
+        What messages call the inventory.
+    """
+
+    trace: Trace
+    config: VramConfig
+    inventory: Inventory
+    faults: FaultPlan = field(default_factory=FaultPlan)
+    mode: Mode = "simulate"
+    seed: int = 0
+    service_times: Times = "spec"
+    profile: pd.DataFrame | Path | None = None
+    models_source: str = "the inventory"
+
+    def under(self, config: VramConfig) -> Case:
+        """Return the case under another configuration.
+
+        Raises
+        ------
+        InputError
+            If the models do not fit it, or its order of serving cannot be had.
+        """
+        config, inventory = as_asked(config, self.inventory)
+        check_fit(config, inventory, "configuration", self.models_source)
+        check_order(config.serving.order)
+        return replace(self, config=config, inventory=inventory)
+
+    def changed(self, overrides: Iterable[str]) -> Case:
+        """Return the case under its configuration with ``dotted.key=value`` changes."""
+        return self.under(with_overrides(self.config, overrides))
+
+    def as_server(self, text: str) -> Case:
+        """Return the case as a model server of today would have it, as in ``ollama:keep_alive=600``.
+
+        Raises
+        ------
+        InputError
+            For an unknown server or option.
+        """
+        return self.under(self.config.model_copy(update={"server": text}))
+
+    def on(self, trace: TraceLike) -> Case:
+        """Return the case with another trace.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read, or asks for a model that the inventory lacks.
+        """
+        other = _read(trace)
+        check_models(other, self.inventory, self.models_source)
+        return replace(self, trace=other)
+
+    def measurements(self) -> pd.DataFrame | None:
+        """Read the measurements; None where there are none."""
+        return read_samples(self.profile) if isinstance(self.profile, Path) else self.profile
+
+
+# Users name these by keyword; this is the one place where they are taken one by one.
+def resolve_case(
+    trace: TraceLike,
+    config: ConfigLike = None,
+    models: ModelsLike = None,
+    overrides: Iterable[str] = (),
+    *,
+    mode: Mode = "simulate",
+    seed: int = 0,
+    service_times: Times = "spec",
+    profile: pd.DataFrame | Path | str | None = None,
+    faults: FaultPlan | None = None,
+) -> Case:
+    """Read and check everything that a study replays.
+
+    Parameters
+    ----------
+    trace : Trace, Path or str
+        Requests, or their file.
+    config, models, overrides
+        As for :func:`resolve_settings`.
+    mode, seed, service_times
+        As in :class:`Case`.
+    profile : DataFrame, Path or str, optional
+        Measurements, or their file. By default those beside the inventory's file.
+    faults : FaultPlan, optional
+        What goes wrong. By default what the scenario file says.
+
+    Raises
+    ------
+    InputError
+        For bad input, with file, key, what was found and what was expected.
+    """
+    check_choice("mode", "", mode, get_args(Mode))
+    check_seed(seed)
+    check_choice("service_times", "", service_times, get_args(Times))
+    if isinstance(profile, Path | str):
+        profile = read_samples(profile)
+    requests = _read(trace)
+    settings = _resolve(config, models, overrides)
+    check_models(requests, settings.inventory, settings.models_source)
+    plan = settings.faults if faults is None else faults
+    if mode == "simulate":
+        check_faults(plan, settings.inventory, "scenario")
+    return Case(
+        requests, settings.config, settings.inventory, plan, mode, seed, service_times,
+        settings.samples if profile is None else profile, settings.models_source,
+    )  # fmt: skip
+
+
+def resolve_settings(
+    config: ConfigLike = None, models: ModelsLike = None, overrides: Iterable[str] = ()
+) -> tuple[VramConfig, Inventory]:
+    """Read a configuration and an inventory that belong together.
+
+    Parameters
+    ----------
+    config : VramConfig, Path, str or None
+        Configuration or scenario file; None for the specification's values.
+    models : dict of str to ModelSpec, Path, str or None
+        Inventory; None for the one that the scenario names, else ``config/model_config.yaml`` in the current
+        folder, else the bundled one.
+    overrides : iterable of str
+        ``dotted.key=value`` below ``vram_management``.
+
+    Raises
+    ------
+    InputError
+        For bad files or settings, settings that do not go together, or if there is no inventory.
+    """
+    settings = _resolve(config, models, overrides)
+    return settings.config, settings.inventory
+
+
+class _Settings(NamedTuple):
+    """A scenario, read once; ``samples`` is the file of measurements beside the inventory, if it is there."""
+
+    config: VramConfig
+    inventory: Inventory
+    faults: FaultPlan
+    models_source: str
+    samples: Path | None
+
+
+def _resolve(config: ConfigLike, models: ModelsLike, overrides: Iterable[str]) -> _Settings:
+    source, beside, faults = "configuration", None, FaultPlan()
+    if isinstance(config, str | Path):
+        scenario = load_scenario(config, overrides)
+        settings, source, beside, faults = scenario.config, str(config), scenario.models_path, scenario.faults
+    else:
+        settings = with_overrides(config or VramConfig(), overrides)
+    samples: Path | None = None
+    if isinstance(models, dict):
+        inventory, models_source = models, "the inventory"
+    else:
+        path = models or beside or DEFAULT_INVENTORY
+        inventory, models_source = load_inventory(path), str(path)
+        samples = samples_path(there(path))
+    settings, inventory = as_asked(settings, inventory)
+    check_fit(settings, inventory, source, models_source)
+    check_order(settings.serving.order)
+    return _Settings(
+        settings, inventory, faults, models_source, samples if samples and samples.exists() else None
+    )
+
+
+def _read(trace: TraceLike) -> Trace:
+    resolved = trace if isinstance(trace, Trace) else read_trace(trace)
+    check_times(resolved)
+    return resolved
+
+
+def check_seed(seed: object) -> None:
+    """Refuse what no generator can be seeded with."""
+    if not isinstance(seed, Integral) or int(seed) < 0:
+        raise InputError("seed", "", repr(seed), "a whole number from 0 on")
+
+
+def names_of(names: Iterable[str]) -> list[str]:
+    """Return several names, or one by itself: Python would take that for its letters."""
+    return [names] if isinstance(names, str) else list(names)
