@@ -195,6 +195,12 @@ def test_whatever_happens_nothing_leaks_and_the_journal_is_followed(data):
         driver.check_now()
     while driver.tasks:
         now_s += 0.25
+        gates = driver.engine.loading._claims._gates.values()
+        claims = [name for name in driver.waiting if driver.tasks[name].waiting in gates]
+        if claims and not driver.under_way:  # for bytes that a device which has shrunk will never give
+            driver.time_out(driver.tasks[claims[0]], driver.timers[claims[0]], now_s)
+            driver.check_now()
+            continue
         assert driver.under_way, f"nobody can go on: {driver.waiting}"
         name = data.draw(choice(list(driver.under_way)))
         driver.end(name, now_s, value_for(driver, name, data))

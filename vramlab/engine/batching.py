@@ -113,7 +113,9 @@ class Batching:
                 member.tell(Ran(answers.get(member.number)))
         if idle and self._desk.on_idle is not None:
             self._desk.on_idle(entry.model, now_s)
-        self._desk.decider.run_ended(idle, now_s)
+        if idle:
+            self._desk.room.decide(now_s)
+        self._desk.decider.run_ended(now_s)
         return now_s, Ran(answers.get(entry.number))
 
     def _again(self, batch: list[Waiting], now_s: float, runner: Waiting | None = None) -> Again | None:

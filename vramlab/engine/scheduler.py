@@ -220,7 +220,7 @@ class Scheduler(Decider):
         waiting.pass_all()
         return True
 
-    def run_ended(self, idle: bool, now_s: float) -> None:
+    def run_ended(self, now_s: float) -> None:
         """Decide; the next run takes the stream."""
         self.decide(now_s)
 
