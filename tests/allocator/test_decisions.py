@@ -165,7 +165,7 @@ ILLEGAL = {
     "released: model 'a' is absent, must be in use": lambda allocator: allocator.released("a"),
     "withdrawn: nobody waits for the load of model 'b'": lambda allocator: allocator.withdraw("b"),
     "loaded: model 'c' still waits for the bytes of its victims": lambda a: a.loaded("c", 0.0),
-    "evict: model 'b' is loading, must be resident": lambda a: a._begin_eviction(a.models["b"], True),
+    "evict: model 'b' is loading, must be resident": lambda a: a._loads.evict(a.models["b"]),
     "unloaded: model 'b' is loading, must be evicting": lambda a: a.settle(
         Decision(Kind.LOAD, "c", "flexible", ("b",)), 0.0
     ),

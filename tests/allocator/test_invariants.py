@@ -116,12 +116,12 @@ def test_guests_only_where_their_priority_may_borrow():
 
 def test_claims_are_those_that_claim():
     allocator = leaving(mapped=False)
-    allocator._claims = []
+    allocator._loads.claims = []
     new = f"<Model new loading in flexible, {mb(50)} bytes>"
     broken(allocator, f"the claims are (), not [{new}]")
-    allocator._claims = [allocator.models["new"]] * 2
+    allocator._loads.claims = [allocator.models["new"]] * 2
     broken(allocator, f"the claims are ({new}, {new}), not [{new}]")
-    allocator._claims = [allocator.models["m"]]
+    allocator._loads.claims = [allocator.models["m"]]
     broken(allocator, f"the claims are (<Model m resident in flexible, {mb(20)} bytes>,), not [{new}]")
 
 

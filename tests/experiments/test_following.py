@@ -37,9 +37,8 @@ def asked(runtime, inventory, names):
 def lasting(status):
     """All but what the clock and the device say."""
     models = [dataclasses.replace(model, last_used_s_ago=None, score=None) for model in status.models]
-    return dataclasses.replace(
-        status, time_s=0, device="", memory_used_bytes=0, memory_total_bytes=0, models=models
-    )
+    memory = {"memory_used_bytes": 0, "memory_total_bytes": 0, "memory_others_bytes": None}
+    return dataclasses.replace(status, time_s=0, device="", models=models, **memory)
 
 
 def test_another_process_sees_what_the_runtime_sees(tmp_path, inventory):

@@ -14,7 +14,7 @@ from vramlab.config.loading import load_config, load_inventory, load_scenario
 from vramlab.engine.outcomes import LossRecord, Outcome
 from vramlab.experiments.case import Case
 from vramlab.experiments.optimum import admission_of, costed, optimum_of
-from vramlab.experiments.parts import boundary, later_part
+from vramlab.experiments.parts import boundary
 from vramlab.experiments.replay import replay
 from vramlab.experiments.search_space import Choice, Range, default_space, parse_dimension
 from vramlab.experiments.tuning import tune
@@ -54,7 +54,7 @@ def test_what_the_finalists_are_compared_on_is_what_no_trial_saw(result):
     seen = boundary(train, 0.75)
     overrides = ["scoring.policy=fifo"]
     whole = replay(train, POOL, INVENTORY, "decide", overrides=overrides)
-    late = metrics(later_part(whole.records, seen), load_config(POOL, overrides), INVENTORY)
+    late = metrics(whole.records.from_request(seen), load_config(POOL, overrides), INVENTORY)
     early = replay(train.head(seen), POOL, INVENTORY, "decide", overrides=overrides)
     before = found.choice.iloc[0]
     assert before["number"] == 0
@@ -78,7 +78,7 @@ def test_the_file_is_a_configuration_that_gives_the_figures_it_was_written_with(
     assert load_config(path) == found.config
     first = boundary(TRACE, 0.5)
     whole = replay(TRACE, path, INVENTORY, "decide")
-    late = later_part(whole.records, first)
+    late = whole.records.from_request(first)
     assert metrics(late, found.config, INVENTORY)["load_cost_s"] == found.validation["load_cost_s"]
     assert (
         replay(TRACE.head(first), path, INVENTORY, "decide").figures["load_cost_s"]
@@ -168,7 +168,7 @@ def test_where_the_cpu_answers_its_seconds_count_and_the_bound_lets_models_pass(
 def test_the_later_part_of_a_run_has_the_requests_that_it_lost():
     records = replay(TRACE.head(20), POOL).records
     lost = [LossRecord(number, Outcome.REFUSED, "no room") for number in (9, 10, 12)]
-    late = later_part(replace(records, lost=lost), 10)
+    late = replace(records, lost=lost).from_request(10)
     assert [row.number for row in late.lost] == [0, 2]
 
 
@@ -176,13 +176,13 @@ def test_parts_of_a_run_add_up_and_the_later_one_begins_with_memory_as_it_was():
     run = replay(TRACE, POOL, mode="decide")
     whole = run.figures
     first = boundary(TRACE, 0.3)
-    late = metrics(later_part(run.records, first), load_config(POOL), INVENTORY)
+    late = metrics(run.records.from_request(first), load_config(POOL), INVENTORY)
     early = replay(TRACE.head(first), POOL, mode="decide").figures
     for key in ("requests", "hits", "cold_starts", "loads", "evictions", "bytes_loaded"):
         assert early[key] + late[key] == whole[key], key
     assert early["load_cost_s"] + late["load_cost_s"] == pytest.approx(whole["load_cost_s"])
     assert (
-        later_part(run.records, first).usage[0].held_bytes
+        run.records.from_request(first).usage[0].held_bytes
         == max(
             (row for row in run.records.usage if row.time_s <= TRACE.times_s[first]),
             key=lambda row: row.time_s,

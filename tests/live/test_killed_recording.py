@@ -17,7 +17,7 @@ from vramlab.cli.live import answered
 from vramlab.config.errors import InputError
 from vramlab.engine.journal import Line
 from vramlab.experiments.verification import verify
-from vramlab.live.recording import record
+from vramlab.live.recording import Recording, record
 from vramlab.live.stand_ins import with_stand_ins
 from vramlab.runs import journal_writing
 from vramlab.traces.trace import Trace
@@ -104,7 +104,7 @@ def test_a_recording_whose_disk_is_full_ends_at_once(tmp_path, monkeypatch):
     trace = Trace.from_frame(pd.DataFrame({"time_s": [0.0, 60.0], "model": ["a", "a"]}))
     begin = time.monotonic()
     with pytest.raises(InputError, match="no space left on device, expected a disk with room"):
-        record(trace, settings(3), inventory, tmp_path / "journal.jsonl", "cpu-emulated")
+        record(Recording(trace, settings(3), inventory, "cpu-emulated"), tmp_path / "journal.jsonl")
     assert time.monotonic() - begin < 30
 
 
@@ -113,5 +113,5 @@ def test_two_recordings_do_not_share_a_journal(tmp_path):
     (tmp_path / "journal.jsonl").write_text("of another one")
     trace = Trace.from_frame(pd.DataFrame({"time_s": [0.0], "model": ["a"]}))
     with pytest.raises(InputError, match="a journal of another recording"):
-        record(trace, settings(3), inventory, tmp_path / "journal.jsonl", "cpu-emulated")
+        record(Recording(trace, settings(3), inventory, "cpu-emulated"), tmp_path / "journal.jsonl")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["journal.jsonl", "stand-ins"]

@@ -1,7 +1,9 @@
 """The later part of a run's records: requests by arrival, everything else by its own time."""
 
 import numpy as np
+import pytest
 
+from vramlab.config.errors import InputError
 from vramlab.engine.outcomes import (
     EvictionRecord,
     LoadRecord,
@@ -46,3 +48,9 @@ def test_records_since_a_moment():
     assert later.preloads == preloads[1:]
     assert later.faults == {"delayed": 1}
     assert len(whole) == 4
+    same = whole.from_request(2)
+    for name in vars(later):
+        np.testing.assert_equal(getattr(same, name), getattr(later, name))
+    assert whole.from_request(0) is whole
+    with pytest.raises(InputError, match="part: first: found 4, expected a request from 0 to 3"):
+        whole.from_request(4)

@@ -4,24 +4,18 @@ Pure: no clock (time is an argument), no threads, no I/O. :meth:`Allocator.reque
 moves the ledger at once; the driver reports later what became of it (``loaded``, ``load_failed``,
 ``unloaded``, ``released``). Drivers that hand in the same events in the same order get the same decisions.
 
-What could be done for a model that is not there, :mod:`vramlab.allocator.planning` says; this file does it.
+What could be done for a model that is not there, :mod:`vramlab.allocator.planning` says. This file chooses
+it, and :mod:`vramlab.allocator.loads` carries it out. Rules that must hold:
 
-A load whose victims are still leaving holds no bytes yet: it has a *claim*, which :meth:`Allocator.unloaded`
-turns into bytes in the order of the claims. A later claim may pass an earlier one only if it leaves the
-earlier one's bytes alone, so nobody starves. Rules that must hold:
-
-1. States and bytes change through the verbs of :class:`.facts.Zone` and :class:`.facts.Model` alone.
-2. A policy hears of each model that comes and goes, a placement of each whose bytes come and go.
-3. What raises, raises before anything has moved.
-
-What must hold after each call is in :mod:`vramlab.allocator.invariants`.
+1. What raises, raises before anything has moved.
+2. After each call, what :mod:`vramlab.allocator.invariants` checks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 
+from vramlab.allocator.accounts import accounts, loaded_at_start
 from vramlab.allocator.eviction import Choice, Requester, WaitingRequester
 from vramlab.allocator.extents import Extent
 from vramlab.allocator.facts import (
@@ -40,6 +34,7 @@ from vramlab.allocator.facts import (
     Turn,
     Zone,
 )
+from vramlab.allocator.loads import AtOnce, Loads
 from vramlab.allocator.placement import Contiguous, Paged, Placement, Unmapped
 from vramlab.allocator.planning import Plan, Planner
 from vramlab.allocator.policies import make_policy
@@ -47,9 +42,8 @@ from vramlab.allocator.relief import relief_victims
 from vramlab.allocator.rules import RuledPlanner
 from vramlab.config.errors import InputError, nearest
 from vramlab.config.rules import RulesConfig
-from vramlab.config.schema import Inventory, Priority, ScoringConfig, VramConfig, zone_of
+from vramlab.config.schema import Inventory, Priority, ScoringConfig, VramConfig
 
-_decision = partial(tuple.__new__, Decision)  # without the constructor's detour: twice as fast
 _LOAD = Kind.LOAD  # for the hot path
 
 
@@ -91,27 +85,21 @@ class Allocator:
         self.zones = {
             name: Zone(name, zone, policy(config.scoring), self.device) for name, zone in config.zones.items()
         }
-        self.models = _models(config, inventory, self.zones)
-        reserved = {name for zone in config.zones.values() for name in zone.reserved_models}
-        self._always_loaded = [
-            name
-            for name, model in self.models.items()
-            if model.always_loaded or name in reserved or name in config.rules.pinned
-        ]
-        self._claims: list[Model] = []
-        self._learned: dict[Model, int] = {}  # footprints of models that are on the device with less
+        self.models = accounts(config, inventory, self.zones)
+        self._always_loaded = loaded_at_start(config, self.models)
+        zones = list(self.zones.values())
         choice = config.scoring.victims
         if choice == "auto":
-            any_policy = next(iter(self.zones.values())).policy
-            choice = "in_order" if any_policy.in_order else "pruned"
-        self.placement = placement(self.zones.values(), choice)
+            choice = "in_order" if zones[0].policy.in_order else "pruned"
+        self.placement = placement(zones, choice)
+        self._loads = (AtOnce if instant else Loads)(zones, self.device, self.placement)
         planner = Planner(config, self.zones, self.device, self.placement)
         self._planner: Planner | RuledPlanner = planner
         if config.rules != RulesConfig():
             self._planner = RuledPlanner(planner, config.rules, self.models, self.device)
 
     def model(self, name: str) -> Model:
-        """The account of a model.
+        """Return the account of a model.
 
         Raises
         ------
@@ -125,7 +113,7 @@ class Allocator:
             raise InputError("request", "model", repr(name), expected) from None
 
     def always_loaded(self) -> list[str]:
-        """Models that belong to what is loaded at start, in the order of the inventory.
+        """List the models that are loaded at start, in the order of the inventory.
 
         Those that the inventory calls ``always_loaded`` and those that a zone reserves its place for.
         """
@@ -134,7 +122,7 @@ class Allocator:
     @property
     def claims(self) -> tuple[Model, ...]:
         """Loads that wait for the bytes of their victims, in the order in which they get them."""
-        return tuple(self._claims)
+        return tuple(self._loads.claims)
 
     @property
     def binding(self) -> dict[str, int]:
@@ -193,7 +181,9 @@ class Allocator:
         plan = self._planner.plan(model, requester, pin)
         cleared: list[Model] = []
         while plan[0] is Kind.CLEAR and self._instant:
-            cleared += self._expelled(plan[3])
+            for gone in plan[3]:
+                self._loads.evict(gone)
+            cleared += plan[3]
             plan = self._planner.plan(model, requester, pin)
         kind, _, zone, victims, _, outbid = plan
         if kind is not _LOAD or zone is None:
@@ -202,7 +192,7 @@ class Allocator:
             model.home.note_shortage(model.bytes)
             if outbid:
                 zone.policy.rejected(model, now_s)
-        decision = self._begin_load(model, zone, victims, now_s, uses=1, pin=pin)
+        decision = self._loads.begin(model, zone, victims, now_s, uses=1, pin=pin)
         if cleared:
             return decision._replace(victims=(*[gone.name for gone in cleared], *decision.victims))
         return decision
@@ -244,14 +234,14 @@ class Allocator:
             model.home.note_shortage(model.bytes)
             if plan.outbid:
                 zone.policy.rejected(model, now_s)
-        return self._begin_load(model, zone, plan.victims, now_s, uses=1, pin=False)
+        return self._loads.begin(model, zone, plan.victims, now_s, uses=1, pin=False)
 
     def clear(self, plan: Plan) -> Decision:
         """Send away what has to leave before the load of a plan is decided anew."""
         if plan.kind is not Kind.CLEAR:
             raise IllegalTransition(f"clear: the plan for model {plan.model.name!r} is {plan.kind.value}")
         for victim in plan.victims:
-            self._begin_eviction(victim, evicted=True)
+            self._loads.evict(victim)
         names = tuple(victim.name for victim in plan.victims)
         return Decision(Kind.CLEAR, plan.model.name, None, names, plan.reason)
 
@@ -292,12 +282,10 @@ class Allocator:
         if model.state is not ABSENT:
             return None
         zone = self._planner.free_place(model)
-        if zone is not model.home and name not in self._always_loaded:
-            return None
-        if zone is None:
+        if zone is None or (zone is not model.home and name not in self._always_loaded):
             return None
         model.last_used_s = now_s
-        return self._begin_load(model, zone, [], now_s, uses=0, pin=False)
+        return self._loads.begin(model, zone, [], now_s, uses=0, pin=False)
 
     def reserve_at(self, name: str, now_s: float, zone: Zone, extents: tuple[Extent, ...]) -> Decision | None:
         """Load a model at that place of that zone, or else where it fits in the zone; None if it does not.
@@ -312,7 +300,7 @@ class Allocator:
         # it may have turned out larger while it was unloaded, and then that place is none for it
         self.placement.aim = extents if sum(extent.length for extent in extents) == model.bytes else ()
         try:
-            return self._begin_load(model, zone, [], now_s, uses=model.uses, pin=False)
+            return self._loads.begin(model, zone, [], now_s, uses=model.uses, pin=False)
         finally:
             self.placement.aim = ()
 
@@ -321,35 +309,29 @@ class Allocator:
         model = self.model(name)
         if model.state is not RESIDENT:
             return None
-        self._begin_eviction(model, evicted=False)
+        self._loads.evict(model, evicted=False)
         return Decision(Kind.UNLOAD, name, None, (name,))
 
     def relieve(self, needed_bytes: int, now_s: float) -> list[str]:
         """Under memory pressure: begin to unload the models of the lowest score.
 
-        Returns
-        -------
-        list of str
-            The victims, in the order of leaving. They may free less than `needed_bytes`.
+        Returns the victims in the order of leaving. They may free less than `needed_bytes`.
         """
         victims = relief_victims(self.models.values(), needed_bytes, now_s)
         for victim in victims:
-            self._begin_eviction(victim, evicted=True)
+            self._loads.evict(victim)
         return [victim.name for victim in victims]
 
     def set_budget(self, budget_bytes: int) -> list[str]:
-        """The device has so many bytes for models from now on: another process has taken or freed some.
+        """Give models so many bytes from now on: another process has taken or freed some.
 
         Where that is less than what is there and what is promised, nothing new is admitted until enough has
         left (:meth:`relieve`); claims stay, and are met when there is room again.
 
-        Returns
-        -------
-        list of str
-            Models whose claims are met by that.
+        Returns the models whose claims are met by that: their loads may start.
         """
         self.device.resize(budget_bytes)
-        return self._meet_claims() if self._claims else []
+        return self._loads.meet_claims()
 
     # -- what became of it ---------------------------------------------------------------------------
 
@@ -360,42 +342,23 @@ class Allocator:
     def load_failed(self, name: str) -> list[str]:
         """Hear that the load of `name` has failed: its bytes are given back and its pins are gone.
 
-        Returns
-        -------
-        list of str
-            Models whose claims are met by that.
+        Returns the models whose claims are met by that: their loads may start.
         """
-        model = self.model(name)
-        if model.claiming:
-            self._claims.remove(model)
-        model.zone.cancel(model)
-        self.placement.released(model)
-        model.zone.policy.removed(model, False)
-        if self._learned:
-            self._apply_learned(model)
-        return self._meet_claims()
+        return self._loads.failed(self.model(name))
 
     def unloaded(self, name: str) -> list[str]:
-        """`name` has left the device: its bytes are back.
+        """Hear that `name` has left the device: its bytes are back.
 
-        Returns
-        -------
-        list of str
-            Models whose claims are met by that: their loads may start.
+        Returns the models whose claims are met by that: their loads may start.
         """
-        model = self.model(name)
-        model.zone.release(model)
-        self.placement.released(model)
-        if self._learned:
-            self._apply_learned(model)
-        return self._meet_claims() if self._claims else []
+        return self._loads.unloaded(self.model(name))
 
     def released(self, name: str) -> bool:
         """Hear that a request is done with `name`. Returns whether the model is now free to leave."""
         return (self.models.get(name) or self.model(name)).unpin()
 
     def withdraw(self, name: str) -> bool:
-        """A request that was to run `name` no longer will: its pin is given back, also during the load.
+        """Give back the pin of a request that will not run `name` after all, also during the load.
 
         Returns whether the model is now free to leave.
         """
@@ -408,92 +371,18 @@ class Allocator:
         return False
 
     def grow(self, name: str, footprint_bytes: int) -> bool:
-        """`name` was seen to take more than its footprint: later loads reserve so many bytes.
+        """Let later loads of `name` reserve so many bytes, as it was seen to take more than its footprint.
 
         A model that is on the device keeps what it has until it has left. Footprints never shrink, and never
         grow past the largest place for the model, where it may be tried alone. Returns whether this is news.
         """
-        model = self.model(name)
-        largest = max(zone.cap for zone in model.places)
-        footprint_bytes = min(footprint_bytes, self.device.cap, largest)
-        if footprint_bytes <= max(model.bytes, self._learned.get(model, 0)):
-            return False
-        self._learned[model] = footprint_bytes
-        self._apply_learned(model)
-        return True
+        return self._loads.grow(self.model(name), footprint_bytes)
 
     def settle(self, decision: Decision, now_s: float) -> None:
         """Let a load and its evictions end at once, for callers that take no time."""
         for victim in decision.victims:
             self.unloaded(victim)
         self.loaded(decision.model, now_s)
-
-    # -- how it is done ------------------------------------------------------------------------------
-
-    def _begin_load(
-        self, model: Model, zone: Zone, victims: list[Model], now_s: float, uses: int, pin: bool
-    ) -> Decision:
-        model.uses = uses
-        model.loaded_at_s = now_s
-        names = tuple([victim.name for victim in victims])
-        if self._instant:  # decide mode: half the time of what comes below
-            self._expelled(victims)
-            zone.admit(model)
-            zone.policy.admitted(model, now_s)
-            return _decision((_LOAD, model.name, zone.name, names, ""))
-        for victim in victims:
-            self._begin_eviction(victim, evicted=True)
-        zone.promise(model)
-        model.pins = int(pin)
-        self.placement.promised(model)
-        zone.policy.admitted(model, now_s)
-        if not self._claims and zone.has_bytes(model.bytes) and self.placement.may_have(model):
-            self._grant(model)
-        else:
-            self._claims.append(model)
-            # in one piece, a place may be clear of the victims, who may leave from elsewhere
-            if not victims or self.placement.in_one_piece:
-                self._meet_claims()
-        return _decision((_LOAD, model.name, zone.name, names, ""))
-
-    def _expelled(self, victims: list[Model]) -> list[Model]:
-        """Let victims be gone at once (decide mode)."""
-        for victim in victims:
-            victim.zone.policy.removed(victim, True)
-            victim.zone.expel(victim)
-        return victims
-
-    def _begin_eviction(self, model: Model, evicted: bool) -> None:
-        model.zone.reclaim(model)
-        self.placement.reclaimed(model)
-        model.zone.policy.removed(model, evicted)
-
-    def _grant(self, model: Model) -> None:
-        model.zone.grant(model)
-        self.placement.granted(model)
-
-    def _meet_claims(self) -> list[str]:
-        """Turn claims into bytes, in their order, as far as there is room beside earlier claims."""
-        met: list[str] = []
-        kept_device = 0
-        kept: dict[Zone, int] = {}
-        for model in self._claims:
-            zone, size, kept_zone = model.zone, model.bytes, kept.get(model.zone, 0)
-            if zone.has_bytes(size, kept_zone, kept_device) and self.placement.may_have(model):
-                self._grant(model)
-                met.append(model.name)
-            else:
-                kept[zone] = kept_zone + size
-                kept_device += size
-        if met:
-            self._claims = [model for model in self._claims if model.claiming]
-        return met
-
-    def _apply_learned(self, model: Model) -> None:
-        if model.state is ABSENT and model in self._learned:
-            model.bytes = self._learned.pop(model)
-            for zone in self.zones.values():
-                zone.policy.grown(model)
 
 
 def make_allocator(config: VramConfig, inventory: Inventory, mapped: bool = True) -> Allocator:
@@ -509,25 +398,3 @@ def make_allocator(config: VramConfig, inventory: Inventory, mapped: bool = True
     if config.placement == "contiguous":
         return Allocator(config, inventory, Contiguous)
     return Allocator(config, inventory, Paged if mapped else Unmapped)
-
-
-def _models(config: VramConfig, inventory: Inventory, zones: dict[str, Zone]) -> dict[str, Model]:
-    """Make the account of each model, with the zones where it may be placed."""
-    models: dict[str, Model] = {}
-    for number, (name, spec) in enumerate(config.held(inventory).items()):
-        home = zones.get(zone_of(spec, config, name))
-        if home is None:
-            expected = f"one of {', '.join(zones)}"
-            raise InputError("inventory", f"models.{name}.zone", repr(spec.zone), expected)
-        lenders = [zone for zone in zones.values() if zone is not home and spec.priority in zone.borrowers]
-        models[name] = Model(
-            name,
-            number,
-            spec,
-            [home, *lenders],
-            config.scoring.priority_weights,
-            config.fallback.cpu_fallback_enabled,
-        )
-        models[name].keep_alive_s = config.rules.timeout_s(name)
-        models[name].critical |= name in config.rules.pinned
-    return models

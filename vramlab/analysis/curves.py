@@ -42,8 +42,8 @@ def lru_curve(trace: Trace, inventory: Inventory, capacities_bytes: Sequence[int
     """Return hit rate and load cost of plain LRU, as by :func:`lru` but for all capacities at once.
 
     Exact at every capacity. One pass over the trace serves all that hold the largest model
-    (:func:`~vramlab.traces.reuse.reuse_bytes`); for smaller ones there is a pass for each set of models that
-    fit at all, as requests for the others move nothing.
+    (:func:`~vramlab.traces.reuse.reuse_bytes`); smaller ones take a pass for each set of models that fit at
+    all, as requests for the others move nothing.
 
     Returns
     -------

@@ -1,8 +1,9 @@
 """Every figure of a run, one row each: key, label, unit, which way is better, how it is computed.
 
 The JSON documents, the tables for people and the objectives of tuning read :data:`FIGURES`; nothing else
-names how a figure is computed or written. A new figure from recorded facts is one row: it then stands in
-every document, at the end of the tables that compare runs, and, if one way is better, among the objectives.
+names how a figure is computed or written. A new figure from recorded facts is one row. It then stands in
+every document. If one way is better, it also stands at the end of the tables that compare runs, and among the
+objectives.
 """
 
 from __future__ import annotations

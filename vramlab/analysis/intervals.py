@@ -199,7 +199,7 @@ def zone_groups(
     A model may lie in its own zone and in those that lend to its priority. Take every union Z of such sets of
     places. By Hall's theorem a fractional placement exists exactly if, for each Z, the models that may lie
     only in Z fit in Z: one group per union. With `borrow` False every model lies in the first of its places
-    that is large enough, and the groups are the zones themselves.
+    that is large enough. The groups are then the zones themselves.
     """
     budget = config.budget_bytes
     caps = {name: zone.size_bytes for name, zone in config.zones.items()}

@@ -218,8 +218,7 @@ def paired_difference(
 ) -> Comparison:
     """Compare two settings on the same requests: a less b, resampled together.
 
-    What both did with the same requests is subtracted request by request first, so what the trace does to
-    both alike drops out.
+    The two are subtracted request by request first, so that what the trace does to both alike drops out.
 
     Parameters
     ----------

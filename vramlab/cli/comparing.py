@@ -76,8 +76,8 @@ def compare_command(
 ) -> None:
     """Replay a trace once per eviction policy, and order of serving, or as other servers would serve it.
 
-    The last rows are the run with memory for all models (the price of memory is what others are above it) and
-    the offline optimum.
+    The last rows are the run with memory for all models, and the offline optimum. The price of memory is how
+    far a run is above the first of them.
 
     Example: vramlab compare traces/synthetic_tight.csv.gz --config config/scenarios/tight.yaml
     --policies seed,seed_fixed,lru,gdsf

@@ -64,7 +64,7 @@ def curve_command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show hit rate and load cost of a policy over the memory that it has, in a plain memory without queues.
+    """Show hit rate and load cost of a policy by memory size, in a plain memory without queues.
 
     LRU takes one pass and is exact; any other policy is replayed per capacity, or on samples (--sample).
 

@@ -1,7 +1,7 @@
 """``demo``: the main job, on bundled inputs, in about a minute.
 
-It records live sessions under a budget that is too small, checks the journal against the engine, and
-simulates the same requests. Then it compares eviction policies, and the offline optimum, on a longer trace.
+It records live sessions under a budget that is too small, verifies the journal, and simulates the same
+requests. Then it compares eviction policies, and the offline optimum, on a longer trace.
 """
 
 from __future__ import annotations

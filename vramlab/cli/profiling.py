@@ -151,8 +151,8 @@ def profile_command(
     """Measure what models take to load, to run and to hold, and write it as an inventory.
 
     The samples stand beside it in Parquet files. A model that cannot be loaded or run keeps the values of
-    --models, and one that was given as a file is left out; either is named, and the exit status is 1. If no
-    model could be measured on the device, nothing is written and the exit status is 2.
+    --models; one that was given as a file is left out. Either is named, and the exit status is 1. If no model
+    could be measured on the device, nothing is written and the exit status is 2.
 
     Example: vramlab profile --models config/model_config.yaml --out profiled.yaml, and after a live run:
     vramlab profile --from-run RUN --out corrected.yaml

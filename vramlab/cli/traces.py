@@ -128,9 +128,9 @@ def describe_command(
 ) -> None:
     """Say what a trace is like: rates, bursts, popularity, reuse, working set, daily cycle.
 
-    With --spec a generator spec is fitted to it, and a generated twin is held against the trace (and drawn
-    beside it with --plot). Neither has a name of the original's models: --models-out has their sizes and
-    times under those of the twin.
+    With --spec a generator spec is fitted to it. A generated twin is compared with the trace, and drawn
+    beside it with --plot. Neither has a name of the original's models: --models-out has their sizes and times
+    under those of the twin.
 
     Example: vramlab describe traces/synthetic_tight.csv.gz --plot tight.png --spec like_tight.yaml
     """

@@ -34,8 +34,8 @@ class Period(Section):
 class LoadFailures(Section):
     """Loads that fail, at their end: each with `probability`, or the first that begins from each ``at_s`` on.
 
-    Only loads of `models` (any, if none is named) onto `target` count, and with a probability only those that
-    begin from ``from_s`` until ``until_s``. `why` is what the engine is told.
+    Only loads of `models` (any, if none is named) onto `target` count. With a probability, only those that
+    begin from ``from_s`` until ``until_s`` do. `why` is what the engine is told.
     """
 
     probability: Fraction = 0

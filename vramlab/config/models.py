@@ -62,12 +62,12 @@ class ModelSpec(Section):
     reserved together with them, so that the peak always fits. ``warm_up_ms`` is what a first run adds to a
     load, where loads end with one (``serving.warm_up``).
 
-    ``batch_size`` is the most items of one run. A larger request is split only with ``splits``, which
-    ``vramlab profile`` writes where it has seen that split and whole answers are equal bit for bit.
-    ``pad_to`` lists numbers of items: a smaller request is filled up to the next of them, where ``splits``
-    says that this is safe. It runs for longer, and a GPU has fewer shapes to plan for. ``inputs`` names true
-    inputs for profiles, recordings and first runs: an ``.npz`` file, or a shape and a range per input.
-    ``custom_ops`` are libraries of operators. Paths are relative to the inventory's file.
+    ``batch_size`` is the most items of one run. A larger request is split only with ``splits``. A profile
+    writes that where split and whole answers were equal bit for bit. ``pad_to`` lists numbers of items: a
+    smaller request is filled up to the next of them, where ``splits`` says that this is safe. It runs for
+    longer, and a GPU has fewer shapes to plan for. ``inputs`` names true inputs for profiles, recordings and
+    first runs: an ``.npz`` file, or a shape and a range per input. ``custom_ops`` are libraries of operators.
+    Paths are relative to the inventory's file.
 
     ``stand_in_mb``: these are the figures of a stand-in of that size (:mod:`vramlab.live.stand_ins`), and a
     ``path`` beside it leads to a stand-in.

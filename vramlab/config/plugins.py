@@ -88,14 +88,18 @@ def imported(name: str, source: str, key: str) -> Any:
     """
     module_name, _, attribute = name.partition(":")
     try:
-        return getattr(importlib.import_module(module_name), attribute)
-    except AttributeError as error:
-        found, expected = str(error), f"a function or class of {module_name}"
+        module = importlib.import_module(module_name)
     except (ImportError, ValueError, TypeError) as error:  # TypeError: a relative name, as in `..:x`
-        found, expected = str(error), "a module that can be imported (is its folder in PYTHONPATH?)"
+        expected = "a module that can be imported (is its folder in PYTHONPATH?)"
+        raise InputError(source, key, f"{name!r}, {error}", expected) from error
     except Exception as error:  # whatever somebody else's module may raise
-        found, expected = f"{type(error).__name__}: {error}", "a module that can be imported"
-    raise InputError(source, key, f"{name!r}, {found}", expected)
+        found = f"{name!r}, {type(error).__name__}: {error}"
+        raise InputError(source, key, found, "a module that can be imported") from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError as error:
+        expected = f"a function or class of {module_name}"
+        raise InputError(source, key, f"{name!r}, {error}", expected) from error
 
 
 def _package(entry: EntryPoint) -> str:

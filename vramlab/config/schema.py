@@ -133,9 +133,9 @@ class PriorityWeights(Section):
 class ScoringConfig(Section):
     """Which models leave first.
 
-    ``victims`` says how the victims of one load are chosen: ``in_order`` takes them strictly in the order
-    of the policy; ``pruned`` drops those that the later ones make unnecessary; ``exact`` takes the set of the
-    least total score (:mod:`vramlab.allocator.exact`) and goes with all but the greedy-dual family, whose
+    ``victims`` says how the victims of one load are chosen: ``in_order`` takes them strictly in the order of
+    the policy; ``pruned`` drops those that the later ones make unnecessary; ``exact`` takes the set of the
+    least total score (:mod:`vramlab.allocator.exact`). It goes with all but the greedy-dual family, whose
     values do not add up; ``auto`` is ``in_order`` for the queue disciplines and the greedy-dual family, whose
     definition the order is, and ``pruned`` for scores.
 
@@ -190,11 +190,11 @@ class OptimizationConfig(Section):
 
     Preloading (:mod:`vramlab.engine.preloading`) is on where ``predictor`` is given: a name of
     :mod:`vramlab.prediction.registry` or ``package.module:name``, made with ``predictor_options``. Every
-    ``preload_interval`` seconds, absent models whose probability of use within ``preload_horizon_s`` (or
-    ``preload_horizon_load_factor`` times their load time) is above ``preload_prediction_threshold`` are
-    loaded into free room; with ``preload_may_evict``, also in the place of models that are less likely to be
-    used. A preloaded model that nobody has used after ``unpreload_after_s`` is unloaded. ``week_offset_s`` is
-    the time from Monday 00:00 to the start of the run or trace, for predictors that know the hours.
+    ``preload_interval`` seconds, absent models are loaded into free room if their probability of use is above
+    ``preload_prediction_threshold``. With ``preload_may_evict`` they also replace models that are less likely
+    to be used. The horizon is ``preload_horizon_s``, or ``preload_horizon_load_factor`` times the load time.
+    A preloaded model that nobody has used after ``unpreload_after_s`` is unloaded. ``week_offset_s`` is the
+    time from Monday 00:00 to the start of the run or trace, for predictors that know the hours.
     """
 
     monitor: bool = True
@@ -244,8 +244,8 @@ class CachingConfig(Section):
 class VramConfig(Section):
     """Everything under ``vram_management``.
 
-    ``placement``: whether a model may be spread over the holes of its zone (``paged``) or must fit in one of
-    them (``contiguous``); see :mod:`vramlab.allocator.extents`.
+    ``placement``: a model may be spread over the holes of its zone (``paged``), or must fit in one
+    (``contiguous``); see :mod:`vramlab.allocator.extents`.
 
     ``workspace``: what runs need on top of the weights is each model's ``own`` while it is loaded, or
     ``shared``: one arena has room for the largest of the inventory, once per stream, and loaded models hold

@@ -7,8 +7,8 @@ key            meaning
 ============== ======================================================================================
 ``time_s``     seconds since the start of the run; never decreases
 ``event``      ``arrival``, ``begin`` (of an own story of the engine), ``decision``, ``start`` / ``end`` /
-               ``fail`` (of an effect), ``timer`` (a wait's time was up), ``cancel`` (nobody wants the request
-               or story any more), ``action`` (of the engine's own stories, and what it has learned: ``grow``
+               ``fail`` (of an effect), ``timer`` (a wait's time was up), ``cancel`` (of a request or story),
+               ``action`` (of the engine's own stories, and what it has learned: ``grow``
                a footprint, ``budget`` that the device turns out to have), ``done`` (a request was answered)
 ``task``       number of the request, or name of the engine's own story
 ``model``      the model in question

@@ -53,7 +53,7 @@ class Learning:
     def from_load(self, name: str, now_s: float, held: int, available: int | None) -> None:
         """The load of `name`, which is absent again, found no room while others held `held` bytes."""
         size = self._allocator.models[name].bytes
-        if available is None or available >= size:
+        if self._desk.config.workspace == "own" and (available is None or available >= size):
             self._grow("load", name, now_s, min(max(available or 0, size) + size // 4, 2 * size))
         if available is not None:
             self._keep_budget("load", now_s, held + available)

@@ -130,12 +130,17 @@ class Loading:
         finally:
             if has_channel:
                 self._desk.channel.release()
-        if failure is not None and failure.kind is Failure.OUT_OF_MEMORY:
+        if failure is not None and self._is_full(failure):
             now_s, available = yield from read_available(now_s)
             found = self._allocator.device.held - model.bytes, available
         started_s = now_s if started_s is None else started_s  # it may have failed before
         self._ended(name, started_s, now_s, reason, failure, found)
         return now_s, failure
+
+    def _is_full(self, failure: EffectFailed) -> bool:
+        """Whether the device has no room; what all share is full as a device is."""
+        shares = self._desk.config.workspace == "shared"
+        return failure.kind is Failure.OUT_OF_MEMORY or (shares and failure.kind is Failure.OWN_LIMIT)
 
     def _see(self, name: str, loaded: Any, now_s: float) -> None:
         """Look at what a load was seen to take, if it was; what all share is no model's."""

@@ -18,16 +18,15 @@ neither (``package.module:name``, or an entry point of the group ``vramlab.order
 
 from __future__ import annotations
 
-import importlib
 import os.path
 from collections.abc import Callable, Iterator
 from traceback import extract_tb
-from typing import Any, Protocol
+from typing import Protocol
 
 from vramlab.allocator.facts import Model
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.config.errors import InputError, nearest
-from vramlab.config.plugins import load_plugin, plugin_names
+from vramlab.config.plugins import imported, load_plugin, plugin_names
 from vramlab.config.schema import ServingConfig
 from vramlab.engine.waiting import Waiting
 
@@ -134,7 +133,10 @@ def make_order(name: str, source: str = "vram_management") -> Order:
     """
     if name in ORDERS:
         return ORDERS[name]
-    own = _imported(name, source) if ":" in name else load_plugin("vramlab.orders", name, order_names())
+    if ":" in name:
+        own = imported(name, source, "serving.order")
+    else:
+        own = load_plugin("vramlab.orders", name, order_names())
     if own is None:
         expected = f"one of {', '.join(order_names())}, or module:name{nearest(name, order_names())}"
         raise InputError(source, "serving.order", repr(name), expected)
@@ -142,15 +144,6 @@ def make_order(name: str, source: str = "vram_management") -> Order:
         found = f"{name!r}, which is {type(own).__name__}"
         raise InputError(source, "serving.order", found, "a function order(waiting, now_s)")
     return _checked(own, name)
-
-
-def _imported(name: str, source: str) -> Any:
-    module_name, _, attribute = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, ValueError, AttributeError) as error:
-        expected = "a function of a module that can be imported (is its folder in PYTHONPATH?)"
-        raise InputError(source, "serving.order", f"{name!r}, {error}", expected) from error
 
 
 def _checked(order: Order, name: str) -> Order:

@@ -18,7 +18,6 @@ from vramlab.experiments.floor import prices, without_pressure
 from vramlab.experiments.html import comparison_html
 from vramlab.experiments.intervals import INTERVAL, warmup_of, with_intervals
 from vramlab.experiments.optimum import costed, counted, optimum_of
-from vramlab.experiments.parts import later_part
 from vramlab.experiments.replay import Replay, flat, run
 
 DEFAULT_POLICIES = ("seed", "seed_fixed", "decayed", "lru", "lfu", "fifo", "gdsf")
@@ -205,7 +204,7 @@ def compared(
             row["policy"] = f"as {row['server']}"
         rows.append(row | {"gap_closed": optimum.gap_closed(row["cost_s"], worst_s)} | prices(row, floor))
     if intervals:
-        parts = [later_part(result.records, first) for result in replays]
+        parts = [result.records.from_request(first) for result in replays]
         found = with_intervals(parts, case, np.random.default_rng(case.seed))
         rows = [row | more for row, more in zip(rows, found, strict=True)]
     return Comparison(replays, rows, optimum.bound, floor, optimum.counts, first)

@@ -91,9 +91,8 @@ def in_process(work: Work, context: Any, tasks: Sequence[Any]) -> Iterator[Ended
 def on_cores(work: Work, context: Any, tasks: Sequence[Any], jobs: int) -> Iterator[Ended]:
     """Do tasks on `jobs` processes (loky).
 
-    When one of them dies (out of memory, killed, a crash in native code) all break, and which task it was is
-    not known. So each task that may have been under way gets a process of its own, and the guilty one is
-    found.
+    When one of them dies (out of memory, killed, a crash in native code) all break. Which task it was is not
+    known. So each task that may have been running gets a process of its own, which shows the guilty one.
     """
     from loky.process_executor import BrokenProcessPool
 

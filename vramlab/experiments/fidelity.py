@@ -1,7 +1,7 @@
 """How true is the simulator here? Profile, record workloads that nothing was fitted to, simulate, compare.
 
 Each recording is simulated from the profiles right before and right after it: a machine's speed drifts by the
-minute (clocks, a host's other guests), and how much it did is told beside the errors.
+minute (clocks, a host's other guests). How much it did stands beside the errors.
 
 A folder holds the inputs (``config.yaml``, ``models.yaml``, ``workloads/*.yaml``) and gets the results:
 ``fidelity.csv`` (one row per workload), ``fidelity.json`` (all figures, with the environment of each run) and

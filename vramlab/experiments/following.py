@@ -1,7 +1,7 @@
 """A run that goes on in another process, watched through its journal.
 
-A journal leads a fresh engine to the same decisions (:mod:`vramlab.runs.lockstep`), so whoever can read the
-file knows all that the runtime knows: zones, states, scores, queues. Nothing is asked of the process itself.
+A journal leads a fresh engine to the same decisions (:mod:`vramlab.runs.lockstep`). So a reader of the file
+knows all that the runtime knows: zones, states, scores, queues. Nothing is asked of the process itself.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Which offline optimum a configuration is to be held against, and how far a run is from it.
 
-Where every miss must load (no CPU answers, admission ``always``), it is the one with forced admission, and
-what is compared is the load cost. Where a miss may load nothing, a policy could undercut that bound, so the
-optimum may pass a model by too; and where the CPU answers instead, its extra seconds count beside the loads,
-for the runs as for the optimum: else to load nothing at all would be best.
+Where every miss must load (no CPU answers, admission ``always``), admission is forced in the bound too. What
+is compared is the load cost. Where a miss may load nothing, a policy could undercut that bound. So the
+optimum need not load either; and where the CPU answers instead, its extra seconds count beside the loads, for
+the runs as for the optimum: else to load nothing at all would be best.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from vramlab.analysis.metrics import metrics
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.outcomes import Outcome
 from vramlab.experiments.case import Case
-from vramlab.experiments.parts import later_part
 from vramlab.experiments.replay import Replay
 
 # What is always loaded has its place set apart; in what remains it takes next to nothing and costs nothing.
@@ -60,7 +59,7 @@ def counted(case: Case, result: Replay, first: int) -> dict[str, Any]:
     """Return the figures of a run's requests from number `first` on."""
     if not first:
         return result.figures
-    return result.figures | metrics(later_part(result.records, first), case.config, case.inventory)
+    return result.figures | metrics(result.records.from_request(first), case.config, case.inventory)
 
 
 def costed(case: Case, result: Replay, first: int = 0) -> dict[str, Any]:
@@ -73,7 +72,7 @@ def costed(case: Case, result: Replay, first: int = 0) -> dict[str, Any]:
     case : Case
         Whose trace the run replayed, and whose configuration says whether the CPU may answer.
     """
-    figures, records = counted(case, result, first), later_part(result.records, first)
+    figures, records = counted(case, result, first), result.records.from_request(first)
     cost_s, extra_s = figures["load_cost_s"], cpu_extra_of(case)
     if extra_s is not None:
         answered_s = extra_s[-len(records) :][records.outcomes == Outcome.FALLBACK]

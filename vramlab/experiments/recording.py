@@ -12,7 +12,7 @@ from vramlab.config.loading import fingerprint, write_config, write_inventory
 from vramlab.experiments.case import Case
 from vramlab.live.backend import with_file_sizes
 from vramlab.live.machine_load import OtherProcesses
-from vramlab.live.recording import record
+from vramlab.live.recording import Recording, record
 from vramlab.runs.journal_reading import read_journal
 from vramlab.runs.run_folder import journal_trace, write_json
 from vramlab.runs.samples import samples_path, write_samples
@@ -36,7 +36,7 @@ def record_run(
     out : Path
         The folder.
     device, speed, done
-        As for :func:`vramlab.live.recording.record`.
+        As for :class:`vramlab.live.recording.Recording` and :func:`vramlab.live.recording.record`.
 
     Returns
     -------
@@ -65,8 +65,9 @@ def record_run(
             write_samples(profile, samples_path(out / "models.yaml"))
         note(environment, ended=False, other_cores=None)
 
+    recording = Recording(trace, config, inventory, device, speed, seed)
     others = OtherProcesses()
-    records, environment = record(trace, config, inventory, journal, device, speed, seed, done, opened)
+    records, environment = record(recording, journal, done, opened)
     busy = others.cores()
     served = journal_trace(read_journal(journal), str(journal))
     write_trace(served, out / "trace.csv")

@@ -1,11 +1,12 @@
 """Results of a study on disk: a line per run while it goes on, one Parquet file with a manifest at the end.
 
 ``FILE.runs.jsonl`` grows by one line per ended run, each written and flushed at once: whatever ends the
-study, only the runs under way are lost, and a line that was cut short is not counted. At the end the rows
-become ``FILE`` (Parquet), in the order of the study, with ``FILE``'s name and ``.manifest.json`` beside it,
-and the lines go away. Resuming takes rows from either. Before the first run has ended nothing is written: a
-study that fails at once leaves nothing that would stand in the way of the next call. Two studies never write
-at one place at a time: the second is refused, also after the first was killed and a third began.
+study, only the runs under way are lost. A line that was cut short is not counted. At the end the rows become
+``FILE`` (Parquet), in the order of the study, and the lines go away. A manifest with ``FILE``'s name and
+``.manifest.json`` stands beside it. Resuming takes rows from either. Before the first run has ended nothing
+is written: a study that fails at once leaves nothing that would stand in the way of the next call. Two
+studies never write at one place at a time: the second is refused, also after the first was killed and a third
+began.
 """
 
 from __future__ import annotations

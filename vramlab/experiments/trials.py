@@ -1,8 +1,8 @@
 """The trials of tuning: drawn by Optuna, replayed in whatever process, kept where calls share them.
 
 Trials are drawn by the tree-structured Parzen estimator (J. Bergstra et al., "Algorithms for hyper-parameter
-optimization", NIPS 2011). With one objective a trial replays prefixes of the trace first, and ends early
-where it does worse than the median of the trials before it.
+optimization", NIPS 2011). With one objective, a trial replays prefixes of the trace first. It ends early if
+it does worse than the median of earlier trials.
 """
 
 from __future__ import annotations

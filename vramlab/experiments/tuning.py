@@ -1,7 +1,7 @@
 """Tuning: settings found on the first part of a trace, and judged on the rest.
 
-What is best of a hundred trials (:mod:`vramlab.experiments.trials`) may be so by luck. So the last quarter of
-the training part is kept from the trials, and the best few of them are compared on it. The one that does best
+What is best of a hundred trials (:mod:`vramlab.experiments.trials`) may be so by luck. So the trials do not
+see the last quarter of the training part. The best few of them are compared on it. The one that does best
 there is taken; if none does better there than the configuration that tuning began with, nothing is changed.
 The part that judges is never replayed while settings are drawn or chosen: at the end the whole trace is, and
 what comes after the boundary is counted (:mod:`vramlab.experiments.parts`).

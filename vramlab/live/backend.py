@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from vramlab.engine.effects import MemoryReading, Target
 from vramlab.live.batches import batch_axis, why_not_split
 from vramlab.live.cores import Cores, shared_out
 from vramlab.live.devices import choose_device, describe
-from vramlab.live.errors import BadModelFile, CorruptModel, OutOfMemory, SessionError
+from vramlab.live.errors import BadModelFile, CorruptModel, OutOfMemory, OwnLimit, SessionError
 from vramlab.live.heap import set_heap
 from vramlab.live.inputs import RECIPES, Recipe, fitting_recipe, make_inputs
 from vramlab.live.model_files import check_model_file, identity_of
@@ -86,8 +87,9 @@ class OnnxBackend:
             first = self._recipes.get(model, _UNTRIED) is _UNTRIED
             self.warm_up(model, session)
             session.seen()
-            if first and self._recipes.get(model, RECIPES[0]) is not RECIPES[0]:
-                # several guesses were tried, and the arena keeps what the largest of them took
+            found = self._recipes.get(model)
+            if first and found is not None and (session.has_arena or found is not RECIPES[0]):
+                # what was tried has left regions in the arena, and the largest batch comes first
                 session.close()
                 session = self.load(model, target, size_bytes)
                 self.warm_up(model, session)
@@ -130,10 +132,7 @@ class OnnxBackend:
             return
         try:
             if known is _UNTRIED:
-                known = self._recipes[model] = fitting_recipe(session, spec, _TRYING_S)
-                if session.has_arena:
-                    session.run_and_shrink(_inputs(session, spec, known, 1))  # what was tried left regions
-                    _run_largest_first(session, spec, known)
+                self._recipes[model] = fitting_recipe(session, spec, _TRYING_S)
             elif session.has_arena:
                 _run_largest_first(session, spec, known)
             else:
@@ -160,7 +159,7 @@ class OnnxBackend:
         why_not = "no input has a batch"
         if session.axis is not None:
             why_not = why_not_split(
-                session.run_whole,
+                lambda inputs: _whole_in_room(session, inputs),
                 lambda items: make_inputs(session, items, np.random.default_rng(items), recipe, undeclared),
                 session.axis,
                 session.axis.fixed or 1,
@@ -237,12 +236,39 @@ def _run_largest_first(session: Session, spec: ModelSpec, recipe: Recipe) -> Non
     """Run the largest batch, then a single item; raises `SessionError`."""
     if session.axis is not None and not session.axis.fixed and session.batch_size > 1:
         try:
-            session.run(_inputs(session, spec, recipe, session.batch_size))
+            _run_in_room(session, _inputs(session, spec, recipe, session.batch_size))
         except OutOfMemory:
             raise
         except SessionError as error:  # what looks like a batch is none
             _LOG.debug("%s runs with one item only: %s", session.name, error)
-    session.run(_inputs(session, spec, recipe, 1))
+    _run_in_room(session, _inputs(session, spec, recipe, 1))
+
+
+def _run_in_room(session: Session, inputs: Feeds) -> None:
+    """Run; where an arena is full of regions that do not fit, in one that was shrunk.
+
+    Raises
+    ------
+    SessionError
+        If it fails all the same.
+    """
+    for run in (session.run, session.run_and_shrink):
+        try:
+            run(inputs)
+            return
+        except OwnLimit:  # the second leaves the arena shrunk, though it fails
+            continue
+    session.run(inputs)
+
+
+def _whole_in_room(session: Session, inputs: Feeds) -> list[Any]:
+    """As :func:`_run_in_room`, all items at once; the value is the answer."""
+    try:
+        return session.run_whole(inputs)
+    except OwnLimit:
+        with suppress(OwnLimit):
+            session.run_and_shrink(inputs)
+        return session.run_whole(inputs)
 
 
 def _check_no_stand_in(name: str, spec: ModelSpec) -> None:

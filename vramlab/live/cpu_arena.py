@@ -87,12 +87,17 @@ class ArenaPlace:
         self.arena = arena
         self.before_bytes = arena.held_bytes() or 0  # what others hold in it
         self.providers, self.entries = charges.providers, charges.entries
-        self.begin_run, self.end_run = charges.begin_run, charges.end_run
+        self.begin_run = charges.begin_run
 
     def held_bytes(self) -> int | None:
         """What its arena holds; in a shared one what was added since the load began."""
         held = self.arena.held_bytes()
         return None if held is None else held - self.before_bytes
+
+    def end_run(self, shrink: bool) -> None:
+        """Keep the charge or take it back; of what all share, no more stays than is promised."""
+        self._charges.end_run(shrink)
+        self._device.tidy(self.arena)
 
     def leave(self) -> None:
         """Take the charges back; of a shared arena the others keep the regions."""
@@ -164,6 +169,7 @@ class CpuArenaDevice:
             If the weights are not below the limit: the arena has none then, and that is how it would be full
             at the first run.
         """
+        self._make_room(demand.weights_bytes)
         entries = {"session.use_env_allocators": "1"}
         charges = ChargedPlace(self._ledger, demand, self._shared, ["CPUExecutionProvider"], entries)
         charges.enter(doing)
@@ -178,6 +184,18 @@ class CpuArenaDevice:
         with self._lock:
             self._places.append(place)
 
+    def _make_room(self, weights_bytes: int) -> None:
+        """Give activations that lie in the way of weights back, where all lie in one arena.
+
+        Regions of one model's runs need not fit another's, so together they may be more than the largest
+        workspace. Weights are reserved whatever the limit is, and past it there would be none.
+        """
+        if self._one is None:
+            return
+        held = self._one.held_bytes()
+        if held is not None and held + weights_bytes > self.budget_bytes - self._ledger.lost_bytes:
+            self._one.shrink()
+
     def _arena_for(self, demand: Demand) -> LimitedArena:
         if self._shared is None:
             limit = self.budget_bytes if demand.limit_bytes is None else demand.limit_bytes
@@ -187,11 +205,17 @@ class CpuArenaDevice:
             self._one = LimitedArena(self.budget_bytes)
         return self._one
 
+    def tidy(self, arena: LimitedArena) -> None:
+        """Shrink the shared arena if regions that do not fit other runs have filled it beyond its share."""
+        if self._shared is not None and (arena.held_bytes() or 0) > self._ledger.promised_bytes:
+            arena.shrink()
+
     def forget(self, place: ArenaPlace) -> None:
         """A session is gone."""
         with self._lock:
             self._places.remove(place)
-        if self._shared is None:
+            last = not self._places
+        if self._shared is None or last:
             place.arena.shrink()  # the environment keeps the arena that was made last
 
     def promised_bytes(self) -> int:

@@ -138,6 +138,7 @@ class CudaDevice:
             providers, entries = self.providers(demand.limit_bytes), {}
         else:
             self._register_arena()
+            self._make_room(demand.weights_bytes)
             providers, entries = self.providers(None), {"session.use_env_allocators": "1"}
         entries["session.record_ep_graph_assignment_info"] = "1"
         charges = ChargedPlace(self._ledger, demand, self._shared, providers, entries)
@@ -166,6 +167,17 @@ class CudaDevice:
             PROVIDER, where, {"device_id": str(self.index)}, onnxruntime.OrtArenaCfg(settings)
         )
         self._shared_arenas.add(key)
+
+    def _make_room(self, weights_bytes: int) -> None:
+        """Give activations in the shared arena back where they lie in the way of weights."""
+        if self.memory().available_bytes >= weights_bytes:
+            return
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.use_env_allocators", "1")
+        session = onnxruntime.InferenceSession(_tiny_model(), options, providers=self.providers(None))
+        shrinking = onnxruntime.RunOptions()
+        shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", self.arena)
+        session.run(None, {"x": np.ones((1, 1, 4, 4), np.float32)}, shrinking)
 
     def promised_bytes(self) -> int:
         """Weights and workspaces of all sessions."""

@@ -29,7 +29,7 @@ from vramlab.engine.effects import Target
 from vramlab.live.backend import OnnxBackend
 from vramlab.live.choices import choose
 from vramlab.live.errors import SessionError
-from vramlab.live.footprints import measure_memory, memory_flags
+from vramlab.live.footprints import measure_often, memory_flags
 from vramlab.live.inputs import Recipe, make_inputs
 from vramlab.live.interplay import PAUSES_S, Hop, Hops, middling, neighbours, serving_overheads, timed_run
 from vramlab.live.loops import run_to_end
@@ -66,7 +66,7 @@ def profile(
     inventory : dict of str to ModelSpec
         Models with their files.
     device : str
-        ``auto``, ``cuda`` or ``cpu-emulated``.
+        ``auto``, ``cuda``, ``cpu-emulated`` or ``cpu-arena``.
     loads, runs : int
         Measurements per model, runs for each of :data:`PAUSES_S`; half of the runs on the CPU. Loads onto the
         device go on to ten while they have not taken a second yet; the first two are not counted.
@@ -81,12 +81,15 @@ def profile(
     inventory : dict of str to ModelSpec
         With what was measured: medians in ``load_time_ms``, ``warm_up_ms``, ``inference_ms``,
         ``cpu_load_time_ms``, ``cpu_inference_ms``; ``vram_size_mb`` (what stays) and ``workspace_mb`` (what a
-        run needs on top), but for stand-ins, which keep the size that they stand for; and what was chosen.
+        run needs on top), but for stand-ins on the emulated device, which keep the size that they stand for;
+        and what was chosen.
         A model that could not be measured keeps its values.
     measurements : Measurements
         All samples, memory readings, flags, and what could not be measured.
     """
     known = dict(inventory)
+    # what is measured is each model's own, whoever shares it later
+    config = config.model_copy(update={"workspace": "own"})
     backend = OnnxBackend(config, known, device)
     found = Measurements(machine=backend.describe(), specs=known)
 
@@ -107,7 +110,8 @@ def profile(
 
     run_to_end(measure())
     return {
-        name: measured(spec, name, found, is_stand_in(str(spec.path))) for name, spec in known.items()
+        name: measured(spec, name, found, is_stand_in(str(spec.path)) and backend.device.keeps_ledger)
+        for name, spec in known.items()
     }, found
 
 
@@ -180,7 +184,7 @@ class _Profiler:
             spec = found.specs[name] = chosen.spec
             found.flags[name] += chosen.notes
         if device is not None or not backend.device.keeps_ledger:  # where both are alike, once
-            stages = measure_memory(name, spec, backend.device, target, recipe)
+            stages = measure_often(name, spec, backend.device, target, recipe)
             found.stages += stages
         if device is not None:
             found.flags[name] += memory_flags(stages, check_model_file(str(spec.path)).size_bytes)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from vramlab.live.onnx_sessions import make_session
 from vramlab.live.runtime import Inputs, LiveRuntime
 from vramlab.live.stand_ins import is_stand_in
 from vramlab.live.values import Feeds
+from vramlab.runs.journal_writing import JournalFile
 from vramlab.runs.records import Records
 from vramlab.traces.trace import Trace, check_models
 
@@ -156,14 +158,33 @@ class _Inputs:
         return made
 
 
+@dataclass(frozen=True)
+class Recording:
+    """What is to be played against live sessions, and how.
+
+    Parameters
+    ----------
+    trace, config, inventory
+        What to play, and how to serve it; every model needs a ``path``.
+    device : str
+        ``auto``, ``cuda`` or ``cpu-emulated``.
+    speed : float
+        Times faster than the trace.
+    seed : int
+        For the inputs.
+    """
+
+    trace: Trace
+    config: VramConfig
+    inventory: Inventory
+    device: str = "auto"
+    speed: float = 1.0
+    seed: int = 0
+
+
 def record(
-    trace: Trace,
-    config: VramConfig,
-    inventory: Inventory,
+    recording: Recording,
     journal: Path | str,
-    device: str = "auto",
-    speed: float = 1.0,
-    seed: int = 0,
     done: Callable[[], object] | None = None,
     opened: Callable[[dict[str, Any]], object] | None = None,
 ) -> tuple[Records, dict[str, Any]]:
@@ -171,16 +192,10 @@ def record(
 
     Parameters
     ----------
-    trace, config, inventory
-        What to play, and how to serve it; every model needs a ``path``.
+    recording : Recording
+        What to play, and how.
     journal : Path or str
         File that the journal is written to while the run goes on.
-    device : str
-        ``auto``, ``cuda`` or ``cpu-emulated``.
-    speed : float
-        Times faster than the trace.
-    seed : int
-        For the inputs.
     done : callable, optional
         Called after each answer.
     opened : callable, optional
@@ -199,35 +214,44 @@ def record(
         Before any file is made: for a model that the inventory lacks or whose file is none, a device that is
         not to be had, or a speed that is none; and as soon as the journal cannot be written.
     """
-    recipes = playable_recipes(trace, inventory, speed)
+    trace, speed = recording.trace, recording.speed
+    recipes = playable_recipes(trace, recording.inventory, speed)
 
     async def run() -> tuple[Records, dict[str, Any]]:
-        runtime = LiveRuntime(config, inventory, device, journal)
-        file = runtime.journal
-        assert file is not None
-        if file.path != Path(journal):  # somebody else records there
-            file.close()
-            file.path.unlink()
-            raise InputError(journal, "", "a journal of another recording", "a new file")
-        environment = runtime.backend.describe() | {"speed": speed, "seed": seed}
+        runtime, file = _runtime(recording, journal)
+        environment = runtime.backend.describe() | {"speed": speed, "seed": recording.seed}
         if opened is not None:
             opened(environment)
         async with runtime:
-            playing = asyncio.ensure_future(
-                play(trace, runtime, np.random.default_rng(seed), speed, done, recipes)
-            )
-            loop = asyncio.get_running_loop()
-            # a recording without its journal is none: there is no use in going on
-            file.on_trouble = lambda: loop.call_soon_threadsafe(playing.cancel)
-            if file.trouble:  # by now
-                playing.cancel()
-            try:
-                await playing
-            except asyncio.CancelledError:
-                if not file.trouble:
-                    raise
-                expected = "a disk with room for the journal"
-                raise InputError(file.path, "", file.trouble, expected) from None
+            rng = np.random.default_rng(recording.seed)
+            await _while_it_is_written(play(trace, runtime, rng, speed, done, recipes), file)
         return runtime.records(), environment
 
     return run_to_end(run())
+
+
+def _runtime(recording: Recording, journal: Path | str) -> tuple[LiveRuntime, JournalFile]:
+    """A runtime that is not open yet, and the file of its journal."""
+    runtime = LiveRuntime(recording.config, recording.inventory, recording.device, journal)
+    file = runtime.journal
+    assert file is not None
+    if file.path != Path(journal):  # somebody else records there
+        file.close()
+        file.path.unlink()
+        raise InputError(journal, "", "a journal of another recording", "a new file")
+    return runtime, file
+
+
+async def _while_it_is_written(work: Coroutine[Any, Any, None], file: JournalFile) -> None:
+    """Do `work`, as long as the journal can be written: a recording without its journal is none."""
+    playing = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    file.on_trouble = lambda: loop.call_soon_threadsafe(playing.cancel)
+    if file.trouble:  # by now
+        playing.cancel()
+    try:
+        await playing
+    except asyncio.CancelledError:
+        if not file.trouble:
+            raise
+        raise InputError(file.path, "", file.trouble, "a disk with room for the journal") from None

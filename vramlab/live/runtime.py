@@ -55,7 +55,7 @@ class LiveRuntime:
     inventory : dict of str to ModelSpec
         Models, each with the ``path`` of its ONNX file. One whose size is less than its file's gets that.
     device : str
-        ``auto`` (CUDA where it truly works), ``cuda`` or ``cpu-emulated``.
+        ``auto`` (CUDA where it truly works), ``cuda``, ``cpu-emulated`` or ``cpu-arena``.
     journal : Path or str, optional
         File for the journal, written while the run goes on. Without one no journal is kept. Where it exists,
         as after a crash, the run goes to one with a number (``journal.2.jsonl``), and the log says so.

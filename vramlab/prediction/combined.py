@@ -1,12 +1,12 @@
 """A combination of predictors, whose weights are learned online from what came of their forecasts.
 
 The weighted mean of the experts' probabilities, with a weight per expert and horizon. After each outcome an
-expert's weight is multiplied by the probability that it had given to it, to the power of `learning_rate`.
-A small `share` of all weight is then divided evenly, so that an expert that was wrong for long recovers
-quickly. At rate 1 this is Bayes' rule, and the log loss stays within a known bound of that
-of the best sequence of experts. Source: fixed share, M. Herbster and M. K. Warmuth, "Tracking the best
-expert", Machine Learning 32 (1998). Outcomes are known a horizon late; the update is made then, as in
-P. Joulani, A. György and C. Szepesvári, "Online learning under delayed feedback", ICML 2013.
+expert's weight is multiplied by the probability that it had given to it, to the power of `learning_rate`. A
+small `share` of all weight is then divided evenly, so that an expert that was wrong for long recovers
+quickly. At rate 1 this is Bayes' rule: the log loss stays within a known bound of the best sequence of
+experts. Source: fixed share, M. Herbster and M. K. Warmuth, "Tracking the best expert", Machine Learning 32
+(1998). Outcomes are known a horizon late; the update is made then, as in P. Joulani, A. György and C.
+Szepesvári, "Online learning under delayed feedback", ICML 2013.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Combined:
 
     It learns at fixed times, each `interval_s` from the start, so that quiet hours count as they should; at
     each, the experts are asked about the next `per_step` models in turn. Forecasts whose horizons overlap
-    repeat one another, so each counts for the share of its horizon that passes until its model's next turn.
-    A horizon that is not learned has the weights of the nearest one, by ratio.
+    repeat one another. So each counts for the share of its horizon until its model's next turn. A horizon
+    that is not learned has the weights of the nearest one, by ratio.
 
     Parameters
     ----------

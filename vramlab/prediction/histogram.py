@@ -3,9 +3,8 @@
 Source: M. Shahrad et al., "Serverless in the Wild: Characterizing and Optimizing the Serverless Workload at a
 Large Cloud Provider", USENIX ATC 2020, section 4.2. Idle times are counted here from request to request.
 Where most of them are beyond the histogram, the paper forecasts the next with an automatic ARIMA; here it is
-ARIMA(0,1,1), that is exponential smoothing (J. F. Muth, JASA 55, 1960). The probability, which the paper
-does not need, is the histogram's share of idle times that end within the horizon among those that lasted so
-far.
+ARIMA(0,1,1), that is exponential smoothing (J. F. Muth, JASA 55, 1960). The paper needs no probability. Here
+it is the histogram's share, of the idle times that lasted so far, that end within the horizon.
 """
 
 from __future__ import annotations

@@ -43,11 +43,11 @@ class Profile:
     """How often a model was asked for in this hour on other days, this weekday's above all.
 
     Requests come in bursts, so the profile counts not requests but the slots (hours) and the steps (minutes)
-    that had any. In a slot of the week, the share of slots that had a request is the probability for a whole
-    slot, and the share of steps that for a step. Between the two, the cumulated hazard ``-ln(1 - p)`` is
-    taken as a power of the time, and the hazards of neighbouring slots add up. Shares of a slot of the week
-    are shrunk towards those of the slot of the day, these towards those of all time: each counts for
-    `prior_weight` slots of the level below it.
+    that had any. In a slot of the week, the share of slots with a request is the probability for a whole
+    slot. The share of steps is that for a step. Between the two, the cumulated hazard ``-ln(1 - p)`` is a
+    power of the time. Hazards of neighbouring slots add up. Shares of a slot of the week are shrunk towards
+    those of the slot of the day, these towards those of all time: each counts for `prior_weight` slots of the
+    level below it.
 
     Parameters
     ----------

@@ -45,9 +45,9 @@ class Successor:
     """Probability from the time since each of the models asked for last, and who follows them how fast.
 
     Edges of the bins of lag double from `first_bin_s` to `window_s`. Each bin of a pair starts from the rate
-    of the successor's visits, which counts for `prior_weight` trials; a visit is a request after a rest, for
-    the mean rate of a model that comes in bursts promises far too much. Of the watched models the one that
-    promises most decides; without one, the rate of visits does.
+    of the successor's visits, which counts for `prior_weight` trials; a visit is a request after a rest, as
+    the mean rate of bursts promises far too much. Of the watched models the one that promises most decides;
+    without one, the rate of visits does.
 
     Parameters
     ----------

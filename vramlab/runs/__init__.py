@@ -1,5 +1,5 @@
-"""What a run leaves behind: records, totals, journals, samples, folders; and what one looks like under way.
+"""What a run leaves behind: records, totals, journals, samples, folders; and its status while it goes on.
 
-All reading and writing of a run's files is here; the engine opens none. :mod:`.lockstep` holds a journal
-to the engine's decisions.
+All files of a run are read and written here; the engine opens none. :mod:`.lockstep` compares a journal with
+the engine's decisions.
 """

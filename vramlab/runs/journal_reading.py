@@ -1,6 +1,6 @@
-"""What a journal's file says: its lines, read whole or as they come, and what is damaged in it.
+"""Read a journal's file, whole or as it grows, and say what is damaged in it.
 
-A line that is no line of a journal costs itself alone; readers say which it is. The lines' keys are in the
+A damaged line is left out, and readers say which it is. The lines' keys are in the
 table of :mod:`vramlab.engine.journal`, which writes them.
 """
 
@@ -25,7 +25,7 @@ _SAID = 5  # damaged lines that are named one by one
 
 
 class Damage(NamedTuple):
-    """A line of a file that is no line of a journal: its number, from 1 on, and what is there."""
+    """A damaged line of a file: its number, from 1 on, and what is there."""
 
     line: int
     found: str
@@ -35,7 +35,7 @@ class Damage(NamedTuple):
 
 
 class JournalLines(list[Line]):
-    """The lines of a journal's file, and what else is there.
+    """The lines of a journal's file, and which are damaged.
 
     Attributes
     ----------
@@ -54,8 +54,8 @@ class JournalLines(list[Line]):
 def read_journal(path: Path | str) -> JournalLines:
     """Read a journal file.
 
-    A last line that was cut off (the process was killed) is left out without a word. What is damaged is left
-    out too, and the log says which lines those are.
+    A last line that was cut off (the process was killed) is left out silently. Damaged lines are left out
+    too, and the log names them.
 
     Raises
     ------
@@ -128,7 +128,7 @@ class JournalTail:
             _say(path, [Damage(packed.count(b"\n") + 1, problem)])
 
     def read(self) -> list[Line]:
-        """The whole lines that have come since the last time; the log says which of them are damaged."""
+        """Return the whole lines since the last call; the log says which are damaged."""
         *rows, self._cut = (self._cut + self._file.read()).split(b"\n")
         lines = JournalLines()
         for row in rows:
@@ -138,7 +138,7 @@ class JournalTail:
         return lines
 
     def close(self) -> None:
-        """Read no more."""
+        """Close the file."""
         self._file.close()
 
 
@@ -146,7 +146,7 @@ _PIECE = 4096  # bytes of a packed file that are looked at together
 
 
 def _contents(path: Path | str) -> tuple[bytes, str]:
-    """The text of a file, as far as it can be unpacked, and why no further."""
+    """Return the text of a file as far as it can be unpacked, and why no further."""
     data = Path(path).read_bytes()
     if not str(path).endswith(".gz"):
         return data, ""
@@ -186,7 +186,7 @@ _OF_ARRIVALS = {"items", "priority", "requester", "input_key"}
 
 
 def _parsed(row: bytes) -> Line:
-    """A line of a journal, or _NoLine."""
+    """Parse a line of a journal, or raise _NoLine."""
     try:
         line = Line(**json.loads(row))
     except (ValueError, TypeError, RecursionError) as error:

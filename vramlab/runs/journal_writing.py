@@ -1,8 +1,8 @@
-"""A journal that is on disk while the run goes on: appended, and flushed twice a second.
+"""Write a journal: as a whole, or while the run goes on, appended and flushed twice a second.
 
 Rules:
 
-1. Nobody who serves requests waits for the disk, or suffers from it: only this file's own thread writes.
+1. Serving never waits for the disk: only this file's own thread writes.
 2. No line is lost while the process lives. What the disk does not take (it is full, say) waits in memory and
    is tried again; :attr:`JournalFile.trouble` says so meanwhile, and the log when it begins and ends.
 3. The file holds whole lines in their order. After a write that was cut short the next one goes on at that
@@ -39,10 +39,9 @@ class Appended(Protocol):
 
 
 class JournalFile(Journal):
-    """Lines wait in memory until a thread of their own brings them to the file, twice a second.
+    """Writes its lines to a file twice a second, from a thread of its own.
 
-    So a killed process loses at most the last second, and a long run's journal does not fill the memory:
-    lines are gone from it once they are written.
+    A killed process loses at most the last second. Lines leave the memory once they are written.
 
     Parameters
     ----------
@@ -83,17 +82,17 @@ class JournalFile(Journal):
 
     @property
     def waiting_bytes(self) -> int:
-        """How much the disk has not taken."""
+        """Bytes that the disk has not taken."""
         return len(self._unwritten)
 
     def start(self) -> None:
-        """Begin to write by itself."""
+        """Start the thread that writes."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._flush_regularly, name="vramlab-journal", daemon=True)
             self._thread.start()
 
     def flush(self) -> None:
-        """Bring to the file what the disk takes; the rest waits."""
+        """Write what the disk takes; the rest waits."""
         with self._flushing:
             begins, ends = self._flush()
         # after the lock: whoever hears of it may look at the journal
@@ -144,7 +143,7 @@ class JournalFile(Journal):
 
     def _flush_regularly(self) -> None:
         while not self._closing.wait(_FLUSH_EVERY_S):
-            # a log handler or whoever is told of trouble may raise, and there is nobody left to say so to
+            # a log handler or `on_trouble` may raise, and nobody is left to be told
             with contextlib.suppress(Exception):
                 self.flush()
 

@@ -1,8 +1,8 @@
 """Lock-step: a journal's outside events are fed back to the engine, and everything else must come out equal.
 
-This is how we know that live and simulated runs are served by the same thing: the arrivals, the ends and
-failures of effects and the timers of a recorded run, in their order, must lead a fresh engine to the same
-decisions, the same effects and the same answers, line for line.
+So we know that one engine serves live and simulated runs. Arrivals, timers, ends and failures of effects of
+a recorded run are fed in their order. A fresh engine must come to the same decisions, effects and answers,
+line for line.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class LockstepReport:
 
 
 class _Lockstep(Interpreter):
-    """A driver that makes nothing happen: it keeps the tasks until the journal says what became of them."""
+    """A driver that performs nothing: tasks wait until the journal says how their effects ended."""
 
     def __init__(self, engine: Engine, journal: Journal) -> None:
         super().__init__(engine, journal)
@@ -90,7 +90,7 @@ class _Lockstep(Interpreter):
         del self.tasks[task.name]
 
     def crashed(self, task: Task, error: Exception) -> None:
-        """What a user's policy did live it does here; all else is a bug."""
+        """Fail the task where a user's policy raised, as live; anything else is a bug."""
         if not isinstance(error, PolicyError):
             raise error
         self.engine.policy_failed(task.name, self.now_s, error)
@@ -107,7 +107,7 @@ class Follower:
     recorder : RecordSink, optional
         Takes outcomes, loads and evictions.
     watch : callable, optional
-        Looks on: how the memory map changed, say.
+        Called after each outside event, for example to look at the memory map.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ class Follower:
         return list(self._driver.tasks)
 
     def follow(self, lines: Iterable[Line]) -> None:
-        """Go on with the next lines."""
+        """Follow the next lines."""
         for line in lines:
             if self.difference is not None:
                 return
@@ -157,7 +157,7 @@ class Follower:
                 self.difference = Difference(self.lines, _shown(line), _shown(made))
 
     def _happen(self, line: Line) -> str:
-        """Let an event of the outside happen. Returns what is wrong, if it cannot."""
+        """Feed an outside event. Returns what is wrong, if it cannot be fed."""
         try:
             problem = _feed(line, self._driver, self.recorder) if line.event in OUTSIDE else "nothing more"
         except Exception as error:  # a journal that was changed may ask for anything
@@ -181,7 +181,7 @@ def lockstep(
     config, inventory
         Those of the recorded run.
     watch : callable, optional
-        Looks on: how the memory map changed, say.
+        Called after each outside event, for example to look at the memory map.
     """
     recorder = Recorder(list(config.zones))
     follower = Follower(config, inventory, recorder, watch)
@@ -193,7 +193,7 @@ def lockstep(
 
 
 def _feed(line: Line, driver: _Lockstep, recorder: RecordSink) -> str:
-    """Let one event of the outside happen. Returns what is wrong, if it cannot."""
+    """Feed one outside event to the driver. Returns what is wrong, if it cannot be fed."""
     now_s = line.time_s
     if line.event == "begin":
         driver.begin(str(line.task), now_s, line.model)

@@ -1,19 +1,21 @@
-"""What a replay leaves behind: one outcome per request, one row per load and per eviction.
+"""Records of a run: one outcome per request, one row per load and per eviction.
 
-Filled by whoever serves (the engine under either driver, or decide mode) and read by the analysis. Arrays
-are per request, in the order of arrival.
+A driver or decide mode fills them, and the analysis reads them. Arrays are per request, in the order of
+arrival.
 """
 
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from vramlab.config.errors import InputError
 from vramlab.engine.outcomes import (
     EvictionRecord,
     LoadRecord,
@@ -107,27 +109,49 @@ class Records:
         return np.where(answered, self.finish_s - self.arrival_s, np.nan)
 
     def since(self, time_s: float) -> Records:
-        """The requests that came at `time_s` or later, and what was done since; counts of faults are all."""
-        kept = self.arrival_s >= time_s
-        numbers = np.cumsum(kept) - 1
-        held = [use for use in self.usage if use.time_s < time_s][-1:]
-        return replace(
-            self,
-            model_codes=self.model_codes[kept],
-            arrival_s=self.arrival_s[kept],
-            outcomes=self.outcomes[kept],
-            finish_s=self.finish_s[kept],
-            loads=[load for load in self.loads if load.start_s >= time_s],
-            evictions=[eviction for eviction in self.evictions if eviction.time_s >= time_s],
-            usage=[use._replace(time_s=time_s) for use in held]
-            + [use for use in self.usage if use.time_s >= time_s],
-            lost=[loss._replace(number=int(numbers[loss.number])) for loss in self.lost if kept[loss.number]],
-            preloads=[preload for preload in self.preloads if preload.time_s >= time_s],
+        """Return the part of the run from `time_s` on: its requests, and what was done since.
+
+        It begins with the memory as full as it was then. A load or an eviction counts where it began; counts
+        of faults and limits are those of the whole run.
+        """
+        return self._part(int(np.searchsorted(self.arrival_s, time_s)), time_s)
+
+    def from_request(self, first: int) -> Records:
+        """Return the part from the arrival of request number `first` on, as :meth:`since` does.
+
+        Raises
+        ------
+        InputError
+            If there is no such request.
+        """
+        if not 0 <= first < len(self):
+            raise InputError("part", "first", first, f"a request from 0 to {len(self) - 1}")
+        return self._part(first, float(self.arrival_s[first])) if first else self
+
+    def _part(self, first: int, start_s: float) -> Records:
+        usage = list(self.usage)
+        begun = bisect_right(usage, start_s, key=lambda row: row.time_s)
+        held = [usage[begun - 1]._replace(time_s=start_s)] if begun else []
+        return Records(
+            model_names=self.model_names,
+            model_codes=self.model_codes[first:],
+            arrival_s=self.arrival_s[first:],
+            outcomes=self.outcomes[first:],
+            finish_s=self.finish_s[first:],
+            zone_names=self.zone_names,
+            # not in the order in which they began, where several were under way at once
+            loads=[load for load in self.loads if load.start_s >= start_s],
+            evictions=[eviction for eviction in self.evictions if eviction.time_s >= start_s],
+            usage=[*held, *usage[begun:]],
+            lost=[loss._replace(number=loss.number - first) for loss in self.lost if loss.number >= first],
+            faults=self.faults,
+            preloads=[preload for preload in self.preloads if preload.time_s >= start_s],
+            binding=self.binding,
         )
 
 
 class Recorder:
-    """Writes the records of a run while it goes on.
+    """Keeps the records of a run while it goes on.
 
     Parameters
     ----------
@@ -162,7 +186,7 @@ class Recorder:
         self.finish_s = array("d", [np.nan]) * count
 
     def arrived(self, model: str, now_s: float) -> int:
-        """Number of a request that comes in unannounced."""
+        """Number a request that was not expected."""
         assert isinstance(self.arrival_s, array)
         self._models.append(self._codes.setdefault(model, len(self._codes)))
         self.arrival_s.append(now_s)
@@ -171,21 +195,21 @@ class Recorder:
         return len(self.outcomes) - 1
 
     def done(self, number: int, outcome: Outcome, now_s: float, why: str = "") -> None:
-        """A request has ended; `why` says how it was lost, if it was."""
+        """Note that a request has ended; `why` says how it was lost, if it was."""
         self.outcomes[number] = outcome
         self.finish_s[number] = now_s
         if why and (outcome is Outcome.REFUSED or outcome is Outcome.FAILED):
             self.lost.append(LossRecord(number, outcome, why))
 
     def totals(self) -> Totals:
-        """How much has ended so far."""
+        """Count what has ended so far."""
         ended = {outcome: self.outcomes.count(outcome) for outcome in Outcome}
         ended[Outcome.FAILED] -= int(np.isnan(self.finish_s).sum())  # what has not ended says so too
         failed_loads = sum(bool(load.error) for load in self.loads)
         return Totals(ended, len(self.loads) - failed_loads, failed_loads, len(self.evictions))
 
     def records(self) -> Records:
-        """What is written down so far."""
+        """Return the records so far."""
         return Records(
             model_names=list(self._codes),
             model_codes=np.array(self._models, dtype=np.int32),

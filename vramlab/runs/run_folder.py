@@ -67,7 +67,7 @@ def read_run(path: Path | str) -> RunFolder:
     killed = environment.get("ended") is False and not trace.exists()
     arrived = journal_trace(lines[: lines.whole], str(journal))
     served = arrived if killed or lines.damaged else read_trace(trace)
-    if served.sha256 != arrived.sha256:  # one of them was overwritten: all that is shown would be of two runs
+    if served.sha256 != arrived.sha256:  # one was overwritten: figures would mix two runs
         found = f"{len(served):,} requests that are not the {len(arrived):,} of {journal.name}"
         raise InputError(trace, "", found, "journal and trace of one recording")
     return RunFolder(
@@ -82,7 +82,7 @@ def read_run(path: Path | str) -> RunFolder:
 
 
 def journal_of(path: Path) -> Path:
-    """The journal of the live run in this folder.
+    """Find the journal of the live run in this folder.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def journal_of(path: Path) -> Path:
 
 
 def read_environment(path: Path) -> dict[str, Any]:
-    """What a live run in this folder ran on, and whether it has ended.
+    """Read what a live run in this folder ran on, and whether it has ended.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def read_environment(path: Path) -> dict[str, Any]:
 
 
 def journal_trace(journal: Sequence[Line], source: str = "<journal>") -> Trace:
-    """The requests of a journal, as a trace.
+    """Make a trace of a journal's requests.
 
     Raises
     ------

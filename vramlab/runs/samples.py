@@ -47,14 +47,14 @@ class Sample(NamedTuple):
 
 
 def samples_frame(samples: Iterable[Sample], machine: Mapping[str, Any]) -> pd.DataFrame:
-    """Measurements and the facts of their machine as one table."""
+    """Make one table of measurements, with the facts of their machine."""
     frame = pd.DataFrame(samples, columns=list(Sample._fields))
     frame.attrs = dict(machine.items())
     return frame
 
 
 def samples_path(inventory: Path | str) -> Path:
-    """Where the measurements of an inventory's file stand: beside it."""
+    """Name the file of an inventory's measurements, which stands beside it."""
     return Path(inventory).with_suffix(".samples.parquet")
 
 

@@ -1,4 +1,4 @@
-"""What a live runtime looks like at one moment, in plain values: for watching, metrics and people."""
+"""The status of a live runtime: the engine at one moment, in plain values."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Status:
 def status_of(
     engine: Engine, now_s: float, device: str, memory: MemoryReading, under_way: Iterable[int | str]
 ) -> Status:
-    """Look at an engine, which nobody else may touch meanwhile; `under_way` are the names of its tasks."""
+    """Look at an engine, which must not change meanwhile; `under_way` are the names of its tasks."""
     allocator, recorder = engine.allocator, engine.recorder
     names = list(under_way)
     ended, loads, failed_loads, evictions = recorder.totals()
@@ -130,7 +130,7 @@ def status_of(
 
 
 def _score(model: Model, now_s: float) -> float | None:
-    """None where a user's policy fails: whoever looks on is not the one to suffer from it."""
+    """Return None where a user's policy fails: a look must not fail with it."""
     try:
         return float(model.zone.policy.score(model, now_s))
     except PolicyError:

@@ -1,4 +1,4 @@
-"""What a server keeps that runs for months and whose records nobody will ask for: totals."""
+"""Totals for a server that runs for months and keeps no records."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class SimulatedDriver(Interpreter):
         self.on_end = self.ended if faults is None else self._ended_or_failed
 
     def open(self, now_s: float) -> None:
-        """Load what is always loaded, which is there at once, and begin the stories that never end."""
+        """Load what is always loaded, in no time, and begin the stories that never end."""
         self.starting = True
         self.begin("start", now_s)
         self.finish()
@@ -153,12 +153,12 @@ class SimulatedDriver(Interpreter):
         self.agenda.at(self.now_s + timeout_s, self._time_is_up, _Timer(task, gate))
 
     def finished(self, task: Task, value: Any) -> None:
-        """A task has ended."""
+        """Tell who is to be told that a task has ended."""
         if self._answered is not None:
             self._answered(task.name, value)
 
     def read_memory(self, now_s: float) -> MemoryReading:
-        """What the device shows: the ledger and the overhead, and nothing else will change it."""
+        """Read the device: the ledger and the overhead, and nothing else will change it."""
         config = self.engine.config
         allocator = self.engine.allocator
         used = allocator.device.held + allocator.shared_bytes + config.overhead.taken_bytes
@@ -167,7 +167,7 @@ class SimulatedDriver(Interpreter):
     # -- what the agenda calls ---------------------------------------------------------------------------
 
     def ended(self, task: Task, now_s: float) -> None:
-        """The effect of a task has come to its end."""
+        """End the effect of a task."""
         self.resume(task, now_s, None)
 
     def _ended_or_failed(self, task: Task, now_s: float) -> None:
@@ -179,7 +179,7 @@ class SimulatedDriver(Interpreter):
             self.fail(task, now_s, *failure)
 
     def overdue(self, task: Task, now_s: float) -> None:
-        """A load has reached its time limit."""
+        """Fail a load at its time limit."""
         effect: Load = task.effect
         if self.faults is not None:
             self.faults.overdue(task.name, effect)

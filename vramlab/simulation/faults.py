@@ -125,7 +125,7 @@ class Faults:
     def begins(
         self, task: int | str, effect: Any, now_s: float, work_s: float, starting: bool = False
     ) -> float:
-        """An effect begins that would take ``work_s`` without faults. Returns how long it takes.
+        """Begin an effect that would take ``work_s`` without faults. Returns how long it takes.
 
         While a run is `starting`, no rule strikes.
         """
@@ -139,7 +139,7 @@ class Faults:
         return work_s
 
     def ends(self, task: int | str, effect: Any) -> How | None:
-        """An effect has come to its end. Returns how it has failed, if it has."""
+        """End an effect. Returns how it has failed, if it has."""
         if type(effect) is Load and task in self._doomed:
             doom = self._doomed.pop(task)
             self._left(effect)
@@ -153,13 +153,13 @@ class Faults:
         return None
 
     def overdue(self, task: int | str, effect: Load) -> None:
-        """A load has taken too long, whatever else would have become of it."""
+        """Count a load that took too long, whatever else would have become of it."""
         self._doomed.pop(task, None)
         self._left(effect)
         self._counts["loads_timed_out"] += 1
 
     def reading(self, now_s: float) -> MemoryReading:
-        """What the device shows."""
+        """Read what the device shows."""
         used = self._held() + self._overhead_bytes + self._taken(now_s)
         return MemoryReading(self._total_bytes, used, now_s >= self._last_change_s)
 
@@ -199,7 +199,7 @@ class Faults:
         return sum(self._on_device.values())
 
     def _taken(self, now_s: float) -> int:
-        """Bytes that others have taken."""
+        """Add up the bytes that others have taken."""
         return sum(shrink.by_bytes for shrink in self._shrinks if shrink.from_s <= now_s < shrink.until_s)
 
 

@@ -89,7 +89,7 @@ def play(trace: Trace, driver: SimulatedDriver) -> None:
 def make_engine(
     config: VramConfig, inventory: Inventory, recorder: Recorder, journal: Journal | None
 ) -> Engine:
-    """An engine that keeps a map of the memory only where that decides something."""
+    """Make an engine, which keeps a map of the memory only where that decides something."""
     maps_matter = config.placement == "contiguous" or config.optimization.defragmentation == "always"
     return Engine(config, inventory, recorder, journal, mapped=maps_matter)
 
@@ -101,7 +101,7 @@ def make_driver(
     rng: np.random.Generator | None = None,
     answered: Answered | None = None,
 ) -> SimulatedDriver:
-    """The driver for these service times, under a fault plan if there is one."""
+    """Make the driver for these service times, under a fault plan if there is one."""
     faults = None
     if plan:
         faults = Faults(plan, rng or np.random.default_rng(0), engine)
@@ -111,7 +111,7 @@ def make_driver(
 
 
 def requests_of(trace: Trace) -> Iterator[Request]:
-    """The requests of a trace, in their order; those that ask for nothing but a model share one per model."""
+    """Give the requests of a trace in order; those that ask for a model alone share one per model."""
     names, codes = trace.model_names, plain(trace.model_codes)
     columns = trace.priorities, trace.requesters, trace.input_keys
     if all(column is None for column in columns) and (trace.items == 1).all():
@@ -122,13 +122,13 @@ def requests_of(trace: Trace) -> Iterator[Request]:
 
 
 def plain(values: np.ndarray) -> Iterator[Any]:
-    """The values as Python's own, made as they are needed: ten million at once would take half a gigabyte."""
+    """Give the values as Python's own, as they are needed: ten million at once would take 500 MB."""
     pieces = range(0, len(values), 65_536)
     return chain.from_iterable(values[start : start + 65_536].tolist() for start in pieces)
 
 
 def _watched(times_s: np.ndarray) -> Iterator[float]:
-    """As :func:`plain`, and whoever watches the replay is told how far it is."""
+    """As :func:`plain`, and tell who watches how far the replay is."""
     return chain.from_iterable(times_s[piece].tolist() for piece in pieces(len(times_s), 65_536))
 
 

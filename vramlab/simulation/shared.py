@@ -48,7 +48,7 @@ class _Limit:
 
 
 class SharedDriver(SimulatedDriver):
-    """Runs the engine on simulated time, on a machine that gets slower the more runs at once.
+    """Runs the engine on simulated time, on a machine that slows down when much runs at once.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ class SharedDriver(SimulatedDriver):
             self._plan()
 
     def _take_out(self, place: int, now_s: float) -> Task:
-        """The task at a place of those that run; it runs no longer, and what begins now may take its core."""
+        """Take the task at that place out of those that run; what begins next may take its core."""
         self._reckon(now_s)
         task = self._running.pop(place)
         del self._left_s[place]

@@ -1,8 +1,8 @@
 """A generator spec fitted to a trace, whose twin misses where the trace does.
 
 Popularity is that of the trace. The memory of the sequence is fitted as a discrete autoregressive process:
-its weights by lag solve the Yule-Walker equations of the trace's own autocorrelation (Jacobs and Lewis 1978),
-and are then scaled until the twin has the trace's distribution of reuse distances. Arrivals are a gamma
+its weights by lag solve the Yule-Walker equations of the trace's own autocorrelation (Jacobs and Lewis 1978).
+They are then scaled until the twin has the trace's distribution of reuse distances. Arrivals are a gamma
 process on a clock that runs with the daily (and, from two weeks on, weekly) cycle.
 
 What is not fitted: flash crowds, drift as such (it shows up as reuse over long lags, and makes twins differ

@@ -30,10 +30,10 @@ def reuse_distances(codes: np.ndarray) -> np.ndarray:
 def reuse_bytes(codes: np.ndarray, sizes_bytes: np.ndarray) -> np.ndarray:
     """Sum the bytes of all models from the last request for a model to this one, it included; -1 if none.
 
-    A plain LRU of so many bytes serves a request from memory, and a smaller one does not, if no model is
-    larger than the memory: what it holds is then always the longest beginning of the models in order of their
-    last use that fits. (A hit moves one model of that beginning to the front. On a miss models leave from its
-    end until the new one fits, and the next one would not have fitted beside it.)
+    A plain LRU of so many bytes hits, and a smaller one misses, if no model is larger than the memory: what
+    it holds is then always the longest beginning of the models in order of their last use that fits. (A hit
+    moves one model of that beginning to the front. On a miss models leave from its end until the new one
+    fits; the next one would not have fitted beside it.)
 
     Parameters
     ----------

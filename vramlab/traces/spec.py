@@ -1,7 +1,7 @@
 """The shape of a generator spec: what a synthetic trace is made of (:mod:`vramlab.traces.generate` makes it).
 
-A spec is a mixture of streams. Each stream has a rate that may change over time, and its requests name either
-one model each, by popularity, or start a pipeline of several.
+A spec is a mixture of streams. Each stream has a rate that may change over time. Its requests name one model
+each, by popularity, or start a pipeline of several.
 """
 
 from __future__ import annotations

@@ -310,7 +310,7 @@ class Controls(widgets.HBox):
     def _threshold(self) -> list[widgets.Widget]:
         """Make the control of preloading's threshold, where something predicts."""
         optimization = self.base.optimization
-        if not getattr(optimization, "predictor", None):
+        if not optimization.predictor:
             return []
         self.by_key[_THRESHOLD] = widgets.FloatSlider(
             optimization.preload_prediction_threshold,

@@ -19,7 +19,7 @@ from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import bytes_to_mib
 from vramlab.engine.engine import Engine
 from vramlab.engine.journal import Line
-from vramlab.experiments.case import resolve_settings
+from vramlab.experiments.case import ConfigLike, ModelsLike, resolve_settings
 from vramlab.experiments.replay import Replay
 from vramlab.runs.journal_reading import read_journal
 from vramlab.runs.lockstep import lockstep
@@ -75,8 +75,8 @@ Run = RunFolder | Replay | Sequence[Line] | Path | str
 
 def memory_history(
     run: Run,
-    config: VramConfig | Path | str | None = None,
-    models: Inventory | Path | str | None = None,
+    config: ConfigLike = None,
+    models: ModelsLike = None,
 ) -> MemoryHistory:
     """Return the memory maps of a run.
 

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from vramlab.analysis import style
 from vramlab.analysis.layouts import memory_map
-from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import bytes_to_mib
+from vramlab.experiments.case import ConfigLike, ModelsLike
 from vramlab.widgets.memory_history import MemoryHistory, Moment, Run, memory_history, zones_html
 from vramlab.widgets.notice import Notice
 from vramlab.widgets.picture import Picture
@@ -46,8 +46,8 @@ class MemoryMap(widgets.VBox):
     def __init__(
         self,
         run: Run,
-        config: VramConfig | Path | str | None = None,
-        models: Inventory | Path | str | None = None,
+        config: ConfigLike = None,
+        models: ModelsLike = None,
     ) -> None:
         self.history: MemoryHistory = memory_history(run, config, models)
         moments = self.history.moments

@@ -1,7 +1,7 @@
 """A figure as a picture in a widget: one figure, drawn again and again, sent as PNG.
 
-A picture works wherever widgets do (JupyterLab, Voilà), needs no extension of the browser, and what is seen
-is what can be tested.
+A picture works wherever widgets do (JupyterLab, Voilà) and needs no browser extension. What is seen is what
+can be tested.
 """
 
 from __future__ import annotations

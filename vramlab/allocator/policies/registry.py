@@ -7,7 +7,6 @@ with the methods of Policy, as ``package.module:name`` does. All are made with `
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import math
 from collections.abc import Callable, Collection, Mapping
@@ -38,7 +37,7 @@ from vramlab.allocator.scoring import (
     one_per_byte,
 )
 from vramlab.config.errors import InputError, nearest
-from vramlab.config.plugins import load_plugin, plugin_names
+from vramlab.config.plugins import imported, load_plugin, plugin_names
 from vramlab.config.schema import ScoringConfig
 
 # Points of the score family; the policy's options move each of their exponents.
@@ -99,7 +98,7 @@ def make_policy(
     elif plugin is not None or ":" in name:
         if scoring.old_options()["weights"]:
             raise _no_weights(name, source)
-        thing = _imported(name, source) if plugin is None else plugin
+        thing = imported(name, source, "scoring.policy") if plugin is None else plugin
         policy = _own_policy(thing, name, source, scoring.policy_options)
     else:
         expected = f"one of {', '.join(policy_names())}, or module:name{nearest(name, policy_names())}"
@@ -148,23 +147,6 @@ def _no_weights(name: str, source: str) -> InputError:
 
 def _refuse(name: str, source: str, found: str, expected: str) -> InputError:
     return InputError(source, "scoring.policy", f"{name!r}, {found}", expected)
-
-
-def _imported(name: str, source: str) -> Any:
-    """What ``package.module:name`` names."""
-    module_name, _, attribute = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except (ImportError, ValueError, TypeError) as error:  # TypeError: a relative name, as in `..:x`
-        expected = "a module that can be imported (is its folder in PYTHONPATH?)"
-        raise _refuse(name, source, str(error), expected) from error
-    except Exception as error:  # whatever somebody else's module may raise
-        found = f"{type(error).__name__}: {error}"
-        raise _refuse(name, source, found, "a module that can be imported") from error
-    try:
-        return getattr(module, attribute)
-    except AttributeError as error:
-        raise _refuse(name, source, str(error), f"a function or class of {module_name}") from error
 
 
 def _own_policy(thing: Any, name: str, source: str, options: Mapping[str, Any]) -> Policy:

@@ -36,8 +36,8 @@ INFERENCE_MS = 8_000
 def import_genai_2026(source: Path | str, options: ImportOptions | None = None) -> tuple[Trace, ImportReport]:
     """Read the publisher's CSV file (or ``.csv.gz``) as a trace.
 
-    Models keep their names, the requester is ``groupId``, items are ``num_images_per_prompt`` (1 where it
-    is missing), and ``time_s`` counts from the first request that is kept. Rows without a model are dropped.
+    Models keep their names. The requester is ``groupId``, items are ``num_images_per_prompt`` (1 where it is
+    missing). ``time_s`` counts from the first request that is kept. Rows without a model are dropped.
 
     Raises
     ------
@@ -68,8 +68,8 @@ def genai_2026_inventory(trace: Trace) -> Inventory:
     """Return the inventory of the models of an imported trace, sorted by name.
 
     Odd model numbers get 2,048 MB, even ones 6,656 MB, loaded at 3.4 ms per MB; every model has medium
-    priority and the fallback ``cpu_standard``. ``inference_ms`` is 8,000 per image for all, so that a request
-    takes about as long as the trace says (``exec_time_seconds`` has a median of 22 s).
+    priority and the fallback ``cpu_standard``. ``inference_ms`` is 8,000 per image for all. A request then
+    takes about as long as in the trace, whose ``exec_time_seconds`` have a median of 22 s.
 
     Raises
     ------

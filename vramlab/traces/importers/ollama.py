@@ -1,9 +1,9 @@
 """Importer of Ollama's log with ``OLLAMA_DEBUG=1``: arrivals, load times and sizes.
 
 A request for a model that is there is "evaluating already loaded", one that needs a load is "loading model"
-(``server/sched.go``); a load ends with "started in N seconds", and belongs to the model that was last begun,
-as Ollama loads one at a time. Sizes stand behind ``runner.vram`` or ``runner.size``. The access lines ([GIN])
-name no model: alone they are refused, and beside the others their 429 and 503 are counted.
+(``server/sched.go``); a load ends with "started in N seconds". It belongs to the model begun last, as Ollama
+loads one at a time. Sizes stand behind ``runner.vram`` or ``runner.size``. The access lines ([GIN]) name no
+model: alone they are refused, and beside the others their 429 and 503 are counted.
 """
 
 from __future__ import annotations
