@@ -16,7 +16,7 @@ from vramlab.engine.effects import Failure, Infer
 from vramlab.engine.journal import Journal
 from vramlab.engine.outcomes import Outcome
 from vramlab.runs.lockstep import lockstep
-from vramlab.simulation.driver import simulate
+from vramlab.simulation.replaying import simulate
 from vramlab.traces.trace import Trace
 
 SAFE = {"splits": True, "batch_size": 4}
