@@ -160,8 +160,12 @@ def check_fit(config: VramConfig, inventory: Inventory, source: str, models_sour
     InputError
         For an unknown zone, a model of a rule that the inventory lacks, a reserved model that it lacks or
         places elsewhere or that two zones reserve, critical models that do not fit their zone or, together,
-        the budget, and a shared workspace that takes all of that.
+        the budget, a shared workspace that takes all of that, and batching where no model was shown to allow
+        it.
     """
+    if config.serving.batching and not any(spec.joins for spec in inventory.values()):
+        expected = f"a model of {models_source} with splits: true (`vramlab profile`), batch_size above 1"
+        raise InputError(source, "vram_management.serving.batching", "true", expected)
     for model, key in config.rules.models().items():
         if model not in inventory:
             expected = f"a model of {models_source}{nearest(model, inventory)}"

@@ -272,6 +272,8 @@ class VramConfig(Section):
     def _check_when(self) -> VramConfig:
         if self.fallback.when == "earliest_finish" and self.serving.order == "arrival":
             raise ValueError("an order that decides late, as fallback.when is earliest_finish")
+        if self.serving.batching and self.serving.order == "arrival":
+            raise ValueError("an order that decides late, as serving.batching is true")
         if self.rules.clears and self.serving.order == "arrival":
             raise ValueError("an order that decides late, as rules send models away before a load is decided")
         return self
