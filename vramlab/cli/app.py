@@ -15,6 +15,7 @@ import typer
 
 from vramlab import __version__
 from vramlab.cli import (
+    advising,
     comparing,
     curves,
     demo,
@@ -54,6 +55,7 @@ _LIVE_PACKAGES = {"onnxruntime", "onnx", "ml_dtypes", "pynvml"}  # that vramlab-
 
 replaying.register(app)
 comparing.register(app)
+advising.register(app)
 studies.register(app)
 tuning.register(app)
 profiling.register(app)
