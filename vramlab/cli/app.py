@@ -22,6 +22,7 @@ from vramlab.cli import (
     exporting,
     fidelity,
     importing,
+    inventory,
     journals,
     live,
     memory,
@@ -63,6 +64,7 @@ live.register(app)
 memory.register(app)
 traces.register(app)
 importing.register(app)
+inventory.register(app)
 curves.register(app)
 demo.register(app)
 fidelity.register(app)
