@@ -148,9 +148,9 @@ class ScoringConfig(Section):
 
     policy: str = "seed_fixed"
     policy_options: dict[str, Any] = Field(default_factory=dict)
+    weights: ScoreWeights = ScoreWeights()
     priority_weights: PriorityWeights = PriorityWeights()
     victims: Literal["auto", "in_order", "pruned", "exact"] = "auto"
-    weights: ScoreWeights = ScoreWeights()
     half_life_s: Positive | None = None
     k: Count | None = None
     seed: Annotated[int, Field(ge=0)] | None = None
