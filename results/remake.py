@@ -244,6 +244,17 @@ def scheduling(real: dict[str, Path] | None) -> bool:
     return True
 
 
+def servers(real: dict[str, Path] | None) -> bool:
+    """The real trace under the rules of other model servers; rows of the README."""
+    if real is None:
+        return False
+    script = RESULTS / "servers" / "remake.py"
+    run_script(script, *real.values())
+    rows = runpy.run_path(str(script))["readme_rows"](pd.read_csv(RESULTS / "servers" / "servers.csv"))
+    update_rows(ROOT / "README.md", list(rows), keys=1)
+    return True
+
+
 def latency_rows(table: pd.DataFrame) -> list[str]:
     """The README's rows: mean and 99th percentile on the later days, by memory and streams."""
     table = table[table["days"] == "later"]
@@ -270,9 +281,8 @@ def run_script(script: Path, *arguments: Path) -> str:
     return printed.getvalue()
 
 
-STEPS: dict[str, Callable[[dict[str, Path] | None], bool]] = {
-    step.__name__: step for step in (policies, real_trace, victim_sets, gap_to_optimum, admission, scheduling)
-}
+_STEPS = (policies, real_trace, victim_sets, gap_to_optimum, admission, scheduling, servers)
+STEPS: dict[str, Callable[[dict[str, Path] | None], bool]] = {step.__name__: step for step in _STEPS}
 
 
 if __name__ == "__main__":

@@ -57,3 +57,23 @@ def test_it_says_what_changed(capsys):
     assert "results/b.png: new" in said
     remake["say_changes"](new, new)
     assert capsys.readouterr().out == "nothing changed\n"
+
+
+def test_the_servers_of_the_readme_are_those_of_the_file():
+    made = runpy.run_path(str(RESULTS / "servers" / "remake.py"))
+    table = pd.read_csv(RESULTS / "servers" / "servers.csv")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(row in text for row in made["readme_rows"](table))
+    page = (RESULTS / "servers" / "README.md").read_text(encoding="utf-8")
+    assert all(row in page for row in made["tables"](table))
+    assert all(row in page for row in made["approximations"]())
+
+
+def test_of_servers_that_refuse_nobody_none_beats_the_default():
+    table = pd.read_csv(RESULTS / "servers" / "servers.csv")
+    for _, part in table.groupby("memory_mb"):
+        ours = part[part["server"] == "vramlab"].iloc[0]
+        others = part[(part["refused"] == 0) & ~part["server"].isin(["vramlab", "unlimited memory"])]
+        assert len(others) >= 7
+        assert (others["mean_s"] > ours["mean_s"]).all()
+        assert (others["p99_s"] > ours["p99_s"]).all()

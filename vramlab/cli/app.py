@@ -18,6 +18,7 @@ from vramlab.cli import (
     comparing,
     curves,
     demo,
+    exporting,
     fidelity,
     importing,
     journals,
@@ -30,6 +31,7 @@ from vramlab.cli import (
     replaying,
     studies,
     traces,
+    whatif,
 )
 from vramlab.config.errors import InputError, nearest
 
@@ -63,6 +65,8 @@ monitor.register(app)
 journals.register(app)
 notebooks.register(app)
 questions.register(app)
+exporting.register(app)
+whatif.register(app)
 
 
 def _show_version(wanted: bool) -> None:

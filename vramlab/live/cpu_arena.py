@@ -126,6 +126,7 @@ class CpuArenaDevice:
     emulated = True
     keeps_ledger = False
     distrusts = False
+    has_arenas = True
 
     def __init__(
         self, budget_bytes: int, overhead_bytes: int = 0, shared_bytes: int | None = None, streams: int = 1
@@ -233,6 +234,10 @@ class CpuArenaDevice:
         for arena in arenas:
             arena.shrink()
         trim_heap()
+
+    def state(self) -> dict[str, int]:
+        """Nothing that changes its speed is known."""
+        return {}
 
     def describe(self) -> dict[str, Any]:
         """Label, budget, and whose arenas are."""

@@ -21,13 +21,12 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
 
 from vramlab.config.errors import InputError
+from vramlab.live.device_check import IMAGE, TRUE_ANSWER, a_conv
 from vramlab.live.device_facts import Demand, DeviceMemory, Place, Providers
 from vramlab.live.device_threads import DeviceThreads
 from vramlab.live.errors import OwnLimit
-from vramlab.live.graphs import IR_VERSION, OPSET
 from vramlab.live.nvml import SPILLS, Gpu, refusal, start_nvml
 from vramlab.live.places import ChargedPlace, Ledger, SharedWorkspace
 
@@ -68,6 +67,7 @@ class CudaDevice:
 
     emulated = False
     keeps_ledger = False
+    has_arenas = True
     distrusts = True  # the plan that a Conv keeps may be stale after memory ran out
     _shared_arenas: set[tuple[int, int | None]] = set()  # noqa: RUF012  # of the process, by index and size
 
@@ -174,10 +174,10 @@ class CudaDevice:
             return
         options = onnxruntime.SessionOptions()
         options.add_session_config_entry("session.use_env_allocators", "1")
-        session = onnxruntime.InferenceSession(_tiny_model(), options, providers=self.providers(None))
+        session = onnxruntime.InferenceSession(a_conv(), options, providers=self.providers(None))
         shrinking = onnxruntime.RunOptions()
         shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", self.arena)
-        session.run(None, {"x": np.ones((1, 1, 4, 4), np.float32)}, shrinking)
+        session.run(None, {"x": IMAGE}, shrinking)
 
     def promised_bytes(self) -> int:
         """Weights and workspaces of all sessions."""
@@ -236,11 +236,11 @@ class CudaDevice:
         onnxruntime.set_default_logger_severity(4)  # the reason goes into our own line
         try:
             session = onnxruntime.InferenceSession(
-                _tiny_model(), options, providers=self.providers(None), enable_fallback=0
+                a_conv(), options, providers=self.providers(None), enable_fallback=0
             )
             if PROVIDER not in session.get_providers():
                 raise refusal(f"a CUDA provider that does not load ({_load_error()})", _INSTALL)
-            outputs = session.run(None, {"x": np.ones((1, 1, 4, 4), np.float32)})
+            outputs = session.run(None, {"x": IMAGE})
         except InputError:
             raise
         except Exception as error:  # onnxruntime's exceptions have no base of their own
@@ -248,7 +248,7 @@ class CudaDevice:
             raise refusal(f"a session that fails there ({first_line})", _INSTALL) from error
         finally:
             onnxruntime.set_default_logger_severity(2)
-        if not np.array_equal(outputs[0], np.full((1, 1, 3, 3), 16, np.float32)):
+        if not np.array_equal(outputs[0], TRUE_ANSWER):
             raise refusal("a session that computes wrongly there", "a GPU that works")
 
 
@@ -356,17 +356,3 @@ def _load_error() -> str:
     except OSError as error:
         return str(error).replace(str(path), name)
     return "onnxruntime does not say why"
-
-
-def _tiny_model() -> bytes:
-    """A model with a Conv, for which alone cuDNN is opened: without one, the check would pass where it lacks.
-
-    A 2 x 2 kernel of fours makes (n, 1, 3, 3) of 16 out of (n, 1, 4, 4) of ones.
-    """
-    kernel = numpy_helper.from_array(np.full((1, 1, 2, 2), 4, np.float32), "kernel")
-    nodes = [helper.make_node("Conv", ["x", "kernel"], ["y"], kernel_shape=[2, 2])]
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 4, 4])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1, 3, 3])
-    graph = helper.make_graph(nodes, "tiny", [x], [y], [kernel])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    return bytes(model.SerializeToString())

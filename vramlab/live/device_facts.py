@@ -92,6 +92,10 @@ class Device(Protocol):
         """Who loads, runs and closes sessions; None: whoever wants it, at once where several do."""
 
     @property
+    def has_arenas(self) -> bool:
+        """Whether its sessions' memory is an arena's, which may have a limit and keeps regions."""
+
+    @property
     def distrusts(self) -> bool:
         """Whether a session that ran out of memory is made anew before it runs again."""
 
@@ -109,6 +113,9 @@ class Device(Protocol):
 
     def trim(self) -> None:
         """Hand memory that is kept for later use back to the system, where that can be done."""
+
+    def state(self) -> dict[str, int]:
+        """Power state, clocks in MHz and the like, by which times differ; as far as they are told."""
 
     def describe(self) -> dict[str, Any]:
         """Describe the device in plain values, for the environment of a run."""

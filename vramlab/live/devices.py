@@ -1,6 +1,6 @@
-"""Where models live: a CUDA device that is truly there, or one that is emulated on the CPU.
+"""Where models live: on CUDA, by way of WebGPU, or on a device that is emulated on the CPU.
 
-They are in :mod:`.cuda`, :mod:`.emulated` and :mod:`.cpu_arena`; here one of them is chosen.
+They are in :mod:`.cuda`, :mod:`.webgpu`, :mod:`.emulated` and :mod:`.cpu_arena`; here one of them is chosen.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from vramlab.live.cores import usable_cores
 from vramlab.live.cpu_arena import CpuArenaDevice
 from vramlab.live.device_facts import Device
 from vramlab.live.emulated import CpuEmulatedDevice
+from vramlab.live.webgpu import WebGpuDevice
 
 _log = logging.getLogger(__name__)
 
 
-KINDS = ("auto", "cuda", "cpu-emulated", "cpu-arena")
+KINDS = ("auto", "cuda", "webgpu", "cpu-emulated", "cpu-arena")
 
 
 def choose_device(
@@ -39,8 +40,8 @@ def choose_device(
     ----------
     kind : str
         ``cuda``; ``cuda:1`` for another than the first of the devices that are visible to this process;
-        ``cpu-emulated``; ``cpu-arena``, on the CPU too, in arenas with limits; or ``auto``, which takes CUDA
-        if a session really runs there and NVML answers, else ``cpu-emulated``.
+        ``webgpu``; ``cpu-emulated``; ``cpu-arena``, on the CPU too, in arenas with limits; or ``auto``, which
+        takes CUDA if a session really runs there and NVML answers, else ``cpu-emulated``.
     budget_bytes, overhead_bytes : int
         What all models together may take, and what counts as used before the first; on CUDA only the former
         matters, as the size of a shared arena.
@@ -60,6 +61,8 @@ def choose_device(
     if name not in KINDS or (":" in kind and not (name == "cuda" and index.isdecimal())):
         expected = f"one of {', '.join(KINDS)}, cuda:1{nearest(kind, KINDS)}"
         raise InputError("device", "", repr(kind), expected)
+    if name == "webgpu":
+        return WebGpuDevice(budget_bytes, overhead_bytes, shared_bytes)
     if name == "cpu-arena":
         return CpuArenaDevice(budget_bytes, overhead_bytes, shared_bytes, streams)
     if name != "cpu-emulated":

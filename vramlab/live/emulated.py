@@ -35,6 +35,7 @@ class CpuEmulatedDevice:
     emulated = True
     keeps_ledger = True
     distrusts = False
+    has_arenas = False
     threads = None
 
     def __init__(self, budget_bytes: int, overhead_bytes: int = 0, shared_bytes: int | None = None) -> None:
@@ -80,6 +81,10 @@ class CpuEmulatedDevice:
     def trim(self) -> None:
         """Ask the C library to hand freed memory back, where it can; the ledger does not change."""
         trim_heap()
+
+    def state(self) -> dict[str, int]:
+        """Nothing that changes its speed is known."""
+        return {}
 
     def describe(self) -> dict[str, Any]:
         """Label and budget."""

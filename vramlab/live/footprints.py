@@ -66,7 +66,7 @@ def measure_often(
     Which free chunk an arena takes hangs on addresses: a run of one shape took 4.6 MB of a fresh arena in one
     session and 5.3 MB in another, and a limit of the former fails the latter.
     """
-    times = _ARENAS if target is Target.GPU and device.threads is not None else 1
+    times = _ARENAS if target is Target.GPU and device.has_arenas else 1
     found = [measure_memory(name, spec, device, target, recipe) for _ in range(times)]
     return max(found, key=lambda stages: sum(footprint(stages)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -98,9 +99,14 @@ def measured(spec: ModelSpec, name: str, found: Measurements, stand_in: bool) ->
         file_bytes = check_model_file(str(spec.path)).size_bytes if spec.path else 0
         # mapped weights are no private memory of this process, and would be the card's all the same
         size_mb = bytes_to_mib(max(true.resident_bytes, file_bytes))
-        changes["vram_size_mb"] = max(round(size_mb, 3), 0.001)
-        changes["workspace_mb"] = round(bytes_to_mib(true.workspace_bytes), 3)
+        changes["vram_size_mb"] = max(_up(size_mb), 0.001)
+        changes["workspace_mb"] = _up(bytes_to_mib(true.workspace_bytes))
     return spec.model_copy(update=changes)
+
+
+def _up(size_mb: float) -> float:
+    """Three digits, and no less: a limit below what is needed fails a run."""
+    return math.ceil(size_mb * 1000 - 1e-6) / 1000
 
 
 def median_times(spec: ModelSpec, samples: Sequence[Sample]) -> dict[str, float]:

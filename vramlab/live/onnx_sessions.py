@@ -85,6 +85,9 @@ class Session:
         Most items of one run: as fixed in the file, else the spec's.
     identity : tuple
         Of the file; another one, if it was replaced.
+    cpu_nodes : list of str or None
+        Kinds of the nodes that run on the CPU though the session is another device's, one per node; None
+        where onnxruntime was not asked to write that down.
     taken_bytes : int or None
         What the session was seen to take on the device so far: its charge where the device keeps a ledger.
         None on the CPU, and where the driver does not say.
@@ -110,6 +113,7 @@ class Session:
             made.refuses_empty,
         )
         self.taken_bytes: int | None = None
+        self.cpu_nodes = _nodes_elsewhere(session)
         self.identity: tuple[Any, ...] = ()
         self.axis = batch_axis(self.signature.inputs)
         fixed = None if self.axis is None else self.axis.fixed
@@ -157,7 +161,7 @@ class Session:
     @property
     def has_arena(self) -> bool:
         """Whether its memory on the device is an arena's, which may have a limit."""
-        return self._device is not None and self._device.threads is not None
+        return self._device is not None and self._device.has_arenas
 
     def run_and_shrink(self, inputs: Mapping[str, Any]) -> list[Any]:
         """Run the model, and give the arena's free memory back, also if the run fails."""
@@ -384,7 +388,7 @@ def _placed(
     doing = f"loading {name}"
     with device.placing(demand, doing) as place:
         entries = dict(place.entries)
-        options = _session_options(file, spec, threads, entries, has_arena=device.threads is not None)
+        options = _session_options(file, spec, threads, entries, has_arena=device.has_arenas)
         make = partial(_load, file, options, place.providers)
         with translated(doing, loading=True, total_bytes=device.memory().total_bytes):
             made = Made(make(), make, file.is_recurrent)
@@ -437,6 +441,16 @@ def _session_options(
     for library in spec.custom_ops:
         options.register_custom_ops_library(library)
     return options
+
+
+def _nodes_elsewhere(session: onnxruntime.InferenceSession) -> list[str] | None:
+    """Operators of the nodes that the first provider did not take; None where it is not known."""
+    wanted = session.get_providers()[0]
+    try:
+        placed = session.get_provider_graph_assignment_info()
+    except Exception:  # it was not recorded, which onnxruntime says in many classes
+        return None
+    return [node.op_type for part in placed if part.ep_name != wanted for node in part.get_nodes()]
 
 
 def _own(output: Any) -> Any:
