@@ -233,7 +233,7 @@ def test_dimensions_from_texts():
         ({"search": ("serving.gpu_stream=1..4",), "trials": 3, "policies": ("lru",)}, "gpu_streams"),
         (
             {"search": ("scoring.policy=lru,gdsf",)},
-            "scoring.policy: found the policy, expected it in --policies",
+            "scoring.policy: found the policy, expected policies in --policies",
         ),
         ({"search": ("scoring.weights.size+scoring.weights.cost=0..1",)}, "each by itself"),
         ({"storage": "trials.txt"}, "--storage"),

@@ -26,6 +26,7 @@ from vramlab.cli import (
     memory,
     monitor,
     notebooks,
+    pages,
     profiling,
     questions,
     replaying,
@@ -64,6 +65,7 @@ fidelity.register(app)
 monitor.register(app)
 journals.register(app)
 notebooks.register(app)
+pages.register(app)
 questions.register(app)
 exporting.register(app)
 whatif.register(app)

@@ -19,7 +19,10 @@ from vramlab.config.units import mib_to_bytes
 from vramlab.experiments.case import Case, resolve_case, resolve_settings
 from vramlab.simulation.choosing import Times
 
-TraceArgument = Annotated[Path, typer.Argument(help="Trace file: .parquet or .csv, each also with .gz.")]
+TraceArgument = Annotated[
+    Path,
+    typer.Argument(help="Trace file (.parquet, .csv, each also with .gz), journal (.jsonl) or run folder."),
+]
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", help="Configuration or scenario file. Default: the specification's values."),

@@ -23,7 +23,7 @@ import math
 from collections.abc import Iterator, Sized
 
 from vramlab.allocator import Decision, Kind
-from vramlab.allocator.facts import Model, Turn, Zone
+from vramlab.allocator.facts import PRESENT, Model, Turn, Zone
 from vramlab.allocator.planning import Plan
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.allocator.states import ABSENT, IN_USE, LOADING, RESIDENT
@@ -131,7 +131,7 @@ class Scheduler(Decider):
         model, waiting = self._allocator.models[request.model], self._waiting
         rank = model.rank if request.priority is None else request.priority.rank
         self._allocator.asked(model, now_s)
-        if self._answer_while_loading and model.may_run_on_cpu and model.state not in (RESIDENT, IN_USE):
+        if self._answer_while_loading and model.may_run_on_cpu and model.state not in PRESENT:
             yield from self._load_beside(number, model, rank, now_s)
             return now_s, Outcome.FALLBACK, "answered while it loads"
         why = self._cpu_at_once(number, model, rank, request.items, now_s) if model.may_run_on_cpu else ""
