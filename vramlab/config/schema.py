@@ -25,6 +25,7 @@ from vramlab.config.models import InputSample, Inventory, ModelSpec, SessionSett
 from vramlab.config.optimization import OptimizationConfig
 from vramlab.config.rules import RulesConfig
 from vramlab.config.serving import ServingConfig, with_order
+from vramlab.config.study import StudyConfig
 from vramlab.config.units import mib_to_bytes
 
 # What the rest of the package takes from here: it need not know in which file a section is written.
@@ -32,7 +33,7 @@ __all__ = [
     "LARGEST", "AdmissionByPriority", "CachingConfig", "Count", "FallbackConfig", "Fraction", "InputSample",
     "Inventory", "ModelSpec", "NonNegative", "OptimizationConfig", "OverheadConfig", "Positive", "Priority",
     "PriorityField", "PriorityWeights", "ScoreWeights", "ScoringConfig", "Section", "ServingConfig",
-    "SessionSettings", "VramConfig", "ZoneConfig", "with_order", "zone_of",
+    "SessionSettings", "StudyConfig", "VramConfig", "ZoneConfig", "with_order", "zone_of",
 ]  # fmt: skip
 
 # Where a model goes whose inventory names no zone: the first of these that the configuration has.
@@ -264,11 +265,15 @@ class VramConfig(Section):
     """A model server of today, with options (`ollama:keep_alive=600`): all but the card is as that server has
     it (:mod:`vramlab.servers`).
     """
+    study: StudyConfig = StudyConfig()
+    """How runs are judged; it changes none."""
 
     @model_validator(mode="after")
     def _check_when(self) -> VramConfig:
         if self.fallback.when == "earliest_finish" and self.serving.order == "arrival":
             raise ValueError("an order that decides late, as fallback.when is earliest_finish")
+        if self.serving.batching and self.serving.order == "arrival":
+            raise ValueError("an order that decides late, as serving.batching is true")
         if self.rules.clears and self.serving.order == "arrival":
             raise ValueError("an order that decides late, as rules send models away before a load is decided")
         return self
