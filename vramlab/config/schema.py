@@ -160,6 +160,7 @@ class ScoringConfig(Section):
     score (`priority`, `frequency`, `recency`, `size`, `cost`), `decayed` also `half_life_s`, `lru_k` takes
     `k`, and `random` a `seed`.
     """
+    weights: ScoreWeights = ScoreWeights()
     priority_weights: PriorityWeights = PriorityWeights()
     victims: Literal["auto", "in_order", "pruned", "exact"] = "auto"
     """How the victims of one load are chosen: `in_order` strictly by the policy; `pruned` without those that
@@ -167,7 +168,6 @@ class ScoringConfig(Section):
     (:mod:`vramlab.allocator.exact`), not for the greedy-dual family, whose values do not add up; `auto`
     in_order for queues and that family, pruned for scores.
     """
-    weights: ScoreWeights = ScoreWeights()
     half_life_s: Positive | None = None
     """After so long a use counts half (`decayed`); null: 6 hours. Now an option of the policy."""
     k: Count | None = None

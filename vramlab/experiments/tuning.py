@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from vramlab.analysis.figures import objectives as known_objectives
-from vramlab.config.differences import config_differences
+from vramlab.config.differences import flat_settings
 from vramlab.config.errors import InputError, check_choice, check_package
 from vramlab.config.loading import write_config
 from vramlab.config.schema import VramConfig
@@ -222,7 +222,8 @@ def tuned(case: Case, search: Search, done: Callable[[], object] | None = None) 
     trials = make_trials(replace(case, trace=train.trace.head(kept_from)), space, search, done)
     best, choice = chosen_of(train, trials, kept_from, requirements_of(search.require, case.config))
     chosen = settled(case.config, case.inventory, settings_of(best), "trial")
-    best_settings = {key: new for key, _, new in config_differences(case.config, chosen)}
+    before = flat_settings(case.config)
+    best_settings = {key: new for key, new in flat_settings(chosen).items() if new != before.get(key)}
     require = requirements_of(search.require, case.config)
     searched, validated = (part_of(one, chosen, at, require) for one, at in ((train, 0), (case, first)))
     return Tuning(
