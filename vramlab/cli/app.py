@@ -32,6 +32,7 @@ from vramlab.cli import (
     replaying,
     studies,
     traces,
+    tuning,
     whatif,
 )
 from vramlab.config.errors import InputError, nearest
@@ -54,6 +55,7 @@ _LIVE_PACKAGES = {"onnxruntime", "onnx", "ml_dtypes", "pynvml"}  # that vramlab-
 replaying.register(app)
 comparing.register(app)
 studies.register(app)
+tuning.register(app)
 profiling.register(app)
 live.register(app)
 memory.register(app)

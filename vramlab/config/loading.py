@@ -27,6 +27,7 @@ from vramlab.config.files import replacing
 from vramlab.config.models import Inventory, ModelSpec
 from vramlab.config.rules import RulesConfig
 from vramlab.config.schema import VramConfig, with_order, zone_of
+from vramlab.config.study import StudyConfig
 from vramlab.config.units import bytes_to_mib, mib_to_bytes
 from vramlab.config.validation import described, validated
 from vramlab.config.yaml_files import parsed, read_yaml
@@ -224,7 +225,11 @@ def _write_yaml(data: dict[str, Any], path: Path | str, comment: str) -> None:
         temporary.write_text(header + yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
 
 
-LATER: dict[str, Any] = {"rules": RulesConfig().model_dump(mode="json"), "server": None}
+LATER: dict[str, Any] = {
+    "rules": RulesConfig().model_dump(mode="json"),
+    "server": None,
+    "study": StudyConfig().model_dump(mode="json"),
+}
 """Settings that there were none of once, as they are where nobody sets them."""
 
 
