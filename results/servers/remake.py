@@ -14,7 +14,7 @@ import pandas as pd
 
 from vramlab.analysis import style
 from vramlab.experiments.case import resolve_case
-from vramlab.experiments.comparison import compared, sides_of
+from vramlab.experiments.comparison import Compared, compared
 from vramlab.servers import server_names, server_of
 
 HERE = Path(__file__).parent
@@ -36,7 +36,7 @@ def rows(trace, models):
         ]
         case = resolve_case(trace, ROOT / "config/scenarios/genai_24gb.yaml", models, overrides)
         servers = sorted([*server_names(), *MORE])
-        result = compared(case, sides_of(case, servers=servers))
+        result = compared(case, Compared(servers=servers))
         for row in [*result.rows, result.floor | {"server": None, "policy": UNLIMITED}]:
             name = row["server"] or (UNLIMITED if row["policy"] == UNLIMITED else OURS)
             yield {

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from uuid import UUID
 
 import numpy as np
+import onnx
 import pytest
 
 from vramlab.allocator.invariants import check
@@ -333,6 +334,40 @@ def test_inputs_that_are_no_mapping_are_refused_at_the_door(tmp_path, models, in
                 with pytest.raises(InputError, match="request: model: found") as caught:
                     await runtime.infer(name, inputs["a"])
                 assert len(str(caught.value)) < 400
+
+    asyncio.run(main())
+
+
+def test_a_lone_array_is_enough_for_a_model_of_one_input(tmp_path, models, inputs):
+    ((name, array),) = inputs["a"].items()
+
+    async def main():
+        async with Run(tmp_path, settings(3), models) as runtime:
+            (by_name,) = await runtime.infer("a", {name: array})
+            (alone,) = await runtime.infer("a", array)
+            np.testing.assert_array_equal(alone, by_name)
+
+    asyncio.run(main())
+
+
+def test_a_lone_array_for_a_model_of_two_inputs_is_asked_for_their_names(tmp_path, models):
+    kinds = [onnx.helper.make_tensor_value_info(name, 1, [1]) for name in ("left", "right", "sum")]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Add", ["left", "right"], ["sum"])], "g", kinds[:2], kinds[2:]
+    )
+    path = tmp_path / "two.onnx"
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path
+    )
+    two = {"two": spec(1, path=str(path))}
+
+    async def main():
+        async with Run(tmp_path, settings(3), two) as runtime:
+            with pytest.raises(InputError, match=r"found a lone array, expected .* two takes left, right"):
+                await runtime.infer("two", np.ones(1, np.float32))
+            ones = np.ones(1, np.float32)
+            (answer,) = await runtime.infer("two", {"left": ones, "right": ones})
+            assert answer == 2
 
     asyncio.run(main())
 

@@ -346,9 +346,10 @@ def test_a_new_setting_ends_the_replay_under_way(config, inventory):
     ended = []
     begun = threading.Event()
 
-    def look(share, before=explorer._latest._progress):
-        begun.set()
-        before(share)
+    def look(share):
+        if not begun.is_set():  # it is not done before the next setting comes
+            begun.set()
+            assert explorer._latest._outdated.wait(10)
 
     explorer._latest._progress = look
     original = explorer._replay

@@ -44,7 +44,7 @@ from vramlab.config.errors import InputError, nearest
 from vramlab.config.rules import RulesConfig
 from vramlab.config.schema import Inventory, Priority, ScoringConfig, VramConfig
 
-_LOAD = Kind.LOAD  # for the hot path
+_LOAD, _CLEAR = Kind.LOAD, Kind.CLEAR  # for the hot path
 
 
 class Allocator:
@@ -179,11 +179,11 @@ class Allocator:
         requester = Requester(model.rank if priority is None else priority.rank, now_s)
         model.uses = 1
         plan = self._planner.plan(model, requester, pin)
-        cleared: list[Model] = []
-        while plan[0] is Kind.CLEAR and self._instant:
+        cleared: tuple[str, ...] = ()
+        while plan[0] is _CLEAR and self._instant:
             for gone in plan[3]:
                 self._loads.evict(gone)
-            cleared += plan[3]
+                cleared += (gone.name,)
             plan = self._planner.plan(model, requester, pin)
         kind, _, zone, victims, _, outbid = plan
         if kind is not _LOAD or zone is None:
@@ -194,7 +194,7 @@ class Allocator:
                 zone.policy.rejected(model, now_s)
         decision = self._loads.begin(model, zone, victims, now_s, uses=1, pin=pin)
         if cleared:
-            return decision._replace(victims=(*[gone.name for gone in cleared], *decision.victims))
+            return decision._replace(victims=cleared + decision.victims)
         return decision
 
     def plan(

@@ -26,11 +26,13 @@ from vramlab.cli import (
     memory,
     monitor,
     notebooks,
+    pages,
     profiling,
     questions,
     replaying,
     studies,
     traces,
+    tuning,
     whatif,
 )
 from vramlab.config.errors import InputError, nearest
@@ -53,6 +55,7 @@ _LIVE_PACKAGES = {"onnxruntime", "onnx", "ml_dtypes", "pynvml"}  # that vramlab-
 replaying.register(app)
 comparing.register(app)
 studies.register(app)
+tuning.register(app)
 profiling.register(app)
 live.register(app)
 memory.register(app)
@@ -64,6 +67,7 @@ fidelity.register(app)
 monitor.register(app)
 journals.register(app)
 notebooks.register(app)
+pages.register(app)
 questions.register(app)
 exporting.register(app)
 whatif.register(app)

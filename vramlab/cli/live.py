@@ -117,8 +117,17 @@ def _say_what_is_kept(run: Path) -> None:
         log.print(f"{count(requests)} requests are in {run}: vramlab verify {run}")
 
 
+# options of a command stand one by one, as typer reads them
 def verify_command(
-    run: Annotated[Path, typer.Argument(help="Folder that `vramlab record` wrote.")],
+    run: Annotated[
+        Path, typer.Argument(help="Folder that `vramlab record` wrote, or the journal of your own server.")
+    ],
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Configuration of the server; with a journal only.")
+    ] = None,
+    models: Annotated[
+        Path | None, typer.Option("--models", help="Inventory of the server; with a journal only.")
+    ] = None,
     service_times: Annotated[
         Times | None,
         typer.Option(
@@ -138,10 +147,11 @@ def verify_command(
 ) -> None:
     """Replay a live journal in lock-step, then simulate the run and show live beside simulated.
 
-    Exit status 1 if a decision differs. Example: vramlab verify results/run1
+    Exit status 1 if a decision differs. Example: vramlab verify results/run1. The journal of your own server
+    takes its settings: vramlab verify journal.jsonl --config server.yaml --models models.yaml
     """
     check_outputs([plot])
-    result = verify(run, seed, service_times, warm_up_s)
+    result = verify(run, seed, service_times, warm_up_s, config, models)
     if plot is not None:
         save_plot(plot_latencies(result), plot)
         log.print(f"written to {plot}")

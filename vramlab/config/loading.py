@@ -27,6 +27,7 @@ from vramlab.config.files import replacing
 from vramlab.config.models import Inventory, ModelSpec
 from vramlab.config.rules import RulesConfig
 from vramlab.config.schema import VramConfig, with_order, zone_of
+from vramlab.config.study import StudyConfig
 from vramlab.config.units import bytes_to_mib, mib_to_bytes
 from vramlab.config.validation import described, validated
 from vramlab.config.yaml_files import parsed, read_yaml
@@ -159,8 +160,12 @@ def check_fit(config: VramConfig, inventory: Inventory, source: str, models_sour
     InputError
         For an unknown zone, a model of a rule that the inventory lacks, a reserved model that it lacks or
         places elsewhere or that two zones reserve, critical models that do not fit their zone or, together,
-        the budget, and a shared workspace that takes all of that.
+        the budget, a shared workspace that takes all of that, and batching where no model was shown to allow
+        it.
     """
+    if config.serving.batching and not any(spec.joins for spec in inventory.values()):
+        expected = f"a model of {models_source} with splits: true (`vramlab profile`), batch_size above 1"
+        raise InputError(source, "vram_management.serving.batching", "true", expected)
     for model, key in config.rules.models().items():
         if model not in inventory:
             expected = f"a model of {models_source}{nearest(model, inventory)}"
@@ -220,7 +225,11 @@ def _write_yaml(data: dict[str, Any], path: Path | str, comment: str) -> None:
         temporary.write_text(header + yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
 
 
-LATER: dict[str, Any] = {"rules": RulesConfig().model_dump(mode="json"), "server": None}
+LATER: dict[str, Any] = {
+    "rules": RulesConfig().model_dump(mode="json"),
+    "server": None,
+    "study": StudyConfig().model_dump(mode="json"),
+}
 """Settings that there were none of once, as they are where nobody sets them."""
 
 

@@ -45,11 +45,17 @@ class SessionSettings(Section):
     """
 
     prepacking: bool = True
+    """Whether weights are packed anew for a session; without it loads are shorter, some runs longer."""
     graph_optimization_level: Literal["disable", "basic", "extended", "all"] | None = None
+    """How far ONNX Runtime rewrites the graph; null: its default."""
     intra_op_num_threads: Threads | None = None
+    """Threads of one operator on the CPU; null: ONNX Runtime's default."""
     enable_mem_pattern: bool | None = None
+    """Whether memory is planned ahead for inputs of one shape; null: the default."""
     enable_cpu_mem_arena: bool | None = None
+    """Whether the CPU's memory comes from an arena; null: the default."""
     config: dict[str, str] = Field(default_factory=dict)
+    """Further entries as ONNX Runtime's documentation names them."""
 
 
 class ModelSpec(Section):
@@ -74,26 +80,46 @@ class ModelSpec(Section):
     """
 
     priority: PriorityField
+    """critical, high, medium or low: its zone, its weight in scores, who may evict it."""
     vram_size_mb: Positive
+    """What the loaded model holds."""
     load_time_ms: NonNegative
+    """How long a load onto the GPU takes."""
     zone: str | None = None
+    """Its home; null: the zone that reserves it, else by priority."""
     workspace_mb: NonNegative = 0
+    """What a run needs on top; reserved together with the model, so that the peak fits."""
     cpu_fallback: str = "cpu_standard"
+    """`none`: it never runs on the CPU, and a request that cannot be served fails."""
     always_loaded: bool = False
+    """Load it at the start, and keep it."""
     performance_multiplier: Positive = 1.0
+    """Factor on its inference time."""
     batch_size: Count = 1
+    """So many items at most in one run."""
     splits: bool = False
+    """It was shown that a request may be split or joined: each item is answered by itself."""
     pad_to: tuple[Count, ...] = Field(default=(), strict=False)
+    """Numbers of items that a smaller request is filled up to, where it splits."""
     warm_up_ms: NonNegative = 0
+    """What a first run adds to a load, where loads end with one."""
     inference_ms: NonNegative = 20
+    """Time of one item on the GPU."""
     cpu_inference_ms: NonNegative | None = None
+    """Time of one item on the CPU; null: that of the GPU over `cpu_performance_ratio`."""
     cpu_load_time_ms: NonNegative | None = None
+    """Load time of the CPU's session; null: that of the GPU."""
     path: str | None = None
+    """Its ONNX file, seen from the inventory's folder; null: a stand-in is built."""
     sha256: str | None = None
+    """What the file must have."""
     stand_in_mb: Positive | None = None
+    """These are the figures of a stand-in of that size, and `path` leads to one."""
     inputs: InputsField | None = None
+    """True inputs for profiles and first runs: an `.npz` file, or a shape and a range per input."""
     session_options: SessionSettings = SessionSettings()
     custom_ops: tuple[str, ...] = Field(default=(), strict=False)
+    """Libraries of operators that it needs."""
 
     @property
     def footprint_bytes(self) -> int:
@@ -120,6 +146,11 @@ class ModelSpec(Section):
         if self.cpu_inference_ms is not None:
             return ms_to_s(self.cpu_inference_ms)
         return self.inference_s / performance_ratio
+
+    @property
+    def joins(self) -> bool:
+        """Whether requests may run as one: it was shown that their answers do not depend on each other."""
+        return self.splits and self.batch_size > 1
 
     @property
     def may_run_on_cpu(self) -> bool:

@@ -16,55 +16,54 @@ from vramlab.config.fields import Count, NonNegative, Section
 
 
 class GroupConfig(Section):
-    """Models of which a load sends others away (llama-swap's groups, LocalAI's concurrency groups).
-
-    ``swap``: the other members leave. ``exclusive``: members of other groups leave, but for those of
-    ``persistent`` ones.
-    """
+    """Models of which a load sends others away (llama-swap's groups, LocalAI's concurrency groups)."""
 
     members: tuple[str, ...] = Field(strict=False)
+    """Names of the models."""
     swap: bool = True
+    """A load of one sends the other members away."""
     exclusive: bool = False
+    """A load of one sends members of other groups away, but for those of persistent ones."""
     persistent: bool = False
+    """Members stay when an exclusive group loads."""
 
 
 class RulesConfig(Section):
-    """All rules.
-
-    ``keep_alive_s``: a model that nobody has used for so long leaves; ``keep_alive_by_model`` where it
-    differs (null: never). ``keep_alive_every_s`` is the time between two looks; 0 is at the very moment.
-
-    ``one_victim``: of several victims one leaves, and when it is gone the load is decided anew. ``headroom``
-    is the room that a load wants, as a multiple of its size and MB on top; with ``headroom_alone: false`` not
-    where nothing else is there.
-
-    ``groups`` and ``sets`` say which models may be there together. A load brings about the set with its model
-    for which the least of ``evict_costs`` (1 where not given) has to leave; a model of no set stands alone.
-
-    ``churn_age_s``: a load is refused whose first victim was used less than so long ago. ``pinned`` models
-    are loaded at the start and never leave. ``waited_for``: a model that requests wait for is ``kept`` from
-    all who are not entitled to its room, is ``in_use`` for everybody, or leaves as if nobody waited
-    (``ignored``).
-
-    ``max_waiting`` bounds the requests that wait, and ``max_per_model`` those for one model, running ones
-    included; who comes then is refused.
-    """
+    """All rules; each is off by default."""
 
     keep_alive_s: NonNegative | None = None
+    """A model that nobody has used for so long leaves; null: never."""
     keep_alive_by_model: dict[str, NonNegative | None] = Field(default_factory=dict)
+    """The same for single models, where it differs."""
     keep_alive_every_s: NonNegative = 0
+    """Time between two looks for such models; 0: at the very moment."""
     one_victim: bool = False
+    """Of several victims one leaves, and when it is gone the load is decided anew."""
     headroom_factor: Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)] = 1
+    """The room that a load wants, as a multiple of its size."""
     headroom_mb: NonNegative = 0
+    """Room that a load wants on top."""
     headroom_alone: bool = True
+    """Whether it wants that also where nothing else is there."""
     groups: dict[str, GroupConfig] = Field(default_factory=dict)
     sets: tuple[Annotated[tuple[str, ...], Field(strict=False)], ...] = Field(default=(), strict=False)
+    """Models that may be there together. A load brings about the set with its model for which the least cost
+    has to leave; a model of no set stands alone.
+    """
     evict_costs: dict[str, NonNegative] = Field(default_factory=dict)
+    """What a model that has to leave for a set counts; 1 where not given."""
     churn_age_s: NonNegative = 0
+    """A load is refused whose first victim was used less than so long ago."""
     pinned: tuple[str, ...] = Field(default=(), strict=False)
+    """Models that are loaded at the start and never leave."""
     waited_for: Literal["kept", "in_use", "ignored"] = "kept"
+    """A model that requests wait for is `kept` from all who are not entitled to its room, is `in_use` for
+    everybody, or leaves as if nobody waited (`ignored`).
+    """
     max_waiting: Count | None = None
+    """So many requests may wait; who comes then is refused. Null: any number."""
     max_per_model: Count | None = None
+    """The same for one model, running requests included."""
 
     @property
     def clears(self) -> bool:

@@ -14,7 +14,6 @@ from vramlab.config.fields import (
     LARGEST,
     Count,
     Fraction,
-    Interval,
     NonNegative,
     Positive,
     Priority,
@@ -23,8 +22,10 @@ from vramlab.config.fields import (
 )
 from vramlab.config.html import html_table
 from vramlab.config.models import InputSample, Inventory, ModelSpec, SessionSettings
+from vramlab.config.optimization import OptimizationConfig
 from vramlab.config.rules import RulesConfig
 from vramlab.config.serving import ServingConfig, with_order
+from vramlab.config.study import StudyConfig
 from vramlab.config.units import mib_to_bytes
 
 # What the rest of the package takes from here: it need not know in which file a section is written.
@@ -32,7 +33,7 @@ __all__ = [
     "LARGEST", "AdmissionByPriority", "CachingConfig", "Count", "FallbackConfig", "Fraction", "InputSample",
     "Inventory", "ModelSpec", "NonNegative", "OptimizationConfig", "OverheadConfig", "Positive", "Priority",
     "PriorityField", "PriorityWeights", "ScoreWeights", "ScoringConfig", "Section", "ServingConfig",
-    "SessionSettings", "VramConfig", "ZoneConfig", "with_order", "zone_of",
+    "SessionSettings", "StudyConfig", "VramConfig", "ZoneConfig", "with_order", "zone_of",
 ]  # fmt: skip
 
 # Where a model goes whose inventory names no zone: the first of these that the configuration has.
@@ -52,8 +53,11 @@ class OverheadConfig(Section):
     """What the card loses before the first model is loaded (specification, "System Overhead")."""
 
     cuda_context_mb: NonNegative = 400
+    """What the CUDA context takes."""
     framework_mb: NonNegative = 200
+    """What ONNX Runtime and the program around it take."""
     buffer_mb: NonNegative = 200
+    """What stays free in any case."""
 
     @property
     def taken_bytes(self) -> int:
@@ -67,21 +71,23 @@ class OverheadConfig(Section):
 
 
 class ZoneConfig(Section):
-    """One memory zone.
-
-    ``eviction_policy`` says who may be evicted at all: ``never`` nobody; ``reluctant_lru`` nobody of higher
-    priority than the requester; ``aggressive_lru`` anybody who is not critical, in use or inside
-    ``min_retention_time`` (seconds since loading). ``borrowers`` lists the priorities whose models may be
-    placed here as guests when their own zone has no room. ``reserved_models`` have this zone as their home
-    where the inventory names none, and are loaded at start.
-    """
+    """One memory zone."""
 
     size_mb: Positive
+    """The most that the models of the zone may hold: a cap, no reservation."""
     reserved_models: tuple[str, ...] = Field(default=(), strict=False)
+    """Models that have this zone as their home where the inventory names none; they are loaded at the start.
+    """
     max_models: Count | None = None
+    """So many models at most; null: any number."""
     eviction_policy: EvictionRule = "aggressive_lru"
+    """Who may be evicted: `never` nobody; `reluctant_lru` nobody of higher priority than the requester;
+    `aggressive_lru` anybody who is not critical, in use or inside its retention.
+    """
     min_retention_time: NonNegative = 0
+    """Seconds since loading during which a model may not be evicted."""
     borrowers: tuple[PriorityField, ...] = Field(default=(), strict=False)
+    """Priorities whose models may be guests here when their own zone has no room; guests leave first."""
 
     @property
     def size_bytes(self) -> int:
@@ -116,44 +122,58 @@ class ScoreWeights(Section):
     """
 
     priority: float | None = Field(default=None, allow_inf_nan=False)
+    """Exponent of the priority's weight; null: that of the policy."""
     frequency: float | None = Field(default=None, allow_inf_nan=False)
+    """Exponent of the count of uses; null: that of the policy."""
     recency: float | None = Field(default=None, allow_inf_nan=False)
+    """Exponent of the age of the last use, by which the score is divided; null: that of the policy."""
     size: float | None = Field(default=None, allow_inf_nan=False)
+    """Exponent of 1000 MB / size; null: that of the policy."""
     cost: float | None = Field(default=None, allow_inf_nan=False)
+    """Exponent of 100 ms / load time: above 0 what is dear to load again leaves first; null: that of the
+    policy.
+    """
 
 
 class PriorityWeights(Section):
     """Weight of a priority in the score; critical is infinite (specification, ``priority_weights``)."""
 
     high: Positive = 1000
+    """Weight of high priority in the score."""
     medium: Positive = 100
+    """Weight of medium priority in the score."""
     low: Positive = 10
+    """Weight of low priority in the score."""
 
 
 class ScoringConfig(Section):
     """Which models leave first.
 
-    ``victims`` says how the victims of one load are chosen: ``in_order`` takes them strictly in the order of
-    the policy; ``pruned`` drops those that the later ones make unnecessary; ``exact`` takes the set of the
-    least total score (:mod:`vramlab.allocator.exact`). It goes with all but the greedy-dual family, whose
-    values do not add up; ``auto`` is ``in_order`` for the queue disciplines and the greedy-dual family, whose
-    definition the order is, and ``pruned`` for scores.
-
-    ``policy`` is a name, or ``package.module:name`` for one's own, made with ``policy_options``. Of ours,
-    ``seed``, ``seed_fixed`` and ``decayed`` take the exponents of the score (``priority``, ``frequency``,
-    ``recency``, ``size``, ``cost``), and ``decayed`` the ``half_life_s`` of a use. ``lru_k`` takes ``k``, how
-    many uses back it looks, and ``random`` a ``seed``. ``weights``, ``half_life_s``, ``k`` and ``seed``
-    beside them are the old places of these options. They are read where the policy takes them.
+    ``weights``, ``half_life_s``, ``k`` and ``seed`` are the old places of options of policies. They are read
+    where the policy takes them.
     """
 
     policy: str = "seed_fixed"
+    """Eviction policy: a name, or `package.module:name` for one's own (`vramlab policies`)."""
     policy_options: dict[str, Any] = Field(default_factory=dict)
+    """What the policy is made with. Of ours, `seed`, `seed_fixed` and `decayed` take the exponents of the
+    score (`priority`, `frequency`, `recency`, `size`, `cost`), `decayed` also `half_life_s`, `lru_k` takes
+    `k`, and `random` a `seed`.
+    """
+    weights: ScoreWeights = ScoreWeights()
     priority_weights: PriorityWeights = PriorityWeights()
     victims: Literal["auto", "in_order", "pruned", "exact"] = "auto"
-    weights: ScoreWeights = ScoreWeights()
+    """How the victims of one load are chosen: `in_order` strictly by the policy; `pruned` without those that
+    the later ones make unnecessary; `exact` the set of the least total score
+    (:mod:`vramlab.allocator.exact`), not for the greedy-dual family, whose values do not add up; `auto`
+    in_order for queues and that family, pruned for scores.
+    """
     half_life_s: Positive | None = None
+    """After so long a use counts half (`decayed`); null: 6 hours. Now an option of the policy."""
     k: Count | None = None
+    """How many uses back `lru_k` looks; null: 2. Now an option of the policy."""
     seed: Annotated[int, Field(ge=0)] | None = None
+    """Of the policy `random`; null: 0. Now an option of the policy."""
 
     @staticmethod
     def as_before(dumped: dict[str, Any]) -> dict[str, Any]:
@@ -175,87 +195,46 @@ class AdmissionByPriority(Section):
     """Admission that differs from ``admission`` for requests of one priority; null means no difference."""
 
     high: Admission | None = None
+    """`admission` for requests of high priority; null: no difference."""
     medium: Admission | None = None
+    """`admission` for requests of medium priority; null: no difference."""
     low: Admission | None = "free_only"
-
-
-class OptimizationConfig(Section):
-    """Monitoring, defragmentation and preloading (specification, ``optimization``).
-
-    ``monitor`` switches the loop of :mod:`vramlab.engine.monitor`, which looks at the device every
-    ``monitoring_interval`` seconds. Above ``optimization_threshold`` models of low or medium priority that
-    nobody asked for during ``unused_after_s`` leave; with less than ``pressure_available_mb`` available, any
-    that may. ``defragmentation`` says whether models are moved once the fragmentation of a zone reaches
-    ``defragmentation_threshold``: ``auto`` only where holes matter (``placement: contiguous``).
-
-    Preloading (:mod:`vramlab.engine.preloading`) is on where ``predictor`` is given: a name of
-    :mod:`vramlab.prediction.registry` or ``package.module:name``, made with ``predictor_options``. Every
-    ``preload_interval`` seconds, absent models are loaded into free room if their probability of use is above
-    ``preload_prediction_threshold``. With ``preload_may_evict`` they also replace models that are less likely
-    to be used. The horizon is ``preload_horizon_s``, or ``preload_horizon_load_factor`` times the load time.
-    A preloaded model that nobody has used after ``unpreload_after_s`` is unloaded. ``week_offset_s`` is the
-    time from Monday 00:00 to the start of the run or trace, for predictors that know the hours.
-    """
-
-    monitor: bool = True
-    monitoring_interval: Interval = 5
-    optimization_threshold: Fraction = 0.85
-    unused_after_s: NonNegative = 300
-    pressure_available_mb: NonNegative = 200
-    defragmentation: Literal["auto", "always", "never"] = "auto"
-    defragmentation_threshold: Fraction = 0.3
-    preload_prediction_threshold: Fraction = 0.7
-    predictor: str | None = None
-    predictor_options: dict[str, Any] = Field(default_factory=dict)
-    preload_interval: Interval = 60
-    preload_horizon_s: Positive = 3600
-    preload_horizon_load_factor: Positive | None = None
-    preload_may_evict: bool = False
-    unpreload_after_s: Positive | None = None
-    week_offset_s: NonNegative = 0
+    """`admission` for requests of low priority; null: no difference."""
 
 
 class FallbackConfig(Section):
-    """The CPU as second best (specification, ``fallback``).
-
-    ``when``: ``full``, the CPU answers where memory is full and nobody may leave; ``earliest_finish``, also
-    where it would be done sooner (:mod:`vramlab.engine.finish`). ``fallback_queue_size`` bounds how many wait
-    for a CPU worker.
-    """
+    """The CPU as second best (specification, ``fallback``)."""
 
     when: Literal["full", "earliest_finish"] = "full"
+    """When the CPU answers: `full`, where memory is full and nobody may leave; `earliest_finish`, also where
+    it would be done sooner (:mod:`vramlab.engine.finish`).
+    """
     cpu_fallback_enabled: bool = True
+    """Whether the CPU answers at all. Without it a request waits for room, or is refused."""
     cpu_performance_ratio: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.3
+    """Speed of the CPU as a part of the GPU's, for models whose CPU time was not measured."""
     fallback_queue_size: Annotated[int, Field(ge=0)] = 100
+    """So many may wait for a CPU worker; who comes then is refused."""
 
 
 class CachingConfig(Section):
-    """The result cache (specification, ``caching``): so many answers, of so many MB together.
-
-    ``cache_ttl`` in seconds.
-    """
+    """The result cache: answers to requests whose `input_key` is known (specification, ``caching``)."""
 
     result_cache_size: Count = 1000
+    """So many answers at most."""
     result_cache_mb: Positive = 256
+    """So much memory of the host for answers."""
     cache_ttl: Positive = 3600
+    """Seconds for which an answer counts."""
     enable_result_caching: bool = True
+    """Whether answers are kept."""
 
 
 class VramConfig(Section):
-    """Everything under ``vram_management``.
-
-    ``placement``: a model may be spread over the holes of its zone (``paged``), or must fit in one
-    (``contiguous``); see :mod:`vramlab.allocator.extents`.
-
-    ``workspace``: what runs need on top of the weights is each model's ``own`` while it is loaded, or
-    ``shared``: one arena has room for the largest of the inventory, once per stream, and loaded models hold
-    their weights alone.
-
-    ``server`` is the name of a model server of today, with options (``ollama:keep_alive=600``): all but the
-    card is then as that server has it (:mod:`vramlab.servers`).
-    """
+    """Everything under ``vram_management``."""
 
     total_memory_mb: Positive = 6144
+    """Memory of the card. Less the overhead it is the budget: the most that all zones hold together."""
     overhead: OverheadConfig = OverheadConfig()
     zones: dict[str, ZoneConfig] = Field(
         default_factory=lambda: {
@@ -265,20 +244,36 @@ class VramConfig(Section):
     )
     scoring: ScoringConfig = ScoringConfig()
     admission: Admission = "always"
+    """Whether a miss loads its model: `always`; `free_only`, into free room; `compete`, if its score is not
+    the lowest among those that would have to go.
+    """
     admission_by_priority: AdmissionByPriority = AdmissionByPriority()
     placement: Literal["paged", "contiguous"] = "paged"
+    """Whether a model may be spread over the holes of its zone (`paged`) or must fit in one (`contiguous`);
+    see :mod:`vramlab.allocator.extents`.
+    """
     optimization: OptimizationConfig = OptimizationConfig()
     fallback: FallbackConfig = FallbackConfig()
     caching: CachingConfig = CachingConfig()
     serving: ServingConfig = ServingConfig()
     workspace: Literal["own", "shared"] = "own"
+    """What runs need on top of the weights: each model's `own` while it is loaded, or `shared`, where one
+    arena has room for the largest of the inventory, once per stream, and models hold their weights alone.
+    """
     rules: RulesConfig = RulesConfig()
     server: str | None = None
+    """A model server of today, with options (`ollama:keep_alive=600`): all but the card is as that server has
+    it (:mod:`vramlab.servers`).
+    """
+    study: StudyConfig = StudyConfig()
+    """How runs are judged; it changes none."""
 
     @model_validator(mode="after")
     def _check_when(self) -> VramConfig:
         if self.fallback.when == "earliest_finish" and self.serving.order == "arrival":
             raise ValueError("an order that decides late, as fallback.when is earliest_finish")
+        if self.serving.batching and self.serving.order == "arrival":
+            raise ValueError("an order that decides late, as serving.batching is true")
         if self.rules.clears and self.serving.order == "arrival":
             raise ValueError("an order that decides late, as rules send models away before a load is decided")
         return self

@@ -12,37 +12,50 @@ from vramlab.config.fields import Count, NonNegative, Positive, Section, Threads
 class ServingConfig(Section):
     """The engine's queues: how much runs at once, and who goes next.
 
-    ``order`` picks the next run and the next load from all requests that wait (:mod:`vramlab.engine.orders`):
-    ``backlog``, ``affinity`` (requests for models that are there pass the same one at most ``max_skips``
-    times), ``fifo`` (strictly in the order of coming), or ``package.module:name`` for one's own; ``arrival``
-    is the specification's flow, which decides when a request comes (:mod:`vramlab.engine.arrival`). Nobody is
-    passed over for longer than ``max_wait_s`` while it could be served. ``queue`` is the old name: ``fifo``
-    there is ``arrival``.
-
-    ``on_miss`` is ``wait`` (load, then run) or ``cpu_while_loading`` (answer from the CPU while the load
-    runs). ``release_timeout_ms`` bounds, under ``arrival`` and for loads by command, the waiting while models
-    in use stand in the way. ``warm_up``: a load ends with a first run, which is slower than the later ones. A
-    load that takes longer than ``load_timeout_ms`` has failed. ``inline_run_ms`` is for the live asynchronous
-    runtime: a lone run that is known to take no longer is done on the event loop's own thread. A worker
-    thread would cost it more than that; 0 leaves every run to the workers. ``tf32``: products
-    of single precision may be made with fewer digits on CUDA; answers are about 1e-3 off the CPU's then, and
-    those of the CPU are not kept in the result cache.
+    ``queue`` is the old name of ``order``: ``fifo`` there is ``arrival``.
     """
 
     gpu_streams: Threads = 1
+    """So many runs on the GPU at once."""
     load_channels: Threads = 1
+    """So many loads at once."""
     cpu_workers: Threads = 1
+    """So many runs on the CPU at once."""
     on_miss: Literal["wait", "cpu_while_loading"] = "wait"
+    """`wait`: load, then run. `cpu_while_loading`: the CPU answers while the load runs."""
     unload_time_ms: NonNegative = 1
+    """How long an unload takes."""
     release_timeout_ms: Positive = 30_000
+    """How long, under `arrival` and for loads by command, to wait while models in use stand in the way."""
     load_timeout_ms: Positive = 120_000
+    """A load that takes longer has failed."""
     order: str = "backlog"
+    """Who goes next (:mod:`vramlab.engine.orders`): `backlog`, `affinity`, `fifo`, `arrival` (the
+    specification's flow, :mod:`vramlab.engine.arrival`), or `package.module:name` for one's own (`vramlab
+    policies`).
+    """
     max_wait_s: Positive = 300
+    """Nobody is passed over for longer than this while it could be served."""
     max_skips: Count = 3
+    """Under `affinity`, requests for models that are there pass the same one at most so many times."""
+    batching: bool = False
+    """Requests that wait for one model run as one, up to its `batch_size`, where its inventory says `splits:
+    true` (:mod:`vramlab.engine.batching`).
+    """
     warm_up: bool = True
+    """A load ends with a first run, which is slower than the later ones."""
     inline_run_ms: NonNegative = 1
+    """Live, asynchronous: the run of a lone request known to take no longer is done on the event loop's
+    thread, as a worker would cost it more; 0: never.
+    """
     heap: Literal["returned", "kept", "default"] = "returned"
+    """Live: memory of the host that models free is `returned` to the system, `kept`, or left to the C library
+    (`default`).
+    """
     tf32: bool = False
+    """Products of single precision may have fewer digits on CUDA; answers are about 1e-3 off the CPU's then,
+    and those of the CPU are not kept in the result cache.
+    """
 
     @model_validator(mode="before")
     @classmethod

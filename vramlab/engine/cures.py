@@ -14,14 +14,14 @@ What the CPU would fail at just so (inputs that do not fit) fails the request.
 
 from __future__ import annotations
 
-from vramlab.allocator.states import IN_USE, RESIDENT
+from vramlab.allocator.states import PRESENT
 from vramlab.engine.desk import Desk
 from vramlab.engine.effects import Cancelled, EffectFailed, Failure, Story
 from vramlab.engine.fallback import Fallback
 from vramlab.engine.learning import Learning
 from vramlab.engine.loading import Loading
 from vramlab.engine.outcomes import Outcome
-from vramlab.engine.requests import Request
+from vramlab.engine.requests import Ran, Request
 from vramlab.engine.shortage import Shortage
 
 WHY_LARGER = "larger limit"
@@ -117,7 +117,7 @@ class Cures:
             now_s, failed = yield from self._loading.load_for(
                 number, decision, now_s, WHY_LARGER, pinned=False
             )
-            if failed is None and allocator.models[name].state in (RESIDENT, IN_USE):
+            if failed is None and allocator.models[name].state in PRESENT:
                 allocator.use(allocator.models[name], now_s, loaded_for=True)
                 return (yield from self._run(number, request, outcome, now_s, reloads + 1))
         if allocator.models[name].may_run_on_cpu:
@@ -126,6 +126,8 @@ class Cures:
         now_s, outcome, why = yield from desk.decider.obtain(number, request, now_s)
         if outcome is Outcome.REFUSED or outcome is Outcome.FAILED:
             return desk.notes.answer(number, now_s, outcome, None, why)
+        if isinstance(why, Ran):
+            return self._answered(number, request, outcome, why.outputs, now_s)
         desk.gpu.release()
         return (yield from self._run(number, request, outcome, now_s, reloads + 1))
 

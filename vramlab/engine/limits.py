@@ -6,13 +6,10 @@ where a model has 10 (``concurrencyLimit``), running ones included.
 
 from __future__ import annotations
 
-from vramlab.allocator.facts import Model
-from vramlab.allocator.states import IN_USE, RESIDENT
+from vramlab.allocator.facts import PRESENT, Model
 from vramlab.config.rules import RulesConfig
 from vramlab.engine.desk import Desk
 from vramlab.engine.waiting import WaitingRequests
-
-_THERE = (RESIDENT, IN_USE)
 
 
 class Limits:
@@ -35,7 +32,7 @@ class Limits:
         Requests for models that are there pass the first limit, as they need no place in the queue.
         """
         most, most_of_one = self._rules.max_waiting, self._rules.max_per_model
-        if most is not None and model.state not in _THERE and len(self._waiting) >= most:
+        if most is not None and model.state not in PRESENT and len(self._waiting) >= most:
             return f"{most} requests wait already"
         if most_of_one is not None and model.pins + self._waiting.count(model) >= most_of_one:
             return f"{most_of_one} requests for it are under way already"

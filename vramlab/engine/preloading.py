@@ -29,7 +29,7 @@ import math
 from collections.abc import Callable
 
 from vramlab.allocator import Decision, State
-from vramlab.allocator.facts import Model
+from vramlab.allocator.facts import STAYING, Model
 from vramlab.config.errors import InputError
 from vramlab.engine.desk import Desk
 from vramlab.engine.effects import Spawn, Story, Wait
@@ -41,7 +41,6 @@ from vramlab.prediction.own import Watched
 
 NAME = "preloading"
 _IDLE_LOOKS = 10_080
-_THERE = (State.LOADING, State.RESIDENT, State.IN_USE)
 
 
 class Preloading:
@@ -92,7 +91,7 @@ class Preloading:
             self._next_look.open()  # by now they may be far between
         self._idle_looks = 0
         self._in_vain.discard(name)
-        if name in self._unused and self._allocator.models[name].state in _THERE:
+        if name in self._unused and self._allocator.models[name].state in STAYING:
             self._known(name, now_s, "useful", "asked for")
 
     def left(self, name: str, now_s: float, reason: str) -> None:

@@ -11,13 +11,12 @@ import math
 from collections import deque
 from collections.abc import Callable
 
-from vramlab.allocator import Allocator, Decision, Kind, State
+from vramlab.allocator import Allocator, Decision, Kind
+from vramlab.allocator.facts import STAYING
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.config.schema import Priority
 from vramlab.engine.effects import TIMED_OUT, Cancelled, Story, Wait
 from vramlab.engine.gates import Gate, Ready
-
-_THERE = (State.RESIDENT, State.IN_USE, State.LOADING)
 
 
 class Queue(Gate):
@@ -117,7 +116,7 @@ class RoomQueue:
         model = self._allocator.models[name]
         if model.critical:
             return False
-        if model.state not in _THERE:
+        if model.state not in STAYING:
             return not model.may_run_on_cpu
         return True
 

@@ -21,10 +21,10 @@ from vramlab.config.faults import FaultPlan, check_faults
 from vramlab.config.loading import check_fit, load_inventory, load_scenario, with_overrides
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.orders import check_order
+from vramlab.runs.run_folder import read_requests
 from vramlab.runs.samples import read_samples, samples_path
 from vramlab.servers.preset import as_asked
 from vramlab.simulation.choosing import Times
-from vramlab.traces.files import read_trace
 from vramlab.traces.trace import Trace, check_models, check_times
 
 Mode = Literal["simulate", "decide"]
@@ -224,7 +224,7 @@ def _resolve(config: ConfigLike, models: ModelsLike, overrides: Iterable[str]) -
 
 
 def _read(trace: TraceLike) -> Trace:
-    resolved = trace if isinstance(trace, Trace) else read_trace(trace)
+    resolved = trace if isinstance(trace, Trace) else read_requests(trace)
     check_times(resolved)
     return resolved
 

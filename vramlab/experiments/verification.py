@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from vramlab.analysis.metrics import metrics
+from vramlab.config.bundled import there
 from vramlab.config.errors import InputError
 from vramlab.config.faults import FaultPlan
 from vramlab.engine.effects import Failure
 from vramlab.engine.journal import Line
-from vramlab.experiments.case import resolve_case
+from vramlab.experiments.case import ConfigLike, ModelsLike, resolve_case
 from vramlab.experiments.replay import run as replay
 from vramlab.live.machine_load import BUSY_CORES
+from vramlab.runs.journal_reading import read_journal
 from vramlab.runs.lockstep import LockstepReport, lockstep
 from vramlab.runs.records import Records
-from vramlab.runs.run_folder import RunFolder, read_run
+from vramlab.runs.run_folder import RunFolder, is_journal, journal_trace, read_run
 from vramlab.simulation.choosing import Times
 
 
@@ -93,14 +95,19 @@ class Verification:
 
 
 def verify(
-    folder: Path | str, seed: int = 0, service_times: Times | None = None, warm_up_s: float = 0.0
+    folder: Path | str,
+    seed: int = 0,
+    service_times: Times | None = None,
+    warm_up_s: float = 0.0,
+    config: ConfigLike = None,
+    models: ModelsLike = None,
 ) -> Verification:
-    """Hold a recorded run against the engine and against the simulator.
+    """Hold a recorded run, or any journal, against the engine and against the simulator.
 
     Parameters
     ----------
     folder : Path or str
-        Of the run.
+        Of the run; or a journal, that of one's own server too.
     seed : int
         Draws the service times.
     service_times : str, optional
@@ -111,12 +118,16 @@ def verify(
         that has not served yet has its memory still to come from the system, on a virtual machine even from
         its host, which makes loads several times as long and is nothing that a profile could know.
 
+    config, models
+        Settings and inventory of the server that wrote the journal. A run's folder has its own.
+
     Raises
     ------
     InputError
-        If the folder is no recording, or ends before it is warm.
+        If the folder is no recording, or ends before it is warm; and for settings beside a folder that has
+        its own.
     """
-    run = read_run(folder)
+    run = _run(folder, config, models)
     if not 0 <= warm_up_s <= run.trace.duration_s:
         expected = f"seconds of the run, which took {run.trace.duration_s:.6g}"
         raise InputError(folder, "--warm-up", warm_up_s, expected)
@@ -134,6 +145,23 @@ def verify(
     if warm_up_s:
         simulated = simulated | metrics(records, run.config, run.inventory)
     return Verification(run, report, live, simulated, recorded, records, times)
+
+
+def _run(path: Path | str, config: ConfigLike, models: ModelsLike) -> RunFolder:
+    """A run's folder; or a journal by itself, with what it was written under."""
+    if not is_journal(path):
+        if config is not None or models is not None:
+            raise InputError(path, "", "a folder, which has its settings", "no others beside it")
+        return read_run(path)
+    lines = read_journal(there(path))
+    trace = journal_trace(lines[: lines.whole], str(path))
+    case = resolve_case(trace, config, models)
+    inventory = case.inventory
+    if any(spec.path for spec in inventory.values()):
+        from vramlab.live.backend import with_file_sizes  # knows ONNX, which a journal alone needs not
+
+        inventory = with_file_sizes(inventory)  # as the server did
+    return RunFolder(Path(path), case.config, inventory, lines, trace, {}, case.measurements())
 
 
 def _failures_of(journal: Iterable[Line]) -> FaultPlan:

@@ -195,6 +195,27 @@ class OnnxBackend:
             self._axes[model] = axis
         return 1 if axis is None else max(1, axis.items(inputs))
 
+    def named(self, model: str, array: Any) -> dict[str, Any]:
+        """Name a lone array, for a model of one input.
+
+        Raises
+        ------
+        InputError
+            For a model of several inputs, naming them, and where the file does not say what they are.
+        """
+        path = self._inventory[model].path
+        assert path is not None
+        try:
+            names = [one.name for one in check_model_file(path).inputs]
+        except BadModelFile as error:
+            expected = f"a mapping from names to arrays: what {model} takes is not known ({error})"
+            raise InputError("request", "inputs", "a lone array", expected) from error
+        if len(names) != 1:
+            takes = ", ".join(names) or "inputs that its file does not name"
+            expected = f"a mapping from names to arrays: {model} takes {takes}"
+            raise InputError("request", "inputs", "a lone array", expected)
+        return {names[0]: array}
+
     def has_room_for(self, *models: str) -> bool:
         """Whether the device's budget is enough for all of these at once, workspaces included."""
         return sum(self._held[name].footprint_bytes for name in models) <= self._room_bytes

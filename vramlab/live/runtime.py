@@ -14,6 +14,9 @@ from types import TracebackType
 from typing import Any
 from uuid import UUID
 
+import numpy as np
+import numpy.typing as npt
+
 from vramlab.config.errors import InputError, nearest, shown
 from vramlab.config.loading import check_fit
 from vramlab.config.schema import Inventory, Priority, VramConfig
@@ -31,7 +34,9 @@ from vramlab.runs.records import Recorder, Records
 from vramlab.runs.status import Status, status_of
 from vramlab.runs.totals import RunningTotals
 
-Inputs = Mapping[str, Any]
+Inputs = Mapping[str, Any] | npt.NDArray[Any]
+"""Arrays by name; for a model of one input, that array alone."""
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -203,8 +208,8 @@ class LiveRuntime:
         ----------
         model : str
             Name in the inventory.
-        inputs : mapping of str to array, list or None
-            By name, as ``InferenceSession.run`` takes them.
+        inputs : mapping of str to array, list or None; or ndarray
+            By name, as ``InferenceSession.run`` takes them; for a model of one input, that array alone.
         requester : str, optional
             Who asks, for the journal. A whole number, a UUID or bytes become text.
         priority : Priority or str, optional
@@ -278,7 +283,9 @@ class LiveRuntime:
         if not isinstance(model, str) or model not in self.inventory:
             raise _unknown(model, self.inventory)
         if type(inputs) is not dict and not isinstance(inputs, Mapping):  # the first is quick
-            raise InputError("request", "inputs", shown(inputs), "a mapping from names to arrays")
+            if not isinstance(inputs, np.ndarray):
+                raise InputError("request", "inputs", shown(inputs), "a mapping from names to arrays")
+            inputs = self.backend.named(model, inputs)
         if priority is not None and not isinstance(priority, Priority):
             known = [priority.value for priority in Priority]
             if priority not in known:

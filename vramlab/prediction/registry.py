@@ -38,7 +38,9 @@ def combined(
     week_offset_s: float = 0.0,
     **options: Any,
 ) -> Combined:
-    """Make a :class:`Combined` with its experts.
+    """Weighted mean of several predictors, those that were right of late above all.
+
+    Makes a :class:`Combined` with its experts.
 
     Parameters
     ----------

@@ -122,6 +122,30 @@ def journal_trace(journal: Sequence[Line], source: str = "<journal>") -> Trace:
     return Trace.from_frame(pd.DataFrame(rows, columns=None if rows else ["time_s", "model"]), source)
 
 
+def read_requests(path: Path | str) -> Trace:
+    """Read the requests of a trace file, of a journal (``.jsonl``, ``.jsonl.gz``), or of a run's folder.
+
+    Of a journal that is damaged somewhere, the requests are those before that.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    place = there(path)
+    if place.is_dir():
+        return read_requests(journal_of(place))
+    if not is_journal(place):
+        return read_trace(path)
+    lines = read_journal(place)
+    return journal_trace(lines[: lines.whole], str(path))
+
+
+def is_journal(path: Path | str) -> bool:
+    """Whether a file's name says that it is a journal."""
+    return Path(path).name.endswith((".jsonl", ".jsonl.gz"))
+
+
 def write_json(document: Any, path: Path) -> None:
     """Write a JSON file, whole or not at all."""
     with replacing(path) as temporary:
