@@ -14,7 +14,7 @@ from vramlab.runs.samples import Sample
 class Sleepy:
     """A session whose device takes twenty times as long after some silence."""
 
-    cpu_nodes, taken_bytes, identity = None, None, ()
+    cpu_nodes, taken_bytes, identity, axis = None, None, (), None
 
     def __init__(self):
         self.last_s = time.perf_counter()
@@ -38,8 +38,7 @@ def test_a_device_that_falls_asleep_is_noticed():
 
     samples = asyncio.run(main())
     assert sorted({sample.pause_s for sample in samples}) == [0.0, 0.01, 0.15]
-    (flag,) = silence_flags(samples)
-    assert flag.startswith("after 0.15 s of silence a run takes ")
+    assert any(flag.startswith("after 0.15 s of silence a run takes ") for flag in silence_flags(samples))
 
 
 def test_a_device_that_does_not_is_not():
