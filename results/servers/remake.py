@@ -93,7 +93,7 @@ def readme_rows(table):
 
 
 def exported(trace, models):
-    """What `vramlab export` makes of each server at 24 GB: its defaults, and the settings that are written."""
+    """What `vramlab export` makes of each server at 24 GB: its defaults, and what is written."""
     mb = SIZES_MB[1]
     overrides = [f"total_memory_mb={mb}", f"zones.{POOL}.size_mb={mb}", f"serving.gpu_streams={STREAMS}"]
     case = resolve_case(trace, ROOT / "config/scenarios/genai_24gb.yaml", models, overrides)
@@ -153,10 +153,10 @@ def draw(table, path):
         ax.set_xticks([10, 100, 1000, 10_000], ["10", "100", "1,000", "10,000"])
         ax.minorticks_off()
         ax.set_xlabel("Mean latency of those answered (s)")
-    hatched = plt.Rectangle((0, 0), 1, 1, color=style.QUIET, hatch="///", ec="white")
+    hatched = plt.Rectangle((0, 0), 1, 1, facecolor=style.QUIET, hatch="///", edgecolor="white")
     line = plt.Line2D([], [], color=style.OPTIMUM, linestyle="--", linewidth=1)
     named = {"handles": [hatched, line], "labels": ["refuses some", "unlimited memory"]}
-    style.legend(panels[-1], loc="lower right", **named)
+    style.legend(panels[-1], loc="upper right", **named)
     panels[0].set_yticks(
         range(len(order)), [OURS if name == OURS else server_of(name)[0].title for name in order]
     )
