@@ -15,7 +15,7 @@ import pynvml
 import pytest
 
 from vramlab.config.errors import InputError
-from vramlab.live import cuda
+from vramlab.live import cuda, nvml
 from vramlab.live.cores import usable_cores
 from vramlab.live.cuda import CudaDevice
 from vramlab.live.devices import choose_device, describe
@@ -229,6 +229,38 @@ def test_this_process_is_told_from_others(machine):
     assert device.memory().process_bytes is None
     machine.processes = [other]  # a container does not know its own number
     assert device.memory().process_bytes is None
+
+
+def test_clocks_are_told_as_far_as_nvml_does(machine, monkeypatch):
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetPowerState", lambda handle: 8)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetClockInfo", lambda handle, clock: 210 + clock)
+
+    def unknown(handle, sensor):
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetTemperature", unknown)
+    state = CudaDevice(0).state()
+    assert state["power_state"] == 8
+    assert {"sm_mhz", "memory_mhz"} <= set(state)
+    assert "celsius" not in state
+
+
+@pytest.mark.parametrize("under", ["", "WSL2", "Windows (WDDM)"])
+def test_a_driver_that_may_spill_is_named_with_what_to_set(machine, monkeypatch, caplog, under):
+    monkeypatch.setattr(nvml.Gpu, "spilling", lambda self: under)
+    assert describe(CudaDevice(0))["driver_spills"] == under
+    said = [record.getMessage() for record in caplog.records]
+    assert bool(said) == bool(under)
+    assert all(under in line and "Prefer No Sysmem Fallback" in line for line in said)
+
+
+def test_one_kernel_of_windows_is_told_by_its_name(monkeypatch, tmp_path):
+    version = tmp_path / "version"
+    version.write_text("Linux version 6.6.87.2-microsoft-standard-WSL2")
+    monkeypatch.setattr(nvml, "Path", lambda name: version)
+    assert nvml._under_wsl()
+    version.write_text("Linux version 6.1.0-amd64")
+    assert not nvml._under_wsl()
 
 
 def test_options_of_a_session(machine):
