@@ -43,7 +43,7 @@ def demo_command(
     folder: Annotated[
         Path, typer.Option("--out", help="Folder for the run and the plots; what is in it is replaced.")
     ] = Path("results/demo"),
-    device: Annotated[str, typer.Option("--device", help="auto, cuda, webgpu, cpu-emulated or cpu-arena.")] = "auto",
+    device: Annotated[str, typer.Option("--device", help="auto, cuda or cpu-emulated.")] = "auto",
 ) -> None:
     """Record live, verify, simulate, compare: the main job in about a minute.
 
