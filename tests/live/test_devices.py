@@ -18,9 +18,10 @@ from vramlab.config.errors import InputError
 from vramlab.live import cuda, nvml
 from vramlab.live.cores import usable_cores
 from vramlab.live.cuda import CudaDevice
+from vramlab.live.device_facts import Demand
 from vramlab.live.devices import choose_device, describe
 from vramlab.live.emulated import CpuEmulatedDevice
-from vramlab.live.errors import OutOfMemory
+from vramlab.live.errors import OutOfMemory, OwnLimit
 
 FIRST, SECOND = uuid.UUID(int=1), uuid.UUID(int=2)
 
@@ -359,3 +360,45 @@ def test_a_provider_built_in_but_not_loadable(machine, monkeypatch, capfd):
     ):
         device.check()
     assert capfd.readouterr() == ("", "")
+
+
+# -- places on CUDA ------------------------------------------------------------------------------------------
+
+
+def ours(machine, taken_bytes):
+    machine.processes = [types.SimpleNamespace(pid=os.getpid(), usedGpuMemory=taken_bytes)]
+
+
+def test_a_limit_that_the_weights_have_passed_is_refused_after_the_load(machine):
+    device = CudaDevice(0)
+    ours(machine, 100)
+    with pytest.raises(OwnLimit) as caught, device.placing(Demand(50, 20, 70), "loading m") as place:  # noqa: PT012
+        assert place.providers[0][1]["gpu_mem_limit"] == "70"
+        ours(machine, 180)
+    assert caught.value.lacking_bytes == 10 + 20
+    assert device.promised_bytes() == 0
+
+
+def test_what_is_promised_and_taken_on_cuda(machine):
+    device = CudaDevice(0)
+    ours(machine, 100)
+    assert device.taken_bytes() == 0  # context and libraries are no model's
+    with device.placing(Demand(50, 20, 70), "loading m") as place:
+        ours(machine, 150)
+        assert (place.held_bytes(), device.taken_bytes(), device.promised_bytes()) == (50, 50, 70)
+    place.leave()
+    assert device.promised_bytes() == 0
+
+
+def test_sessions_that_share_have_one_arena_of_the_budget_registered_once(machine, monkeypatch):
+    registered = []
+    monkeypatch.setattr(onnxruntime, "create_and_register_allocator_v2", lambda *a: registered.append(a))
+    monkeypatch.setattr(CudaDevice, "_shared_arenas", set())
+    device = CudaDevice(1, budget_bytes=500, shared_bytes=30)
+    for _ in range(2):
+        with device.placing(Demand(50, 20, 70), "loading m") as place:
+            assert place.entries["session.use_env_allocators"] == "1"
+            assert "gpu_mem_limit" not in place.providers[0][1]
+    ((provider, _, options, _),) = registered
+    assert (provider, options) == (cuda.PROVIDER, {"device_id": "1"})
+    assert device.promised_bytes() == 50 + 50 + 30
