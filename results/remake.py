@@ -238,6 +238,7 @@ def gap_to_optimum(real: dict[str, Path] | None) -> bool:
 def scheduling(real: dict[str, Path] | None) -> bool:
     """Orders of serving, on the real trace and three synthetic workloads; the README's latencies."""
     run_script(RESULTS / "scheduling" / "remake.py", *([] if real is None else real.values()))
+    run_script(RESULTS / "scheduling" / "batching.py")
     if real is not None:
         table = pd.read_csv(RESULTS / "scheduling" / "real_trace.csv")
         update_rows(ROOT / "README.md", latency_rows(table), keys=1)

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "runs": {"config", "allocator", "engine", "traces"},
     "analysis": {"config", "traces", "engine.outcomes", "runs.records"},
     "simulation": {"config", "allocator", "engine", "traces", "runs"},
-    "live": {"config", "allocator", "engine", "traces", "runs"},
+    "live": {"config", "allocator", "engine", "traces", "runs", "servers"},
     "experiments": {
         "config", "allocator", "engine", "traces", "runs", "analysis", "prediction", "simulation", "live",
         "servers",

@@ -4,7 +4,7 @@ import pytest
 
 from tests.experiments.studying import POOL, ROOT
 from vramlab.analysis.figures import _TABLES, FIGURES, Figure, objectives, table
-from vramlab.cli.comparing import show_comparison
+from vramlab.cli.comparison_tables import show_comparison
 from vramlab.config.loading import load_inventory
 from vramlab.experiments.comparison import compare
 from vramlab.experiments.replay import replay

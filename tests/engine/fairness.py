@@ -19,15 +19,16 @@ def passed_over(lines, config, inventory):
             due_s = line.time_s + max_wait_s * PATIENCE[priority]
             waiting[line.task] = (due_s, line.task), line.model
         elif line.event == "start" and line.what == "infer on gpu" and line.task in waiting:
-            place, _ = waiting.pop(line.task)
-            started_s[line.task] = line.time_s
-            due = earlier(waiting, place, line.time_s)
-            blocked = any(model not in there | coming | leaving for _, model in due.values())
-            found += [
-                (line.time_s, line.task, other)
-                for other, (_, model) in due.items()
-                if model in there and not blocked
-            ]
+            for served in (line.task, *(line.detail or {}).get("joined", ())):
+                place, _ = waiting.pop(served)
+                started_s[served] = line.time_s
+                due = earlier(waiting, place, line.time_s)
+                blocked = any(model not in there | coming | leaving for _, model in due.values())
+                found += [
+                    (line.time_s, served, other)
+                    for other, (_, model) in due.items()
+                    if model in there and not blocked
+                ]
         elif line.event == "decision" and line.what == "load":
             if line.task in waiting:
                 due = earlier(waiting, waiting[line.task][0], line.time_s)

@@ -147,18 +147,20 @@ def test_whatever_happens_nothing_leaks_and_the_journal_is_followed(data):
     """Any order of arrivals, ends, failures, timers, cancellations and commands; then everything ends."""
     choice = st.sampled_from
     inventory = {
-        **{name: spec(size, priority=priority, cpu_fallback=fallback)
+        **{name: spec(size, priority=priority, cpu_fallback=fallback, splits=name in "abc", batch_size=3)
            for name, size, priority, fallback in (
                ("a", 60, "medium", "cpu_standard"), ("b", 30, "low", "cpu_standard"),
                ("c", 40, "high", "none"), ("d", 25, "medium", "none"), ("e", 50, "high", "cpu_standard"))},
     }  # fmt: skip
+    order = data.draw(choice(ORDERS))
     driver = SteeredDriver(
         settings(
             data.draw(choice([70, 100, 130])),
+            f"serving.batching={order != 'arrival' and data.draw(st.booleans())}",
             f"serving.gpu_streams={data.draw(choice([1, 2]))}",
             f"serving.load_channels={data.draw(choice([1, 2]))}",
             f"serving.on_miss={data.draw(choice(['wait', 'wait', 'cpu_while_loading']))}",
-            f"serving.order={data.draw(choice(ORDERS))}",
+            f"serving.order={order}",
             f"serving.max_wait_s={data.draw(choice([0.3, 2, 300]))}",
             f"serving.max_skips={data.draw(choice([1, 3]))}",
             "fallback.fallback_queue_size=2",
@@ -193,6 +195,12 @@ def test_whatever_happens_nothing_leaks_and_the_journal_is_followed(data):
         driver.check_now()
     while driver.tasks:
         now_s += 0.25
+        gates = driver.engine.loading._claims._gates.values()
+        claims = [name for name in driver.waiting if driver.tasks[name].waiting in gates]
+        if claims and not driver.under_way:  # for bytes that a device which has shrunk will never give
+            driver.time_out(driver.tasks[claims[0]], driver.timers[claims[0]], now_s)
+            driver.check_now()
+            continue
         assert driver.under_way, f"nobody can go on: {driver.waiting}"
         name = data.draw(choice(list(driver.under_way)))
         driver.end(name, now_s, value_for(driver, name, data))

@@ -76,7 +76,13 @@ def test_a_comparison(run):
     compared = compare(*run, policies=["lru", "fifo"])
     text = compared._repr_html_()
     rows = Table(text).rows
-    assert [row[0] for row in rows] == ["policy", "lru", "fifo"]
+    assert [row[0] for row in rows] == [
+        "policy",
+        "lru",
+        "fifo",
+        "one pool, seed_fixed",
+        "the specification's zones",
+    ]
     assert rows[1][1:4] == ["25.00 %", "75.00 %", "0.3 s"]
     assert f"offline optimum: load cost {compared.optimum.load_cost_s:.1f} s" in text
 

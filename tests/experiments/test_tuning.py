@@ -86,9 +86,7 @@ def test_the_file_is_a_configuration_that_gives_the_figures_it_was_written_with(
     )
     comment = [line for line in path.read_text().splitlines() if line.startswith("#")]
     assert any(TRACE.sha256[:16] in line for line in comment)
-    assert any(
-        f"gap to the offline optimum closed {found.validation['gap_closed']:.3f}" in x for x in comment
-    )
+    assert any(f"gap closed {100 * found.validation['gap_closed']:.1f} %" in x for x in comment)
     assert set(yaml.safe_load(path.read_text())) == {"vram_management"}
 
 

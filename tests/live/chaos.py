@@ -29,9 +29,11 @@ from vramlab.allocator.policies.own import PolicyError
 from vramlab.allocator.states import State
 from vramlab.config.loading import load_config
 from vramlab.config.schema import ModelSpec
+from vramlab.engine.cache import Kept
 from vramlab.engine.effects import Load, MemoryReading, ReadMemory, Target, Unload
 from vramlab.engine.engine import Engine
 from vramlab.engine.requests import Answer, Request
+from vramlab.live.batches import BatchAxis
 from vramlab.live.cores import Cores
 from vramlab.live.driver import LiveDriver
 from vramlab.live.errors import (
@@ -112,12 +114,22 @@ class World:
 class Promise:
     """A future that is awaited by nobody but the end of the test."""
 
-    def __init__(self):
-        self.kept = False
+    def __init__(self, request=None):
+        self.kept, self.request = False, request
 
     def keep(self, value, error):
         assert not self.kept, "answered twice"
         self.kept, self.value, self.error = True, value, error
+        if self.request is not None:
+            check_answer(self.request, value)
+
+
+def check_answer(request, answer):
+    """An answer is that of the request's own items, whoever they were run with."""
+    outputs = getattr(answer, "outputs", None)
+    outputs = outputs.outputs if isinstance(outputs, Kept) else outputs
+    if outputs is not None:
+        assert outputs[0].tolist() == request.inputs["input"][:, 0].tolist(), "somebody else's answer"
 
 
 # -- what fails
@@ -128,6 +140,7 @@ class Session:
         self.backend, self.model, self.size_bytes = backend, model, size_bytes
         self.identity = backend.files[model]
         self.taken_bytes = size_bytes or None
+        self.axis = BatchAxis(("input",), None)
         self.open = True
 
     def run(self, inputs):
@@ -135,7 +148,7 @@ class Session:
         self.backend.fail("run", OutOfMemory("arena"), SessionError("kernel"), ValueError("x"), Speechless(),
                           KeyboardInterrupt(), SystemExit(3), OwnLimit("arena"), NonsenseSize("2**62"),
                           DeviceFailed("cuDNN"), *self.backend.sticky)  # fmt: skip
-        return [np.full(3, float(self.identity))]
+        return [inputs["input"][:, 0].copy()]
 
     def run_and_shrink(self, inputs):
         return self.run(inputs)
@@ -238,6 +251,7 @@ class MoodyPredictor:
 def settings(rng):
     pick = rng.choice
     capacity = pick([5, 7, 9])
+    order = pick(["arrival", "fifo", "affinity", "backlog", "backlog"])
     policy = pick(["lru", "seed_fixed", f"{__name__}:Moody", f"{__name__}:Moody"])
     overrides = [
         f"total_memory_mb={capacity}",
@@ -253,8 +267,9 @@ def settings(rng):
         f"serving.load_channels={pick([1, 2])}",
         f"serving.cpu_workers={pick([1, 2])}",
         f"serving.on_miss={pick(['wait', 'wait', 'cpu_while_loading'])}",
-        f"serving.order={pick(['arrival', 'fifo', 'affinity', 'backlog', 'backlog'])}",
+        f"serving.order={order}",
         f"serving.max_wait_s={pick([0.05, 2, 300])}",
+        f"serving.batching={'false' if order == 'arrival' else pick(['false', 'true', 'true'])}",
         f"serving.release_timeout_ms={pick([50, 5000])}",
         f"serving.load_timeout_ms={pick([50, 5000])}",
         f"optimization.monitoring_interval={pick([0.05, 0.5])}",
@@ -281,6 +296,8 @@ def inventory(rng):
             workspace_mb=rng.choice([0, 0.3]),
             cpu_fallback=rng.choice(["none", "cpu_standard"]),
             always_loaded=rng.random() < 0.2,
+            batch_size=rng.choice([1, 4, 8]),
+            splits=rng.random() < 0.7,
         )
         for name in "abcde"
     }
@@ -312,12 +329,12 @@ class BlockedCaller:
             if message is None:
                 return
             if isinstance(message, tuple):
-                effect, session = message
-                self.driver._carry_out(self.task, effect, session.run, self.request.inputs)
+                self.driver._carry_out(self.task, *message)
             else:
                 self.ended = True
                 answer = self.caller.value
                 assert isinstance(answer, Answer) or self.caller.error is not None
+                check_answer(self.request, answer)
         except _INTERRUPTS:
             self.driver._abandon(self.task)
             self.ended = True
@@ -355,17 +372,15 @@ class Run:
 
     def arrives(self):
         rng, driver = self.rng, self.driver
-        request = Request(
-            rng.choice(list(self.models)),
-            rng.choice([1, 1, 3]),
-            None,
-            rng.choice([None, "somebody"]),
-            rng.choice([None, None, "k", "l", "m"]),
-            {"input": 1},
-        )
+        model, items = rng.choice(list(self.models)), rng.choice([1, 1, 3])
+        key = rng.choice([None, None, "k", "l", "m"])
+        items = items if key is None else 1
+        value = rng.random() if key is None else float(ord(key))
+        inputs = {"input": np.arange(items)[:, None] + value}
+        request = Request(model, items, None, rng.choice([None, "somebody"]), key, inputs)
         kind = rng.random()
         if kind < 0.5:
-            self.promises.append(Promise())
+            self.promises.append(Promise(request))
             self.tasks.append(driver.submit(request, self.promises[-1]))
         elif kind < 0.9:
             self.callers.append(BlockedCaller(driver, request))

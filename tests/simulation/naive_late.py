@@ -13,7 +13,12 @@ STRETCH = 5.0
 
 
 class NaiveLate:
-    def __init__(self, trace, inventory, capacity_bytes, streams, channels, order, max_wait_s, max_skips=3):
+    def __init__(
+        self, trace, inventory, capacity_bytes, streams, channels, order, max_wait_s, max_skips=3, times=None
+    ):
+        self.times, self.most = times, {}  # with times of whole runs, requests are joined
+        if times is not None:
+            self.most = {name: spec.batch_size for name, spec in inventory.items() if spec.splits}
         self.env = simpy.Environment()
         self.trace, self.order, self.max_skips = trace, order, max_skips
         self.size = {name: spec.footprint_bytes for name, spec in inventory.items()}
@@ -51,14 +56,20 @@ class NaiveLate:
     def request(self, number, name, items):
         run_s = self.infer_s[name] * items
         entry = Entry(number, name, self.env.now, self.max_wait_s, run_s, self.env.event())
+        entry.items = items
         self.kind[number] = 2 if name in self.loading else 0
         self.waiting.append(entry)
         self.decide()
-        yield entry.event
+        batch = yield entry.event
+        if batch[0] is not entry:
+            return  # the first runs for all
+        if self.times is not None:
+            run_s = self.times(name, sum(other.items for other in batch))
         yield self.env.timeout(run_s)
         self.streams += 1
-        self.loaded[name] -= 1
-        self.finish_s[number] = self.env.now
+        self.loaded[name] -= len(batch)
+        for other in batch:
+            self.finish_s[other.number] = self.env.now
         self.decide()
 
     def load(self, name, victims):
@@ -170,6 +181,29 @@ class NaiveLate:
 
     def begin_run(self, entry):
         self.streams -= 1
+        batch = [entry]
+        self.start(entry)
+        while (other := self.joins(batch)) is not None:
+            batch.append(other)
+            self.start(other)
+        for other in batch:
+            other.event.succeed(batch)
+        return True
+
+    def joins(self, batch):
+        now, model = self.env.now, batch[0].model
+        alike = [e for e in self.waiting if e.model == model]
+        if not alike:
+            return None
+        next_ = min(alike, key=lambda e: e.place)
+        if next_.due_s > now:
+            next_ = alike[0] if self.order == "fifo" else min(alike, key=lambda e: e.turn)
+        if sum(e.items for e in [*batch, next_]) > self.most.get(model, 0) or self.is_held(next_):
+            return None
+        due = [e for e in self.waiting if e.model != model and e.model in self.loaded and e.due_s <= now]
+        return None if any(e.place < next_.place for e in due) else next_
+
+    def start(self, entry):
         self.loaded[entry.model] += 1
         if self.kind[entry.number] != 1:
             self.lru.move_to_end(entry.model)
@@ -177,8 +211,6 @@ class NaiveLate:
             for other in self.waiting:
                 other.skips += 1
         self.waiting.remove(entry)
-        entry.event.succeed()
-        return True
 
     def begin_load(self, entry, place):
         victims = self.victims(entry.model, place)

@@ -111,6 +111,16 @@ def test_the_bundled_trace_as_well():
     assert_equal(*both(trace, config, inventory))
 
 
+def test_requests_that_run_as_one_as_well():
+    trace, inventory, capacity_mb = workload(requests=800, rate_per_s=40.0, share=0.6)
+    joined = {"batch_size": 8, "splits": True}
+    inventory = {name: spec.model_copy(update=joined) for name, spec in inventory.items()}
+    first, second = both(trace, plain_cache(capacity_mb, "serving.batching=true"), inventory)
+    assert_equal(first, second)
+    runs = sum(line.event == "start" and line.what == "infer on gpu" for line in first[0])
+    assert runs < 0.8 * len(trace)
+
+
 TICKS = st.lists(st.tuples(st.integers(0, 24), st.sampled_from("abcd")), min_size=1, max_size=30)
 
 

@@ -85,6 +85,8 @@ class Decision(NamedTuple):
 
 # For the hot path: a look-up in the table costs no call.
 AFTER_PIN, _AFTER_UNPIN = PINNED.follows, UNPINNED.follows
+_AFTER_PROMISE, _AFTER_CHOICE = PROMISED.follows[ABSENT], CHOSEN.follows[RESIDENT]
+_AFTER_UNLOADING = UNLOADED.follows[EVICTING]
 _AFTER_ADMISSION, _AFTER_EXPULSION = ADMITTED_AT_ONCE.follows, EXPELLED_AT_ONCE.follows
 
 Turn = tuple[float, int]
@@ -251,7 +253,9 @@ class Zone(Ledger):
 
     def promise(self, model: Model) -> None:
         """Decide to load `model` here: it has a claim on its bytes from now on."""
-        model.state = PROMISED.after(model.state, model.name)
+        if model.state is not ABSENT:
+            raise PROMISED.refused(model.state, model.name)
+        model.state = _AFTER_PROMISE
         model.claiming = True
         if model.zone is not self:
             self._settle(model)
@@ -279,12 +283,16 @@ class Zone(Ledger):
 
     def reclaim(self, model: Model) -> None:
         """Begin to send `model` away: its bytes may be promised to others, and are still held."""
-        model.state = CHOSEN.after(model.state, model.name)
+        if model.state is not RESIDENT:
+            raise CHOSEN.refused(model.state, model.name)
+        model.state = _AFTER_CHOICE
         self._unpromise(model)
 
     def release(self, model: Model) -> None:
         """Give the bytes of `model` back, as it has left the device."""
-        model.state = UNLOADED.after(model.state, model.name)
+        if model.state is not EVICTING:
+            raise UNLOADED.refused(model.state, model.name)
+        model.state = _AFTER_UNLOADING
         self.held -= model.bytes
         self.device.held -= model.bytes
 

@@ -81,7 +81,8 @@ class Loads:
         """Take back the bytes of `model`, which has left. Returns models whose claims are met by that."""
         model.zone.release(model)
         self._placement.released(model)
-        self._apply_learned(model)
+        if self._learned:
+            self._apply_learned(model)
         return self.meet_claims()
 
     def grow(self, model: Model, footprint_bytes: int) -> bool:
@@ -97,10 +98,13 @@ class Loads:
     def meet_claims(self) -> list[str]:
         """Turn claims into bytes, in their order, as far as there is room beside earlier claims."""
         met: list[str] = []
+        if not self.claims:
+            return met
         kept_device = 0
         kept: dict[Zone, int] = {}
         for model in self.claims:
-            zone, size, kept_zone = model.zone, model.bytes, kept.get(model.zone, 0)
+            zone, size = model.zone, model.bytes
+            kept_zone = kept.get(zone, 0) if kept else 0
             if zone.has_bytes(size, kept_zone, kept_device) and self._placement.may_have(model):
                 self._grant(model)
                 met.append(model.name)

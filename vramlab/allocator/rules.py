@@ -48,6 +48,7 @@ class RuledPlanner:
         self._planner, self._config, self._models, self._device = planner, config, models, device
         self._extra_bytes = mib_to_bytes(config.headroom_mb)
         self._sets = [frozenset(together) for together in config.sets]
+        self._apart = {model: _sent_away(model, config, models) for model in models.values() if config.groups}
 
     def free_place(self, model: Model) -> Zone | None:
         """Return the first zone that has room for `model`, with nobody leaving for it."""
@@ -87,23 +88,12 @@ class RuledPlanner:
 
     def _company(self, model: Model) -> list[Model]:
         """Models that may not be there with `model`, in the order of the inventory."""
-        if not self._config.groups and not self._sets:
-            return []
-        there = [other for other in self._models.values() if other.state in STAYING and other is not model]
-        return self._by_sets(model, there) if self._sets else self._by_groups(model, there)
-
-    def _by_groups(self, model: Model, there: list[Model]) -> list[Model]:
-        groups = self._config.groups
-        mine = [name for name, group in groups.items() if model.name in group.members]
-        leaving: set[str] = set()
-        for name in mine:
-            if groups[name].swap:
-                leaving.update(groups[name].members)
-            if groups[name].exclusive:
-                for other, group in groups.items():
-                    if other not in mine and not group.persistent:
-                        leaving.update(group.members)
-        return [other for other in there if other.name in leaving]
+        if self._sets:
+            there = [
+                other for other in self._models.values() if other.state in STAYING and other is not model
+            ]
+            return self._by_sets(model, there)
+        return [other for other in self._apart.get(model, ()) if other.state in STAYING]
 
     def _by_sets(self, model: Model, there: list[Model]) -> list[Model]:
         costs = self._config.evict_costs
@@ -115,3 +105,18 @@ class RuledPlanner:
             if least is None or cost < least:
                 least, chosen = cost, together
         return [other for other in there if other.name not in chosen]
+
+
+def _sent_away(model: Model, config: RulesConfig, models: Mapping[str, Model]) -> list[Model]:
+    """Models that groups send away when `model` is loaded."""
+    groups = config.groups
+    mine = [name for name, group in groups.items() if model.name in group.members]
+    leaving: set[str] = set()
+    for name in mine:
+        if groups[name].swap:
+            leaving.update(groups[name].members)
+        if groups[name].exclusive:
+            for other, group in groups.items():
+                if other not in mine and not group.persistent:
+                    leaving.update(group.members)
+    return [other for other in models.values() if other.name in leaving and other is not model]

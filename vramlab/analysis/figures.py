@@ -138,6 +138,8 @@ class Figure:
         The label where it differs.
     hidden_if_zero : bool
         Leave the column out where no run has any.
+    of_study : bool
+        A study computes it for each run (:mod:`vramlab.experiments.optimum`), so that it can be tuned for.
     outcome : Outcome or None
         In place of `of`: count the requests that ended so.
     """
@@ -150,6 +152,7 @@ class Figure:
     scope: Scope = "models"
     name: str = ""
     hidden_if_zero: bool = False
+    of_study: bool = False
     outcome: Outcome | None = None
 
     @property
@@ -179,7 +182,7 @@ def text_of(value: Any, unit: Unit, nothing: str = "-") -> str:
 _TEXTS: dict[Unit, Callable[[Any], str]] = {
     "count": "{:,}".format,
     "share": lambda value: f"{100 * value:.2f} %",
-    "part": "{:.2f}".format,
+    "part": lambda value: f"{100 * value:.1f} %",
     "seconds": "{:,.1f} s".format,
     "latency": "{:,.1f} s".format,
     "bytes": lambda value: f"{bytes_to_mib(value):,.0f} MB",
@@ -205,10 +208,12 @@ FIGURES: dict[str, Figure] = {
             "fallbacks", "fallbacks", "count", "lower", outcome=Outcome.FALLBACK,
             name="CPU fallbacks", hidden_if_zero=True,
         ),
-        Figure("refused", "refused", "count", "lower", outcome=Outcome.REFUSED, hidden_if_zero=True),
-        Figure("failed", "failed", "count", "lower", outcome=Outcome.FAILED, hidden_if_zero=True),
-        Figure("cancelled", "cancelled", "count", outcome=Outcome.CANCELLED),
-        Figure("cache_hits", "from the result cache", "count", outcome=Outcome.CACHE_HIT),
+        Figure("refused", "refused", "count", "lower", outcome=Outcome.REFUSED),
+        Figure("failed", "failed", "count", "lower", outcome=Outcome.FAILED),
+        Figure("cancelled", "cancelled", "count", outcome=Outcome.CANCELLED, hidden_if_zero=True),
+        Figure(
+            "cache_hits", "from the result cache", "count", outcome=Outcome.CACHE_HIT, hidden_if_zero=True
+        ),
         Figure("hit_rate", "hit rate", "share", "higher", lambda part: part.share(Outcome.HIT)),
         Figure(
             "cold_start_rate", "cold starts", "share", "lower", lambda part: part.share(Outcome.COLD_START)
@@ -244,7 +249,18 @@ FIGURES: dict[str, Figure] = {
             of=lambda part: _bytes(part.in_vain),
         ),
         # What only a study knows, which adds it to the others.
-        Figure("cost_s", "with CPU answers", "seconds", "lower"),
+        Figure("unserved", "unserved", "count", "lower", of_study=True),
+        Figure("unserved_cost_s", "price of the unserved", "seconds", "lower", hidden_if_zero=True),
+        Figure("cost_s", "whole cost", "seconds", "lower", of_study=True),
+        Figure("card_bytes", "card", "bytes", "lower", of_study=True),
+        Figure(
+            "requester_worst_s", "worst requester: mean", "latency", "lower", hidden_if_zero=True,
+            of_study=True,
+        ),
+        Figure(
+            "requester_fairness", "fairness", "part", "higher", hidden_if_zero=True, of_study=True,
+            name="fairness among requesters",
+        ),
         Figure("gap_closed", "gap closed", "part", "higher"),
         Figure("price_mean_s", "price: mean", "latency", "lower"),
         Figure("price_p99_s", "price: p99", "latency", "lower"),
@@ -252,18 +268,25 @@ FIGURES: dict[str, Figure] = {
 }  # fmt: skip
 """All figures by key, in the order of the JSON documents."""
 
-Table = Literal["compare", "notebook", "explorer", "fidelity", "replay", "recording", "zones"]
+Table = Literal[
+    "compare", "notebook", "sweep", "study", "explorer", "fidelity", "replay", "recording", "zones"
+]
 
 _TABLES: dict[Table, tuple[str, ...]] = {
     "compare": (
-        "hit_rate", "cold_starts", "fallbacks", "refused", "failed", "evictions", "load_cost_s", "cost_s",
-        "gap_closed", "latency_p50_s", "latency_p95_s", "latency_p99_s", "latency_max_s", "latency_mean_s",
-        "price_mean_s", "price_p99_s",
+        "hit_rate", "hits", "cold_starts", "waits", "fallbacks", "cache_hits", "refused", "failed",
+        "cancelled", "evictions", "load_cost_s", "unserved_cost_s", "cost_s", "gap_closed", "latency_p50_s",
+        "latency_p95_s", "latency_p99_s", "latency_max_s", "latency_mean_s", "price_mean_s", "price_p99_s",
+        "requester_worst_s", "requester_fairness",
     ),
     "notebook": (
         "hit_rate", "cold_start_rate", "load_cost_s", "gap_closed", "latency_p50_s", "latency_p95_s",
-        "latency_p99_s",
+        "latency_p99_s", "waits", "refused", "failed",
     ),
+    "sweep": (
+        "hit_rate", "cold_starts", "waits", "fallbacks", "refused", "failed", "cost_s", "latency_p95_s",
+    ),
+    "study": ("unserved", "card_bytes"),
     "explorer": (
         "hit_rate", "cold_start_rate", "load_cost_s", "evictions", "refused", "latency_p50_s",
         "latency_p95_s", "latency_p99_s",
@@ -309,6 +332,7 @@ def computed(part: Part, *scopes: Scope) -> dict[str, Any]:
 
 
 def objectives() -> dict[str, Literal["minimize", "maximize"]]:
-    """Return what tuning can aim at, and whether less or more is better; ``cost_s`` it computes itself."""
-    keys = ["cost_s", *(key for key, figure in FIGURES.items() if figure.better and figure.compute)]
+    """Return what tuning can aim at, and whether less or more is better; the first is what it aims at."""
+    known = [key for key, figure in FIGURES.items() if figure.better and (figure.compute or figure.of_study)]
+    keys = dict.fromkeys(["cost_s", *known])
     return {key: "maximize" if FIGURES[key].better == "higher" else "minimize" for key in keys}

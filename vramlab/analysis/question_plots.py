@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -160,4 +160,22 @@ def pin_plot(table: pd.DataFrame, title: str = "") -> Axes:
     ax.set_yticks(range(len(rows)), names)
     ax.axvline(0, color=style.QUIET, linewidth=1)
     ax.set_xlabel("Delay of all its requests, with the pin less without (s)")
+    return ax
+
+
+def importance_plot(importances: Mapping[str, float], title: str = "", ax: Axes | None = None) -> Axes:
+    """How much each setting mattered in a search, in percent, the largest on top.
+
+    Parameters
+    ----------
+    importances : mapping of str to float
+        By dotted key, as of :meth:`~vramlab.experiments.tuning.Tuning.importances`.
+    """
+    ranked = sorted(importances.items(), key=lambda item: item[1])
+    ax = style.axes(ax, height=1.4 + 0.34 * len(ranked))
+    ax.barh(np.arange(len(ranked)), [100 * share for _, share in ranked], color=style.PALETTE[0], height=0.66)
+    ax.set_yticks(np.arange(len(ranked)), [name for name, _ in ranked])
+    ax.set_xlabel("Share of what decided about the best tenth of the trials (%)")
+    style.grid(ax, "x")
+    style.title(ax, title)
     return ax

@@ -15,12 +15,14 @@ import typer
 
 from vramlab import __version__
 from vramlab.cli import (
+    advising,
     comparing,
     curves,
     demo,
     exporting,
     fidelity,
     importing,
+    inventory,
     journals,
     live,
     memory,
@@ -32,6 +34,7 @@ from vramlab.cli import (
     replaying,
     studies,
     traces,
+    tuning,
     whatif,
 )
 from vramlab.config.errors import InputError, nearest
@@ -53,12 +56,15 @@ _LIVE_PACKAGES = {"onnxruntime", "onnx", "ml_dtypes", "pynvml"}  # that vramlab-
 
 replaying.register(app)
 comparing.register(app)
+advising.register(app)
 studies.register(app)
+tuning.register(app)
 profiling.register(app)
 live.register(app)
 memory.register(app)
 traces.register(app)
 importing.register(app)
+inventory.register(app)
 curves.register(app)
 demo.register(app)
 fidelity.register(app)

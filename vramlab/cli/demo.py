@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from vramlab.analysis.plots import latency_distribution
 from vramlab.analysis.timelines import residency_timeline
-from vramlab.cli.comparing import plot_load_costs, show_comparison
+from vramlab.cli.comparison_tables import plot_load_costs, show_comparison
 from vramlab.cli.live import show_verification
 from vramlab.cli.output import out, save_plot
 from vramlab.cli.profiling import profile_bar

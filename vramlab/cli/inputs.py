@@ -15,7 +15,7 @@ from vramlab.allocator.policies import policy_names
 from vramlab.cli.output import log
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, VramConfig
-from vramlab.config.units import mib_to_bytes
+from vramlab.config.units import mib_to_bytes, size_mb
 from vramlab.experiments.case import Case, resolve_case, resolve_settings
 from vramlab.simulation.choosing import Times
 
@@ -187,3 +187,20 @@ def memory_bytes(option: str, size_mb: float) -> int:
     if not 0 < size_mb < 2**43:
         raise InputError(option, "", size_mb, "a finite size of more than 0 MB")
     return mib_to_bytes(size_mb)
+
+
+def cards_in(option: str, text: str | None) -> list[float]:
+    """Return the sizes of cards in MB of ``8GB,12GB``.
+
+    Raises
+    ------
+    InputError
+        For what is no size.
+    """
+    found = []
+    for part in names_in(option, text) if text else []:
+        size = size_mb(part)
+        if size is None:
+            raise InputError(option, "", repr(part), "a size such as 8GB or 12288MB")
+        found.append(size)
+    return found

@@ -27,6 +27,7 @@ from vramlab.config.files import replacing
 from vramlab.config.models import Inventory, ModelSpec
 from vramlab.config.rules import RulesConfig
 from vramlab.config.schema import VramConfig, with_order, zone_of
+from vramlab.config.study import StudyConfig
 from vramlab.config.units import bytes_to_mib, mib_to_bytes
 from vramlab.config.validation import described, validated
 from vramlab.config.yaml_files import parsed, read_yaml
@@ -159,8 +160,12 @@ def check_fit(config: VramConfig, inventory: Inventory, source: str, models_sour
     InputError
         For an unknown zone, a model of a rule that the inventory lacks, a reserved model that it lacks or
         places elsewhere or that two zones reserve, critical models that do not fit their zone or, together,
-        the budget, and a shared workspace that takes all of that.
+        the budget, a shared workspace that takes all of that, and batching where no model was shown to allow
+        it.
     """
+    if config.serving.batching and not any(spec.joins for spec in inventory.values()):
+        expected = f"a model of {models_source} with splits: true (`vramlab profile`), batch_size above 1"
+        raise InputError(source, "vram_management.serving.batching", "true", expected)
     for model, key in config.rules.models().items():
         if model not in inventory:
             expected = f"a model of {models_source}{nearest(model, inventory)}"
@@ -208,10 +213,25 @@ def write_config(config: VramConfig, path: Path | str, comment: str = "") -> Non
     _write_yaml({"vram_management": config.model_dump(mode="json")}, path, comment)
 
 
-def write_inventory(inventory: Inventory, path: Path | str, group: str = "models", comment: str = "") -> None:
-    """Write an inventory in the format of ``config/model_config.yaml``, without keys at their default."""
-    models = {name: spec.model_dump(mode="json", exclude_defaults=True) for name, spec in inventory.items()}
-    _write_yaml({"models": {group: models}}, path, comment)
+def write_inventory(
+    inventory: Inventory,
+    path: Path | str,
+    group: str = "models",
+    comment: str = "",
+    groups: Mapping[str, str] | None = None,
+) -> None:
+    """Write an inventory in the format of ``config/model_config.yaml``, without keys at their default.
+
+    Parameters
+    ----------
+    groups : mapping of str to str, optional
+        Group of a model where it is not `group`.
+    """
+    grouped: dict[str, dict[str, Any]] = {}
+    for name, spec in inventory.items():
+        its = grouped.setdefault((groups or {}).get(name, group), {})
+        its[name] = spec.model_dump(mode="json", exclude_defaults=True)
+    _write_yaml({"models": grouped or {group: {}}}, path, comment)
 
 
 def _write_yaml(data: dict[str, Any], path: Path | str, comment: str) -> None:
@@ -220,7 +240,11 @@ def _write_yaml(data: dict[str, Any], path: Path | str, comment: str) -> None:
         temporary.write_text(header + yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
 
 
-LATER: dict[str, Any] = {"rules": RulesConfig().model_dump(mode="json"), "server": None}
+LATER: dict[str, Any] = {
+    "rules": RulesConfig().model_dump(mode="json"),
+    "server": None,
+    "study": StudyConfig().model_dump(mode="json"),
+}
 """Settings that there were none of once, as they are where nobody sets them."""
 
 

@@ -148,6 +148,11 @@ class ModelSpec(Section):
         return self.inference_s / performance_ratio
 
     @property
+    def joins(self) -> bool:
+        """Whether requests may run as one: it was shown that their answers do not depend on each other."""
+        return self.splits and self.batch_size > 1
+
+    @property
     def may_run_on_cpu(self) -> bool:
         """False where ``cpu_fallback`` is ``none`` (security-critical)."""
         return self.cpu_fallback != "none"

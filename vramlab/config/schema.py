@@ -25,6 +25,7 @@ from vramlab.config.models import InputSample, Inventory, ModelSpec, SessionSett
 from vramlab.config.optimization import OptimizationConfig
 from vramlab.config.rules import RulesConfig
 from vramlab.config.serving import ServingConfig, with_order
+from vramlab.config.study import StudyConfig
 from vramlab.config.units import mib_to_bytes
 
 # What the rest of the package takes from here: it need not know in which file a section is written.
@@ -32,7 +33,7 @@ __all__ = [
     "LARGEST", "AdmissionByPriority", "CachingConfig", "Count", "FallbackConfig", "Fraction", "InputSample",
     "Inventory", "ModelSpec", "NonNegative", "OptimizationConfig", "OverheadConfig", "Positive", "Priority",
     "PriorityField", "PriorityWeights", "ScoreWeights", "ScoringConfig", "Section", "ServingConfig",
-    "SessionSettings", "VramConfig", "ZoneConfig", "with_order", "zone_of",
+    "SessionSettings", "StudyConfig", "VramConfig", "ZoneConfig", "with_order", "zone_of",
 ]  # fmt: skip
 
 # Where a model goes whose inventory names no zone: the first of these that the configuration has.
@@ -159,6 +160,7 @@ class ScoringConfig(Section):
     score (`priority`, `frequency`, `recency`, `size`, `cost`), `decayed` also `half_life_s`, `lru_k` takes
     `k`, and `random` a `seed`.
     """
+    weights: ScoreWeights = ScoreWeights()
     priority_weights: PriorityWeights = PriorityWeights()
     victims: Literal["auto", "in_order", "pruned", "exact"] = "auto"
     """How the victims of one load are chosen: `in_order` strictly by the policy; `pruned` without those that
@@ -166,7 +168,6 @@ class ScoringConfig(Section):
     (:mod:`vramlab.allocator.exact`), not for the greedy-dual family, whose values do not add up; `auto`
     in_order for queues and that family, pruned for scores.
     """
-    weights: ScoreWeights = ScoreWeights()
     half_life_s: Positive | None = None
     """After so long a use counts half (`decayed`); null: 6 hours. Now an option of the policy."""
     k: Count | None = None
@@ -264,11 +265,15 @@ class VramConfig(Section):
     """A model server of today, with options (`ollama:keep_alive=600`): all but the card is as that server has
     it (:mod:`vramlab.servers`).
     """
+    study: StudyConfig = StudyConfig()
+    """How runs are judged; it changes none."""
 
     @model_validator(mode="after")
     def _check_when(self) -> VramConfig:
         if self.fallback.when == "earliest_finish" and self.serving.order == "arrival":
             raise ValueError("an order that decides late, as fallback.when is earliest_finish")
+        if self.serving.batching and self.serving.order == "arrival":
+            raise ValueError("an order that decides late, as serving.batching is true")
         if self.rules.clears and self.serving.order == "arrival":
             raise ValueError("an order that decides late, as rules send models away before a load is decided")
         return self

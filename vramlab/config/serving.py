@@ -38,6 +38,10 @@ class ServingConfig(Section):
     """Nobody is passed over for longer than this while it could be served."""
     max_skips: Count = 3
     """Under `affinity`, requests for models that are there pass the same one at most so many times."""
+    batching: bool = False
+    """Requests that wait for one model run as one, up to its `batch_size`, where its inventory says `splits:
+    true` (:mod:`vramlab.engine.batching`).
+    """
     warm_up: bool = True
     """A load ends with a first run, which is slower than the later ones."""
     inline_run_ms: NonNegative = 1

@@ -99,8 +99,3 @@ class OnArrival(Decider):
     def may_pass(self) -> bool:
         """Not even a critical one: it is decided with the others."""
         return False
-
-    def run_ended(self, idle: bool, now_s: float) -> None:
-        """Only a model that is idle makes room; those who wait for a stream are let on by its queue."""
-        if idle:
-            self._room.decide(now_s)

@@ -21,7 +21,7 @@ from vramlab.engine.fallback import Fallback
 from vramlab.engine.learning import Learning
 from vramlab.engine.loading import Loading
 from vramlab.engine.outcomes import Outcome
-from vramlab.engine.requests import Request
+from vramlab.engine.requests import Ran, Request
 from vramlab.engine.shortage import Shortage
 
 WHY_LARGER = "larger limit"
@@ -126,6 +126,8 @@ class Cures:
         now_s, outcome, why = yield from desk.decider.obtain(number, request, now_s)
         if outcome is Outcome.REFUSED or outcome is Outcome.FAILED:
             return desk.notes.answer(number, now_s, outcome, None, why)
+        if isinstance(why, Ran):
+            return self._answered(number, request, outcome, why.outputs, now_s)
         desk.gpu.release()
         return (yield from self._run(number, request, outcome, now_s, reloads + 1))
 

@@ -21,6 +21,7 @@ from vramlab.engine.effects import Cancelled, EffectFailed, Replaced, Story
 from vramlab.engine.gates import Gate, Ready
 from vramlab.engine.journal import Journal
 from vramlab.engine.notes import Notes
+from vramlab.engine.orders import BY_COMING
 from vramlab.engine.outcomes import RecordSink
 from vramlab.engine.queues import Queue, RoomQueue
 from vramlab.engine.requests import Request
@@ -42,7 +43,7 @@ class Decider:
         """Wait until the request may run, or must go elsewhere.
 
         The value is (now_s, outcome, why). With HIT, COLD_START and WAIT the request has a stream, and its
-        model is pinned.
+        model is pinned; or it has been run with others, and a :class:`~.requests.Ran` stands in place of why.
         """
         raise NotImplementedError
 
@@ -50,8 +51,8 @@ class Decider:
         """Whether a request that comes may run at once though others wait."""
         return False
 
-    def run_ended(self, idle: bool, now_s: float) -> None:
-        """A run has ended while others wait: its stream is free, and its model if `idle`."""
+    def run_ended(self, now_s: float) -> None:
+        """A run has ended while others wait, and its stream is free."""
 
     def freed(self, now_s: float) -> None:
         """A stream, a CPU worker or a part of the budget is free."""
@@ -59,8 +60,11 @@ class Decider:
     def changed(self, now_s: float) -> None:
         """Models have been released, or have come or gone."""
 
-    def load_ended(self, model: Model, failure: EffectFailed | Cancelled | None, now_s: float) -> None:
-        """A load has ended, well if there is no failure."""
+    def load_failed(self, model: Model, failure: EffectFailed | Cancelled) -> None:
+        """A load has failed, and nothing has been learned of that yet."""
+
+    def load_ended(self, model: Model, now_s: float) -> None:
+        """A load has ended, well or not."""
 
 
 class Desk:
@@ -80,6 +84,8 @@ class Desk:
         Opens when models have taken or given back memory.
     decider : Decider
         Set by the engine before the first story.
+    on_idle : callable, optional
+        ``on_idle(model, now_s)``, called when the last run of a model has ended, if others were joined to it.
     on_leave : callable, optional
         ``on_leave(name, now_s, reason)``, called when a model begins to leave the device.
     """
@@ -103,10 +109,11 @@ class Desk:
         self.cpu = Queue(ready, serving.cpu_workers, config.fallback.fallback_queue_size)
         release_timeout_s = ms_to_s(serving.release_timeout_ms)
         self.room = RoomQueue(self.allocator, ready, self.notes.decision, release_timeout_s)
-        self.waiting = WaitingRequests(ready, serving.max_wait_s)
+        self.waiting = WaitingRequests(ready, serving.max_wait_s, serving.order in BY_COMING)
         self.cache = ResultCache(config.caching) if config.caching.enable_result_caching else None
         self.memory_taken = Gate(ready)
         self.decider: Decider
+        self.on_idle: Callable[[Model, float], object] | None = None
         self.on_leave: Callable[[str, float, str], object] | None = None
 
     # -- what stories tell it ----------------------------------------------------------------------------

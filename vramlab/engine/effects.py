@@ -108,12 +108,15 @@ class Infer(NamedTuple):
     """Run `model` on `target` with the inputs of the request, `items` along the batch axis.
 
     ``shrink``: then give back what its arena does not use, whether or not the run has failed.
+    ``joined``: with the inputs of these requests as well; then the value is a mapping from the number of each
+    request to its outputs.
     """
 
     model: str
     target: Target
     items: int
     shrink: bool = False
+    joined: tuple[int, ...] = ()
 
 
 class Wait(NamedTuple):

@@ -87,6 +87,8 @@ class Engine:
         shortage = Shortage(desk, self.loading, self.fallback, learning)
         cures = Cures(desk, self.loading, self.fallback, learning, shortage)
         self._keep_alive = keep_alive.keep_alive_of(desk, self.loading)
+        if self._keep_alive is not None:
+            desk.on_idle = self._keep_alive.idle
         limits = limits_of(desk)
         self.serve = Serving(desk, self.fallback, cures, self.preloading, self._keep_alive, limits).serve
         self._monitor = monitor.Monitor(desk, self.loading, claims)

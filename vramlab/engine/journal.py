@@ -19,7 +19,8 @@ key            meaning
 ``duration_s`` of an effect that ended; of a request that is done: from its arrival
 ``why``        the reason of a decision, or what failed
 ``detail``     the rest: victims of a decision; items, priority, requester, input key of an arrival; of a
-               load, that the model's file is another one than before
+               load, that the model's file is another one than before; of a run for several requests,
+               those that are ``joined`` beside ``task``, and ``answer_bytes`` of answers that may be kept
 ============== ======================================================================================
 
 Files are written by :mod:`vramlab.runs.journal_writing` and read by :mod:`vramlab.runs.journal_reading`.
@@ -176,7 +177,8 @@ class Journal:
         """An effect has failed."""
         form = _effect("fail", effect)
         form.why, form.size_bytes = failure.kind.value, failure.lacking_bytes
-        form.detail = {"message": failure.message} if failure.message else None
+        if failure.message:
+            form.detail = {**(form.detail or {}), "message": failure.message}
         self.put((failure.now_s, task, form, since_s))
 
     def unanswered(self, now_s: float, number: int, outcome: Outcome, since_s: float, why: str) -> None:
@@ -259,7 +261,7 @@ def _always(key: Any) -> bool:
 
 
 def _comes_again(effect: Any) -> bool:
-    return type(effect) in (Infer, Load, Unload)
+    return isinstance(effect, Load | Unload) or (isinstance(effect, Infer) and not effect.joined)
 
 
 def _decided(decision: Decision, size_bytes: int | None = None) -> Form:
@@ -272,13 +274,23 @@ def _effect(event: str, effect: Any, value: Any = None) -> Form:
     what, model = describe_effect(effect)
     size_bytes = value if type(value) is int else None
     detail: dict[str, Any] | None = None
-    if type(value) is MemoryReading:
+    if isinstance(effect, Infer) and effect.joined:
+        detail = _joined(effect.joined, value)
+    elif type(value) is MemoryReading:
         detail = value._asdict()
     elif type(value) is Kept:
         size_bytes = value.size_bytes
     elif type(value) is Replaced:
         size_bytes, detail = value.size_bytes, REPLACED
     return Form(event, model, what, None, size_bytes, None, detail)
+
+
+def _joined(numbers: tuple[int, ...], answers: dict[int, Any] | None) -> dict[str, Any]:
+    detail: dict[str, Any] = {"joined": list(numbers)}
+    # in a replay there is nothing of an answer but its size
+    sizes = {n: a.size_bytes if isinstance(a, Kept) else a for n, a in (answers or {}).items()}
+    kept = {str(number): size for number, size in sizes.items() if isinstance(size, int)}
+    return detail | {"answer_bytes": kept} if kept else detail
 
 
 def _text(fours: Iterable[tuple[float, int | str, Form, float | None]]) -> str:

@@ -166,6 +166,7 @@ class Loading:
             self._allocator.loaded(name, now_s)
         else:
             self._claims.met(self._allocator.load_failed(name), now_s)
+            desk.decider.load_failed(model, failure)
         if found is not None:
             self._learning.from_load(name, now_s, *found)
         elif isinstance(failure, EffectFailed) and failure.kind is Failure.OWN_LIMIT:
@@ -175,7 +176,7 @@ class Loading:
         error = "" if failure is None else str(failure)
         desk.notes.recorder.loads.append(LoadRecord(started_s, now_s, name, zone, size, reason, error))
         gate.open(failure)
-        desk.decider.load_ended(model, failure, now_s)
+        desk.decider.load_ended(model, now_s)
         if failure is not None or not model.pins:
             desk.changed(now_s)
 

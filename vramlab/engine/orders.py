@@ -104,6 +104,9 @@ ORDERS: dict[str, Order] = {"fifo": fifo, "affinity": affinity, "backlog": backl
 GREEDY = frozenset({"affinity", "backlog"})
 """Orders that leave no stream idle while a request could run: who comes then need not be thought about."""
 
+BY_COMING = frozenset({"fifo"})
+"""Orders under which the requests for one model have their turns as they came, and not short runs first."""
+
 HEEDLESS = frozenset({"fifo"})
 """Orders that leave the choice of victims to the eviction policy alone, whoever waits."""
 

@@ -62,6 +62,12 @@ class Request:
         return {key: value for key, value in given.items() if value is not None}
 
 
+class Ran(NamedTuple):
+    """A request that others' run has answered, or that has run for others too."""
+
+    outputs: Any
+
+
 class Answer(NamedTuple):
     """What became of a request: how it ended, the outputs if it ran, and why if it did not."""
 

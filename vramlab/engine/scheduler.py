@@ -28,6 +28,7 @@ from vramlab.allocator.planning import Plan
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.allocator.states import ABSENT, IN_USE, LOADING, RESIDENT
 from vramlab.config.schema import Inventory
+from vramlab.engine.batching import Again, Batching
 from vramlab.engine.desk import Decider, Desk
 from vramlab.engine.effects import Cancelled, EffectFailed, Spawn, Story, Wait, worth_another_try
 from vramlab.engine.fallback import Fallback
@@ -35,7 +36,7 @@ from vramlab.engine.finish import Finish
 from vramlab.engine.loading import Loading
 from vramlab.engine.orders import GREEDY, HEEDLESS, make_order
 from vramlab.engine.outcomes import Outcome
-from vramlab.engine.requests import Request
+from vramlab.engine.requests import Ran, Request
 from vramlab.engine.waiting import Waiting, WaitingRequests
 
 WINDOW = 64
@@ -103,6 +104,7 @@ class Scheduler(Decider):
         self._notes, self._allocator = desk.notes, desk.allocator
         self._gpu, self._channel, self._cpu = desk.gpu, desk.channel, desk.cpu
         self._loading, self._waiting = loading, desk.waiting
+        self._batching = Batching(desk, inventory)
         self._order = make_order(name)
         self._by_size = not (desk.config.rules.groups or desk.config.rules.sets)
         self._waiting_is_nothing = desk.config.rules.waited_for == "ignored"
@@ -137,7 +139,9 @@ class Scheduler(Decider):
         why = self._cpu_at_once(number, model, rank, request.items, now_s) if model.may_run_on_cpu else ""
         if why:
             return now_s, Outcome.FALLBACK, why
-        entry = waiting.enter(number, model, now_s, rank, self._item_s[model] * request.items)
+        run_s = self._item_s[model] * request.items
+        entry = Waiting(number, model, now_s, rank, request.items, run_s)
+        waiting.enter(entry)
         entry.loads_before = self._loads.get(model, 0)
         if model.state is LOADING:
             entry.outcome = Outcome.WAIT
@@ -150,7 +154,15 @@ class Scheduler(Decider):
                     now_s, _ = yield gate
                 told, entry.told = entry.told, None
                 if told is _RUN:
-                    return now_s, entry.outcome, ""
+                    if entry.batch is None:
+                        return now_s, entry.outcome, ""
+                    now_s, told = yield from self._batching.run(entry, now_s)
+                if isinstance(told, Ran):
+                    return now_s, entry.outcome, told
+                if isinstance(told, Again):
+                    entry = told.entry
+                    gate = Wait(entry.gate)
+                    continue
                 if isinstance(told, Decision) and told.kind is Kind.CLEAR:
                     yield Spawn(f"room for {number}", self._loading.clear(told, now_s))
                     continue
@@ -168,6 +180,8 @@ class Scheduler(Decider):
             if not entry.gone:
                 waiting.leave(entry)
                 self.decide(cancelled.now_s)
+            elif entry.batch is not None:
+                self._batching.leave(entry, cancelled.now_s)
             raise
 
     def _load_beside(self, number: int, model: Model, rank: int, now_s: float) -> Story:
@@ -206,7 +220,7 @@ class Scheduler(Decider):
         waiting.pass_all()
         return True
 
-    def run_ended(self, idle: bool, now_s: float) -> None:
+    def run_ended(self, now_s: float) -> None:
         """Decide; the next run takes the stream."""
         self.decide(now_s)
 
@@ -219,19 +233,20 @@ class Scheduler(Decider):
         """Decide: what has moved may make room."""
         self.freed(now_s)
 
-    def load_ended(self, model: Model, failure: EffectFailed | Cancelled | None, now_s: float) -> None:
-        """Let those that it has failed try once more, if that may help."""
-        self._waiting.moved(model)
+    def load_failed(self, model: Model, failure: EffectFailed | Cancelled) -> None:
+        """Send those elsewhere that it has failed, unless another try may help."""
         again = worth_another_try(failure)
-        if isinstance(failure, Cancelled):
-            for entry in self._waiting.of(model):  # the one that is cancelled: for others it would go on
+        for entry in self._waiting.of(model):
+            entry.tries += 1
+            if isinstance(failure, Cancelled):  # the one that is cancelled: for others it would go on
                 self._waiting.leave(entry)
-        elif failure is not None:
-            for entry in self._waiting.of(model):
-                entry.tries += 1
-                if not again or entry.tries > 1:
-                    elsewhere = Outcome.FALLBACK if model.may_run_on_cpu else Outcome.FAILED
-                    self._send(entry, elsewhere, str(failure))
+            elif not again or entry.tries > 1:
+                elsewhere = Outcome.FALLBACK if model.may_run_on_cpu else Outcome.FAILED
+                self._send(entry, elsewhere, str(failure))
+
+    def load_ended(self, model: Model, now_s: float) -> None:
+        """Decide: a channel is free, and perhaps the model there."""
+        self._waiting.moved(model)
         self.freed(now_s)
 
     # -- deciding ----------------------------------------------------------------------------------------
@@ -364,19 +379,35 @@ class Scheduler(Decider):
     # -- beginning ---------------------------------------------------------------------------------------
 
     def _run(self, entry: Waiting) -> bool:
-        """Give a request a stream."""
+        """Give a request a stream, and let others join its run."""
         self._gpu.free -= 1
-        model = entry.model
+        self._begin_run(entry)
+        run_s = entry.run_s
+        if self._batching.on and not entry.alone:
+            batch = [entry]
+            for other in self._batching.others(entry, self._now_s):
+                if self._is_held(other):
+                    break
+                self._begin_run(other)
+                batch.append(other)
+                run_s += other.run_s
+            if len(batch) > 1:
+                for member in batch:
+                    member.batch = batch
         if self._finish is not None:
-            self._finish.run_began(entry.run_s, self._now_s)
+            self._finish.run_began(run_s, self._now_s)
+        entry.tell(_RUN)
+        return True
+
+    def _begin_run(self, entry: Waiting) -> None:
+        """Pin the model for a request, which waits no longer."""
+        model = entry.model
         self._allocator.use(model, self._now_s, entry.outcome is Outcome.COLD_START)
         if entry.outcome is Outcome.HIT:  # the others' is written down already
             self._notes.decision(entry.number, self._now_s, model.hit)
             if self._loads.get(model, 0) != entry.loads_before:
                 entry.outcome = Outcome.WAIT
         self._waiting.start(entry)
-        entry.tell(_RUN)
-        return True
 
     def _load(self, entry: Waiting, turn: Turn | None) -> bool:
         """Load for a request, or send it elsewhere. Returns whether one of these was done."""

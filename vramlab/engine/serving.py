@@ -51,7 +51,7 @@ class Serving:
         limits: Limits | None,
     ) -> None:
         self._desk, self._notes, self._allocator = desk, desk.notes, desk.allocator
-        self._gpu, self._cache = desk.gpu, desk.cache
+        self._gpu, self._room, self._cache = desk.gpu, desk.room, desk.cache
         self._decider, self._pending = desk.decider, desk.decider.pending
         self._fallback, self._cures, self._preloading = fallback, cures, preloading
         self._keep_alive, self._limits = keep_alive, limits
@@ -92,6 +92,10 @@ class Serving:
                 return (yield from self._fallback.run(number, request, now_s, why))
             if outcome is REFUSED or outcome is FAILED:
                 return notes.answer(number, now_s, outcome, None, why)
+            if why:  # it has run, joined with others
+                if cache is not None:
+                    cache.put(request, why.outputs, now_s)
+                return notes.answer(number, now_s, outcome, why.outputs)
         try:
             now_s, outputs = yield (
                 self._run_one[name] if request.items == 1 else Infer(name, Target.GPU, request.items)
@@ -108,8 +112,10 @@ class Serving:
         idle = model.unpin()
         if idle and self._keep_alive is not None:
             self._keep_alive.idle(model, now_s)
+        if idle and self._room.waiters:
+            self._room.decide(now_s)
         if self._pending:
-            self._decider.run_ended(idle, now_s)
+            self._decider.run_ended(now_s)
         if cache is not None:
             cache.put(request, outputs, now_s)
         return notes.answer(number, now_s, outcome, outputs, why)

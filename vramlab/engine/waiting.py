@@ -23,7 +23,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Iterator
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import islice
 from typing import Any
 
@@ -49,33 +49,51 @@ class Waiting:
         Of the request.
     model : Model
         The account of the model that it needs.
-    arrival_s, due_s : float
-        When it came, and from when on nobody who comes later is served before it, seconds.
+    arrival_s : float
+        When it came, seconds.
     rank : int
         Of its priority, 0 for critical.
+    items : int
+        Along the batch axis.
     run_s : float
         How long its run will take, as far as the inventory knows, seconds.
+
+    Attributes
+    ----------
+    due_s : float
+        From when on no request that comes later is served before it, seconds.
+    batch : list of Waiting or None
+        Those with whom it runs, where they are joined; the first runs for all.
+    alone : bool
+        Not to be joined: with others it has failed.
     """
 
     __slots__ = (
-        "arrival_s", "cuts", "due_s", "gate", "gone", "loads_before", "model", "number", "outcome",
-        "passed_before", "place", "rank", "run_s", "told", "tries", "turn",
+        "alone", "arrival_s", "batch", "cuts", "due_s", "gate", "gone", "items", "loads_before", "model",
+        "number", "outcome", "passed_before", "place", "rank", "run_s", "told", "tries", "turn",
     )  # fmt: skip
 
     def __init__(
-        self, number: int, model: Model, arrival_s: float, due_s: float, rank: int, run_s: float, gate: Gate
+        self, number: int, model: Model, arrival_s: float, rank: int, items: int, run_s: float
     ) -> None:
-        self.number, self.model, self.arrival_s, self.due_s = number, model, arrival_s, due_s
-        self.rank, self.run_s, self.gate = rank, run_s, gate
-        self.place: Turn = (due_s, number)
-        # a request of higher priority has its turn as much earlier as it is due
-        self.turn: Turn = (due_s + STRETCH * run_s, number)
+        self.number, self.model, self.arrival_s = number, model, arrival_s
+        self.rank, self.items, self.run_s = rank, items, run_s
+        self.batch: list[Waiting] | None = None
+        self.alone = False
         self.outcome = Outcome.HIT  # what it will count as if it runs
         self.tries = 0  # loads that have failed it
         self.told: Any = None  # what became of it, until its story has heard of it
         self.cuts = 0  # for orders that count how often it was passed over as the first
         self.passed_before = self.loads_before = 0  # what had happened when it came
         self.gone = False
+
+    def wait(self, due_s: float, by_coming: bool, gate: Gate) -> None:
+        """Begin to wait."""
+        self.due_s, self.gate = due_s, gate
+        self.place: Turn = (due_s, self.number)
+        # a request of higher priority has its turn as much earlier as it is due
+        turn_s = self.arrival_s if by_coming else due_s + STRETCH * self.run_s
+        self.turn: Turn = (turn_s, self.number)
 
     def tell(self, what: Any) -> None:
         """Let its story go on with `what`."""
@@ -114,6 +132,12 @@ class _OfModel:
         heappush(self.by_turn, (entry.turn, entry))
         return self.first is entry or self.next is entry
 
+    def drop_all_gone(self) -> None:
+        """Drop all that are gone: one of them waits once more, at the same place."""
+        for heap in (self.by_place, self.by_turn):
+            heap[:] = [pair for pair in heap if not pair[1].gone]
+            heapify(heap)
+
     def drop_gone(self) -> bool:
         """Whether the first or the next was the one that is gone; others are dropped at the front."""
         self.count -= 1
@@ -134,15 +158,17 @@ class WaitingRequests:
         Of the engine.
     max_wait_s : float
         After which a request is due.
+    by_coming : bool
+        Requests for one model have their turns in the order of coming, whatever their runs and priorities.
     """
 
-    def __init__(self, ready: Ready, max_wait_s: float) -> None:
+    def __init__(self, ready: Ready, max_wait_s: float, by_coming: bool = False) -> None:
         self.entries: OrderedDict[int, Waiting] = OrderedDict()
         self.there: list[tuple[Turn, _OfModel]] = []
         self.absent: list[tuple[Turn, _OfModel]] = []
         self.coming: list[tuple[Turn, _OfModel]] = []  # whose load is under way
         self.turns: list[tuple[Turn, _OfModel]] = []  # of those that are there
-        self._ready, self._max_wait_s = ready, max_wait_s
+        self._ready, self._max_wait_s, self._by_coming = ready, max_wait_s, by_coming
         self._of_model: dict[Model, _OfModel] = {}
         self.work_s = 0.0  # of all their runs
         self._passed = 0  # starts, so far, of requests that were not the first by place
@@ -165,19 +191,39 @@ class WaitingRequests:
 
     # -- what changes it ---------------------------------------------------------------------------------
 
-    def enter(self, number: int, model: Model, now_s: float, rank: int, run_s: float) -> Waiting:
+    def enter(self, entry: Waiting) -> None:
         """A request begins to wait."""
-        due_s = now_s + self._max_wait_s * _PATIENCE.get(rank, 1.0)
-        entry = Waiting(number, model, now_s, due_s, rank, run_s, Gate(self._ready))
+        model = entry.model
+        due_s = entry.arrival_s + self._max_wait_s * _PATIENCE.get(entry.rank, 1.0)
+        entry.wait(due_s, self._by_coming, Gate(self._ready))
         entry.passed_before = self._passed
-        self.entries[number] = entry
-        self.work_s += run_s
+        self.entries[entry.number] = entry
+        self.work_s += entry.run_s
         group = self._of_model.get(model)
         if group is None:
             group = self._of_model[model] = _OfModel(model)
         if group.add(entry):
             self._place(group)
-        return entry
+
+    def put_back(self, entries: list[Waiting], alone: bool) -> list[Waiting]:
+        """Requests that were served in vain wait once more, where they have waited.
+
+        Returns what they wait as now.
+        """
+        again = []
+        for old in entries:
+            group = self._of_model.get(old.model)
+            if group is not None:
+                group.drop_all_gone()
+            entry = Waiting(old.number, old.model, old.arrival_s, old.rank, old.items, old.run_s)
+            self.enter(entry)
+            entry.alone, entry.outcome, entry.tries = alone, old.outcome, old.tries
+            entry.passed_before, entry.loads_before = old.passed_before, old.loads_before
+            again.append(entry)
+        in_order = sorted(self.entries.items())  # numbers are given in the order of coming
+        self.entries.clear()
+        self.entries.update(in_order)
+        return again
 
     def leave(self, entry: Waiting) -> None:
         """A request waits no longer."""
@@ -241,6 +287,23 @@ class WaitingRequests:
     def ready(self) -> int:
         """How many wait for models that are there."""
         return sum(group.count for _, group in self.there)
+
+    def first_of(self, model: Model) -> Waiting | None:
+        """The first by place of those who wait for one model."""
+        group = self._of_model.get(model)
+        return None if group is None else group.first
+
+    def next_of(self, model: Model) -> Waiting | None:
+        """The first by turn of those who wait for one model."""
+        group = self._of_model.get(model)
+        return None if group is None else group.next
+
+    def first_due_beside(self, model: Model, now_s: float) -> Turn | None:
+        """Place of the first who is due of those that could run but for a stream, and need other models."""
+        for place, group in self.there[:2]:
+            if group.model is not model:
+                return place if place[0] <= now_s else None
+        return None
 
     def of(self, model: Model) -> list[Waiting]:
         """Those who wait for one model, by place."""

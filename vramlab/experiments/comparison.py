@@ -1,9 +1,9 @@
-"""A comparison of policies, orders of serving and servers, next to the offline optimum and the floor."""
+"""A comparison of policies, orders of serving and servers, next to baselines, offline optimum and floor."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
@@ -13,11 +13,14 @@ import pandas as pd
 from vramlab.allocator import Allocator
 from vramlab.analysis.bounds import Bound
 from vramlab.config.errors import InputError
+from vramlab.config.loading import fingerprint
+from vramlab.experiments.baselines import LRU, Baseline, baselines_of
 from vramlab.experiments.case import Case, ConfigLike, Mode, ModelsLike, TraceLike, names_of, resolve_case
 from vramlab.experiments.floor import prices, without_pressure
 from vramlab.experiments.html import comparison_html
-from vramlab.experiments.intervals import INTERVAL, warmup_of, with_intervals
+from vramlab.experiments.intervals import INTERVAL, Counted, warmup_of, with_intervals, zones_cost
 from vramlab.experiments.optimum import costed, counted, optimum_of
+from vramlab.experiments.remarks import remarks_on
 from vramlab.experiments.replay import Replay, flat, run
 
 DEFAULT_POLICIES = ("seed", "seed_fixed", "decayed", "lru", "lfu", "fifo", "gdsf")
@@ -29,13 +32,16 @@ class Comparison:
 
     Parameters
     ----------
+    case : Case
+        What was replayed; its configuration's policy and order vary.
     replays : list of Replay
         In the order of the policies, and for each in that of the orders; then as each server.
     rows : list of dict
-        Figures of each, with ``cost_s``: the load cost, and where the CPU may answer its extra seconds
-        (:mod:`vramlab.experiments.optimum`); and ``gap_closed``: (LRU's cost - this one's) / (LRU's - the
-        optimum's), None where LRU is at the optimum already; ``price_mean_s`` and ``price_p99_s``: what mean
-        and 99th percentile are above the floor's, None where nothing takes time. With intervals also what
+        Figures of each, with ``cost_s``: the load cost, where the CPU may answer its extra seconds, and the
+        price of what was not served (:mod:`vramlab.experiments.costs`); and ``gap_closed``: (LRU's cost -
+        this one's) / (LRU's - the optimum's), where LRU has all of the card's memory as one pool; None with a
+        ``gap_reason`` where there is no such share; ``price_mean_s`` and ``price_p99_s``: what mean and 99th
+        percentile are above the floor's, None where nothing takes time. With intervals also what
         :mod:`vramlab.experiments.intervals` adds.
     optimum : Bound
         Least cost of any schedule that serves in the order of coming (an order that lets requests wait for
@@ -47,17 +53,26 @@ class Comparison:
         What ``cost_s`` is made of.
     warmup : int
         Requests at the start that do not count.
+    baselines : list of dict
+        Rows of what stands outside (:mod:`vramlab.experiments.baselines`), ``baseline`` is the name; where
+        one cannot be had, ``error`` says why.
+    zones : dict or None
+        What the zones cost against one pool with the same policy, for the first row that has such a baseline:
+        ``policy``, ``cost_s``, ``pool_cost_s``, ``share`` with ``low`` and ``high`` (95 %, paired).
     """
 
+    case: Case
     replays: list[Replay]
     rows: list[dict[str, Any]]
     optimum: Bound
     floor: dict[str, Any] | None = None
     counts: str = "load_cost_s"
     warmup: int = 0
+    baselines: list[dict[str, Any]] = field(default_factory=list)
+    zones: dict[str, Any] | None = None
 
     def frame(self) -> pd.DataFrame:
-        """Return one row per policy."""
+        """One row per policy."""
         frame = pd.DataFrame([flat(row) for row in self.rows])
         if "hit_rate_low" in frame:
             frame.attrs["interval"] = INTERVAL
@@ -68,14 +83,86 @@ class Comparison:
         """The column to set against the optimum: ``load_cost_s`` where that is all that counts."""
         return "load_cost_s" if self.counts == "load_cost_s" else "cost_s"
 
+    @property
+    def outside(self) -> list[dict[str, Any]]:
+        """The baselines that could be had and are not among the rows already."""
+        there = {row["config_sha256"] for row in self.rows}
+        return [row for row in self.baselines if "error" not in row and row["config_sha256"] not in there]
+
+    def remarks(self) -> list[str]:
+        """Return what to know beside the figures, a sentence each."""
+        return remarks_on(self.case, self.rows, self.baselines, self.zones)
+
     def document(self) -> dict[str, Any]:
-        """Return the keys of ``vramlab compare --json``."""
+        """The keys of ``vramlab compare --json``."""
         optimum = self.optimum.document() | {"counts": self.counts}
-        document = {"rows": self.rows, "floor": self.floor, "optimum": optimum}
+        document: dict[str, Any] = {"rows": self.rows, "floor": self.floor, "optimum": optimum}
+        document |= {"baselines": self.baselines, "zones": self.zones, "remarks": self.remarks()}
         return document | {"warmup_requests": self.warmup}
 
     def _repr_html_(self) -> str:
-        return comparison_html(self.rows, self.optimum.load_cost_s, self.counts, self.warmup, self.floor)
+        return comparison_html(
+            [*self.rows, *self.outside], self.optimum.load_cost_s, self.counts, self.warmup, self.floor,
+            self.remarks(),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What is compared, beside the configuration that a case has.
+
+    Parameters
+    ----------
+    policies : sequence of str, optional
+        Names as for ``scoring.policy``. Without them those of :data:`DEFAULT_POLICIES`, or with `orders` or
+        `servers` the configuration's alone.
+    orders : sequence of str
+        Names as for ``serving.order``; without them the configuration's alone.
+    servers : sequence of str
+        Names of :mod:`vramlab.servers`, each with options as in ``ollama:keep_alive=600``. In their rows
+        ``server`` is the name, and ``policy`` says "as" it.
+    own : bool
+        The configuration's policy alone where none are named, whatever else is.
+    """
+
+    policies: Sequence[str] | None = None
+    orders: Sequence[str] = ()
+    servers: Sequence[str] = ()
+    own: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        """The policies that are asked for; empty for the configuration's alone."""
+        if self.policies is None:
+            return [] if self.orders or self.servers or self.own else list(DEFAULT_POLICIES)
+        return names_of(self.policies)
+
+    @property
+    def runs(self) -> int:
+        """Number of replays, without those of baselines."""
+        orders, servers = names_of(self.orders), names_of(self.servers)
+        return max(1, len(self.names)) * max(1, len(orders)) + len(servers)
+
+    def cases(self, case: Case) -> list[Case]:
+        """Return one case per policy and order, and per server.
+
+        Raises
+        ------
+        InputError
+            For an unknown name, before the first run; no policy; and orders or servers in decide mode.
+        """
+        orders, servers = names_of(self.orders), names_of(self.servers)
+        if (orders or servers) and case.mode == "decide":
+            expected = "mode simulate, as nobody waits in the other"
+            raise InputError("orders" if orders else "servers", "", "mode decide", expected)
+        if self.policies is not None and not self.names:
+            raise InputError("policies", "", "none", "at least one policy")
+        policies = self.names or [case.config.scoring.policy]
+        found = [_under(case, *names) for names in product(policies, orders or [case.config.serving.order])]
+        found += [case.as_server(text) for text in servers]
+        for one in found:
+            Allocator(one.config, {})
+        return found
 
 
 # Users call it by keyword, so its parameters stand one by one; `compared` takes a case.
@@ -100,79 +187,36 @@ def compare(
     trace, config, models, mode, seed, overrides
         As for :func:`~vramlab.experiments.replay.replay`.
     policies, orders, servers
-        As for :func:`sides_of`.
+        See :class:`Compared`.
     done, intervals, skip_warmup
         As for :func:`compared`.
 
     Raises
     ------
     InputError
-        As :func:`sides_of`, and for bad input.
+        As :meth:`Compared.cases`, and for bad input.
     """
     case = resolve_case(trace, config, models, overrides, mode=mode, seed=seed)
-    sides = sides_of(case, policies, orders, servers)
-    return compared(case, sides, intervals=intervals, skip_warmup=skip_warmup, done=done)
-
-
-def sides_of(
-    case: Case,
-    policies: Sequence[str] | None = None,
-    orders: Sequence[str] = (),
-    servers: Sequence[str] = (),
-) -> list[Case]:
-    """Return what is compared: the case once per policy and order, and as model servers of today.
-
-    Parameters
-    ----------
-    case : Case
-        What is replayed.
-    policies : sequence of str
-        Names as for ``scoring.policy``. Without them those of :data:`DEFAULT_POLICIES`, or with `orders` or
-        `servers` the configuration's alone.
-    orders : sequence of str
-        Names as for ``serving.order``; without them the configuration's alone.
-    servers : sequence of str
-        Names of :mod:`vramlab.servers`, each with options as in ``ollama:keep_alive=600``. In their rows
-        ``server`` is the name, and ``policy`` says "as" it.
-
-    Raises
-    ------
-    InputError
-        For an unknown policy, order or server, no policy, and orders or servers in decide mode, where no
-        request waits.
-    """
-    orders, servers = names_of(orders), names_of(servers)
-    if (orders or servers) and case.mode == "decide":
-        what = "orders" if orders else "servers"
-        raise InputError(what, "", "mode decide", "mode simulate, as no request waits in decide mode")
-    if policies is None:
-        policies = [case.config.scoring.policy] if orders or servers else DEFAULT_POLICIES
-    policies = names_of(policies)
-    if not policies:
-        raise InputError("policies", "", "none", "at least one policy")
-    sides = [_under(case, *names) for names in product(policies, orders or [case.config.serving.order])]
-    sides += [case.as_server(text) for text in servers]
-    for one in sides:  # an unknown policy is an error before the first run
-        Allocator(one.config, {})
-    return sides
+    what = Compared(policies, orders, servers)
+    return compared(case, what, intervals=intervals, skip_warmup=skip_warmup, done=done)
 
 
 def compared(
     case: Case,
-    sides: Sequence[Case],
+    what: Compared | None = None,
     *,
     intervals: bool = False,
     skip_warmup: bool = False,
     done: Callable[[], object] | None = None,
 ) -> Comparison:
-    """Replay each side of a comparison, and bound what any policy could have reached.
+    """Replay a case once per policy and order, and as model servers of today, and its baselines.
 
     Parameters
     ----------
     case : Case
-        What they have in common, and are held against.
-    sides : sequence of Case
-        See :func:`sides_of`.
+        What is replayed.
+    what : Compared, optional
+        What is compared.
     intervals : bool
         Add bootstrap intervals, and paired differences from the first policy
         (:mod:`vramlab.experiments.intervals`).
@@ -180,39 +224,76 @@ def compared(
         Leave out the requests at the start that the MSER-5 rule calls warm-up: for all policies as many as
         for the one that takes longest.
     done : callable, optional
-        Called after each replay and after the bound.
+        Called after each replay of a policy, order or server, and after the bound.
+
+    Raises
+    ------
+    InputError
+        As :meth:`Compared.cases`.
     """
+    cases = (what or Compared()).cases(case)
     done = done or (lambda: None)
     replays = []
-    for one in sides:
+    for one in cases:
         replays.append(run(one))
         done()
-    # the baseline is what lru does in the configuration's own order; often it is among those compared
-    baseline = "lru", case.config.serving.order
-    at = next((place for place, one in enumerate(sides) if _names(one) == baseline), None)
-    worst = run(_under(case, *baseline)) if at is None else replays[at]
-    runs = [result.records for result in (*replays, worst)]
-    first = warmup_of(runs) if skip_warmup else 0
-    optimum = optimum_of(case, first)
+    outside = baselines_of(case)
+    made = _replayed(outside, cases, replays)
+    if LRU not in made:  # critical models that go with zones only, say: then within the configuration's
+        inside = _under(case, "lru", case.config.serving.order)
+        outside, made = [*outside[1:], Baseline(LRU, inside)], made | {LRU: run(inside)}
+    first = warmup_of([one.records for one in (*replays, made[LRU])]) if skip_warmup else 0
     floor = counted(case, run(without_pressure(case)), first) if case.mode == "simulate" else None
+    rows = [costed(one, result, first) for one, result in zip(cases, replays, strict=True)]
+    beside = [_baseline_row(one, made.get(one.name), first) for one in outside]
+    of_lru = next(row for row in beside if row["baseline"] == LRU)
+    optimum = optimum_of(case, first, any(row["unserved"] for row in (*rows, of_lru)))
     done()
-    worst_s = costed(case, worst, first)["cost_s"]
-    rows = []
-    for result in replays:
-        row = costed(case, result, first)
+    worst_s = of_lru["cost_s"]
+    for row in (*rows, *(row for row in beside if "error" not in row)):
         if row["server"] is not None:
             row["policy"] = f"as {row['server']}"
-        rows.append(row | {"gap_closed": optimum.gap_closed(row["cost_s"], worst_s)} | prices(row, floor))
+        row |= optimum.gap(row, worst_s) | prices(row, floor)
+    runs = [
+        Counted(one, result.records.from_request(first)) for one, result in zip(cases, replays, strict=True)
+    ]
+    pools = {
+        one.name: Counted(one.case, made[one.name].records.from_request(first))
+        for one in outside
+        if one.case is not None
+    }
     if intervals:
-        parts = [result.records.from_request(first) for result in replays]
-        found = with_intervals(parts, case, np.random.default_rng(case.seed))
-        rows = [row | more for row, more in zip(rows, found, strict=True)]
-    return Comparison(replays, rows, optimum.bound, floor, optimum.counts, first)
+        every = [*rows, *(row for row in beside if "error" not in row)]
+        found = with_intervals([*runs, *pools.values()], np.random.default_rng(case.seed))
+        for row, more in zip(every, found, strict=True):
+            row |= more
+    zones = zones_cost(rows, runs, pools)
+    return Comparison(case, replays, rows, optimum.bound, floor, optimum.counts, first, beside, zones)
+
+
+def _replayed(
+    outside: Sequence[Baseline], cases: Sequence[Case], replays: Sequence[Replay]
+) -> dict[str, Replay]:
+    """Replay the baselines by name; one that is among what was compared has been replayed already."""
+    known = {
+        (fingerprint(one.config), fingerprint(one.inventory)): result
+        for one, result in zip(cases, replays, strict=True)
+    }
+    made: dict[str, Replay] = {}
+    for one in outside:
+        if one.case is not None:
+            what = fingerprint(one.case.config), fingerprint(one.case.inventory)
+            if what not in known:
+                known[what] = run(one.case)
+            made[one.name] = known[what]
+    return made
+
+
+def _baseline_row(baseline: Baseline, result: Replay | None, first: int) -> dict[str, Any]:
+    if baseline.case is None or result is None:
+        return {"baseline": baseline.name, "error": baseline.why}
+    return {"baseline": baseline.name} | costed(baseline.case, result, first)
 
 
 def _under(case: Case, policy: str, order: str) -> Case:
     return case.changed([f"scoring.policy={policy}", f"serving.order={order}"])
-
-
-def _names(case: Case) -> tuple[str, str]:
-    return case.config.scoring.policy, case.config.serving.order

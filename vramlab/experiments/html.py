@@ -41,13 +41,12 @@ def comparison_html(
     counts: str = "load_cost_s",
     warmup: int = 0,
     floor: Mapping[str, Any] | None = None,
+    remarks: Sequence[str] = (),
 ) -> str:
-    """Return one row per policy and order, the best of each column in bold, and the bounds below."""
+    """One row per policy and order, the best of each column in bold, and bounds and remarks below."""
     columns, mode = table("notebook"), rows[0].get("mode")
 
     def shown(figure: Figure, value: Any) -> str:
-        if figure.unit == "part":  # of the gap: with a sign that says so, as no optimum stands in this table
-            return text_of(value, "share", _NOTHING)
         return figure.text(value, mode, _NOTHING)
 
     best = {}
@@ -57,7 +56,10 @@ def comparison_html(
     several = len({row.get("order") for row in rows}) > 1
     body = []
     for row in rows:
-        cells: list[str | Cell] = [str(row["policy"]), *([str(row["order"])] if several else [])]
+        cells: list[str | Cell] = [
+            str(row.get("baseline", row["policy"])),
+            *([str(row["order"])] if several else []),
+        ]
         for figure in columns:
             text = shown(figure, row.get(figure.key))
             cells.append(Cell(text, "strong" if text == best[figure.key] != _NOTHING else ""))
@@ -72,5 +74,6 @@ def comparison_html(
     limits = {name: max(limits.get(name, 0) for limits in bound) for limits in bound for name in limits}
     notes += [f"binding: {binding_text(limits)} at most"] if limits else []
     notes += [f"the first {warmup:,} requests do not count"] if warmup else []
+    notes += remarks
     header = ["policy", *(["order"] if several else []), *(figure.label for figure in columns)]
     return html_table(header, body, note="; ".join(notes))

@@ -1,32 +1,38 @@
-"""How sure the figures of a comparison are: intervals, and paired differences from the first policy.
+"""How sure the figures of a comparison are: intervals, and paired differences from the first row.
 
-A row gets ``NAME_low`` and ``NAME_high`` (95 %) for ``hit_rate``, ``load_cost_s`` and ``latency_mean_s``, and
-``versus_first``: per figure ``difference``, ``low``, ``high`` and ``verdict`` (``higher``, ``lower`` or
-``tie``; empty for the first policy itself). Requests are resampled in blocks of time, those of two policies
-together.
+A row gets ``NAME_low`` and ``NAME_high`` (95 %) for ``hit_rate``, ``load_cost_s``, ``cost_s`` and
+``latency_mean_s``, and ``versus_first``: per figure ``difference``, ``low``, ``high`` and ``verdict``
+(``higher``, ``lower`` or ``tie``; empty for the first row itself). Requests are resampled in blocks of time,
+those of all rows together. ``low`` and ``high`` of the differences are simultaneous: with 95 % they hold for
+all rows at once, so that one of many settings is not called better by chance
+(:mod:`vramlab.analysis.resampling`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from vramlab.analysis.statistics import (
-    Floats,
-    bootstrap_interval,
-    paired_difference,
-    request_series,
-    warmup,
-)
+from vramlab.analysis.intervals import Floats
+from vramlab.analysis.resampling import jointly
+from vramlab.analysis.statistics import Interval, Statistic, request_series, warmup
+from vramlab.experiments.baselines import pool_name
 from vramlab.experiments.case import Case
+from vramlab.experiments.costs import cost_series
 from vramlab.runs.records import Records
 
 INTERVAL = "95 %, blocks of time resampled"
 """What the intervals are of, for plots."""
 
-_VERDICTS = {"a lower": "lower", "b lower": "higher", "tie": "tie"}
+
+class Counted(NamedTuple):
+    """Records that count, of a run of a case."""
+
+    case: Case
+    records: Records
 
 
 def warmup_of(runs: Sequence[Records]) -> int:
@@ -34,45 +40,88 @@ def warmup_of(runs: Sequence[Records]) -> int:
     return max(warmup(request_series(records, "hit")).requests for records in runs)
 
 
-def with_intervals(runs: Sequence[Records], case: Case, rng: np.random.Generator) -> list[dict[str, Any]]:
+def with_intervals(runs: Sequence[Counted], rng: np.random.Generator) -> list[dict[str, Any]]:
     """Return what the rows of the runs get.
 
     Parameters
     ----------
-    runs : sequence of Records
+    runs : sequence of Counted
         Of the same requests.
-    case : Case
-        In decide mode a load costs what its inventory says.
     rng : numpy.random.Generator
         Draws the resamples.
     """
-    stated = case.inventory if case.mode == "decide" else None
     rows: list[dict[str, Any]] = [{"versus_first": {}} for _ in runs]
     for name, measure, statistic in _FIGURES:
-        series = [request_series(records, measure, stated) for records in runs]
-        for place, (row, values) in enumerate(zip(rows, series, strict=True)):
-            if np.isnan(values).all():
-                continue
-            found = bootstrap_interval(values, rng, statistic)
-            row |= {f"{name}_low": found.low, f"{name}_high": found.high}
-            if place and not np.isnan(values - series[0]).all():
-                row["versus_first"][name] = _versus(values, series[0], statistic, rng)
+        series = [measure(one) for one in runs]
+        known = [
+            place for place, one in enumerate(series) if np.isfinite(one).any() and not np.isinf(one).any()
+        ]
+        if not known:
+            continue
+        joint = jointly([series[place] for place in known], rng, statistic)
+        for place, own, difference in zip(known, joint.each, joint.differences, strict=True):
+            rows[place] |= {f"{name}_low": own.low, f"{name}_high": own.high}
+            if difference is not None and known[0] == 0:
+                rows[place]["versus_first"][name] = versus(difference)
     return rows
 
 
-_FIGURES: tuple[tuple[str, Any, Any], ...] = (
-    ("hit_rate", "hit", "mean"),
-    ("load_cost_s", "load_cost_s", "sum"),
-    ("latency_mean_s", "latency_s", "mean"),
-)
-
-
-def _versus(values: Floats, first: Floats, statistic: Any, rng: np.random.Generator) -> dict[str, Any]:
-    found = paired_difference(values, first, rng, statistic)
-    difference = found.difference
+def versus(difference: Interval) -> dict[str, Any]:
+    """Return a difference as rows have it."""
+    verdict = "tie"
+    if not difference.low <= 0 <= difference.high:
+        verdict = "lower" if difference.estimate < 0 else "higher"
     return {
         "difference": difference.estimate,
         "low": difference.low,
         "high": difference.high,
-        "verdict": _VERDICTS[found.verdict],
+        "verdict": verdict,
     }
+
+
+def cost_share(run: Counted, base: Counted, seed: int) -> dict[str, float]:
+    """Return by which share a run costs more than another of the same requests, with 95 %, paired."""
+    mine, others = cost_series(*run), cost_series(*base)
+    whole_s = float(others.sum())
+    if not np.isfinite(mine).all() or not np.isfinite(others).all() or whole_s <= 0:
+        return {"share": float("nan"), "low": float("nan"), "high": float("nan")}
+    _, difference = jointly([others, mine], np.random.default_rng(seed), "sum").differences
+    assert difference is not None  # both have costs for every request
+    return {
+        "share": difference.estimate / whole_s,
+        "low": difference.low / whole_s,
+        "high": difference.high / whole_s,
+    }
+
+
+def zones_cost(
+    rows: Sequence[Mapping[str, Any]], runs: Sequence[Counted], pools: Mapping[str, Counted]
+) -> dict[str, Any] | None:
+    """Return what zones cost against one pool with the same policy, for the first row that has such a pool.
+
+    Parameters
+    ----------
+    rows, runs
+        Of what was compared, in the same order.
+    pools : mapping of str to Counted
+        Baselines by name.
+    """
+    for row, run in zip(rows, runs, strict=True):
+        pool = pools.get(pool_name(row["policy"]))
+        if pool is not None:
+            costs = {"cost_s": row["cost_s"], "pool_cost_s": float(cost_series(*pool).sum())}
+            return {"policy": row["policy"]} | costs | cost_share(run, pool, run.case.seed)
+    return None
+
+
+def _series(measure: Any, one: Counted) -> Floats:
+    stated = one.case.inventory if one.case.mode == "decide" else None
+    return request_series(one.records, measure, stated)
+
+
+_FIGURES: tuple[tuple[str, Callable[[Counted], Floats], Statistic], ...] = (
+    ("hit_rate", partial(_series, "hit"), "mean"),
+    ("load_cost_s", partial(_series, "load_cost_s"), "sum"),
+    ("cost_s", lambda one: cost_series(*one), "sum"),
+    ("latency_mean_s", partial(_series, "latency_s"), "mean"),
+)

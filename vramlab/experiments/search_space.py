@@ -7,7 +7,7 @@ half-life to ``decayed``, k to ``lru_k``. Sizes of zones are shares of what the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vramlab.allocator.policies import PRESETS, policy_names
@@ -64,10 +64,11 @@ class Choice:
         return value in self.values
 
 
-GROUPS = ("policy", "weights", "half_life", "victims", "zones", "retention", "thresholds", "order")
+GROUPS = ("policy", "weights", "half_life", "victims", "zones", "retention", "thresholds", "order", "memory")
 
-DEFAULT_OVER = GROUPS[:-1]
-"""What may change unless told otherwise: ``order`` does nothing for the load cost that is tuned for."""
+DEFAULT_OVER = GROUPS[:-2]
+"""What may change unless told otherwise: ``order`` does nothing for the load cost that is tuned for, and of
+``memory`` more is never worse."""
 
 POLICIES = ("decayed", "seed_fixed", "gdsf", "hyperbolic", "lhd", "lru_k", "lru", "lfu_da")
 """Policies that tuning chooses from unless it is told others."""
@@ -99,6 +100,10 @@ class SearchSpace:
         Other settings by dotted key; of one that a policy's settings have, the values that it may take.
     priorities : bool
         Whether there are models of several priorities, whose exponent matters.
+    cards_mb : tuple of float
+        Least and most memory of the card that is drawn, MB; empty where the card stays.
+    zones_mb, overhead_mb
+        Sizes of the zones on the largest card, which keep their shares of it, and what is lost of any; MB.
     """
 
     policies: tuple[str, ...]
@@ -109,6 +114,9 @@ class SearchSpace:
     shares: Mapping[str, float]
     settings: Mapping[str, Dimension]
     priorities: bool
+    cards_mb: tuple[float, ...] = ()
+    zones_mb: Mapping[str, float] = field(default_factory=dict)
+    overhead_mb: float = 0.0
 
     def draw(self, trial: optuna.Trial) -> list[tuple[str, Any]]:
         """Return the settings of a trial, as for :func:`~vramlab.experiments.grids.settled`."""
@@ -139,7 +147,16 @@ class SearchSpace:
         drawn += [
             (key, dimension.suggest(trial, key)) for key, dimension in self.settings.items() if key not in own
         ]
-        return drawn
+        return drawn + self._card(trial, dict(drawn)) if self.cards_mb else drawn
+
+    def _card(self, trial: optuna.Trial, drawn: Mapping[str, Any]) -> list[tuple[str, float]]:
+        """Memory of the card, and the zones with it."""
+        low, high = self.cards_mb
+        card_mb = float(trial.suggest_float("total_memory_mb", low, high, step=(high - low) / 64))
+        share = (card_mb - self.overhead_mb) / (high - self.overhead_mb)
+        sizes = {name: drawn.get(f"zones.{name}.size_mb", size) for name, size in self.zones_mb.items()}
+        zones = [(f"zones.{name}.size_mb", round(size * share, 3)) for name, size in sizes.items()]
+        return [("total_memory_mb", card_mb), *zones]
 
     def of_policies(self) -> set[str]:
         """Return the settings that are drawn only with the policies that have them."""
@@ -245,6 +262,9 @@ def default_space(
         shares=shares if sum(shares.values()) < shared_mb else {},
         settings=settings,
         priorities=len({spec.priority for spec in inventory.values()}) > 1,
+        cards_mb=_cards_mb(config) if "memory" in over else (),
+        zones_mb={name: zone.size_mb for name, zone in config.zones.items()},
+        overhead_mb=config.overhead.total_mb,
     )
     _check_apart(space)
     return space
@@ -264,6 +284,12 @@ def _check_apart(space: SearchSpace) -> None:
             if key in space.of_policies() and key != keys:
                 found = f"{key} with others, which --over draws by itself"
                 raise InputError("--search", keys, found, "each by itself, or an --over without it")
+
+
+def _cards_mb(config: VramConfig) -> tuple[float, float]:
+    """From an eighth of what models have today to all of it."""
+    overhead_mb, total_mb = config.overhead.total_mb, config.total_memory_mb
+    return overhead_mb + (total_mb - overhead_mb) / 8, total_mb
 
 
 def _orders(config: VramConfig) -> dict[str, Dimension]:

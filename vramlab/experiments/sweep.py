@@ -28,8 +28,10 @@ from vramlab.experiments.case import (
     names_of,
     resolve_case,
 )
+from vramlab.experiments.doubts import fits_nowhere
 from vramlab.experiments.executors import Ended, execute
 from vramlab.experiments.grids import Grid, Point, Settings, check, points, settled
+from vramlab.experiments.optimum import costed
 from vramlab.experiments.provenance import code_sha256, versions
 from vramlab.experiments.replay import flat, run
 from vramlab.experiments.results_store import ResultsStore, Row, frame
@@ -72,7 +74,9 @@ class Sweep:
     table : DataFrame
         One row per run, in the order of the grid: ``run``, ``trace``, one column per key of the grid,
         ``policy``, ``mode``, ``seed``, ``total_memory_mb`` and the zones' ``zones.NAME.size_mb``, the figures
-        of the replay (keys of ``vramlab replay --json``), ``error`` (what ended a failed run, else None) and
+        of the replay (keys of ``vramlab replay --json``), ``cost_s`` with ``unserved`` and
+        ``unserved_cost_s`` (:mod:`vramlab.experiments.optimum`), ``fits_nowhere`` (models of the trace that
+        no zone has room for under the setting), ``error`` (what ended a failed run, else None) and
         ``run_key`` (hash of what the run was made from).
     manifest : dict
         What the results were made from: configuration, inventory, traces, grid, hashes, versions, seeds.
@@ -246,7 +250,10 @@ def run_point(cases: Sequence[SharedCase], point: Point) -> Row:
     """Replay one point of the study, in whatever process; returns its figures, flat."""
     case = cases[point.trace].open()
     config = settled(case.config, case.inventory, point.settings)
-    return flat(run(replace(case.under(config), seed=point.seed)).figures)
+    case = replace(case.under(config), seed=point.seed)
+    asked = {name: case.inventory[name] for name in case.trace.model_names}
+    nowhere = ", ".join(sorted(fits_nowhere(case.config, asked)))
+    return flat(costed(case, run(case))) | {"fits_nowhere": nowhere}
 
 
 def _kept(

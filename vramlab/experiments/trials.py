@@ -26,9 +26,10 @@ from vramlab.config.loading import fingerprint
 from vramlab.experiments.case import Case
 from vramlab.experiments.executors import execute
 from vramlab.experiments.grids import settled
-from vramlab.experiments.optimum import costed
+from vramlab.experiments.optimum import judged
 from vramlab.experiments.provenance import code_sha256
 from vramlab.experiments.replay import run
+from vramlab.experiments.requirements import Requirement, requirements_of
 from vramlab.experiments.search_space import DEFAULT_OVER, POLICIES, SearchSpace
 from vramlab.experiments.shared_traces import SharedCase, share_case
 
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 _PREFIXES = (0.15, 0.4)
 # Trials that are drawn at random before the estimator has anything to say.
 _AT_RANDOM = 12
-_SETTINGS = "settings"
+_INFEASIBLE = 1e18  # in place of infinity, of which an estimator makes nothing
+_SETTINGS, _EXCESS = "settings", "excess"
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,10 @@ class Search:
         How many to make, beyond those that `storage` has.
     objectives : tuple of str
         Figures, of :func:`~vramlab.analysis.figures.objectives`. With several the best is the one on their
-        front that is best in the first.
+        front that is best in the first. What was not served counts in each
+        (:func:`~vramlab.experiments.costs.objectives_of`).
+    require : tuple of str
+        What a setting has to keep to, as in ``latency_p99_s<=2`` (:mod:`vramlab.experiments.requirements`).
     validate_from : str or float
         Fraction of the requests, or time in seconds, from where settings are judged.
     over, policies, search : tuple of str
@@ -72,6 +77,7 @@ class Search:
     search: tuple[str, ...] = ()
     jobs: int = 1
     storage: str | None = None
+    require: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +87,7 @@ class Task:
     case: SharedCase
     space: SearchSpace
     objectives: tuple[str, ...]
+    require: tuple[Requirement, ...]
     storage: str | None
     name: str
 
@@ -106,9 +113,13 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Trials:
-    """All trials of a study: those that succeeded, and those that no other beats in all objectives."""
+    """All trials of a study: those that succeeded, and those that no other beats in all objectives.
+
+    ``finished`` has those that keep to all that is required, or, where none does, all.
+    """
 
     objectives: tuple[str, ...]
+    study: optuna.Study
     every: list[optuna.trial.FrozenTrial]
     finished: list[optuna.trial.FrozenTrial]
     unbeaten: list[optuna.trial.FrozenTrial]
@@ -141,6 +152,7 @@ class Trials:
             row = {"number": trial.number, "state": trial.state.name.lower()}
             if trial.state.name == "COMPLETE":
                 row |= dict(zip(self.objectives, trial.values, strict=True))
+                row["feasible"] = feasible(trial)
             rows.append(row | dict(settings_of(trial)))
         return pd.DataFrame(rows)
 
@@ -148,6 +160,11 @@ class Trials:
 def sign(objective: str) -> float:
     """Return what to multiply a figure with so that less is better."""
     return 1.0 if objectives()[objective] == "minimize" else -1.0
+
+
+def feasible(trial: optuna.trial.FrozenTrial) -> bool:
+    """Whether a trial keeps to all that is required."""
+    return all(excess <= 0 for excess in trial.user_attrs.get(_EXCESS, ()))
 
 
 def settings_of(trial: optuna.trial.FrozenTrial) -> Sequence[tuple[str, Any]]:
@@ -172,8 +189,9 @@ def make_trials(
         storage = search.storage
         if storage is None and search.jobs > 1:
             storage = str(Path(folder) / "trials.journal")
-        name = _study_name(case, space, search.objectives)
-        task = Task(share_case(case, Path(folder)), space, search.objectives, storage, name)
+        require = requirements_of(search.require, case.config)
+        name = _study_name(case, space, (*search.objectives, *map(repr, require)))
+        task = Task(share_case(case, Path(folder)), space, search.objectives, require, storage, name)
         study, there = task.study, len(task.study.trials)
         if not there:
             study.enqueue_trial({})  # number 0, which draws nothing
@@ -188,7 +206,9 @@ def make_trials(
         if not finished:
             found = f"no trial of {search.trials} that succeeded"
             raise InputError("tune", "", found, "settings that can work")
-        return Trials(search.objectives, study.trials, finished, study.best_trials)
+        kept = [trial for trial in finished if feasible(trial)]
+        unbeaten = [trial for trial in study.best_trials if feasible(trial) or not kept]
+        return Trials(search.objectives, study, study.trials, kept or finished, unbeaten)
 
 
 def _study_name(case: Case, space: SearchSpace, wanted: Iterable[str]) -> str:
@@ -211,11 +231,14 @@ def run_trial(task: Task, number: int) -> None:
     study = task.study
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        # Optuna 5 has `Trial.set_constraint` beside `constraints_func`; 4.2 has only the latter
+        warnings.filterwarnings("ignore", "`constraints_func`", FutureWarning)
         # a sampler of its own per trial, so that what is drawn does not hang on which process draws
         seed = task.case.rest["seed"] * 1_000_003 + number
         study.sampler = optuna.samplers.TPESampler(
             seed=seed, n_startup_trials=_AT_RANDOM, multivariate=True, group=True,
             constant_liar=True,
+            constraints_func=_constraints if task.require else None,
         )  # fmt: skip
     study.optimize(lambda trial: _unless_it_fails(task, trial), n_trials=1, catch=(InputError,))
 
@@ -239,19 +262,27 @@ def _objective(task: Task, trial: optuna.Trial) -> Any:
     if len(task.objectives) == 1 and trial.number > 0:
         for step, share in enumerate(_PREFIXES):
             part = case.trace.head(max(1, int(share * len(case.trace))))
-            trial.report(_values(task, replace(case, trace=part))[0], step)
+            trial.report(_judged(task, replace(case, trace=part))[0][0], step)
             if trial.should_prune():
                 raise optuna.TrialPruned
-    values = _values(task, case)
+    values, excess = _judged(task, case)
+    trial.set_user_attr(_EXCESS, excess)
     return values[0] if len(values) == 1 else values
 
 
-def _values(task: Task, case: Case) -> list[float]:
-    figures = costed(case, run(case))
+def _judged(task: Task, case: Case) -> tuple[list[float], list[float]]:
+    """Objectives of a run, and by how much it misses each requirement."""
+    figures = judged(case, run(case))
     for name in task.objectives:
         if figures[name] is None:
             raise InputError("tune", name, "no value, as nothing was answered", "a number")
-    return [float(figures[name]) for name in task.objectives]
+    excess = [min(one.excess(figures), _INFEASIBLE) for one in task.require]
+    return [min(float(figures[name]), _INFEASIBLE) for name in task.objectives], excess
+
+
+def _constraints(trial: optuna.trial.FrozenTrial) -> Sequence[float]:
+    excess: Sequence[float] = trial.user_attrs.get(_EXCESS, (_INFEASIBLE,))
+    return excess
 
 
 def open_storage(place: str | None) -> Any:

@@ -9,34 +9,35 @@ what comes after the boundary is counted (:mod:`vramlab.experiments.parts`).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from vramlab.analysis.figures import objectives as known_objectives
-from vramlab.config.differences import config_differences
+from vramlab.config.differences import flat_settings
 from vramlab.config.errors import InputError, check_choice, check_package
 from vramlab.config.loading import write_config
-from vramlab.config.schema import ScoreWeights, VramConfig
+from vramlab.config.schema import VramConfig
 from vramlab.experiments.case import Case, ConfigLike, Mode, ModelsLike, TraceLike, names_of, resolve_case
-from vramlab.experiments.grids import override_texts, settled
-from vramlab.experiments.optimum import costed, optimum_of
+from vramlab.experiments.doubts import doubts
+from vramlab.experiments.grids import settled
+from vramlab.experiments.judging import chosen_of, judged_text, part_lines, part_of
 from vramlab.experiments.parts import boundary
-from vramlab.experiments.replay import run
+from vramlab.experiments.requirements import requirements_of
 from vramlab.experiments.search_space import DEFAULT_OVER, POLICIES, default_space
-from vramlab.experiments.trials import Search, Trials, make_trials, settings_of, sign
+from vramlab.experiments.trials import Search, make_trials, settings_of
 from vramlab.traces.trace import Trace
 
 if TYPE_CHECKING:
     import optuna
 
-# Share of the training part that chooses among the best trials, and how many of them.
+# Share of the training part that chooses among the best trials.
 _CHOOSING = 0.25
-_FINALISTS = 5
+# Fewer trials than that have no importances.
+_FEW_TRIALS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,18 +51,23 @@ class Tuning:
     config : VramConfig
         The complete configuration.
     train, validation : dict
-        Figures of both parts (keys of ``vramlab replay --json``), with ``gap_closed``, ``lru_cost_s``,
-        ``optimum_cost_s`` and, of the configuration that tuning began with, ``before``: its objectives.
+        Figures of both parts (keys of ``vramlab replay --json``), with what
+        :func:`~vramlab.experiments.judging.part_of` adds: ``gap_closed``, ``before``, ``baselines``, by how
+        much the adopted setting costs more than these with intervals, and what of the requirements is missed.
     front : list of dict
         With several objectives the trials that no other beats in all: ``settings`` and ``values``.
     trials : DataFrame
-        One row per trial: ``number``, ``state``, the objectives and the settings.
+        One row per trial: ``number``, ``state``, the objectives, whether ``feasible``, and the settings.
     objectives : tuple of str
         What was tuned for.
     choice : DataFrame
         The finalists and how they did: ``number`` of the trial (0 is the configuration that tuning began
         with), the first objective on the part that the trials saw (``searched``) and on the part kept from
         them (``chosen_on``), and which was ``adopted``.
+    doubts : list of str
+        What to look at before the adopted setting is believed (:mod:`vramlab.experiments.doubts`).
+    study : optuna.Study or None
+        All trials as Optuna has them, for its plots and importances.
     """
 
     best: dict[str, Any]
@@ -72,6 +78,8 @@ class Tuning:
     trials: pd.DataFrame
     objectives: tuple[str, ...]
     choice: pd.DataFrame
+    doubts: list[str] = field(default_factory=list)
+    study: optuna.Study | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the keys of ``vramlab tune --json``."""
@@ -84,10 +92,35 @@ class Tuning:
             "choice": self.choice.to_dict("records"),
             "front": self.front,
             "trials": {str(state): int(number) for state, number in states.items()},
+            "remarks": self.remarks(),
         }
 
+    def importances(self) -> dict[str, float]:
+        """Return how much each setting mattered for the first objective; the largest first, they sum to 1.
+
+        By the variance of the best tenth of the trials along each setting (PED-ANOVA: S. Watanabe, A. Bansal,
+        F. Hutter, "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance", IJCAI 2023). Empty where
+        there are too few trials.
+        """
+        import optuna
+
+        if self.study is None or (self.trials["state"] == "complete").sum() < _FEW_TRIALS:
+            return {}
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+        target = (lambda trial: trial.values[0]) if len(self.objectives) > 1 else None
+        try:
+            return dict(
+                optuna.importance.get_param_importances(self.study, evaluator=evaluator, target=target)
+            )
+        except (ValueError, RuntimeError):  # no setting that all trials share
+            return {}
+
+    def remarks(self) -> list[str]:
+        """Return what to know beside the figures: what baselines say, what is missed, what may be luck."""
+        return [*self.doubts, *judged_text(self.validation), self._adopted()]
+
     def comment(self, trace: Trace) -> str:
-        """Return what stands on top of the configuration file: on what it was tuned, and what was gained."""
+        """Say what stands on top of the configuration file: on what it was tuned, and what was gained."""
         train, rest = self.train, self.validation
         lines = [
             f"Tuned by vramlab {train['version']} for {', '.join(self.objectives)}, mode {train['mode']},",
@@ -95,22 +128,11 @@ class Tuning:
             f"Trace: {Path(trace.source).name} ({len(trace):,} requests, sha256 {trace.sha256[:16]}).",
             f"Tuned on its first {train['requests']:,} requests (before {rest['from_s']:g} s), judged on the",
             f"other {rest['requests']:,}, with the memory and the policy as they were by then.",
-            self._adopted(),
+            *self.remarks(),
             "",
         ]
-        what = "load cost" if train["optimum_admission"] == "forced" else "cost of loads and CPU answers"
         for title, part in (("tuned on", train), ("judged on", rest)):
-            gap = part["gap_closed"]
-            share_ = "" if gap is None else f", gap to the offline optimum closed {gap:.3f}"
-            lines.append(
-                f"{title}: {what} {part['cost_s']:,.1f} s (before {part['before']['cost_s']:,.1f}, "
-                f"lru {part['lru_cost_s']:,.1f}, optimum {part['optimum_cost_s']:,.1f}){share_}"
-            )
-            lines += [
-                f"  {name}: {part[name]:.6g} (before {part['before'][name]:.6g})"
-                for name in dict.fromkeys(("hit_rate", *self.objectives))
-                if name != "cost_s" and part[name] is not None and part["before"][name] is not None
-            ]
+            lines += part_lines(title, part, self.objectives)
         lines += ["", "Settings that changed:", *(f"  {key}: {value}" for key, value in self.best.items())]
         return "\n".join(lines)
 
@@ -141,6 +163,7 @@ def tune(
     overrides: Sequence[str] = (),
     out: Path | str | None = None,
     done: Callable[[], object] | None = None,
+    require: Iterable[str] = (),
 ) -> Tuning:
     """Search settings for a trace.
 
@@ -149,7 +172,7 @@ def tune(
     trace, config, models, mode, seed, overrides
         As for :func:`~vramlab.experiments.replay.replay`; `config` is the first trial, and what is not
         searched stays as it says.
-    trials, objectives, validate_from, over, policies, search, jobs, storage
+    trials, objectives, validate_from, over, policies, search, jobs, storage, require
         See :class:`~vramlab.experiments.trials.Search`.
     out : Path or str, optional
         Configuration file to write.
@@ -164,7 +187,9 @@ def tune(
     names = (tuple(names_of(given)) for given in (objectives, over, policies, search))
     wanted, groups, chosen, further = names
     case = resolve_case(trace, config, models, overrides, mode=mode, seed=seed)
-    look = Search(trials, wanted, validate_from, groups, chosen, further, jobs, storage)
+    look = Search(
+        trials, wanted, validate_from, groups, chosen, further, jobs, storage, tuple(names_of(require))
+    )
     result = tuned(case, look, done)
     if out is not None:
         write_config(result.config, out, result.comment(case.trace))
@@ -184,6 +209,7 @@ def tuned(case: Case, search: Search, done: Callable[[], object] | None = None) 
         check_choice("--objective", "", name, list(known_objectives()))
     if search.trials < 1 or not search.objectives:
         raise InputError("--trials", "", search.trials, "at least 1, for at least one objective")
+    requirements_of(search.require, case.config)
     first = boundary(case.trace, search.validate_from)
     train = replace(case, trace=case.trace.head(first))
     try:
@@ -194,60 +220,13 @@ def tuned(case: Case, search: Search, done: Callable[[], object] | None = None) 
         raise InputError(case.trace.source, "", found, expected) from None
     space = default_space(case.config, case.inventory, search.over, search.policies, search.search)
     trials = make_trials(replace(case, trace=train.trace.head(kept_from)), space, search, done)
-    best, choice = _choose(train, trials, kept_from)
+    best, choice = chosen_of(train, trials, kept_from, requirements_of(search.require, case.config))
     chosen = settled(case.config, case.inventory, settings_of(best), "trial")
-    best_settings = {key: new for key, _, new in config_differences(case.config, chosen)}
-    searched, validated = _judged(train, chosen, 0), _judged(case, chosen, first)
+    before = flat_settings(case.config)
+    best_settings = {key: new for key, new in flat_settings(chosen).items() if new != before.get(key)}
+    require = requirements_of(search.require, case.config)
+    searched, validated = (part_of(one, chosen, at, require) for one, at in ((train, 0), (case, first)))
     return Tuning(
         best_settings, chosen, searched, validated, trials.front(), trials.frame(),
-        search.objectives, choice,
+        search.objectives, choice, doubts(replace(case, config=chosen)), trials.study,
     )  # fmt: skip
-
-
-def _choose(train: Case, trials: Trials, kept_from: int) -> tuple[optuna.trial.FrozenTrial, pd.DataFrame]:
-    """Compare the best trials, and what there was, on the part that they have not seen."""
-    objective = trials.objectives[0]
-    less = sign(objective)
-    first = [trial for trial in trials.finished if trial.number == 0]
-    others = [trial for trial in trials.in_order() if trial.number]
-    if first:
-        others = [trial for trial in others if less * trial.values[0] < less * first[0].values[0]]
-    others = list({tuple(trial.values): trial for trial in reversed(others)}.values())[::-1]  # the like once
-    finalists = [*first, *others[:_FINALISTS]]
-    found = []
-    for trial in finalists:
-        config = settled(train.config, train.inventory, settings_of(trial), "trial")
-        case = replace(train, config=config)
-        value = costed(case, run(case), kept_from)[objective]
-        found.append(math.inf if value is None else less * value)
-    place = found.index(min(found))  # the first of those that are equal: what there was, if it is among them
-    rows = [
-        {
-            "number": trial.number,
-            "searched": trial.values[0],
-            "chosen_on": less * value,
-            "adopted": index == place,
-        }
-        for index, (trial, value) in enumerate(zip(finalists, found, strict=True))
-    ]
-    return finalists[place], pd.DataFrame(rows)
-
-
-def _judged(case: Case, chosen: VramConfig, first: int) -> dict[str, Any]:
-    """Return the figures of the part from request `first` on, of a replay of the whole."""
-    optimum = optimum_of(case, first)
-    lru = case.changed(override_texts([("scoring.policy", "lru"), *_NO_WEIGHTS]))
-    found, before, worst = (
-        costed(case, run(one), first) for one in (replace(case, config=chosen), case, lru)
-    )
-    return found | {
-        "gap_closed": optimum.gap_closed(found["cost_s"], worst["cost_s"]),
-        "lru_cost_s": worst["cost_s"],
-        "optimum_cost_s": optimum.bound.load_cost_s,
-        "optimum_admission": optimum.bound.admission,
-        "from_s": float(case.trace.times_s[first]),
-        "before": {name: before[name] for name in known_objectives()},
-    }
-
-
-_NO_WEIGHTS = [(f"scoring.weights.{name}", None) for name in ScoreWeights.model_fields]

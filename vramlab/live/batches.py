@@ -1,11 +1,11 @@
-"""Cutting a request into runs of a few items, and the proof that this changes no answer.
+"""Cutting a request into runs of a few items, joining requests, and the proof that this changes no answer.
 
-A request is split only where its inventory says ``splits: true``, which ``vramlab profile`` writes after
-:func:`why_not_split` has found nothing: whole and split answers were equal bit for bit, for items that differ
-in kind and in size, in several numbers and orders. Whether an axis is a batch cannot be seen from a file:
-time, a mean over all rows, a sum of another order look just the same. Trying is evidence, and no proof: so
-operators that are known to join rows are a reason by themselves, and an answer that says nothing is no
-evidence.
+A request is split, or joined with others, only where its inventory says ``splits: true``. ``vramlab profile``
+writes that after :func:`why_not_split` has found nothing: whole and split answers were equal bit for bit, for
+items that differ in kind and in size, in several numbers and orders. Whether an axis is a batch cannot be
+seen from a file: time, a mean over all rows, a sum of another order look just the same. Trying is evidence,
+and no proof: so operators that are known to join rows are a reason by themselves, and an answer that says
+nothing is no evidence.
 """
 
 from __future__ import annotations
@@ -90,6 +90,64 @@ def run_split(run: Run, inputs: Mapping[str, Any], axis: BatchAxis, size: int) -
     return [_joined(column) for column in zip(*parts, strict=True)]
 
 
+def run_joined(run: Run, requests: Sequence[Mapping[str, Any]], axis: BatchAxis | None) -> list[list[Any]]:
+    """Run requests as one, and split the answers again.
+
+    They are run one after the other where they cannot be joined: their items differ in shape or type, or what
+    else they are run with is not equal.
+
+    Returns
+    -------
+    list of list
+        Of each request, what a run of its own would give.
+
+    Raises
+    ------
+    SessionError
+        If a run fails, or gives an answer without items.
+    """
+    if axis is None or not all(_alike(inputs, requests[0], axis) for inputs in requests):
+        return [run(dict(inputs)) for inputs in requests]
+    joined = dict(requests[0])
+    for name in axis.names:
+        if name in joined:
+            joined[name] = np.concatenate([inputs[name] for inputs in requests])
+    stops = np.cumsum([axis.items(inputs) for inputs in requests]).tolist()
+    answers = [_cut(output, stops[-1], stops[-1]) for output in run(joined)]
+    return [
+        [_part(output, start, stop) for output in answers]
+        for start, stop in zip([0, *stops], stops, strict=False)
+    ]
+
+
+def _alike(inputs: Mapping[str, Any], first: Mapping[str, Any], axis: BatchAxis) -> bool:
+    """Whether two requests differ in nothing but their items."""
+    items = axis.items(inputs)
+    if inputs.keys() != first.keys() or items < 1:
+        return False
+    for name, value in inputs.items():
+        if name not in axis.names:
+            if value is not first[name] and not equal_answers(value, first[name]):
+                return False
+        elif (
+            not isinstance(value, np.ndarray)
+            or _item_of(value) != _item_of(first[name])
+            or value.shape[:1] != (items,)
+        ):
+            return False
+    return True
+
+
+def _item_of(value: Any) -> Any:
+    """Type and shape of an item; None where there are none."""
+    return (value.dtype, value.shape[1:]) if isinstance(value, np.ndarray) and value.ndim else None
+
+
+def _part(output: Any, start: int, stop: int) -> Any:
+    """The answers of one request: a copy, which is its caller's, and does not hold the others' in memory."""
+    return output[start:stop].copy() if isinstance(output, np.ndarray) else output[start:stop]
+
+
 def why_not_split(
     run: Run, make: Callable[[int], Feeds], axis: BatchAxis, size: int, counts: Sequence[int] = ()
 ) -> str:
@@ -106,7 +164,8 @@ def why_not_split(
     size : int
         Most items of one run.
     counts : sequence of int
-        Numbers of items to try; by default five, to beyond three runs.
+        Numbers of items to try; by default all that one run may have (of more than 16, 16 of them), and some
+        that take up to four.
 
     Returns
     -------
@@ -116,7 +175,7 @@ def why_not_split(
     try:
         if axis.fixed:
             return _why_not_filled(run, _varied(make(axis.fixed), axis), axis)
-        for items in counts or sorted({2, size, size + 1, 2 * size, 3 * size + 1}):
+        for items in counts or _counts(size):
             inputs = _varied(make(items), axis)
             whole = run(inputs)
             if _says_nothing(whole):
@@ -127,6 +186,12 @@ def why_not_split(
     except (SessionError, ValueError, MemoryError) as error:
         return f"a split run failed: {' '.join(str(error).split())}"
     return ""
+
+
+def _counts(size: int) -> list[int]:
+    """Numbers of items to try where one run has at most `size`: a kernel may differ for any of them."""
+    within = {max(2, round(place * size / 16)) for place in range(1, 17)}
+    return sorted({*within, size + 1, 2 * size, 3 * size + 1})
 
 
 def _varied(inputs: Feeds, axis: BatchAxis) -> Feeds:

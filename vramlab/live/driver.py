@@ -58,6 +58,7 @@ from vramlab.live.tasks import (
     Lock,
     OpenSessions,
     failure_of,
+    run_of,
 )
 from vramlab.live.threads import Jobs, Threads, World
 
@@ -101,6 +102,7 @@ class LiveDriver(Interpreter):
         self._idle = asyncio.Event()
         self._endless = len(engine.endless_stories())
         serving = engine.config.serving
+        self._kept_bytes = 0 if engine.cache is None else engine.cache.limit_bytes
         self._short_runs = ShortRuns(ms_to_s(serving.inline_run_ms))
         cores = backend.cores
         self._gpu_runs = self._workers(serving.gpu_streams, cores.device)
@@ -151,8 +153,8 @@ class LiveDriver(Interpreter):
                     message = caller.wait(self.lock)
                 if message is ENDED:
                     break
-                effect, session = message
-                self._carry_out(task, effect, _run_of(session, effect), request.inputs)
+                effect, *job = message
+                self._carry_out(task, effect, *job)
         except BaseException:  # an interrupt from the keyboard
             self._abandon(task)
             raise
@@ -252,13 +254,15 @@ class LiveDriver(Interpreter):
         task.pending = effect
         if isinstance(effect, Infer):
             session = self.sessions[effect.model, effect.target]
+            # a request that has gone meanwhile needs no answer
+            others = [self.tasks[number] for number in effect.joined if number in self.tasks]
+            job = effect, *run_of(session, effect, [task, *others], self._kept_bytes)
             if task.caller is not None:
-                task.caller.tell((effect, session))
+                task.caller.tell(job)
             elif self._stays_on_loop(effect):
-                self._world.soon(self._carry_out, task, effect, _run_of(session, effect), task.inputs)
+                self._world.soon(self._carry_out, task, *job)
             else:
-                runs = self._gpu_runs if effect.target is _GPU else self._cpu
-                runs.put((task, effect, _run_of(session, effect), task.inputs))
+                (self._gpu_runs if effect.target is _GPU else self._cpu).put((task, *job))
         elif isinstance(effect, Load):
             (self._loads if effect.target is _GPU else self._cpu).put(
                 (task, effect, self._backend.open, *effect[:3])
@@ -346,8 +350,8 @@ class LiveDriver(Interpreter):
             value = job(*arguments)
             if isinstance(effect, Infer) and task.caller is None:
                 self._short_runs.note(effect, self._time_s() - begin_s)
-            if task.keyed and isinstance(effect, Infer) and self.engine.cache is not None:
-                value = to_keep(value, self.engine.cache.limit_bytes)
+            if task.keyed and isinstance(effect, Infer) and not effect.joined:
+                value = to_keep(value, self._kept_bytes)
         except Exception as error:  # whatever a session raises is the outcome of its effect
             failure = failure_of(error)
         except BaseException:
@@ -400,7 +404,3 @@ class LiveDriver(Interpreter):
     def _time_is_up(self, task: Task, gate: Gate) -> None:
         with self.lock:
             self.time_out(task, gate, self.clock())
-
-
-def _run_of(session: LiveSession, effect: Infer) -> Callable[[Any], Any]:
-    return session.run_and_shrink if effect.shrink else session.run

@@ -76,7 +76,7 @@ class _Timed:
 
     def __init__(self, session: LiveSession) -> None:
         self._session = session
-        self.taken_bytes, self.identity = session.taken_bytes, session.identity
+        self.taken_bytes, self.identity, self.axis = session.taken_bytes, session.identity, session.axis
         self.took_s = 0.0
 
     def run(self, inputs: Any) -> Any:

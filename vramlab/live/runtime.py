@@ -33,6 +33,7 @@ from vramlab.runs.journal_writing import JournalFile
 from vramlab.runs.records import Recorder, Records
 from vramlab.runs.status import Status, status_of
 from vramlab.runs.totals import RunningTotals
+from vramlab.servers.preset import as_asked
 
 Inputs = Mapping[str, Any] | npt.NDArray[Any]
 """Arrays by name; for a model of one input, that array alone."""
@@ -90,7 +91,7 @@ class LiveRuntime:
         metrics_port: int | None = None,
         keep_records: bool = True,
     ) -> None:
-        inventory = with_file_sizes(inventory)
+        config, inventory = as_asked(config, with_file_sizes(inventory))
         check_fit(config, inventory, "configuration", "inventory")
         self.config, self.inventory = config, inventory
         self.backend = OnnxBackend(config, inventory, device)

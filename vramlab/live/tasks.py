@@ -10,8 +10,10 @@ import threading
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from vramlab.engine.effects import Failure, Load, MemoryReading, Replaced, Story, Target
+from vramlab.engine.effects import Failure, Infer, Load, MemoryReading, Replaced, Story, Target
 from vramlab.engine.interpreter import Task
+from vramlab.live.answers import to_keep
+from vramlab.live.batches import BatchAxis, run_joined
 from vramlab.live.cores import Cores
 from vramlab.live.errors import SessionError
 from vramlab.live.interrupts import BUSY, GUARD, MAIN_THREAD, WAITING
@@ -56,8 +58,11 @@ class LiveSession(Protocol):
         What its load was seen to take.
     identity : object
         Of the file that it was made of; equal to another's where that was the same file.
+    axis : BatchAxis or None
+        What looks like a batch.
     """
 
+    axis: BatchAxis | None
     taken_bytes: int | None
     identity: Any
 
@@ -133,7 +138,7 @@ class Caller:
     __slots__ = ("error", "mailbox", "message", "value")
 
     def __init__(self) -> None:
-        self.message: Any = None  # (effect, session), or ENDED: then value and error say how
+        self.message: Any = None  # an effect and its job, or ENDED: then value and error say how
         self.value: Any = None
         self.error: Exception | None = None
         self.mailbox: SimpleQueue[Any] | None = None
@@ -175,3 +180,21 @@ class LiveTask(Task):
         self.caller: Caller | None = None
         self.pending: Any = None
         self.keyed = False  # whether its answer may be kept
+
+
+def run_of(session: LiveSession, effect: Infer, tasks: list[LiveTask], kept_bytes: int) -> tuple[Any, ...]:
+    """What does the run of a request, or of several that are joined, and its arguments.
+
+    The outcome of several is the answer of each by its number, or what the engine keeps in its place.
+    """
+    if not effect.joined:
+        return session.run_and_shrink if effect.shrink else session.run, tasks[0].inputs
+    return _run_joined, session, [(task.name, task.inputs, task.keyed) for task in tasks], kept_bytes
+
+
+def _run_joined(
+    session: LiveSession, requests: list[tuple[Any, Any, bool]], kept_bytes: int
+) -> dict[Any, Any]:
+    answers = run_joined(session.run, [inputs for _, inputs, _ in requests], session.axis)
+    pairs = zip(requests, answers, strict=True)
+    return {name: to_keep(answer, kept_bytes) if keyed else answer for (name, _, keyed), answer in pairs}

@@ -219,6 +219,8 @@ def _feed(line: Line, driver: _Lockstep, recorder: RecordSink) -> str:
             value = Replaced(line.size_bytes)
         elif line.what == "readmemory" and line.detail:
             value = MemoryReading(**line.detail)
+        elif line.detail and "joined" in line.detail:
+            value = {int(number): size for number, size in line.detail.get("answer_bytes", {}).items()}
         driver.resume(task, now_s, value)
     elif line.event == "fail":
         message = (line.detail or {}).get("message", "")

@@ -161,6 +161,7 @@ def base(config: VramConfig) -> Settings:
             "max_wait_s": FOR_EVER_MS,
         },
         "rules": {"waited_for": "in_use"},
+        "study": config.study.model_dump(),
     }
 
 

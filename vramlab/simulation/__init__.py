@@ -1,1 +1,5 @@
-"""Simulated runs: the engine on SimPy's clock, service times and fault plans; and the allocator alone."""
+"""Simulated runs: the engine on simulated time, and the allocator alone.
+
+:func:`.replaying.simulate` plays a trace. :class:`.server.Server` serves processes of a SimPy environment.
+:func:`.decide.decide` drives the allocator without service times.
+"""

@@ -19,6 +19,7 @@ from vramlab.config.errors import InputError, nearest
 from vramlab.config.loading import with_overrides
 from vramlab.config.schema import VramConfig
 from vramlab.engine.orders import order_names
+from vramlab.servers import server_names
 from vramlab.widgets.own import label_of
 
 _WEIGHTS = ("priority", "frequency", "recency", "size", "cost")
@@ -66,7 +67,9 @@ class Controls(widgets.HBox):
         columns = [
             self._column("Score: exponents", self._scoring()),
             self._column("Memory, MB", [*self._sizes(zones_mb), self._rule_line()]),
-            self._column("Rules: who is let in", [*self._rules(), *self._order(), *self._threshold()]),
+            self._column(
+                "Rules: who is let in", [*self._rules(), *self._order(), *self._threshold(), self._server()]
+            ),
         ]
         super().__init__(
             columns,
@@ -323,6 +326,20 @@ class Controls(widgets.HBox):
             layout=_row(),
         )
         return [self.by_key[_THRESHOLD]]
+
+    def _server(self) -> widgets.Widget:
+        """Make the control of whose rules hold: those above, or a model server's of today."""
+        given = self.base.server
+        names = dict.fromkeys([*server_names(), *([] if given is None else [given])])
+        self.by_key["server"] = widgets.Dropdown(
+            options=[("these settings", None), *((f"as {name}", name) for name in names)],
+            value=given,
+            description="served",
+            tooltip="As a model server of today would: then nothing above counts but memory",
+            style=_WIDE,
+            layout=_row(),
+        )
+        return self.by_key["server"]
 
     # -- what follows from what --------------------------------------------------------------------------
 
