@@ -182,7 +182,7 @@ def real_trace(real: dict[str, Path] | None) -> bool:
         cells = [name if name == "offline optimum" else f"`{name}`"]
         for row in part.itertuples():
             rate = "" if pd.isna(row.hit_rate) else f"{100 * row.hit_rate:.1f} %"
-            cells += [rate, f"{row.load_cost_s:,.0f} s", f"{row.gap_closed:.2f}"]
+            cells += [rate, f"{row.load_cost_s:,.0f} s", f"{100 * row.gap_closed:.0f} %"]
         rows.append("| " + " | ".join(cells).replace("|  |", "| |") + " |")
     update_rows(ROOT / "README.md", rows, keys=1)
     return True
