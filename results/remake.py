@@ -182,7 +182,7 @@ def real_trace(real: dict[str, Path] | None) -> bool:
         cells = [name if name == "offline optimum" else f"`{name}`"]
         for row in part.itertuples():
             rate = "" if pd.isna(row.hit_rate) else f"{100 * row.hit_rate:.1f} %"
-            cells += [rate, f"{row.load_cost_s:,.0f} s", f"{row.gap_closed:.2f}"]
+            cells += [rate, f"{row.load_cost_s:,.0f} s", f"{100 * row.gap_closed:.0f} %"]
         rows.append("| " + " | ".join(cells).replace("|  |", "| |") + " |")
     update_rows(ROOT / "README.md", rows, keys=1)
     return True
@@ -238,6 +238,7 @@ def gap_to_optimum(real: dict[str, Path] | None) -> bool:
 def scheduling(real: dict[str, Path] | None) -> bool:
     """Orders of serving, on the real trace and three synthetic workloads; the README's latencies."""
     run_script(RESULTS / "scheduling" / "remake.py", *([] if real is None else real.values()))
+    run_script(RESULTS / "scheduling" / "batching.py")
     if real is not None:
         table = pd.read_csv(RESULTS / "scheduling" / "real_trace.csv")
         update_rows(ROOT / "README.md", latency_rows(table), keys=1)

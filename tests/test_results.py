@@ -67,6 +67,9 @@ def test_the_servers_of_the_readme_are_those_of_the_file():
     page = (RESULTS / "servers" / "README.md").read_text(encoding="utf-8")
     assert all(row in page for row in made["tables"](table))
     assert all(row in page for row in made["approximations"]())
+    assert all(
+        row in page for row in made["exported_rows"](pd.read_csv(RESULTS / "servers" / "exported.csv"))
+    )
 
 
 def test_of_servers_that_refuse_nobody_none_beats_the_default():

@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from vramlab.config.loading import load_config, load_inventory
     from vramlab.config.schema import ModelSpec, VramConfig
+    from vramlab.experiments.advising import advise
     from vramlab.experiments.comparison import compare
     from vramlab.experiments.following import follow_run
     from vramlab.experiments.preload_curve import preload_curve
@@ -33,6 +34,7 @@ _HOMES = {
     "Server": ("vramlab.simulation.server", "Server"),
     "Trace": ("vramlab.traces.trace", "Trace"),
     "VramConfig": ("vramlab.config.schema", "VramConfig"),
+    "advise": ("vramlab.experiments.advising", "advise"),
     "compare": ("vramlab.experiments.comparison", "compare"),
     "follow_run": ("vramlab.experiments.following", "follow_run"),
     "load_config": ("vramlab.config.loading", "load_config"),
@@ -52,6 +54,7 @@ __all__ = [
     "Server",
     "Trace",
     "VramConfig",
+    "advise",
     "compare",
     "follow_run",
     "load_config",

@@ -15,7 +15,10 @@ import pandas as pd
 from vramlab.analysis import style
 from vramlab.experiments.case import resolve_case
 from vramlab.experiments.comparison import Compared, compared
+from vramlab.experiments.exporting import export
 from vramlab.servers import server_names, server_of
+from vramlab.servers.export import EXPORTS
+from vramlab.servers.preset import POOL
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -89,6 +92,33 @@ def readme_rows(table):
         yield f"| {first} | {' | '.join(cells)} |"
 
 
+def exported(trace, models):
+    """What `vramlab export` makes of each server at 24 GB: its defaults, and what is written."""
+    mb = SIZES_MB[1]
+    overrides = [f"total_memory_mb={mb}", f"zones.{POOL}.size_mb={mb}", f"serving.gpu_streams={STREAMS}"]
+    case = resolve_case(trace, ROOT / "config/scenarios/genai_24gb.yaml", models, overrides)
+    for server in EXPORTS:
+        found = export(case, server)
+        for what, figures in (("defaults", found.before), ("exported", found.figures)):
+            yield {
+                "server": server, "settings": what, "refused": figures["refused"], "loads": figures["loads"],
+                "mean_s": figures["latency_mean_s"], "p99_s": figures["latency_p99_s"],
+            }  # fmt: skip
+
+
+def exported_rows(table):
+    """A Markdown row per server."""
+    yield "| | as it is set up by default: mean, 99th percentile, loads | as `vramlab export` sets it up |"
+    yield "|---|--:|--:|"
+    for server, part in table.groupby("server", sort=False):
+        cells = [
+            f"{row.mean_s:,.1f} s, {row.p99_s:,.0f} s, {row.loads:,}"
+            + (f", {row.refused:,} refused" if row.refused else "")
+            for row in part.itertuples()
+        ]
+        yield f"| {titled(server)} | {' | '.join(cells)} |"
+
+
 def approximations():
     """Where each preset is not the server."""
     for name in server_names():
@@ -123,10 +153,10 @@ def draw(table, path):
         ax.set_xticks([10, 100, 1000, 10_000], ["10", "100", "1,000", "10,000"])
         ax.minorticks_off()
         ax.set_xlabel("Mean latency of those answered (s)")
-    hatched = plt.Rectangle((0, 0), 1, 1, color=style.QUIET, hatch="///", ec="white")
+    hatched = plt.Rectangle((0, 0), 1, 1, facecolor=style.QUIET, hatch="///", edgecolor="white")
     line = plt.Line2D([], [], color=style.OPTIMUM, linestyle="--", linewidth=1)
     named = {"handles": [hatched, line], "labels": ["refuses some", "unlimited memory"]}
-    style.legend(panels[-1], loc="lower right", **named)
+    style.legend(panels[-1], loc="upper right", **named)
     panels[0].set_yticks(
         range(len(order)), [OURS if name == OURS else server_of(name)[0].title for name in order]
     )
@@ -151,6 +181,8 @@ def main(trace, models):
     table.to_csv(HERE / "servers.csv", index=False, float_format="%.6g")
     table = pd.read_csv(HERE / "servers.csv")  # what is shown is what is kept
     between(HERE / "README.md", "tables", tables(table))
+    pd.DataFrame(exported(trace, models)).to_csv(HERE / "exported.csv", index=False, float_format="%.6g")
+    between(HERE / "README.md", "exported", exported_rows(pd.read_csv(HERE / "exported.csv")))
     head = ["| server | version | read | where the preset is not the server |", "|---|---|---|---|"]
     between(HERE / "README.md", "approximations", [*head, *approximations()])
     draw(table, HERE / "servers.png")

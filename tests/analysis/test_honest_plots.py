@@ -207,4 +207,6 @@ def test_a_crowded_front_labels_its_ends_and_its_knee_before_the_rest():
 
 def test_the_knee_by_hand():
     assert knee(np.array([0.0, 1.0, 10.0]), np.array([10.0, 1.0, 0.0])) == 1
+    assert knee(np.array([0.0, 9.0, 10.0]), np.array([10.0, 9.0, 0.0])) == 0  # dearer than half of each end
+    assert knee(np.array([0.0, 9.0, 10.0]), np.array([0.0, 1.0, 10.0]), x_higher=True) == 1
     assert knee(np.array([1.0]), np.array([1.0])) == 0

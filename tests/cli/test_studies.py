@@ -187,8 +187,8 @@ def test_compare_says_where_no_policy_had_to_choose(vramlab):
     for more, expected in (([], False), (everything, True)):
         _, text, _ = vramlab("compare", TRACE, "--config", POOL, "--policies", "lru,fifo", *more, *order)
         assert (said in text) == expected
-        (optimum,) = (line for line in text.splitlines() if line.startswith("│ offline optimum"))
-        assert (" 100.0 % │" in optimum) != expected
+        optimum = [line for line in text.splitlines() if line.startswith("│ offline optimum")]
+        assert any(" 100.0 % │" in line for line in optimum) != expected
 
 
 @pytest.mark.parametrize(("broken", "expected"), [(("lru",), 0), (("lru", "gdsf"), 1)])

@@ -1,6 +1,7 @@
 """Requests that wait for one model run as one: who joins, what each is answered, and what if it fails."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,11 +11,13 @@ from tests.engine.hand import settings, spec
 from tests.engine.steered import SteeredDriver
 from tests.simulation.workloads import plain_cache, workload
 from vramlab.config.errors import InputError
+from vramlab.config.faults import FaultPlan
 from vramlab.config.loading import check_fit, load_config
 from vramlab.engine.cache import Kept
 from vramlab.engine.effects import Failure, Infer
 from vramlab.engine.journal import Journal
 from vramlab.engine.outcomes import Outcome
+from vramlab.experiments.verification import _failures_of
 from vramlab.runs.lockstep import lockstep
 from vramlab.simulation.replaying import simulate
 from vramlab.traces.trace import Trace
@@ -246,3 +249,14 @@ def test_the_bound_holds_and_the_journal_is_followed(seed, order, streams, max_w
         assert not passed_over(lines, config, inventory)
     assert not np.isnan(records.finish_s).any()
     assert lockstep(lines, config, inventory).differences == []
+
+
+def test_a_request_that_fails_in_simulation_fails_the_run_that_it_joins_and_then_alone():
+    frame = pd.DataFrame({"time_s": [0.0, 0.1, 0.2, 0.3], "model": "a"})
+    config = settings(100, "serving.batching=true", "optimization.monitor=false")
+    plan, journal = FaultPlan.model_validate({"run_failures": {"requests": [2]}}), Journal()
+    records = simulate(Trace.from_frame(frame), config, MODELS, journal=journal, faults=plan)
+    assert [Outcome(outcome) is Outcome.FAILED for outcome in records.outcomes] == [False, False, True, False]
+    failed = [line for line in journal if line.event == "fail"]
+    assert [line.detail.get("joined") for line in failed] == [[2, 3], None]
+    assert _failures_of(journal).run_failures.requests == (2,)

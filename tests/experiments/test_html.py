@@ -80,7 +80,6 @@ def test_a_comparison(run):
         "policy",
         "lru",
         "fifo",
-        "one pool, seed_fixed",
         "the specification's zones",
     ]
     assert rows[1][1:4] == ["25.00 %", "75.00 %", "0.3 s"]

@@ -15,12 +15,13 @@ import pynvml
 import pytest
 
 from vramlab.config.errors import InputError
-from vramlab.live import cuda
+from vramlab.live import cuda, nvml
 from vramlab.live.cores import usable_cores
 from vramlab.live.cuda import CudaDevice
+from vramlab.live.device_facts import Demand
 from vramlab.live.devices import choose_device, describe
 from vramlab.live.emulated import CpuEmulatedDevice
-from vramlab.live.errors import OutOfMemory
+from vramlab.live.errors import OutOfMemory, OwnLimit
 
 FIRST, SECOND = uuid.UUID(int=1), uuid.UUID(int=2)
 
@@ -231,6 +232,38 @@ def test_this_process_is_told_from_others(machine):
     assert device.memory().process_bytes is None
 
 
+def test_clocks_are_told_as_far_as_nvml_does(machine, monkeypatch):
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetPowerState", lambda handle: 8)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetClockInfo", lambda handle, clock: 210 + clock)
+
+    def unknown(handle, sensor):
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetTemperature", unknown)
+    state = CudaDevice(0).state()
+    assert state["power_state"] == 8
+    assert {"sm_mhz", "memory_mhz"} <= set(state)
+    assert "celsius" not in state
+
+
+@pytest.mark.parametrize("under", ["", "WSL2", "Windows (WDDM)"])
+def test_a_driver_that_may_spill_is_named_with_what_to_set(machine, monkeypatch, caplog, under):
+    monkeypatch.setattr(nvml.Gpu, "spilling", lambda self: under)
+    assert describe(CudaDevice(0))["driver_spills"] == under
+    said = [record.getMessage() for record in caplog.records]
+    assert bool(said) == bool(under)
+    assert all(under in line and "Prefer No Sysmem Fallback" in line for line in said)
+
+
+def test_one_kernel_of_windows_is_told_by_its_name(monkeypatch, tmp_path):
+    version = tmp_path / "version"
+    version.write_text("Linux version 6.6.87.2-microsoft-standard-WSL2")
+    monkeypatch.setattr(nvml, "Path", lambda name: version)
+    assert nvml._under_wsl()
+    version.write_text("Linux version 6.1.0-amd64")
+    assert not nvml._under_wsl()
+
+
 def test_options_of_a_session(machine):
     device = CudaDevice(1)
     (name, options), second = device.providers(123)
@@ -327,3 +360,45 @@ def test_a_provider_built_in_but_not_loadable(machine, monkeypatch, capfd):
     ):
         device.check()
     assert capfd.readouterr() == ("", "")
+
+
+# -- places on CUDA ------------------------------------------------------------------------------------------
+
+
+def ours(machine, taken_bytes):
+    machine.processes = [types.SimpleNamespace(pid=os.getpid(), usedGpuMemory=taken_bytes)]
+
+
+def test_a_limit_that_the_weights_have_passed_is_refused_after_the_load(machine):
+    device = CudaDevice(0)
+    ours(machine, 100)
+    with pytest.raises(OwnLimit) as caught, device.placing(Demand(50, 20, 70), "loading m") as place:  # noqa: PT012
+        assert place.providers[0][1]["gpu_mem_limit"] == "70"
+        ours(machine, 180)
+    assert caught.value.lacking_bytes == 10 + 20
+    assert device.promised_bytes() == 0
+
+
+def test_what_is_promised_and_taken_on_cuda(machine):
+    device = CudaDevice(0)
+    ours(machine, 100)
+    assert device.taken_bytes() == 0  # context and libraries are no model's
+    with device.placing(Demand(50, 20, 70), "loading m") as place:
+        ours(machine, 150)
+        assert (place.held_bytes(), device.taken_bytes(), device.promised_bytes()) == (50, 50, 70)
+    place.leave()
+    assert device.promised_bytes() == 0
+
+
+def test_sessions_that_share_have_one_arena_of_the_budget_registered_once(machine, monkeypatch):
+    registered = []
+    monkeypatch.setattr(onnxruntime, "create_and_register_allocator_v2", lambda *a: registered.append(a))
+    monkeypatch.setattr(CudaDevice, "_shared_arenas", set())
+    device = CudaDevice(1, budget_bytes=500, shared_bytes=30)
+    for _ in range(2):
+        with device.placing(Demand(50, 20, 70), "loading m") as place:
+            assert place.entries["session.use_env_allocators"] == "1"
+            assert "gpu_mem_limit" not in place.providers[0][1]
+    ((provider, _, options, _),) = registered
+    assert (provider, options) == (cuda.PROVIDER, {"device_id": "1"})
+    assert device.promised_bytes() == 50 + 50 + 30

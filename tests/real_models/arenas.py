@@ -30,6 +30,7 @@ from vramlab.live.inputs import make_inputs
 from vramlab.live.onnx_sessions import make_session
 from vramlab.live.stand_ins import with_stand_ins
 from vramlab.runs.journal_reading import read_journal
+from vramlab.runs.lockstep import lockstep
 from vramlab.runs.run_folder import write_json
 
 ROOT = Path(__file__).parents[2]
@@ -180,12 +181,15 @@ async def served(
     """Ask for models and batches in every order, one after the other, and look at the ledger each time."""
     rng = np.random.default_rng(_SEED)
     names = list(inventory)
+    # large models are asked for rarely, or their loads would be all that happens
+    shares = np.array([spec.footprint_bytes**-0.5 for spec in inventory.values()])
+    shares /= shares.sum()
     outcomes: Counter[str] = Counter()
     understated, failures, made = 0.0, [], {}
     async with vramlab.LiveRuntime(tight(inventory, workspace), inventory, "cpu-arena", journal) as runtime:
         device, allocator = runtime.backend.device, runtime.engine.allocator
         for _ in range(requests):
-            name = names[int(rng.integers(len(names)))]
+            name = names[int(rng.choice(len(names), p=shares))]
             spec = inventory[name]
             items = int(rng.integers(1, spec.batch_size + 1))
             key = name, items
@@ -197,8 +201,10 @@ async def served(
                 failures.append((name, items, answer.why))
             ledger = allocator.device.held + allocator.shared_bytes
             understated = max(understated, device.memory().used_bytes / max(ledger, 1) - 1)
-        actions = _actions(runtime)
         records = runtime.records()
+    lines = [] if journal is None else read_journal(journal)
+    followed = lockstep(lines, runtime.config, runtime.inventory)
+    actions = Counter(str(line.what) for line in lines if line.event == "action")
     return {
         "workspace": workspace,
         "requests": requests,
@@ -210,16 +216,8 @@ async def served(
         "loads": len(records.loads),
         "evictions": len(records.evictions),
         "ledger_understates_at_most": understated,
+        "lockstep_differences": len(followed.differences),
     }
-
-
-def _actions(runtime: vramlab.LiveRuntime) -> Counter[str]:
-    """How often each thing was done, by the journal."""
-    if runtime.journal is None:
-        return Counter()
-    runtime.journal.flush()
-    lines = read_journal(runtime.journal.path)
-    return Counter(str(line.what) for line in lines if line.event == "action")
 
 
 def main(requests: int = REQUESTS) -> None:
@@ -239,15 +237,13 @@ def main(requests: int = REQUESTS) -> None:
         )
         table.to_csv(OUT / "arenas_cpu.csv", index=False, float_format="%.4g")
         print(table.T.to_string())
-        found: dict[str, Any] = {
-            "machine": {"backend": "cpu-arena", "onnxruntime": onnxruntime.__version__},
-            "served": [
-                asyncio.run(served(both, workspace, requests, folder / f"{workspace}.jsonl"))
-                for workspace in ("own", "shared")
-            ],
-        }
-    write_json(found, OUT / "served_cpu.json")
-    print(found)
+        machine = {"backend": "cpu-arena", "onnxruntime": onnxruntime.__version__}
+        found: dict[str, Any] = {"machine": machine, "served": []}
+        for workspace in ("own", "shared"):
+            journal = folder / f"{workspace}.jsonl"
+            found["served"].append(asyncio.run(served(both, workspace, requests, journal)))
+            write_json(found, OUT / "served_cpu.json")
+            print(found["served"][-1], flush=True)
 
 
 if __name__ == "__main__":

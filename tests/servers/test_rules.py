@@ -218,6 +218,8 @@ def test_a_model_that_is_waited_for_is_in_use_or_not_as_the_rule_says():
 def test_settings_that_cannot_be_are_refused():
     with pytest.raises(InputError, match=r"vram_management\.rules\.pinned: found 'x', expected a model"):
         check_fit(config_of(rules={"pinned": ["x"]}), SMALL, "c.yaml", "m.yaml")
+    with pytest.raises(ValueError, match="an order that runs at once what it loads for"):
+        config_of(rules={"waited_for": "ignored"}, serving={"order": "fifo"})
     with pytest.raises(ValueError, match="an order that decides late"):
         config_of(rules={"one_victim": True}, serving={"order": "arrival"})
 

@@ -342,6 +342,7 @@ def test_a_view_and_a_window_replay_nothing(explorer, monkeypatch):
 def test_a_new_setting_ends_the_replay_under_way(config, inventory):
     trace = long_trace()
     explorer = PolicyExplorer(trace, config, inventory)
+    explorer.wait()
     explorer._expected_s = 10.0
     ended = []
     begun = threading.Event()

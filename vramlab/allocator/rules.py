@@ -59,7 +59,7 @@ class RuledPlanner:
         if model.state is EVICTING:
             return self._planner.plan(model, requester, runs)
         leaving = self._company(model)
-        busy = [other for other in leaving if self._in_use(other)]
+        busy = [other for other in leaving if self._in_use(other, requester)]
         if busy:
             return Kind.WAIT, model, None, busy, "models that may not be there with it are in use", False
         if leaving:
@@ -81,10 +81,14 @@ class RuledPlanner:
         room = int(-(-model.bytes * config.headroom_factor // 1)) + self._extra_bytes
         return max(model.bytes, min(room, self._device.cap, model.home.cap))
 
-    def _in_use(self, model: Model) -> bool:
-        """Whether a model cannot leave now."""
-        waited_for = model.wanted is not None and self._config.waited_for == "in_use"
-        return model.state is not RESIDENT or waited_for
+    def _in_use(self, model: Model, requester: Requester) -> bool:
+        """Whether a model cannot leave now for a requester."""
+        if model.state is not RESIDENT:
+            return True
+        place, waited_for = model.wanted, self._config.waited_for
+        if place is None or waited_for == "ignored":
+            return False
+        return waited_for == "in_use" or requester.turn is None or place <= requester.turn
 
     def _company(self, model: Model) -> list[Model]:
         """Models that may not be there with `model`, in the order of the inventory."""
@@ -119,4 +123,5 @@ def _sent_away(model: Model, config: RulesConfig, models: Mapping[str, Model]) -
             for other, group in groups.items():
                 if other not in mine and not group.persistent:
                     leaving.update(group.members)
-    return [other for other in models.values() if other.name in leaving and other is not model]
+    others = [other for other in models.values() if other.name in leaving and other is not model]
+    return [other for other in others if not other.critical]  # critical and pinned ones never leave

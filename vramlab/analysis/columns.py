@@ -115,14 +115,15 @@ def memory_text(frame: pd.DataFrame) -> str:
                 return ""
             text = f"{_size(float(sizes[0]) * factor)} card"
             room = list(frame["capacity_bytes"].dropna().unique()) if "capacity_bytes" in frame else []
-            return f"{text}, {_size(float(room[0]))} for models" if len(room) == 1 else text
+            less = len(room) == 1 and float(room[0]) < float(sizes[0]) * factor
+            return f"{text}, {_size(float(room[0]))} for models" if less else text
     return ""
 
 
-def title(ax: Axes, text: str, frame: pd.DataFrame) -> None:
+def title(ax: Axes, text: str, frame: pd.DataFrame, pad: float = 6.0) -> None:
     """Give axes a title that says the memory, where all rows are of one."""
     memory = memory_text(frame)
-    style.title(ax, f"{text}  ·  {memory}" if text and memory else text or memory)
+    style.title(ax, f"{text}  ·  {memory}" if text and memory else text or memory, pad)
 
 
 def short(number: float) -> str:

@@ -92,9 +92,9 @@ def policy_bars(
     if marks:
         style.legend(
             ax, handles=list(marks.values()), labels=list(marks), ncols=len(marks),
-            loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2,
+            loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2,
         )  # fmt: skip
-    columns.title(ax, title, frame)
+    columns.title(ax, title, frame, pad=24 if marks else 6)  # above the legend
     return ax
 
 

@@ -165,7 +165,7 @@ def pareto_front(
     """Return all runs as points, and the front of those that no other run beats in both figures.
 
     Which way a figure is better is said on its axis. Labels are for the ends of the front and its knee (in
-    bold: the point furthest from the line between the ends), and for more where there is room.
+    bold, see :func:`knee`), and for more where there is room.
 
     Parameters
     ----------
@@ -192,7 +192,8 @@ def pareto_front(
     if label:
         alike = len(front) > 1 and front[label].nunique() == 1
         names = _names(front) if alike else [str(name) for name in front[label]]
-        _label_front(ax, front[x].to_numpy() * x_factor, front[y].to_numpy() * y_factor, names)
+        places = front[x].to_numpy() * x_factor, front[y].to_numpy() * y_factor
+        _label_front(ax, *places, names, knee(*places, columns.higher(x)))
     for which, text, key in ((ax.set_xlabel, x_label, x), (ax.set_ylabel, y_label, y)):
         which(f"{text}, {'higher' if columns.higher(key) else 'lower'} is better")
     style.grid(ax)
@@ -208,12 +209,15 @@ def on_front(x: np.ndarray, y: np.ndarray, x_higher: bool = False, y_higher: boo
     return np.asarray(~better.any(axis=0))
 
 
-def knee(x: np.ndarray, y: np.ndarray) -> int:
-    """Point of a front that is furthest from the line between its ends, both axes taken as of one length."""
+def knee(x: np.ndarray, y: np.ndarray, x_higher: bool = False) -> int:
+    """Point of a front that gains most in one figure for what it costs in the other, as parts of the front.
+
+    An end where no point lies on the better side of the line between the ends.
+    """
     if len(x) < 3:
         return 0
     across, up = (np.asarray((axis - axis[0]) / ((axis[-1] - axis[0]) or 1.0)) for axis in (x, y))
-    return int(np.argmax(np.abs(across - up)))
+    return int(np.argmax(across - up if x_higher else up - across))
 
 
 def _names(front: pd.DataFrame) -> list[str]:
@@ -231,11 +235,10 @@ def _names(front: pd.DataFrame) -> list[str]:
     ]
 
 
-def _label_front(ax: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> None:
+def _label_front(ax: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str], best: int) -> None:
     """Name the ends and the knee, then others that are far enough from all that have a name."""
     if not len(x):
         return
-    best = knee(x, y)
     order = list(dict.fromkeys([best, 0, len(x) - 1, *range(len(x))]))
     wide, tall = np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim())
     named: list[int] = []
@@ -246,9 +249,10 @@ def _label_front(ax: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[str]) -
         )
         if names[point] and (far or point in (best, 0, len(x) - 1)) and len(named) < _LABELLED:
             named.append(point)
+            bold = point == best and 0 < best < len(x) - 1
             ax.annotate(
                 names[point], (x[point], y[point]), xytext=(7, 6), textcoords="offset points", fontsize=9,
-                color=style.INK, zorder=4, fontweight="bold" if point == best and len(x) > 2 else "normal",
+                color=style.INK, zorder=4, fontweight="bold" if bold else "normal",
             )  # fmt: skip
 
 

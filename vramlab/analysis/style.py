@@ -45,10 +45,10 @@ def axes(ax: Axes | None, width: float = 7.0, height: float = 4.0) -> Axes:
     return ax
 
 
-def title(ax: Axes, text: str) -> None:
-    """Give `ax` a title, left and bold; an empty text leaves it alone."""
+def title(ax: Axes, text: str, pad: float = 6.0) -> None:
+    """Give `ax` a title, left and bold, so many points above it; an empty text leaves it alone."""
     if text:
-        ax.set_title(text, loc="left", fontsize=11, fontweight="bold", color=INK)
+        ax.set_title(text, loc="left", fontsize=11, fontweight="bold", color=INK, pad=pad)
 
 
 def grid(ax: Axes, axis: str = "both") -> None:

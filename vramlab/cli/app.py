@@ -15,12 +15,14 @@ import typer
 
 from vramlab import __version__
 from vramlab.cli import (
+    advising,
     comparing,
     curves,
     demo,
     exporting,
     fidelity,
     importing,
+    inventory,
     journals,
     live,
     memory,
@@ -54,6 +56,7 @@ _LIVE_PACKAGES = {"onnxruntime", "onnx", "ml_dtypes", "pynvml"}  # that vramlab-
 
 replaying.register(app)
 comparing.register(app)
+advising.register(app)
 studies.register(app)
 tuning.register(app)
 profiling.register(app)
@@ -61,6 +64,7 @@ live.register(app)
 memory.register(app)
 traces.register(app)
 importing.register(app)
+inventory.register(app)
 curves.register(app)
 demo.register(app)
 fidelity.register(app)

@@ -20,7 +20,17 @@ from vramlab.cli.inputs import (
     grouped,
     memory_bytes,
 )
-from vramlab.cli.output import log, mebibytes, percent, picture, print_json, print_table, save_plot, seconds
+from vramlab.cli.output import (
+    count,
+    log,
+    mebibytes,
+    percent,
+    picture,
+    print_json,
+    print_table,
+    save_plot,
+    seconds,
+)
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs
 from vramlab.experiments.curves import POINTS, Sampling, curve
@@ -100,7 +110,14 @@ def _capacities(text: str | None) -> list[int]:
 
 def _show(table: pd.DataFrame, title: str) -> None:
     sampled = "exact" not in table["method"].iloc[0]
-    header = ["memory", "hit rate", *(["standard error"] if sampled else []), "load cost"]
+    header = [
+        "memory",
+        "hit rate",
+        *(["standard error"] if sampled else []),
+        "load cost",
+        "unserved",
+        "whole cost",
+    ]
     rows = []
     row: Any  # named after the frame's columns, which pandas' types cannot know
     for row in table.itertuples(index=False):
@@ -111,6 +128,8 @@ def _show(table: pd.DataFrame, title: str) -> None:
                 percent(row.hit_rate) if shown else "no room in a sample",
                 *([f"{100 * row.hit_rate_error:.2f} points" if shown else "-"] if sampled else []),
                 seconds(row.load_cost_s) if shown else "-",
+                count(row.unserved),
+                seconds(row.cost_s) if shown and np.isfinite(row.cost_s) else "-",
             ]
         )
     print_table(title, header, rows)

@@ -15,6 +15,7 @@ from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs
 from vramlab.config.loading import load_inventory, write_inventory
 from vramlab.config.schema import Inventory
+from vramlab.experiments.inventories import gathered
 from vramlab.traces.files import write_trace
 from vramlab.traces.importers import IMPORTERS, ImportOptions, ImportReport, importer_names, make_importer
 from vramlab.traces.importers.genai_2026 import genai_2026_inventory
@@ -113,6 +114,12 @@ class WhoseOptions:
         Path | None,
         typer.Option("--ps", metavar="FILE", help="Sizes for --models-out: what Ollama's /api/ps answered."),
     ] = None
+    sizes: Annotated[
+        Path | None,
+        typer.Option(
+            "--sizes", metavar="FILE", help="CSV for --models-out: model, size_mb, load_ms, priority."
+        ),
+    ] = None
     model_name: Annotated[
         str | None, typer.Option("--model-name", help="The model, where the source has one only.")
     ] = None
@@ -188,7 +195,7 @@ def import_command(
     Example: vramlab import csv server.log --regex '(?P<time>\\S+ \\S+) .*model=(?P<model>\\S+)' --out x.csv
     """
     source, kind, models_out = files.source, files.kind, whose.models_out
-    check_outputs([files.out, models_out], [source, whose.models, whose.ps])
+    check_outputs([files.out, models_out], [source, whose.models, whose.ps, whose.sizes])
     importer = make_importer(kind)
     inventory = load_inventory(whose.models) if whose.models is not None else None
     options = ImportOptions(
@@ -285,6 +292,9 @@ def _inventory(
         return genai_2026_inventory(trace), ["ASSUMED: the trace has no sizes; half SD 1.5, half SDXL, fp16"]
     sizes = report.sizes_bytes | (sizes_of_ps(whose.ps, trace.model_names) if whose.ps is not None else {})
     inventory = inventory_of(trace, sizes, whose.assume_mb, report.loads_s)
+    if whose.sizes is not None:
+        found = gathered(trace, whose.sizes, assumed_mb=whose.assume_mb)
+        return found.inventory, found.notes
     return inventory, assumptions(inventory, sizes, whose.assume_mb, report.loads_s)
 
 

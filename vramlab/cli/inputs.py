@@ -65,7 +65,10 @@ PolicyOption = Annotated[
 ]
 DeviceOption = Annotated[
     str,
-    typer.Option("--device", help="auto (CUDA if it works), cuda (cuda:1: the second) or cpu-emulated."),
+    typer.Option(
+        "--device",
+        help="auto (CUDA if it works), cuda (cuda:1: the second), webgpu, cpu-emulated, cpu-arena.",
+    ),
 ]
 SpeedOption = Annotated[float, typer.Option("--speed", help="Times faster than the trace.")]
 

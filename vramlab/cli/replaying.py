@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -39,6 +40,7 @@ from vramlab.cli.output import (
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs
 from vramlab.experiments.case import Case, resolve_case
+from vramlab.experiments.doubts import doubts
 from vramlab.experiments.replay import Replay, run
 from vramlab.runs.lockstep import lockstep
 from vramlab.runs.run_folder import check_replay_folder, write_replay
@@ -118,7 +120,7 @@ def replay_command(
     if as_json:
         print_json(result.figures)
     else:
-        _show_replay(result, str(inputs.trace))
+        _show_replay(result, str(inputs.trace), doubts(case))
 
 
 def bound_command(
@@ -160,7 +162,7 @@ def bound_command(
             print(f"{len(large)} of {len(asked)} models are larger than that: each use of them is a load.")
 
 
-def _show_replay(result: Replay, title: str) -> None:
+def _show_replay(result: Replay, title: str, said: Sequence[str]) -> None:
     figures = result.figures
     requests = figures["requests"]
     rows = [
@@ -186,6 +188,8 @@ def _show_replay(result: Replay, title: str) -> None:
     ]
     print_table("zones", ["zone", *(figure.label for figure in columns)], zones)
     print_binding(figures)
+    for line in said:
+        print(line)
     _show_losses(figures)
 
 

@@ -213,10 +213,25 @@ def write_config(config: VramConfig, path: Path | str, comment: str = "") -> Non
     _write_yaml({"vram_management": config.model_dump(mode="json")}, path, comment)
 
 
-def write_inventory(inventory: Inventory, path: Path | str, group: str = "models", comment: str = "") -> None:
-    """Write an inventory in the format of ``config/model_config.yaml``, without keys at their default."""
-    models = {name: spec.model_dump(mode="json", exclude_defaults=True) for name, spec in inventory.items()}
-    _write_yaml({"models": {group: models}}, path, comment)
+def write_inventory(
+    inventory: Inventory,
+    path: Path | str,
+    group: str = "models",
+    comment: str = "",
+    groups: Mapping[str, str] | None = None,
+) -> None:
+    """Write an inventory in the format of ``config/model_config.yaml``, without keys at their default.
+
+    Parameters
+    ----------
+    groups : mapping of str to str, optional
+        Group of a model where it is not `group`.
+    """
+    grouped: dict[str, dict[str, Any]] = {}
+    for name, spec in inventory.items():
+        its = grouped.setdefault((groups or {}).get(name, group), {})
+        its[name] = spec.model_dump(mode="json", exclude_defaults=True)
+    _write_yaml({"models": grouped or {group: {}}}, path, comment)
 
 
 def _write_yaml(data: dict[str, Any], path: Path | str, comment: str) -> None:

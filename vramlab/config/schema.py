@@ -276,6 +276,11 @@ class VramConfig(Section):
             raise ValueError("an order that decides late, as serving.batching is true")
         if self.rules.clears and self.serving.order == "arrival":
             raise ValueError("an order that decides late, as rules send models away before a load is decided")
+        if self.rules.waited_for == "ignored" and ":" not in self.serving.order:
+            raise ValueError(
+                "an order that runs at once what it loads for (vramlab.servers.orders:hot_jumps), as "
+                "rules.waited_for is ignored: else requests send each other's models away for ever"
+            )
         return self
 
     @model_validator(mode="before")

@@ -20,6 +20,7 @@ from vramlab.engine.gates import Gate
 from vramlab.engine.loading import Loading
 
 NAME = "keep_alive"
+_SOON_S = 1e-6  # a sleep that is rounded down must not be slept again and again
 
 
 class KeepAlive:
@@ -52,9 +53,8 @@ class KeepAlive:
         while True:
             now_s = yield from self._send_away(now_s)
             ends_s = (self._ends_s(model) for model in self._models if model.state is RESIDENT)
-            self._next_s = self._on_grid(
-                min((end for end in ends_s if end > now_s), default=math.inf), start_s
-            )
+            first_s = min((end_s for end_s in ends_s if end_s > now_s + _SOON_S), default=math.inf)
+            self._next_s = self._on_grid(first_s, start_s)
             timeout_s = None if math.isinf(self._next_s) else max(self._next_s - now_s, 0.0)
             now_s, _ = yield Wait(self._gate, timeout_s)
 
@@ -68,7 +68,7 @@ class KeepAlive:
 
     def _send_away(self, now_s: float) -> Story:
         for model in self._models:
-            if model.state is RESIDENT and model.wanted is None and self._ends_s(model) <= now_s:
+            if model.state is RESIDENT and model.wanted is None and self._ends_s(model) <= now_s + _SOON_S:
                 self._allocator.unload(model.name, now_s)
                 why = f"idle for {model.keep_alive_s:g} s"
                 now_s = yield from self._loading.send_away(model.name, now_s, "keep_alive", why)

@@ -181,11 +181,9 @@ class Loading:
             desk.changed(now_s)
 
     def clear(self, decision: Decision, now_s: float) -> Story:
-        """Unload what has to leave before a load is decided anew, and give back the channel held for that."""
+        """Unload what has to leave before a load is decided anew. The value is the time."""
         for victim in decision.victims:
             now_s = yield from self.unload(victim, now_s, "eviction")
-        self._desk.channel.release()
-        self._desk.changed(now_s)
         return now_s
 
     # -- unloads -----------------------------------------------------------------------------------------

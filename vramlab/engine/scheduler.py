@@ -106,6 +106,7 @@ class Scheduler(Decider):
         self._loading, self._waiting = loading, desk.waiting
         self._batching = Batching(desk, inventory)
         self._order = make_order(name)
+        self._clearing: set[Model] = set()  # whose loads are decided anew when others have left
         self._by_size = not (desk.config.rules.groups or desk.config.rules.sets)
         self._waiting_is_nothing = desk.config.rules.waited_for == "ignored"
         self._heedless = name in HEEDLESS or self._waiting_is_nothing
@@ -164,7 +165,7 @@ class Scheduler(Decider):
                     gate = Wait(entry.gate)
                     continue
                 if isinstance(told, Decision) and told.kind is Kind.CLEAR:
-                    yield Spawn(f"room for {number}", self._loading.clear(told, now_s))
+                    yield Spawn(f"room for {number}", self._make_room(told, now_s))
                     continue
                 if isinstance(told, Decision):
                     now_s, _ = yield from self._loading.load_for(
@@ -319,7 +320,7 @@ class Scheduler(Decider):
     def first_absent(self) -> Waiting | None:
         """The first by place whose model is absent."""
         for _, group in self._waiting.absent:
-            if group.model.state is ABSENT:
+            if group.model.state is ABSENT and group.model not in self._clearing:
                 return group.first
         return None
 
@@ -346,7 +347,7 @@ class Scheduler(Decider):
         too_large: dict[tuple[Zone, int], int] = {}
         for _, group in self._waiting.absent[:WINDOW]:
             model, entry = group.model, group.first
-            if model.state is not ABSENT:
+            if model.state is not ABSENT or model in self._clearing:
                 continue
             alike = model.home, entry.rank
             if model.bytes >= too_large.get(alike, math.inf):
@@ -362,7 +363,8 @@ class Scheduler(Decider):
         state = entry.model.state
         if state is RESIDENT or state is IN_USE:
             return self._gpu.free > 0 and not self._is_held(entry)
-        return state is ABSENT and self._channel.free > 0 and self._blocked is None
+        waits = state is ABSENT and entry.model not in self._clearing
+        return waits and self._channel.free > 0 and self._blocked is None
 
     def _plan(self, entry: Waiting, turn: Turn | None) -> Plan:
         plan = self._plans.get(entry.number) if turn is None else None
@@ -442,13 +444,21 @@ class Scheduler(Decider):
         return decision
 
     def _clear(self, number: int, plan: Plan) -> Decision:
-        """Send away what has to leave before a load is decided anew; nothing is loaded meanwhile."""
+        """Send away what has to leave before a load is decided anew; it keeps the channel meanwhile."""
         self._channel.free -= 1
+        self._clearing.add(plan.model)
         decision = self._allocator.clear(plan)
         for victim in plan.victims:
             self._waiting.moved(victim)
         self._notes.decision(number, self._now_s, decision)
         return decision
+
+    def _make_room(self, decision: Decision, now_s: float) -> Story:
+        """Unload what has been sent away, then let it be decided anew."""
+        now_s = yield from self._loading.clear(decision, now_s)
+        self._clearing.discard(self._allocator.models[decision.model])
+        self._channel.release()
+        self.changed(now_s)
 
     def _block(self, entry: Waiting) -> bool:
         """Let nobody behind `entry` use what it waits for, and nothing else be loaded."""

@@ -80,20 +80,16 @@ class Waiting:
         self.rank, self.items, self.run_s = rank, items, run_s
         self.batch: list[Waiting] | None = None
         self.alone = False
+        self.due_s: float  # from here on set when it enters
+        self.place: Turn
+        self.turn: Turn
+        self.gate: Gate
         self.outcome = Outcome.HIT  # what it will count as if it runs
         self.tries = 0  # loads that have failed it
         self.told: Any = None  # what became of it, until its story has heard of it
         self.cuts = 0  # for orders that count how often it was passed over as the first
         self.passed_before = self.loads_before = 0  # what had happened when it came
         self.gone = False
-
-    def wait(self, due_s: float, by_coming: bool, gate: Gate) -> None:
-        """Begin to wait."""
-        self.due_s, self.gate = due_s, gate
-        self.place: Turn = (due_s, self.number)
-        # a request of higher priority has its turn as much earlier as it is due
-        turn_s = self.arrival_s if by_coming else due_s + STRETCH * self.run_s
-        self.turn: Turn = (turn_s, self.number)
 
     def tell(self, what: Any) -> None:
         """Let its story go on with `what`."""
@@ -194,8 +190,11 @@ class WaitingRequests:
     def enter(self, entry: Waiting) -> None:
         """A request begins to wait."""
         model = entry.model
-        due_s = entry.arrival_s + self._max_wait_s * _PATIENCE.get(entry.rank, 1.0)
-        entry.wait(due_s, self._by_coming, Gate(self._ready))
+        due_s = entry.due_s = entry.arrival_s + self._max_wait_s * _PATIENCE.get(entry.rank, 1.0)
+        entry.gate, entry.place = Gate(self._ready), (due_s, entry.number)
+        # a request of higher priority has its turn as much earlier as it is due
+        turn_s = entry.arrival_s if self._by_coming else due_s + STRETCH * entry.run_s
+        entry.turn = turn_s, entry.number
         entry.passed_before = self._passed
         self.entries[entry.number] = entry
         self.work_s += entry.run_s

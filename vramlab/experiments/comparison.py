@@ -237,7 +237,9 @@ def compared(
     for one in cases:
         replays.append(run(one))
         done()
-    outside = baselines_of(case)
+    named = [one.config.scoring.policy for one in cases]
+    own = case.config.scoring.policy if case.config.scoring.policy in named else named[0]
+    outside = baselines_of(case, [own])
     made = _replayed(outside, cases, replays)
     if LRU not in made:  # critical models that go with zones only, say: then within the configuration's
         inside = _under(case, "lru", case.config.serving.order)
@@ -267,7 +269,7 @@ def compared(
         found = with_intervals([*runs, *pools.values()], np.random.default_rng(case.seed))
         for row, more in zip(every, found, strict=True):
             row |= more
-    zones = zones_cost(rows, runs, pools)
+    zones = zones_cost(own, rows, runs, pools)
     return Comparison(case, replays, rows, optimum.bound, floor, optimum.counts, first, beside, zones)
 
 

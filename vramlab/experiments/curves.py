@@ -1,8 +1,9 @@
 """Hit rate and load cost of one policy over capacity: what more memory would buy.
 
 The memory is plain: one zone, no overhead, no retention, no CPU; every load is instant (``--mode decide``). A
-model that is larger than the memory is missed each time, costs its load, and moves nothing. Nothing is always
-loaded, and critical models count as high ones: they may leave.
+model that is larger than the memory is missed each time, costs its load, and moves nothing: ``unserved``
+counts its requests, and ``cost_s`` has their price (``study.unserved_price``) in place of their loads.
+Nothing is always loaded, and critical models count as high ones: they may leave.
 
 LRU needs one pass for all capacities and is exact (:func:`~vramlab.analysis.curves.lru_curve`). Any other
 policy is replayed once per capacity, which is exact too, or on samples of a long trace:
@@ -35,6 +36,7 @@ from vramlab.config.plain import plain_memory, plain_models
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.outcomes import Outcome
 from vramlab.experiments.case import Case
+from vramlab.experiments.costs import prices_s
 from vramlab.experiments.executors import check_jobs, execute
 from vramlab.simulation.decide import decide
 from vramlab.traces.trace import Trace, check_models
@@ -48,7 +50,7 @@ _STRETCHES = 10
 
 COLUMNS = [
     "policy", "capacity_bytes", "hit_rate", "load_cost_s", "hit_rate_error", "load_cost_error_s",
-    "hit_rate_missed", "method",
+    "hit_rate_missed", "method", "unserved", "cost_s",
 ]  # fmt: skip
 
 
@@ -122,7 +124,8 @@ def curve(
         One row per capacity: ``policy``, ``capacity_bytes``, ``hit_rate``, ``load_cost_s`` (of the whole
         trace), their standard errors ``hit_rate_error`` and ``load_cost_error_s`` (0 where nothing was
         sampled), ``hit_rate_missed`` (up to so much the rate may be too low for want of history) and
-        ``method``. NaN where a sample's memory is too small for some model that the whole memory would hold.
+        ``method``; ``unserved`` and ``cost_s``. NaN where a sample's memory is too small for some model that
+        the whole memory would hold.
 
     Raises
     ------
@@ -147,7 +150,7 @@ def curve(
         exact = lru_curve(trace, inventory, capacities)
         return exact.assign(
             hit_rate_error=0.0, load_cost_error_s=0.0, hit_rate_missed=0.0, method="one pass, exact"
-        )[COLUMNS]
+        ).pipe(_priced, case)[COLUMNS]
     samples = [_Sample(trace, 1.0, 0, 0.0)]
     if sampling is not None:
         draw = {"models": _by_models, "time": _by_time}[sampling.by]
@@ -162,7 +165,20 @@ def curve(
     method = "replayed, exact" if sampling is None else f"{len(samples)} samples of {sampling.by}"
     missed = float(np.mean([one.unseen for one in samples]))
     table = [(policy, capacity, *rows[capacity], missed, method) for capacity in capacities]
-    return pd.DataFrame(table, columns=COLUMNS)
+    return pd.DataFrame(table, columns=COLUMNS[:-2]).pipe(_priced, case)
+
+
+def _priced(table: pd.DataFrame, case: Case) -> pd.DataFrame:
+    """Add how many requests are for models larger than the memory, and the cost with their price."""
+    specs = [case.inventory[name] for name in case.trace.model_names]
+    sizes = np.array([spec.footprint_bytes for spec in specs])[case.trace.model_codes]
+    loads_s = np.array([spec.load_s for spec in specs])[case.trace.model_codes]
+    more_s = prices_s(case) - loads_s
+    large = [sizes > capacity for capacity in table["capacity_bytes"]]
+    return table.assign(
+        unserved=[int(which.sum()) for which in large],
+        cost_s=table["load_cost_s"] + np.array([float(more_s[which].sum()) for which in large]),
+    )
 
 
 def _point(study: _Study, capacity_bytes: int) -> tuple[float, float, float, float]:

@@ -95,22 +95,24 @@ def cost_share(run: Counted, base: Counted, seed: int) -> dict[str, float]:
 
 
 def zones_cost(
-    rows: Sequence[Mapping[str, Any]], runs: Sequence[Counted], pools: Mapping[str, Counted]
+    policy: str, rows: Sequence[Mapping[str, Any]], runs: Sequence[Counted], pools: Mapping[str, Counted]
 ) -> dict[str, Any] | None:
-    """Return what zones cost against one pool with the same policy, for the first row that has such a pool.
+    """Return what zones cost against one pool with the same policy; None where no row has it.
 
     Parameters
     ----------
+    policy : str
+        Whose rows and pool are compared.
     rows, runs
         Of what was compared, in the same order.
     pools : mapping of str to Counted
         Baselines by name.
     """
     for row, run in zip(rows, runs, strict=True):
-        pool = pools.get(pool_name(row["policy"]))
-        if pool is not None:
+        pool = pools.get(pool_name(policy))
+        if pool is not None and row["policy"] == policy:
             costs = {"cost_s": row["cost_s"], "pool_cost_s": float(cost_series(*pool).sum())}
-            return {"policy": row["policy"]} | costs | cost_share(run, pool, run.case.seed)
+            return {"policy": policy} | costs | cost_share(run, pool, run.case.seed)
     return None
 
 

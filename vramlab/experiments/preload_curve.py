@@ -74,6 +74,6 @@ def preload_curve(
 def _row(
     predictor: str, threshold: float | None, figures: dict[str, Any], without: dict[str, Any]
 ) -> dict[str, Any]:
-    keys = ("hit_rate", "cold_starts", "load_cost_s", "latency_mean_s", "latency_p95_s")
+    keys = ("hit_rate", "cold_starts", "load_cost_s", "latency_mean_s", "latency_p95_s", "latency_p99_s")
     row = {"predictor": predictor, "threshold": threshold}
     return row | {key: figures[key] for key in keys} | preload_gain(figures, without)

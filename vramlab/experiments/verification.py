@@ -176,8 +176,8 @@ def _failures_of(journal: Iterable[Line]) -> FaultPlan:
             continue
         what, _, target = line.what.partition(" on ")
         kind = (line.why or "").partition(":")[0]
-        if kind == Failure.OUT_OF_MEMORY.value:
-            continue
+        if kind == Failure.OUT_OF_MEMORY.value or "joined" in (line.detail or {}):
+            continue  # which request has failed a joined run its own run says
         if what == "infer" and isinstance(line.task, int):
             runs.add(line.task)
         elif what == "load" and line.model is not None:

@@ -30,6 +30,7 @@ from vramlab.live.backend import OnnxBackend
 from vramlab.live.choices import choose
 from vramlab.live.errors import SessionError
 from vramlab.live.footprints import measure_often, memory_flags
+from vramlab.live.gpu_state import after_silence, placement_flags, silence_flags
 from vramlab.live.inputs import Recipe, make_inputs
 from vramlab.live.interplay import PAUSES_S, Hop, Hops, middling, neighbours, serving_overheads, timed_run
 from vramlab.live.loops import run_to_end
@@ -178,6 +179,7 @@ class _Profiler:
         session, seconds = await hop(lambda: backend.open(name, target))
         with closing(session):
             recipe = backend.find_recipe(name, session)
+            found.flags[name] += placement_flags(session)
         found.samples.append(Sample(name, target.value, "cold load", 1, seconds))
         if device is not None:
             chosen, _ = await run_hop(lambda: choose(spec, device, recipe))
@@ -194,7 +196,11 @@ class _Profiler:
             _, seconds = await run_hop(lambda: session.run(inputs[min(inputs)]))
             found.samples.append(Sample(name, target.value, "first infer", min(inputs), seconds))
         self.until_s = time.perf_counter() + self.limit_s
+        state = backend.device.state()
         found.samples += await self._calmly(name, lambda: self._loads_and_runs(name, target, inputs))
+        if device is not None and state:
+            states = found.machine.setdefault("states", {})
+            states[name] = {"before": state, "after": device.state()}
 
     async def _calmly(self, name: str, block: Callable[[], Awaitable[list[Sample]]]) -> list[Sample]:
         """Take measurements, and again if other programs were busy meanwhile; the calmer of both.
@@ -350,8 +356,19 @@ class _Profiler:
             found.samples += await self._calmly(
                 one, lambda: serving_overheads(self.config, both, made, device, self.runs)
             )
+            if not self.backend.device.emulated:
+                await self._silence(one)
         except SessionError as error:
             found.flags[one].append(f"not measured beside {other}: {error}")
+
+    async def _silence(self, name: str) -> None:
+        """How the device wakes up, on one model."""
+        session, _ = await self.hops.of("load", Target.GPU)(lambda: self.backend.open(name, Target.GPU))
+        with closing(session):
+            hop = self.hops.of("infer", Target.GPU)
+            samples = await after_silence(hop, name, session, self.made[name])
+        self.found.samples += samples
+        self.found.flags[name] += silence_flags(samples)
 
 
 def _inputs_of(session: Session, spec: ModelSpec, recipe: Recipe) -> dict[int, Feeds]:

@@ -145,7 +145,7 @@ class Faults:
             self._left(effect)
             self._counts["load_failures" if doom[1] == MESSAGE else "loads_out_of_memory"] += 1
             return doom
-        if type(effect) is Infer and task in self._failing:
+        if type(effect) is Infer and not self._failing.isdisjoint((task, *effect.joined)):
             self._counts["run_failures"] += 1
             return Failure.RAISED, MESSAGE
         if type(effect) is Unload:

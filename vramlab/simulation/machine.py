@@ -101,13 +101,14 @@ class SharedMachine:
         """Alone."""
         return self._times.infer_s(model, target, items)
 
-    def begin(self, effect: Any, now_s: float, lone: bool = False, queued: bool = False) -> float:
+    def begin(self, effect: Any, now_s: float, others: int = 1, queued: bool = False) -> float:
         """Work of an effect that begins now, as the last of those that run: seconds, if it had no company.
 
-        `lone`: for the only request that is under way; `queued`: because another effect has just ended.
+        `others`: how many more requests are under way; `queued`: another effect has just ended.
         """
         by_worker = queued and not self._ended_on_loop  # which reports the end, and goes on with this
-        on_loop = lone and not by_worker and type(effect) is Infer and effect in self._short_runs
+        stays = type(effect) is Infer and self._short_runs.stays(effect, others)
+        on_loop = stays and not by_worker
         work_s = self._work_s(effect, now_s, on_loop, by_worker)
         self._running.append(effect)
         self._on_loop.append(on_loop)

@@ -98,8 +98,7 @@ class SharedDriver(SimulatedDriver):
         now_s = self.now_s
         self._reckon(now_s)
         self._running.append(task)
-        lone, queued = self._under_way <= 1, self._reporting
-        work_s = self._machine.begin(effect, now_s, lone, queued)
+        work_s = self._machine.begin(effect, now_s, self._under_way - 1, self._reporting)
         if self.faults is not None:
             work_s = self.faults.begins(task.name, effect, now_s, work_s)
         self._left_s.append(work_s)

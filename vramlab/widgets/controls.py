@@ -21,6 +21,7 @@ from vramlab.config.schema import VramConfig
 from vramlab.engine.orders import order_names
 from vramlab.servers import server_names
 from vramlab.widgets.own import label_of
+from vramlab.widgets.texts import bold_line, time_text
 
 _WEIGHTS = ("priority", "frequency", "recency", "size", "cost")
 _ADMISSIONS = ["always", "free_only", "compete"]
@@ -195,7 +196,7 @@ class Controls(widgets.HBox):
 
     def _column(self, heading: str, rows: list[widgets.Widget]) -> widgets.VBox:
         return widgets.VBox(
-            [_heading(heading), *rows],
+            [bold_line(heading), *rows],
             layout=widgets.Layout(flex="1 1 240px", max_width="420px", overflow="hidden"),
         )
 
@@ -270,7 +271,7 @@ class Controls(widgets.HBox):
         rows = [
             self.by_key["admission"],
             self.by_key["admission_by_priority.low"],
-            _heading("Keep a model at least"),
+            bold_line("Keep a model at least"),
         ]
         for name, zone in config.zones.items():
             if zone.eviction_policy == "never":
@@ -278,7 +279,7 @@ class Controls(widgets.HBox):
             times = sorted({*_RETENTIONS_S, zone.min_retention_time})
             key = f"zones.{name}.min_retention_time"
             self.by_key[key] = widgets.SelectionSlider(
-                options=[(_time_text(seconds), seconds) for seconds in times],
+                options=[(time_text(seconds), seconds) for seconds in times],
                 value=zone.min_retention_time,
                 description=name,
                 continuous_update=False,
@@ -300,7 +301,7 @@ class Controls(widgets.HBox):
         )
         times = sorted({*_BOUNDS_S, serving.max_wait_s})
         self.by_key["serving.max_wait_s"] = widgets.SelectionSlider(
-            options=[(_time_text(seconds), seconds) for seconds in times],
+            options=[(time_text(seconds), seconds) for seconds in times],
             value=serving.max_wait_s,
             description="passed over",
             tooltip="Nobody is passed over for longer than this while it could be served",
@@ -394,14 +395,3 @@ class Controls(widgets.HBox):
 
 def _options(names: Iterable[str]) -> list[tuple[str, str]]:
     return [(label_of(name), name) for name in dict.fromkeys(names)]
-
-
-def _heading(text: str) -> widgets.HTML:
-    layout = widgets.Layout(margin="0", min_height="24px", width="100%")
-    return widgets.HTML(f"<b>{text}</b>", layout=layout)
-
-
-def _time_text(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:g} s"
-    return f"{seconds / 60:g} min" if seconds < 3600 else f"{seconds / 3600:g} h"
