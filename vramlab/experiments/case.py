@@ -25,6 +25,7 @@ from vramlab.runs.run_folder import read_requests
 from vramlab.runs.samples import read_samples, samples_path
 from vramlab.servers.preset import as_asked
 from vramlab.simulation.choosing import Times
+from vramlab.traces.files import read_trace
 from vramlab.traces.trace import Trace, check_models, check_times
 
 Mode = Literal["simulate", "decide"]
@@ -224,7 +225,9 @@ def _resolve(config: ConfigLike, models: ModelsLike, overrides: Iterable[str]) -
 
 
 def _read(trace: TraceLike) -> Trace:
-    resolved = trace if isinstance(trace, Trace) else read_requests(trace)
+    # a run's folder or journal has a path; what is none is refused as any trace is
+    read = read_requests if isinstance(trace, Path | str) else read_trace
+    resolved = trace if isinstance(trace, Trace) else read(trace)
     check_times(resolved)
     return resolved
 

@@ -98,7 +98,7 @@ def _too_small_zones(config: VramConfig, asked: Inventory) -> list[str]:
     zones = sum(zone.size_bytes for zone in config.zones.values())
     wanted = sum(spec.footprint_bytes for spec in config.held(asked).values())
     room = config.room_bytes(asked)
-    if zones >= 0.98 * room or wanted <= zones:
+    if zones >= 0.95 * room or wanted <= zones:
         return []
     keys = ", ".join(f"zones.{name}.size_mb" for name in config.zones)
     return [

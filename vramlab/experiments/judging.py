@@ -73,7 +73,7 @@ def chosen_of(
             "number": trial.number,
             "searched": trial.values[0],
             "chosen_on": less * value,
-            "missed": missed,
+            **({"missed": missed} if require else {}),
             "adopted": index == place,
         }
         for index, (trial, (missed, value)) in enumerate(zip(finalists, found, strict=True))

@@ -42,6 +42,11 @@ class Replay:
     figures: dict[str, Any]
     journal: Journal | None = None
 
+    def __repr__(self) -> str:
+        figures = self.figures
+        what = f"{figures['requests']:,} requests, {figures['policy']}, {figures['backend']}"
+        return f"Replay({what}, hit rate {figures['hit_rate']:.2%})"
+
     def frame(self) -> pd.DataFrame:
         """Return the figures as one row, without those per zone and per model."""
         return pd.DataFrame([flat(self.figures)])

@@ -85,6 +85,9 @@ class Sweep:
     table: pd.DataFrame
     manifest: dict[str, Any]
 
+    def __repr__(self) -> str:
+        return f"Sweep({len(self.table):,} runs, {self.failed:,} failed)"
+
     @property
     def failed(self) -> int:
         """Number of failed runs."""

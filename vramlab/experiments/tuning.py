@@ -63,7 +63,7 @@ class Tuning:
     choice : DataFrame
         The finalists and how they did: ``number`` of the trial (0 is the configuration that tuning began
         with), the first objective on the part that the trials saw (``searched``) and on the part kept from
-        them (``chosen_on``), and which was ``adopted``.
+        them (``chosen_on``), which was ``adopted``, and with requirements how many it ``missed`` there.
     doubts : list of str
         What to look at before the adopted setting is believed (:mod:`vramlab.experiments.doubts`).
     study : optuna.Study or None
