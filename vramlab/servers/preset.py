@@ -88,27 +88,43 @@ def server_of(text: str, source: str = "server") -> tuple[Server, dict[str, Any]
         raise InputError(source, "", repr(name), f"one of {', '.join(SERVERS)}{nearest(name, SERVERS)}")
     module = importlib.import_module(f"vramlab.servers.{name.replace('-', '_')}")
     server: Server = module.SERVER
-    options = dict(server.options)
+    options, given = dict(server.options), set()
     for part in re.split(r"\+(?=\w+=)", rest) if rest else ():
         key, separator, value = part.partition("=")
         if not separator or key not in options:
             known = ", ".join(options) or "none"
             raise InputError(source, name, repr(part), f"an option: {known}{nearest(key, options)}")
+        if key in given:
+            raise InputError(source, f"{name}:{key}", "two values", "one")
+        given.add(key)
         try:
             options[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise InputError(source, f"{name}:{key}", repr(value), "a value as in YAML") from error
-        _check_kind(source, f"{name}:{key}", options[key], server.options[key])
+        _check_kind(source, f"{name}:{key}", key, options[key], server.options[key])
     return server, options
 
 
-def _check_kind(source: str, key: str, value: Any, default: Any) -> None:
-    """Refuse a word where a number is meant, or a switch."""
-    kinds: tuple[type, ...] = (bool,) if isinstance(default, bool) else (int, float)
-    if default is not None and (
-        not isinstance(value, kinds) or isinstance(value, bool) is not (kinds == (bool,))
-    ):
-        raise InputError(source, key, repr(value), "true or false" if kinds == (bool,) else "a number")
+# What an option is that is not there by default, where YAML would let anything stand.
+_LISTS = ("matrix", "models", "pinned")
+_MAPPINGS = ("concurrency_groups", "evict_costs", "groups", "keep_alive_by_model", "ttl_by_model")
+_FOR_EVER = ("keep_alive",)  # takes -1
+
+
+def _check_kind(source: str, key: str, option: str, value: Any, default: Any) -> None:
+    """Refuse a word where a number is meant, or a switch; a number where it is a list or a mapping."""
+    if isinstance(default, bool):
+        right, expected = isinstance(value, bool), "true or false"
+    elif default is not None:
+        right, expected = isinstance(value, int | float) and not isinstance(value, bool), "a number"
+    elif option in _LISTS:
+        right, expected = value is None or isinstance(value, list), "a list, as in [a, b]"
+    else:
+        right, expected = value is None or isinstance(value, dict), "a mapping, as in {a: 5}"
+    if not right:
+        raise InputError(source, key, repr(value), expected)
+    if option not in _FOR_EVER and isinstance(value, int | float) and value < 0:
+        raise InputError(source, key, repr(value), "0 or more")
 
 
 def as_server(text: str, config: VramConfig, inventory: Inventory) -> tuple[VramConfig, Inventory]:
