@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "servers": {"config", "allocator", "engine", "traces"},
     "runs": {"config", "allocator", "engine", "traces"},
     "analysis": {"config", "traces", "engine.outcomes", "runs.records"},
-    "simulation": {"config", "allocator", "engine", "traces", "runs"},
+    "simulation": {"config", "allocator", "engine", "traces", "runs", "servers"},
     "live": {"config", "allocator", "engine", "traces", "runs", "servers"},
     "experiments": {
         "config", "allocator", "engine", "traces", "runs", "analysis", "prediction", "simulation", "live",

@@ -1,20 +1,26 @@
 """Traps: what makes a bad setting look good, or a good study mislead. Each is named by the tool."""
 
+import json
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from vramlab.cli.app import run as command
+from vramlab.config.loading import write_config, write_inventory
 from vramlab.config.schema import ModelSpec, VramConfig
+from vramlab.config.units import MIB
 from vramlab.experiments.baselines import LRU, SPECIFICATION, one_pool
 from vramlab.experiments.case import Case, resolve_case
 from vramlab.experiments.comparison import compare
 from vramlab.experiments.costs import cost_series
+from vramlab.experiments.curves import curve
 from vramlab.experiments.optimum import Optimum, costed, judged, optimum_of
 from vramlab.experiments.replay import run
 from vramlab.experiments.sweep import sweep
 from vramlab.experiments.tuning import tune
+from vramlab.traces.files import write_trace
 from vramlab.traces.trace import Trace
 
 NAMES = ("small", "middle", "other", "large")
@@ -132,6 +138,38 @@ def test_tuning_does_not_adopt_what_refuses():
         assert found.config.zones["flexible"].size_mb == 70
         assert found.validation["refused"] == 0
         assert set(found.trials["feasible"].dropna()) == {True, False}
+
+
+@pytest.mark.parametrize("policy", ["lru", "gdsf"])
+def test_a_curve_prices_what_no_memory_of_that_size_holds(policy):
+    case = Case(asked(), settings(), MODELS, mode="decide")
+    table = curve(case, policy, [50 * MIB, 110 * MIB])
+    large = int((case.trace.model_codes == case.trace.model_names.index("large")).sum())
+    assert table["unserved"].tolist() == [large, 0]
+    # a load that is missed each time is priced as a load and a run
+    assert (table["cost_s"] - table["load_cost_s"]).tolist() == pytest.approx([large * 0.02, 0])
+    never = curve(case.changed(["study.unserved_price=infeasible"]), policy, [50 * MIB, 110 * MIB])
+    assert np.isinf(never["cost_s"]).tolist() == [True, False]
+
+
+def test_a_replay_says_what_is_doubtful(tmp_path, capsys):
+    write_trace(asked(), tmp_path / "t.csv")
+    write_inventory(MODELS, tmp_path / "m.yaml")
+    write_config(settings(BORDER), tmp_path / "c.yaml")
+    given = [
+        str(tmp_path / "t.csv"),
+        "--models",
+        str(tmp_path / "m.yaml"),
+        "--config",
+        str(tmp_path / "c.yaml"),
+    ]
+    assert command(["replay", *given]) == 0
+    assert "large fits nowhere (60 MB in zone flexible of 50 MB)" in capsys.readouterr().out
+    infeasible = ["--set", "study.unserved_price=infeasible", "--policies", "lru", "--json"]
+    assert command(["compare", *given, *infeasible]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert (row["cost_s"], row["gap_closed"]) == (None, None)
+    assert "infeasible" in row["gap_reason"]
 
 
 def test_a_zone_that_nobody_uses_is_named_with_the_name_that_was_meant():

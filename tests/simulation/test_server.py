@@ -18,7 +18,11 @@ from tests.simulation.workloads import plain_cache
 from vramlab.config.errors import InputError
 from vramlab.config.faults import FaultPlan
 from vramlab.config.schema import ModelSpec
+from vramlab.engine.journal import Journal
 from vramlab.engine.outcomes import Outcome
+from vramlab.runs.journal_reading import read_journal
+from vramlab.runs.lockstep import lockstep
+from vramlab.servers.preset import as_asked
 from vramlab.simulation import server as module
 from vramlab.simulation.server import Server, delay_until
 from vramlab.traces.trace import Trace
@@ -188,7 +192,11 @@ def test_refused_and_failed_are_results():
     [
         ({"model": "aa"}, "model", "did you mean 'a'"),
         ({"model": "a", "items": 0}, "items", "a whole number from 1 on"),
+        ({"model": ["a"]}, "model", "a model of the inventory"),
+        ({"model": "a", "items": True}, "items", "a whole number from 1 on"),
         ({"model": "a", "priority": "urgent"}, "priority", "one of critical, high"),
+        ({"model": "a", "requester": ["me"]}, "requester", "text, a whole number"),
+        ({"model": "a", "input_key": {}}, "input_key", "text, a whole number"),
     ],
 )
 def test_bad_input_is_one_clear_error_where_it_is_asked_for(request_, key, expected):
@@ -196,6 +204,61 @@ def test_bad_input_is_one_clear_error_where_it_is_asked_for(request_, key, expec
     with pytest.raises(InputError, match=f"^request: {key}: found .*{expected}"):
         server.infer(**request_)
     assert len(server.records) == 0
+
+
+def test_what_numpy_draws_and_numbers_as_names_are_taken_and_the_journal_is_followed(tmp_path):
+    rng, journal = np.random.default_rng(0), Journal()
+    env, server = serve(journal=journal)
+    for number in range(3):
+        model = rng.choice(list(server.inventory))
+        server.infer(model, items=rng.integers(1, 4), requester=number, input_key=np.int64(number))
+    env.run()
+    lines = list(journal)
+    arrivals = [line for line in lines if line.event == "arrival"]
+    assert [line.detail["requester"] for line in arrivals] == ["0", "1", "2"]
+    assert all(type(line.model) is str and type(line.detail["items"]) is int for line in arrivals[:2])
+    (tmp_path / "journal.jsonl").write_text("".join(journal.texts()), encoding="utf-8")
+    again = read_journal(tmp_path / "journal.jsonl")
+    assert lockstep(again, server.config, server.inventory).differences == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "inventory", "expected"),
+    [
+        ((), {"a": spec(priority="critical", vram_size_mb=100)}, "critical"),
+        (("serving.batching=true",), {"a": spec()}, "splits: true"),
+    ],
+)
+def test_settings_and_inventory_must_fit(overrides, inventory, expected):
+    """As they must for a replay and for a live runtime."""
+    with pytest.raises(InputError, match=expected):
+        Server(simpy.Environment(), plain_cache(20, *overrides), inventory)
+
+
+def test_a_journal_is_no_path():
+    with pytest.raises(InputError, match=r"^server: journal: found 'journal\.jsonl', expected a Journal"):
+        serve(journal="journal.jsonl")
+
+
+def test_it_serves_as_a_model_server_of_today_where_the_settings_say_so():
+    _, server = serve("server=ollama")
+    assert server.config.serving.order == load_as("ollama").serving.order != plain_cache(20).serving.order
+
+
+def load_as(name):
+    return as_asked(plain_cache(20, f"server={name}"), {"a": spec(), "b": spec(), "c": spec()})[0]
+
+
+def test_what_is_under_way_has_no_outcome_yet():
+    env, server = serve()
+    for name in "abc":
+        server.infer(name)
+    env.run(until=0.875)
+    requests = server.frames()["requests"]
+    assert requests.outcome.isna().tolist() == [False, True, True]
+    assert requests.outcome[0] == "cold_start"
+    env.run()
+    assert server.frames()["requests"].outcome.tolist() == ["cold_start"] * 3
 
 
 def test_a_plan_and_a_trace_must_fit():

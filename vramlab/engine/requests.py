@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, NamedTuple
+from uuid import UUID
 
+from vramlab.config.errors import InputError
 from vramlab.config.schema import Priority
 from vramlab.engine.outcomes import Outcome
 
@@ -74,3 +77,25 @@ class Answer(NamedTuple):
     outcome: Outcome
     outputs: Any = None
     why: str = ""
+
+
+def as_text(what: str, value: object) -> str:
+    """Give what the journal writes as text: as it is, or what is commonly meant by it.
+
+    Raises
+    ------
+    InputError
+        For what is no text, nor a whole number, a UUID or bytes, and text that no file can hold.
+    """
+    if type(value) is str:
+        try:
+            if value.isascii() or value.encode():
+                return value
+        except UnicodeEncodeError as error:
+            raise InputError("request", what, ascii(value), "text that can be written as UTF-8") from error
+        return value
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, str | Integral | UUID) and not isinstance(value, bool):
+        return as_text(what, str(value))
+    raise InputError("request", what, f"{value!r:.60}", "text, a whole number, a UUID or bytes")

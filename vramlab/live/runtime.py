@@ -8,11 +8,9 @@ import logging
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from numbers import Integral
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +20,7 @@ from vramlab.config.loading import check_fit
 from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.engine.engine import Engine
 from vramlab.engine.outcomes import Outcome
-from vramlab.engine.requests import Answer, Request
+from vramlab.engine.requests import Answer, Request, as_text
 from vramlab.live.answers import owned_soon
 from vramlab.live.backend import OnnxBackend, with_file_sizes
 from vramlab.live.driver import LiveDriver
@@ -294,9 +292,9 @@ class LiveRuntime:
                 raise InputError("request", "priority", repr(priority), expected)
             priority = Priority(priority)
         if requester is not None:
-            requester = _text("requester", requester)
+            requester = as_text("requester", requester)
         if input_key is not None:
-            input_key = _text("input_key", input_key)
+            input_key = as_text("input_key", input_key)
         return Request(model, self.backend.items(model, inputs), priority, requester, input_key, inputs)
 
     # -- by hand -----------------------------------------------------------------------------------------
@@ -364,25 +362,3 @@ def _unknown(model: object, inventory: Inventory) -> InputError:
     return InputError(
         "request", "model", shown(model), f"a model of the inventory{nearest(model, inventory)}"
     )
-
-
-def _text(what: str, value: object) -> str:
-    """What goes into the journal as text: as it is, or what is commonly meant by it.
-
-    Raises
-    ------
-    InputError
-        For what is no text, nor a whole number, a UUID or bytes, and text that no file can hold.
-    """
-    if type(value) is str:
-        try:
-            if value.isascii() or value.encode():
-                return value
-        except UnicodeEncodeError as error:
-            raise InputError("request", what, ascii(value), "text that can be written as UTF-8") from error
-        return value
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, str | Integral | UUID) and not isinstance(value, bool):
-        return _text(what, str(value))
-    raise InputError("request", what, f"{value!r:.60}", "text, a whole number, a UUID or bytes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from vramlab.engine.outcomes import EvictionRecord, LoadRecord, Outcome
@@ -18,13 +19,14 @@ def frames(records: Records) -> dict[str, pd.DataFrame]:
 
 
 def requests_frame(records: Records) -> pd.DataFrame:
-    """One row per request."""
+    """One row per request; the outcome of one that has not ended is missing."""
+    outcomes = np.where(np.isnan(records.finish_s), -1, records.outcomes.astype(np.int8))
     return pd.DataFrame(
         {
             "arrival_s": records.arrival_s,
             "model": pd.Categorical.from_codes(records.model_codes, pd.Index(records.model_names)),
             "outcome": pd.Categorical.from_codes(
-                records.outcomes, pd.Index([outcome.name.lower() for outcome in Outcome])
+                outcomes, pd.Index([outcome.name.lower() for outcome in Outcome])
             ),
             "latency_s": records.latency_s,
         }

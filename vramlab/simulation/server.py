@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from math import inf, nextafter
+from numbers import Integral
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,13 +19,14 @@ import simpy
 
 from vramlab.config.errors import InputError, check_choice, nearest, shown
 from vramlab.config.faults import FaultPlan, check_faults
-from vramlab.config.loading import load_config, load_inventory
+from vramlab.config.loading import check_fit, load_config, load_inventory
 from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.engine.interpreter import Task
 from vramlab.engine.journal import Journal
-from vramlab.engine.requests import Request
+from vramlab.engine.requests import Request, as_text
 from vramlab.runs.frames import frames
 from vramlab.runs.records import Recorder, Records, RequestRecord
+from vramlab.servers.preset import as_asked
 from vramlab.simulation.replaying import make_driver, make_engine, plain, requests_of
 from vramlab.simulation.service_times import ServiceTimes, SpecTimes
 from vramlab.traces.trace import Trace, check_models
@@ -89,7 +91,8 @@ class Server:
     Raises
     ------
     InputError
-        If a file cannot be used, or the fault plan names a model that the inventory lacks.
+        If a file cannot be used, settings and inventory cannot work together, or the fault plan names a
+        model that the inventory lacks.
 
     Examples
     --------
@@ -117,8 +120,14 @@ class Server:
         rng: np.random.Generator | None = None,
     ) -> None:
         self.env = env
-        self.config = config if isinstance(config, VramConfig) else load_config(config)
-        self.inventory = load_inventory(models) if isinstance(models, Path | str) else models
+        if journal is not None and not isinstance(journal, Journal):
+            raise InputError(
+                "server", "journal", shown(journal), "a Journal (vramlab.engine.journal), or None"
+            )
+        config = config if isinstance(config, VramConfig) else load_config(config)
+        inventory = load_inventory(models) if isinstance(models, Path | str) else models
+        self.config, self.inventory = as_asked(config, inventory)
+        check_fit(self.config, self.inventory, "configuration", "inventory")
         self.journal = journal
         check_faults(faults or FaultPlan(), self.inventory, "faults")
         self._recorder = Recorder(list(self.config.zones))
@@ -152,9 +161,10 @@ class Server:
         priority : Priority or str, optional
             Where it differs from the model's.
         requester : str, optional
-            Who asks, for the journal.
+            Who asks, for the journal. A whole number, a UUID or bytes become text.
         input_key : str, optional
             Requests of one model with equal keys have equal answers, which may come from the result cache.
+            As text, as `requester`.
 
         Returns
         -------
@@ -165,17 +175,22 @@ class Server:
         Raises
         ------
         InputError
-            For a model that the inventory lacks, an unknown priority, and items that are none.
+            For a model that the inventory lacks, an unknown priority, items that are none, and names that are
+            no text.
         """
-        if model not in self.inventory:
+        if not isinstance(model, str) or model not in self.inventory:
             expected = f"a model of the inventory{nearest(str(model), self.inventory)}"
             raise InputError("request", "model", shown(model), expected)
-        if not isinstance(items, int) or items < 1:
+        if not isinstance(items, Integral) or isinstance(items, bool) or items < 1:
             raise InputError("request", "items", shown(items), "a whole number from 1 on")
         if priority is not None and not isinstance(priority, Priority):
             check_choice("request", "priority", priority, [known.value for known in Priority])
             priority = Priority(priority)
-        return self._ask(Request(model, items, priority, requester, input_key))
+        if requester is not None:
+            requester = as_text("requester", requester)
+        if input_key is not None:
+            input_key = as_text("input_key", input_key)
+        return self._ask(Request(str(model), int(items), priority, requester, input_key))
 
     def replay(self, trace: Trace) -> Generator[simpy.Event, Any, Records]:
         """Play a trace: a process, which ends when all that it set in motion has.
@@ -211,7 +226,7 @@ class Server:
 
     @property
     def records(self) -> Records:
-        """Outcomes, loads and evictions so far."""
+        """Outcomes, loads and evictions so far; without ``finish_s`` (NaN) is what is still under way."""
         self._agenda.run_until(nextafter(float(self.env.now), -inf))
         self._plan()
         return self._recorder.records()
