@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,16 @@ POOL = "flexible"
 FOR_EVER_MS = 1e12
 
 Settings = dict[str, Any]
+
+_FROM_SERVING = (
+    "gpu_streams", "load_channels", "cpu_workers", "unload_time_ms", "load_timeout_ms", "warm_up", "heap",
+)  # fmt: skip
+# What a configuration says of the card and the study. Zones are said by the card's memory; that their sizes
+# go unread is told in the guide, as people set both alike.
+_OF_THE_CARD = (
+    "server", "total_memory_mb", "overhead", "zones", "placement", "study", "scoring.priority_weights",
+    *(f"serving.{name}" for name in _FROM_SERVING),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -166,19 +176,19 @@ def base(config: VramConfig) -> Settings:
         "caching": {"enable_result_caching": False},
         "optimization": {"monitor": False},
         "serving": {
-            "gpu_streams": serving.gpu_streams,
-            "load_channels": serving.load_channels,
-            "cpu_workers": serving.cpu_workers,
-            "unload_time_ms": serving.unload_time_ms,
-            "load_timeout_ms": serving.load_timeout_ms,
-            "warm_up": serving.warm_up,
-            "heap": serving.heap,
+            **{name: getattr(serving, name) for name in _FROM_SERVING},
             "release_timeout_ms": FOR_EVER_MS,
             "max_wait_s": FOR_EVER_MS,
         },
         "rules": {"waited_for": "in_use"},
         "study": config.study.model_dump(),
     }
+
+
+def unread(overrides: Iterable[str]) -> list[str]:
+    """Keys of ``dotted.key=value`` changes that a preset does not read, as the server has its own."""
+    keys = [text.partition("=")[0].strip() for text in overrides]
+    return [key for key in keys if not any(f"{key}.".startswith(f"{kept}.") for kept in _OF_THE_CARD)]
 
 
 def pool(config: VramConfig, **rules: Any) -> Settings:
