@@ -26,7 +26,7 @@ import onnxruntime
 import pandas as pd
 
 import vramlab
-from vramlab.config.schema import ModelSpec
+from vramlab.config.schema import ModelSpec, Priority
 from vramlab.config.units import MIB
 from vramlab.experiments.case import Case
 from vramlab.experiments.recording import record_run
@@ -352,7 +352,9 @@ def profile_record_verify(device: Device) -> dict[str, Any]:
         folder = Path(name)
         models = vramlab.load_inventory(INVENTORY)
         smallest = sorted(models, key=lambda one: models[one].vram_size_mb)[:SIX]
-        inventory = with_stand_ins({one: models[one] for one in smallest}, folder)
+        # all alike, as critical ones never leave: models have to leave and come back here
+        alike = {"priority": Priority.MEDIUM, "always_loaded": False}
+        inventory = with_stand_ins({one: models[one].model_copy(update=alike) for one in smallest}, folder)
         profiled, found = profile(
             vramlab.load_config(), inventory, device.label, loads=2, runs=3, limit_s=1.0
         )
@@ -363,6 +365,7 @@ def profile_record_verify(device: Device) -> dict[str, Any]:
             [
                 f"total_memory_mb={size_mb + 800}",
                 f"zones={{flexible: {{size_mb: {size_mb}, max_models: null, min_retention_time: 0}}}}",
+                "admission=always",
             ],
         )
         rng = np.random.default_rng(0)

@@ -99,3 +99,26 @@ def test_questions_are_answered_with_a_table_a_picture_and_a_document(vramlab, t
     assert document["cost_s"] == pytest.approx(sum(one["cost_s"] for one in document["evictions"]))
     status, _, err = vramlab("explain", run, "--model", "arcface")
     assert (status, "did you mean 'arcface_r100.onnx'" in err) == (2, True)
+
+
+def test_settings_that_a_server_has_of_its_own_are_told_to_be_unread(vramlab):
+    settings = (
+        "--set",
+        "rules.keep_alive_s=5",
+        "--set",
+        "serving.gpu_streams=2",
+        "--set",
+        "scoring.policy=lfu",
+    )
+    status, _, err = vramlab("replay", *TIGHT, "--as", "ollama", *settings)
+    assert status == 0
+    told = [line for line in err.splitlines() if "is not read" in line]
+    assert [line.split()[1] for line in told] == ["rules.keep_alive_s", "scoring.policy"]
+
+
+def test_a_replay_in_decide_mode_has_no_journal_to_explain(vramlab, tmp_path):
+    folder = tmp_path / "run"
+    assert vramlab("replay", *TIGHT, "--mode", "decide", "--out", folder)[0] == 0
+    status, _, err = vramlab("explain", folder, "--model", "arcface_r100.onnx", *TIGHT[1:])
+    assert status == 2
+    assert "`vramlab replay --out`, which decide mode writes no journal of" in err

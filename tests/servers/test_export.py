@@ -86,6 +86,23 @@ def test_llama_swaps_matrix_has_the_sets_that_were_replayed():
     assert set(document["models"]) == set(MODELS)
 
 
+def test_a_matrix_of_a_single_set_lets_all_of_it_be_there():
+    """Beside a the only other one fits: "a or b" would let one be there at a time."""
+    text = next(text for text in candidates("llama-swap", Card(100, {"a": 10, "b": 20}, ["a", "b"]), {})[2:])
+    assert server_of(text)[1]["matrix"] == [["a", "b"]]
+    matrix = yaml.safe_load(written(text, []))["matrix"]
+    assert expanded(matrix["sets"]["kept"], matrix["vars"]) == [["a", "b"]]
+
+
+def test_localai_is_given_a_number_where_its_default_is_no_limit():
+    """Two by two in phases: the least recently used is the right one, and no pin beats the default of 0."""
+    models = {name: spec(40, 1000) for name in "abc"}
+    rows = [(9.0 * i, name) for i, name in enumerate("ababababbcbcbcbccacacaca")]
+    found = export(resolve_case(trace_of(*rows), config_of(100), models), "localai")
+    assert found.figures["latency_mean_s"] == found.before["latency_mean_s"]
+    assert yaml.safe_load(found.text)["environment"] == {"LOCALAI_MAX_ACTIVE_BACKENDS": "2"}
+
+
 def test_pins_and_counts_are_written_as_the_servers_call_them():
     localai = yaml.safe_load(written('localai:max_active_backends=3+pinned=["a"]', []))
     assert localai == {

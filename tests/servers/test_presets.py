@@ -59,6 +59,36 @@ def test_options_are_checked():
         as_server("ollama:keep_alive=soon", config_of(100), TEN)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ollama:keep_alive_by_model=5", r"ollama:keep_alive_by_model: found 5, expected a mapping"),
+        ("ollama:keep_alive_by_model=[a]", r"expected a mapping, as in \{a: 5\}"),
+        ("ollama:keep_alive_by_model={a: soon}", r"found 'soon'.*expected a number"),
+        ("llama-swap:groups=5", r"groups: found 5, expected a mapping"),
+        ("llama-swap:groups={g: 5}", r"groups.g: found 5, expected a mapping with members"),
+        ("llama-swap:groups={g: {}}", r"groups.g: found \{\}, expected a mapping with members"),
+        ("llama-swap:ttl_by_model=7", r"ttl_by_model: found 7, expected a mapping"),
+        ("llama-swap:matrix=a", r"matrix: found 'a', expected a list"),
+        ("localai:concurrency_groups=[a]", r"concurrency_groups: found \['a'\], expected a mapping"),
+        ("lemonade:pinned=a", r"pinned: found 'a', expected a list"),
+        ("modelmesh:loading_threads=-1", r"loading_threads: found -1, expected 0 or more"),
+        ("ollama:keep_alive=1+keep_alive=2", r"keep_alive: found two values, expected one"),
+    ],
+)
+def test_a_value_of_another_kind_is_one_clear_error(text, expected):
+    with pytest.raises(InputError, match=expected):
+        as_server(text, config_of(100), TEN)
+
+
+def test_every_option_that_is_empty_by_default_has_its_kind():
+    for name in server_names():
+        for option, default in server_of(name)[0].options.items():
+            if default is None:
+                with pytest.raises(InputError, match=r"expected a (list|mapping), as in"):
+                    server_of(f"{name}:{option}=true")
+
+
 def test_priorities_mean_something_to_vramd_alone():
     models = {"a": spec(10, priority="critical"), "b": spec(10, priority="low")}
     assert {s.priority for s in as_server("ollama", config_of(100), models)[1].values()} == {Priority.MEDIUM}

@@ -282,3 +282,19 @@ def test_a_long_log_of_ollama_is_read_in_one_pass_whatever_stands_between(tmp_pa
     _, models, report = imported(tmp_path, "\n".join(lines), "ollama")
     assert sorted(models) == sorted(names[k] for k in picked)
     assert report.rows_read == 6000
+
+
+def test_fields_that_the_first_row_lacks_are_found_in_the_others(tmp_path):
+    """Rotated by a newer version: the first row has no model, and only the second has a status."""
+    first = {"id": 1, "timestamp": "2026-11-20T14:00:05Z", "req_path": "/", "duration_ms": 5}
+    second = first | {"id": 2, "model": "b", "resp_status_code": 503}
+    text = json.dumps([first, second])
+    assert refusal(tmp_path, text, "llama-swap").startswith("row 1 column model: found nothing")
+    _, models, report = imported(tmp_path, text, "llama-swap", skip_bad_rows=1)
+    assert models == ["b"]
+    assert any("answered 503" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}"])
+def test_a_log_without_requests_says_so(tmp_path, text):
+    assert refusal(tmp_path, text, "llama-swap") == "found no rows, expected at least one request"

@@ -45,6 +45,7 @@ from vramlab.experiments.replay import Replay, run
 from vramlab.runs.lockstep import lockstep
 from vramlab.runs.run_folder import check_replay_folder, write_replay
 from vramlab.servers import server_names
+from vramlab.servers.preset import unread
 
 
 def register(app: typer.Typer) -> None:
@@ -77,7 +78,11 @@ class HowOptions:
             )
         changes = [] if self.policy is None else [f"scoring.policy={self.policy}"]
         case = inputs.resolve(*changes, service_times=self.service_times)
-        return case if self.server is None else case.as_server(self.server)
+        if self.server is None:
+            return case
+        for key in unread(inputs.overrides or []):
+            log.print(f"--set {key} is not read: as {self.server} it is the server's own, or an option of it")
+        return case.as_server(self.server)
 
 
 @grouped

@@ -3,7 +3,7 @@
 ``order(waiting, now_s)`` names the request to be served next. If its model is there it gets the next free
 stream, else its model is loaded; if neither can be begun now, nothing is until something changes. None means
 that nothing is to be begun. ``waiting`` is a sequence in the order of coming
-(:class:`~vramlab.engine.scheduler.View`), which also says who could be served at once:
+(:class:`~vramlab.engine.candidates.View`), which also says who could be served at once:
 
 - ``waiting.runs()``: of each model that is there, the request whose turn it is, while a stream is free;
 - ``waiting.loads()``: of each absent model, the first request, if room can be made without sending away a

@@ -20,15 +20,16 @@ A request goes to the CPU or is refused when its turn for a load comes and the a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sized
+from collections.abc import Sized
 
 from vramlab.allocator import Decision, Kind
-from vramlab.allocator.facts import PRESENT, Model, Turn, Zone
+from vramlab.allocator.facts import PRESENT, Model, Turn
 from vramlab.allocator.planning import Plan
 from vramlab.allocator.policies.own import PolicyError
-from vramlab.allocator.states import ABSENT, IN_USE, LOADING, RESIDENT
+from vramlab.allocator.states import ABSENT, LOADING
 from vramlab.config.schema import Inventory
 from vramlab.engine.batching import Again, Batching
+from vramlab.engine.candidates import NOBODY, Candidates, View
 from vramlab.engine.desk import Decider, Desk
 from vramlab.engine.effects import Cancelled, EffectFailed, Spawn, Story, Wait, worth_another_try
 from vramlab.engine.fallback import Fallback
@@ -37,50 +38,11 @@ from vramlab.engine.loading import Loading
 from vramlab.engine.orders import GREEDY, HEEDLESS, make_order
 from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Ran, Request
-from vramlab.engine.waiting import Waiting, WaitingRequests
+from vramlab.engine.waiting import Waiting
 
-WINDOW = 64
-"""How many absent models are looked at for a load, so that a step costs the same however many wait."""
 _RUN = object()
 _BEFORE_ALL: Turn = (-math.inf, -1)
-_NOBODY: frozenset[Model] = frozenset()
 _ELSEWHERE = {Kind.CPU: Outcome.FALLBACK, Kind.REFUSE: Outcome.REFUSED}
-
-
-class View:
-    """The requests that wait, as an order sees them (:class:`~vramlab.engine.orders.WaitingView`)."""
-
-    def __init__(self, scheduler: Scheduler, waiting: WaitingRequests) -> None:
-        self._waiting, self._scheduler = waiting, scheduler
-        self.serving = scheduler.serving
-        self.skips, self.count = waiting.skips, waiting.count
-        self.runs, self.loads = scheduler.runs, scheduler.loads
-        self.is_next = scheduler.is_next
-        self.first_there, self.first_absent = scheduler.first_there, scheduler.first_absent
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def __iter__(self) -> Iterator[Waiting]:
-        return iter(self._waiting)
-
-    def __getitem__(self, index: int) -> Waiting:
-        return self._waiting[index]
-
-    def __contains__(self, entry: object) -> bool:
-        return entry in self._waiting
-
-    @property
-    def under_way(self) -> int:
-        """How many runs and loads are."""
-        return self._scheduler.under_way
-
-    @property
-    def first(self) -> Waiting:
-        """The first by place."""
-        first = self._waiting.first
-        assert first is not None, "an order is only asked while somebody waits"
-        return first
 
 
 class Scheduler(Decider):
@@ -102,24 +64,19 @@ class Scheduler(Decider):
         self.serving = desk.config.serving
         name = self.serving.order
         self._notes, self._allocator = desk.notes, desk.allocator
-        self._gpu, self._channel, self._cpu = desk.gpu, desk.channel, desk.cpu
+        self._gpu, self._channel = desk.gpu, desk.channel
         self._loading, self._waiting = loading, desk.waiting
         self._batching = Batching(desk, inventory)
         self._order = make_order(name)
-        self._clearing: set[Model] = set()  # whose loads are decided anew when others have left
-        self._by_size = not (desk.config.rules.groups or desk.config.rules.sets)
         self._waiting_is_nothing = desk.config.rules.waited_for == "ignored"
         self._heedless = name in HEEDLESS or self._waiting_is_nothing
         self._plain = name == "backlog"
         self._waiting_is_use = desk.config.rules.waited_for == "in_use"
         self._greedy = name in GREEDY and desk.config.fallback.when == "full"
-        self._view = View(self, desk.waiting)
-        self._held = _NOBODY  # not to be used by those behind `_blocked`
-        self._blocked: Turn | None = None  # place of the request that gets the next load
+        candidates = self._candidates = Candidates(desk, self._heedless)
+        self._view = View(candidates, desk.waiting)
+        self._plan, self._is_held = candidates.plan, candidates.is_held
         self._item_s = {self._allocator.models[name]: spec.inference_s for name, spec in inventory.items()}
-        self._sent = 0  # to the CPU, and not there yet
-        self._now_s = 0.0
-        self._plans: dict[int, Plan] = {}  # of this step, by request
         self._loads: dict[Model, int] = {}  # how many were begun
         self._answer_while_loading = self.serving.on_miss == "cpu_while_loading"
         soonest = desk.config.fallback.when == "earliest_finish"
@@ -175,7 +132,7 @@ class Scheduler(Decider):
                 if isinstance(told, PolicyError):
                     raise told
                 outcome, why = told
-                self._sent -= outcome is Outcome.FALLBACK
+                self._candidates.sent -= outcome is Outcome.FALLBACK
                 return now_s, outcome, why
         except Cancelled as cancelled:
             if not entry.gone:
@@ -194,12 +151,9 @@ class Scheduler(Decider):
             decision = self._begin_load(number, plan, now_s)
             yield Spawn(f"load for {number}", self._loading.load(decision, now_s, "request", True))
 
-    def _cpu_has_room(self) -> bool:
-        return self._cpu.room > self._sent
-
     def _cpu_at_once(self, number: int, model: Model, rank: int, items: int, now_s: float) -> str:
         """Why a request that comes goes to the CPU without waiting; empty if it does not."""
-        if self._finish is not None and self._cpu_has_room():
+        if self._finish is not None and self._candidates.cpu_has_room:
             why = self._finish.sooner_on_cpu(model, items, now_s)
             if why:
                 self._notes.decision(number, now_s, Decision(Kind.CPU, model.name, reason=why))
@@ -257,13 +211,14 @@ class Scheduler(Decider):
         gpu, channel, waiting = self._gpu, self._channel, self._waiting
         if not (gpu.free and waiting.there) and not (channel.free and waiting.absent):
             return
-        self._held, self._blocked, self._now_s = _NOBODY, None, now_s
+        candidates = self._candidates
+        candidates.held, candidates.blocked, candidates.now_s = NOBODY, None, now_s
         if self._plain:  # nothing could be loaded: what the rules below come to, in a third of the calls
             while gpu.free and waiting.there and not (channel.free and waiting.absent):
                 first = waiting.there[0][1].first
                 self._run(first if first.due_s <= now_s else waiting.turns[0][1].next)
         while (gpu.free and waiting.there) or (channel.free and waiting.absent):
-            self._plans.clear()
+            candidates.plans.clear()
             try:
                 if not self._begin_next(now_s) and not self._begin_any():
                     return
@@ -278,16 +233,16 @@ class Scheduler(Decider):
     def _begin_next(self, now_s: float) -> bool:
         """Begin one run or load, or block others for one. Returns whether there may be more to begin."""
         pick = self._order(self._view, now_s)
-        gpu, channel = self._gpu, self._channel
-        if channel.free and self._blocked is None:
-            due = self.first_absent()
+        gpu, channel, candidates = self._gpu, self._channel, self._candidates
+        if channel.free and candidates.blocked is None:
+            due = candidates.first_absent()
             if due is not None and due is not pick and self._goes_before(due, pick):
                 return self._load(due, due.place) or self._block(due)
         if gpu.free:
-            due = self.first_there()
+            due = candidates.first_there()
             if due is not None and self._goes_before(due, pick):
                 pick = due
-        if pick is None or not self.is_next(pick):
+        if pick is None or not candidates.is_next(pick):
             return False
         if pick.model.state is not ABSENT:
             return self._run(pick)
@@ -299,84 +254,17 @@ class Scheduler(Decider):
 
     def _goes_before(self, due: Waiting, pick: Waiting | None) -> bool:
         """Whether the bound puts `due` before what the order has picked."""
-        return due.due_s <= self._now_s and (pick is None or due.place < pick.place)
+        return due.due_s <= self._candidates.now_s and (pick is None or due.place < pick.place)
 
     def _begin_any(self) -> bool:
         """Where nothing is under way, begin the first thing that can be: somebody waits."""
         gpu, channel, serving = self._gpu, self._channel, self.serving
         if gpu.free < serving.gpu_streams or channel.free < serving.load_channels:
             return False
-        there, absent = self.first_there(), self.first_absent()
+        there, absent = self._candidates.first_there(), self._candidates.first_absent()
         if there is not None:
             return self._run(there)
         return absent is not None and self._load(absent, absent.place)
-
-    @property
-    def under_way(self) -> int:
-        """How many runs and loads are."""
-        running = self.serving.gpu_streams - self._gpu.free
-        return running + self.serving.load_channels - self._channel.free
-
-    def first_absent(self) -> Waiting | None:
-        """The first by place whose model is absent."""
-        for _, group in self._waiting.absent:
-            if group.model.state is ABSENT and group.model not in self._clearing:
-                return group.first
-        return None
-
-    def first_there(self) -> Waiting | None:
-        """The first by place whose model is there, and not held back."""
-        for _, group in self._waiting.there:
-            if not self._is_held(group.first):
-                return group.first
-        return None
-
-    # -- what could begin --------------------------------------------------------------------------------
-
-    def runs(self) -> Iterator[Waiting]:
-        """The next request of each model that is there and not held back, while a stream is free."""
-        if self._gpu.free:
-            for _, group in self._waiting.turns:
-                if not self._is_held(group.next):
-                    yield group.next
-
-    def loads(self) -> Iterator[Waiting]:
-        """The first request of each absent model that could be loaded, while a channel is free."""
-        if not self._channel.free or self._blocked is not None:
-            return
-        too_large: dict[tuple[Zone, int], int] = {}
-        for _, group in self._waiting.absent[:WINDOW]:
-            model, entry = group.model, group.first
-            if model.state is not ABSENT or model in self._clearing:
-                continue
-            alike = model.home, entry.rank
-            if model.bytes >= too_large.get(alike, math.inf):
-                continue
-            if self._plan(entry, None).kind is Kind.WAIT:
-                if self._by_size:  # else it may be for its company that it waits
-                    too_large[alike] = model.bytes
-            else:
-                yield entry
-
-    def is_next(self, entry: Waiting) -> bool:
-        """Whether a stream is free for it if its model is there, or a load channel if that is absent."""
-        state = entry.model.state
-        if state is RESIDENT or state is IN_USE:
-            return self._gpu.free > 0 and not self._is_held(entry)
-        waits = state is ABSENT and entry.model not in self._clearing
-        return waits and self._channel.free > 0 and self._blocked is None
-
-    def _plan(self, entry: Waiting, turn: Turn | None) -> Plan:
-        plan = self._plans.get(entry.number) if turn is None else None
-        if plan is None:
-            patient = not self._cpu_has_room()
-            plan = self._allocator.plan(entry.model, self._now_s, entry.rank, turn, patient, self._heedless)
-            if turn is None:
-                self._plans[entry.number] = plan
-        return plan
-
-    def _is_held(self, entry: Waiting) -> bool:
-        return entry.model in self._held and self._blocked is not None and entry.place > self._blocked
 
     # -- beginning ---------------------------------------------------------------------------------------
 
@@ -387,7 +275,7 @@ class Scheduler(Decider):
         run_s = entry.run_s
         if self._batching.on and not entry.alone:
             batch = [entry]
-            for other in self._batching.others(entry, self._now_s):
+            for other in self._batching.others(entry, self._candidates.now_s):
                 if self._is_held(other):
                     break
                 self._begin_run(other)
@@ -397,16 +285,16 @@ class Scheduler(Decider):
                 for member in batch:
                     member.batch = batch
         if self._finish is not None:
-            self._finish.run_began(run_s, self._now_s)
+            self._finish.run_began(run_s, self._candidates.now_s)
         entry.tell(_RUN)
         return True
 
     def _begin_run(self, entry: Waiting) -> None:
         """Pin the model for a request, which waits no longer."""
-        model = entry.model
-        self._allocator.use(model, self._now_s, entry.outcome is Outcome.COLD_START)
+        model, now_s = entry.model, self._candidates.now_s
+        self._allocator.use(model, now_s, entry.outcome is Outcome.COLD_START)
         if entry.outcome is Outcome.HIT:  # the others' is written down already
-            self._notes.decision(entry.number, self._now_s, model.hit)
+            self._notes.decision(entry.number, now_s, model.hit)
             if self._loads.get(model, 0) != entry.loads_before:
                 entry.outcome = Outcome.WAIT
         self._waiting.start(entry)
@@ -416,13 +304,13 @@ class Scheduler(Decider):
         plan = self._plan(entry, turn)
         if plan.kind is Kind.LOAD:
             entry.outcome = Outcome.COLD_START
-            entry.tell(self._begin_load(entry.number, plan, self._now_s))
+            entry.tell(self._begin_load(entry.number, plan, self._candidates.now_s))
         elif plan.kind is Kind.CLEAR:
             entry.tell(self._clear(entry.number, plan))
         elif plan.kind is Kind.WAIT:
             return False
         else:
-            self._note_plan(entry.number, plan, self._now_s)
+            self._note_plan(entry.number, plan, self._candidates.now_s)
             self._send(entry, _ELSEWHERE[plan.kind], plan.reason)
         return True
 
@@ -446,30 +334,30 @@ class Scheduler(Decider):
     def _clear(self, number: int, plan: Plan) -> Decision:
         """Send away what has to leave before a load is decided anew; it keeps the channel meanwhile."""
         self._channel.free -= 1
-        self._clearing.add(plan.model)
+        self._candidates.clearing.add(plan.model)
         decision = self._allocator.clear(plan)
         for victim in plan.victims:
             self._waiting.moved(victim)
-        self._notes.decision(number, self._now_s, decision)
+        self._notes.decision(number, self._candidates.now_s, decision)
         return decision
 
     def _make_room(self, decision: Decision, now_s: float) -> Story:
         """Unload what has been sent away, then let it be decided anew."""
         now_s = yield from self._loading.clear(decision, now_s)
-        self._clearing.discard(self._allocator.models[decision.model])
+        self._candidates.clearing.discard(self._allocator.models[decision.model])
         self._channel.release()
         self.changed(now_s)
 
     def _block(self, entry: Waiting) -> bool:
         """Let nobody behind `entry` use what it waits for, and nothing else be loaded."""
-        self._blocked = entry.place
+        self._candidates.blocked = entry.place
         if self._waiting_is_use:
             return True
-        self._held = frozenset(self._plan(entry, entry.place).victims)
+        self._candidates.held = frozenset(self._plan(entry, entry.place).victims)
         return True
 
     def _send(self, entry: Waiting, outcome: Outcome, why: str) -> None:
         """A request waits no longer, and goes elsewhere."""
-        self._sent += outcome is Outcome.FALLBACK
+        self._candidates.sent += outcome is Outcome.FALLBACK
         self._waiting.leave(entry)
         entry.tell((outcome, why))

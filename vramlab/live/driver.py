@@ -53,10 +53,10 @@ from vramlab.live.tasks import (
     Caller,
     Closing,
     Failed,
-    LiveSession,
     LiveTask,
     Lock,
     OpenSessions,
+    close_session,
     failure_of,
     run_of,
 )
@@ -208,9 +208,7 @@ class LiveDriver(Interpreter):
 
     def close(self) -> None:
         """Drop all sessions and end the threads; no task may be under way. Blocks."""
-        for (model, _), session in self.sessions.items():
-            self._close(model, session)
-        self.sessions.clear()
+        self.sessions.close_all(self._world.say)
         self._world.close()
 
     def _begin_request(
@@ -378,16 +376,8 @@ class LiveDriver(Interpreter):
         if late:
             self._world.say(_LOG.warning, "the load of %s came too late and is dropped", effect.model)
             if value is not None:
-                self._close(effect.model, value)
+                close_session(effect.model, value, self._world.say)
         return late
-
-    def _close(self, model: str, session: LiveSession) -> None:
-        """Close a session that the engine does not know of any more; what it raises is said."""
-        try:
-            session.close()
-        except Exception as error:
-            text = "closing the session of %s failed"
-            self._world.say(_LOG.error, text, model, exc_info=error)
 
     def _overdue(self, task: LiveTask, effect: Load) -> None:
         """The time of a load is up; without effect if it has ended."""

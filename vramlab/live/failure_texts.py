@@ -5,7 +5,7 @@ row that is found in a text decides. Every row names where its text comes from, 
 what no row knows is a failure of the model or its inputs.
 
 - *own limit*: the session's arena may not grow further. Others have nothing to do with it.
-- *device full*: the device has no room, whoever has it.
+- *out of memory*: the device has no room, whoever has it.
 - *nonsense size*: more is asked for than the device has in all. That is a bug, and no demand.
 - *device lost*: every later call of this process fails too (a *sticky* error of CUDA).
 - *device failed*: this call failed on the device; the CPU may do it.

@@ -6,7 +6,9 @@ A task and its caller, the lock, and the protocols of sessions and of the backen
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
+from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -19,6 +21,8 @@ from vramlab.live.errors import SessionError
 from vramlab.live.interrupts import BUSY, GUARD, MAIN_THREAD, WAITING
 
 _RLock: Any = type(threading.RLock())  # threading.RLock is a function
+
+_LOG = logging.getLogger(__name__)
 
 ENDED = object()
 """What a caller is told when its request has ended."""
@@ -102,6 +106,20 @@ class OpenSessions(dict[tuple[str, Target], LiveSession]):
         before = self._identities.get(effect.model, session.identity)
         self._identities[effect.model] = session.identity
         return session.taken_bytes if session.identity == before else Replaced(session.taken_bytes)
+
+    def close_all(self, say: Callable[..., None]) -> None:
+        """Close and forget them; blocks."""
+        for (model, _), session in self.items():
+            close_session(model, session, say)
+        self.clear()
+
+
+def close_session(model: str, session: LiveSession, say: Callable[..., None]) -> None:
+    """Close a session that the engine does not know of any more; what it raises is said to the log."""
+    try:
+        session.close()
+    except Exception as error:
+        say(_LOG.error, "closing the session of %s failed", model, exc_info=error)
 
 
 Failed = tuple[Failure, str, int | None]

@@ -92,7 +92,10 @@ def journal_of(path: Path) -> Path:
     for name in _JOURNALS:
         if (there(path) / name).exists():
             return there(path) / name
-    raise InputError(path, "", "no journal.jsonl", "a folder that `vramlab record` wrote")
+    expected = "a folder that `vramlab record` wrote"
+    if (there(path) / "figures.json").exists():
+        expected += ", or `vramlab replay --out`, which decide mode writes no journal of"
+    raise InputError(path, "", "no journal.jsonl", expected)
 
 
 def read_environment(path: Path) -> dict[str, Any]:

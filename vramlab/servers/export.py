@@ -173,7 +173,8 @@ def _with_pins(card: Card, server: str, count: str) -> list[str]:
         kept = card.kept(most)
         if len(kept) < most:
             break
-        found.append(_text(server, **{count: len(kept) + card.places(kept), "pinned": kept}))
+        places = max(1, len(kept) + card.places(kept))  # 0 would be no limit there, and memory that runs out
+        found.append(_text(server, **{count: places, "pinned": kept}))
     return found
 
 
@@ -215,7 +216,8 @@ def _write_llama_swap(options: Mapping[str, Any]) -> dict[str, Any]:
     sets = options["matrix"]
     if not sets:
         return {"ttl": options["ttl"]}
-    kept = [name for name in sets[0] if all(name in one for one in sets)] if len(sets) > 1 else []
+    # of a single set the last has the place that others would share
+    kept = [name for name in sets[0] if all(name in one for one in sets)] if len(sets) > 1 else sets[0][:-1]
     others = [name for one in sets for name in one if name not in kept]
     variables = {name: f"m{place}" for place, name in enumerate([*kept, *others])}
     choice = " | ".join(variables[name] for name in others)

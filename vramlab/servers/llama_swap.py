@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vramlab.config.errors import InputError
 from vramlab.servers.preset import Card, Server, Settings, order
 
 DEFAULT_GROUP = "(default)"
 
 
 def _settings(options: Mapping[str, Any], card: Card) -> Settings:
+    for name, group in (options["groups"] or {}).items():
+        if not isinstance(group, dict) or "members" not in group:
+            key, expected = f"llama-swap:groups.{name}", "a mapping with members"
+            raise InputError("server", key, repr(group), expected)
     groups = {
         name: {"swap": True, "exclusive": True, "persistent": False, **group}
         for name, group in (options["groups"] or {}).items()

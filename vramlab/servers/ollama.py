@@ -30,9 +30,9 @@ def _settings(options: Mapping[str, Any], card: Card) -> Settings:
     }
 
 
-def _seconds(value: float | None) -> float | None:
-    """Ollama's -1 is for ever."""
-    return None if value is None or value < 0 or math.isinf(value) else value
+def _seconds(value: Any) -> Any:
+    """Ollama's -1 is for ever; what is no number is left to the rules, which refuse it."""
+    return None if isinstance(value, int | float) and (value < 0 or math.isinf(value)) else value
 
 
 SERVER = Server(

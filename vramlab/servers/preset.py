@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,16 @@ POOL = "flexible"
 FOR_EVER_MS = 1e12
 
 Settings = dict[str, Any]
+
+_FROM_SERVING = (
+    "gpu_streams", "load_channels", "cpu_workers", "unload_time_ms", "load_timeout_ms", "warm_up", "heap",
+)  # fmt: skip
+# What a configuration says of the card and the study. Zones are said by the card's memory; that their sizes
+# go unread is told in the guide, as people set both alike.
+_OF_THE_CARD = (
+    "server", "total_memory_mb", "overhead", "zones", "placement", "study", "scoring.priority_weights",
+    *(f"serving.{name}" for name in _FROM_SERVING),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,27 +98,43 @@ def server_of(text: str, source: str = "server") -> tuple[Server, dict[str, Any]
         raise InputError(source, "", repr(name), f"one of {', '.join(SERVERS)}{nearest(name, SERVERS)}")
     module = importlib.import_module(f"vramlab.servers.{name.replace('-', '_')}")
     server: Server = module.SERVER
-    options = dict(server.options)
+    options, given = dict(server.options), set()
     for part in re.split(r"\+(?=\w+=)", rest) if rest else ():
         key, separator, value = part.partition("=")
         if not separator or key not in options:
             known = ", ".join(options) or "none"
             raise InputError(source, name, repr(part), f"an option: {known}{nearest(key, options)}")
+        if key in given:
+            raise InputError(source, f"{name}:{key}", "two values", "one")
+        given.add(key)
         try:
             options[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise InputError(source, f"{name}:{key}", repr(value), "a value as in YAML") from error
-        _check_kind(source, f"{name}:{key}", options[key], server.options[key])
+        _check_kind(source, f"{name}:{key}", key, options[key], server.options[key])
     return server, options
 
 
-def _check_kind(source: str, key: str, value: Any, default: Any) -> None:
-    """Refuse a word where a number is meant, or a switch."""
-    kinds: tuple[type, ...] = (bool,) if isinstance(default, bool) else (int, float)
-    if default is not None and (
-        not isinstance(value, kinds) or isinstance(value, bool) is not (kinds == (bool,))
-    ):
-        raise InputError(source, key, repr(value), "true or false" if kinds == (bool,) else "a number")
+# What an option is that is not there by default, where YAML would let anything stand.
+_LISTS = ("matrix", "models", "pinned")
+_MAPPINGS = ("concurrency_groups", "evict_costs", "groups", "keep_alive_by_model", "ttl_by_model")
+_FOR_EVER = ("keep_alive",)  # takes -1
+
+
+def _check_kind(source: str, key: str, option: str, value: Any, default: Any) -> None:
+    """Refuse a word where a number is meant, or a switch; a number where it is a list or a mapping."""
+    if isinstance(default, bool):
+        right, expected = isinstance(value, bool), "true or false"
+    elif default is not None:
+        right, expected = isinstance(value, int | float) and not isinstance(value, bool), "a number"
+    elif option in _LISTS:
+        right, expected = value is None or isinstance(value, list), "a list, as in [a, b]"
+    else:
+        right, expected = value is None or isinstance(value, dict), "a mapping, as in {a: 5}"
+    if not right:
+        raise InputError(source, key, repr(value), expected)
+    if option not in _FOR_EVER and isinstance(value, int | float) and value < 0:
+        raise InputError(source, key, repr(value), "0 or more")
 
 
 def as_server(text: str, config: VramConfig, inventory: Inventory) -> tuple[VramConfig, Inventory]:
@@ -150,19 +176,19 @@ def base(config: VramConfig) -> Settings:
         "caching": {"enable_result_caching": False},
         "optimization": {"monitor": False},
         "serving": {
-            "gpu_streams": serving.gpu_streams,
-            "load_channels": serving.load_channels,
-            "cpu_workers": serving.cpu_workers,
-            "unload_time_ms": serving.unload_time_ms,
-            "load_timeout_ms": serving.load_timeout_ms,
-            "warm_up": serving.warm_up,
-            "heap": serving.heap,
+            **{name: getattr(serving, name) for name in _FROM_SERVING},
             "release_timeout_ms": FOR_EVER_MS,
             "max_wait_s": FOR_EVER_MS,
         },
         "rules": {"waited_for": "in_use"},
         "study": config.study.model_dump(),
     }
+
+
+def unread(overrides: Iterable[str]) -> list[str]:
+    """Keys of ``dotted.key=value`` changes that a preset does not read, as the server has its own."""
+    keys = [text.partition("=")[0].strip() for text in overrides]
+    return [key for key in keys if not any(f"{key}.".startswith(f"{kept}.") for kept in _OF_THE_CARD)]
 
 
 def pool(config: VramConfig, **rules: Any) -> Settings:

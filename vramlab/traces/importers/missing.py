@@ -57,6 +57,8 @@ def refuse_columns(
         raise InputError(source, "--regex", f"the groups {groups}", expected)
     if _is_text(layout):
         _refuse_text(source, layout)
+    if not layout.columns:
+        raise InputError(source, "", "no rows", "at least one request")
     publisher = publisher_of(layout.columns) or publisher_of(layout.rows[0] if layout.rows else ())
     theirs = f"; it looks like {publisher}: `vramlab import {publisher}`" if publisher else ""
     more = len(layout.columns) - _MOST_COLUMNS

@@ -16,6 +16,8 @@ from typing import Any
 OPENED = "\0"
 """In the place of a key: what stands there is a text that is an object."""
 
+_ROWS_LOOKED_AT = 10  # of each list: lists may stand in lists
+
 Scopes = dict[str, Any]
 """Prefix of a path to the object that the row is in there; ``""`` is the record."""
 
@@ -81,10 +83,11 @@ def plain_keys(record: Any, path: str) -> tuple[str, ...] | None:
 
 
 def paths_of(value: Any, before: str = "") -> list[str]:
-    """Return paths to the leaves; a list is looked into at its first element."""
+    """Return paths to the leaves; of rows those of the first few, as one may lack what others have."""
     value = opened(value)
     if _is_rows(value):
-        value = value[0]
+        rows = value[:_ROWS_LOOKED_AT]
+        return list(dict.fromkeys(path for row in rows for path in paths_of(row, before)))
     if isinstance(value, list) and not before:
         return [str(place) for place in range(1, len(value) + 1)]
     if not isinstance(value, dict):
