@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from vramlab.cli.app import app
 from vramlab.config.errors import InputError
 from vramlab.config.loading import load_config, load_inventory
 from vramlab.config.schema import ModelSpec
@@ -485,3 +486,8 @@ def test_a_wrong_value_is_refused_without_the_words_of_a_library(vramlab, option
     assert message in err
     assert "Value error" not in err
     assert "Input should" not in err
+
+
+def test_each_command_has_a_name_of_its_own():
+    names = [command.name for command in app.registered_commands]
+    assert sorted(set(names)) == sorted(names)
