@@ -157,7 +157,12 @@ class Compared:
             raise InputError("orders" if orders else "servers", "", "mode decide", expected)
         if self.policies is not None and not self.names:
             raise InputError("policies", "", "none", "at least one policy")
-        policies = self.names or [case.config.scoring.policy]
+        server = case.config.server
+        if server is not None and (self.policies is not None or orders):
+            expected = f"none beside server {server}, which has its own"
+            key, named = ("policies", self.names) if self.policies is not None else ("orders", orders)
+            raise InputError(key, "", ", ".join(map(repr, named)), expected)
+        policies = (self.names if server is None else []) or [case.config.scoring.policy]
         found = [_under(case, *names) for names in product(policies, orders or [case.config.serving.order])]
         found += [case.as_server(text) for text in servers]
         for one in found:
