@@ -274,6 +274,9 @@ def test_record_then_verify_and_a_journal_that_was_changed_is_found_out(vramlab,
     assert document["lockstep"]["differences"] == []
     assert document["lockstep"]["decisions"] >= 40
     assert document["fidelity"]["live"]["loads"] == figures["loads"]
+    assert 0 <= document["waiting"]["passed_over_max_s"] < document["waiting"]["max_wait_s"] == 300
+    _, said, _ = vramlab("verify", out)
+    assert "at most (max_wait_s: 300)" in said
     assert "vramlab profile" in document["caveats"][0]  # nobody has measured these models
     assert set(document["fidelity"]["error"]) >= {
         "hit_rate_points", "latency_p50_relative", "latency_p95_relative", "latency_p99_relative",
