@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from vramlab.cli.app import app
 from vramlab.config.errors import InputError
 from vramlab.config.loading import load_config, load_inventory
 from vramlab.config.schema import ModelSpec
@@ -273,6 +274,9 @@ def test_record_then_verify_and_a_journal_that_was_changed_is_found_out(vramlab,
     assert document["lockstep"]["differences"] == []
     assert document["lockstep"]["decisions"] >= 40
     assert document["fidelity"]["live"]["loads"] == figures["loads"]
+    assert 0 <= document["waiting"]["passed_over_max_s"] < document["waiting"]["max_wait_s"] == 300
+    _, said, _ = vramlab("verify", out)
+    assert "at most (max_wait_s: 300)" in said
     assert "vramlab profile" in document["caveats"][0]  # nobody has measured these models
     assert set(document["fidelity"]["error"]) >= {
         "hit_rate_points", "latency_p50_relative", "latency_p95_relative", "latency_p99_relative",
@@ -482,3 +486,8 @@ def test_a_wrong_value_is_refused_without_the_words_of_a_library(vramlab, option
     assert message in err
     assert "Value error" not in err
     assert "Input should" not in err
+
+
+def test_each_command_has_a_name_of_its_own():
+    names = [command.name for command in app.registered_commands]
+    assert sorted(set(names)) == sorted(names)

@@ -327,6 +327,26 @@ def test_bad_input_is_one_line_and_status_2(vramlab, tmp_path, monkeypatch, argu
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["libcachesim-csv", LIVE], ["other-csv", LIVE, "--out", "x"], [LIVE], [LIVE, LIVE, "--for", "ollama"]],
+)
+def test_export_says_what_it_takes(vramlab, words):
+    status, _, err = vramlab("export", *words, "--models", MODELS)
+    assert status == 2
+    assert "TRACE --for SERVER, or libcachesim-csv TRACE --out FILE" in err
+
+
+def test_export_writes_settings_for_a_server(vramlab, tmp_path):
+    trace, out = tmp_path / "t.csv", tmp_path / "settings.yaml"
+    trace.write_text("time_s,model\n0,yolov10n-face.onnx\n9,arcface_r100.onnx\n")
+    words = ("export", trace, "--models", MODELS, "--for", "llama-swap", "--out", out)
+    status, text, _ = vramlab(*words, "--json")
+    assert status == 0
+    assert "arcface_r100.onnx" in out.read_text()
+    assert json.loads(text)["server"].startswith("llama-swap")
+
+
 @pytest.mark.parametrize("command", ["import", "generate", "export", "describe"])
 def test_help_has_an_example(vramlab, command):
     status, text, _ = vramlab(command, "--help")

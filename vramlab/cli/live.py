@@ -191,6 +191,10 @@ def show_verification(result: Verification) -> None:
     header = ["", f"live ({result.live['backend']})", "simulated", "error"]
     print_table("live beside simulated", header, rows)
     show_losses(result.live)
+    if result.passed_over_s is not None:
+        bound_s = result.run.config.serving.max_wait_s
+        longest_s = f"{result.passed_over_s:.3g} s"
+        print(f"passed over while it could be served: {longest_s} at most (max_wait_s: {bound_s:g})")
     for caveat in result.caveats():
         print(caveat)
 

@@ -1,9 +1,8 @@
-"""``generate``, ``export`` and ``describe``: traces made, handed on, looked at."""
+"""``generate`` and ``describe``, and traces for other tools (:mod:`vramlab.cli.exporting`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,6 @@ import typer
 
 from vramlab.analysis.trace_plots import plot_description
 from vramlab.cli.inputs import (
-    ConfigOption,
     JsonOption,
     ModelsOption,
     SeedOption,
@@ -24,7 +22,7 @@ from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs, replacing
 from vramlab.config.loading import load_inventory, write_inventory
 from vramlab.config.schema import Inventory
-from vramlab.experiments.case import resolve_case
+from vramlab.experiments.case import Case
 from vramlab.traces.describe import Description, describe
 from vramlab.traces.exporters import write_libcachesim_csv
 from vramlab.traces.files import read_trace, write_trace
@@ -34,16 +32,9 @@ from vramlab.traces.spec import TraceSpec, load_spec, spec_yaml
 from vramlab.traces.trace import Trace, check_models
 
 
-class Export(StrEnum):
-    """Whose format a trace is written in."""
-
-    LIBCACHESIM_CSV = "libcachesim-csv"
-
-
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command("generate")(generate_command)
-    app.command("export")(export_command)
     app.command("describe")(describe_command)
 
 
@@ -73,24 +64,11 @@ def generate_command(
 # -- export --------------------------------------------------------------------------------------------
 
 
-def export_command(
-    kind: Annotated[Export, typer.Argument(help="Whose format.")],
-    trace: TraceArgument,
-    out: Annotated[Path, typer.Option("--out", help="File to write.")],
-    models: ModelsOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Write a trace for another tool. Sizes are the footprints of the inventory.
-
-    Example: vramlab export libcachesim-csv traces/synthetic_tight.csv.gz --out tight.csv
-    --models config/model_config.yaml
-    """
-    check_outputs([out], [trace, config, models])
-    case = resolve_case(trace, config, models)
+def export_trace(case: Case, out: Path, as_json: bool) -> None:
+    """Write a trace for libCacheSim. Sizes are the footprints of the inventory."""
     requests, sizes = case.trace, {name: spec.footprint_bytes for name, spec in case.inventory.items()}
     objects = write_libcachesim_csv(requests, out, sizes)
-    log.print(f"{len(requests):,} requests for {len(objects):,} objects written to {out} ({kind.value})")
+    log.print(f"{len(requests):,} requests for {len(objects):,} objects written to {out} (libcachesim-csv)")
     if as_json:
         print_json({"requests": len(requests), "objects": objects})
         return

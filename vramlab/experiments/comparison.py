@@ -100,6 +100,10 @@ class Comparison:
         document |= {"baselines": self.baselines, "zones": self.zones, "remarks": self.remarks()}
         return document | {"warmup_requests": self.warmup}
 
+    def __repr__(self) -> str:
+        requests = self.rows[0]["requests"]
+        return f"Comparison({len(self.rows)} runs of {requests:,} requests beside {len(self.outside)} others)"
+
     def _repr_html_(self) -> str:
         return comparison_html(
             [*self.rows, *self.outside], self.optimum.load_cost_s, self.counts, self.warmup, self.floor,

@@ -18,6 +18,7 @@ from vramlab.experiments.replay import run as replay
 from vramlab.live.machine_load import BUSY_CORES
 from vramlab.runs.journal_reading import read_journal
 from vramlab.runs.lockstep import LockstepReport, lockstep
+from vramlab.runs.passing import longest_passed_over
 from vramlab.runs.records import Records
 from vramlab.runs.run_folder import RunFolder, is_journal, journal_trace, read_run
 from vramlab.simulation.choosing import Times
@@ -39,6 +40,9 @@ class Verification:
         Requests of both, in the same order.
     times : str
         Where the simulation had its service times from, see :mod:`vramlab.simulation.choosing`.
+    passed_over_s : float or None
+        For how long a request was passed over live while it could be served, at most
+        (:func:`vramlab.runs.passing.longest_passed_over`).
     """
 
     run: RunFolder
@@ -48,6 +52,11 @@ class Verification:
     live_records: Records
     simulated_records: Records
     times: Times = "spec"
+    passed_over_s: float | None = None
+
+    def __repr__(self) -> str:
+        found = self.lockstep
+        return f"Verification({found.decisions:,} decisions, {len(found.differences):,} differences)"
 
     def caveats(self) -> list[str]:
         """Say why live and simulated times may differ though nothing is wrong, a sentence each."""
@@ -90,6 +99,10 @@ class Verification:
                 "differences": [str(difference) for difference in report.differences],
             },
             "fidelity": {"live": self.live, "simulated": self.simulated, "error": self.errors()},
+            "waiting": {
+                "passed_over_max_s": self.passed_over_s,
+                "max_wait_s": self.run.config.serving.max_wait_s,
+            },
             "caveats": self.caveats(),
         }
 
@@ -144,7 +157,8 @@ def verify(
     records, simulated = _warm(free.records, warm_up_s), free.figures
     if warm_up_s:
         simulated = simulated | metrics(records, run.config, run.inventory)
-    return Verification(run, report, live, simulated, recorded, records, times)
+    passed_over_s = longest_passed_over(run.journal[: run.journal.whole], run.config, run.inventory)
+    return Verification(run, report, live, simulated, recorded, records, times, passed_over_s)
 
 
 def _run(path: Path | str, config: ConfigLike, models: ModelsLike) -> RunFolder:
