@@ -122,3 +122,18 @@ def test_a_replay_in_decide_mode_has_no_journal_to_explain(vramlab, tmp_path):
     status, _, err = vramlab("explain", folder, "--model", "arcface_r100.onnx", *TIGHT[1:])
     assert status == 2
     assert "`vramlab replay --out`, which decide mode writes no journal of" in err
+
+
+def test_sets_of_a_matrix_are_no_names_of_servers(vramlab):
+    matrix = "llama-swap:matrix=[[arcface_r100.onnx,genderage.onnx],[model.onnx]]"
+    status, out, err = vramlab("compare", *TIGHT, "--servers", f"{matrix},lm-studio", "--json")
+    assert (status, err.count("vramlab:")) == (0, 0)
+    assert [row["server"] for row in json.loads(out)["rows"]] == [None, matrix, "lm-studio"]
+
+
+def test_a_configuration_that_is_a_servers_has_no_policies_to_compare(vramlab):
+    status, _, err = vramlab("compare", *TIGHT, "--set", "server=ollama", "--policies", "lru,fifo")
+    assert status == 2
+    assert "'lru', 'fifo', expected none beside server ollama" in err
+    status, out, _ = vramlab("compare", *TIGHT, "--set", "server=ollama", "--json")
+    assert [row["server"] for row in json.loads(out)["rows"]] == ["ollama"]

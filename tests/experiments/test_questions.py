@@ -69,3 +69,24 @@ def test_numbers_that_change_nothing_are_refused():
     for extra, speeds in (([0.0], [2.0]), ([1.0], [1.0]), ([float("nan")], [2.0])):
         with pytest.raises(InputError, match="numbers above"):
             hardware(case(TURNS), extra, speeds)
+
+
+def test_who_is_not_served_is_no_waiting_spared():
+    """In 50 MB a and b fit nowhere, and c is served. A GB more serves all: that spares."""
+    rows = [*TURNS, (200.0, "c")]
+    table = hardware(case(rows, 50), [1.0], [2.0]).set_index("change")
+    assert table["unserved"].to_dict() == {"now": 10, "memory": 0, "loading": 10}
+    # each refused: as long as the slowest (c: 2.1 s) and its price of 1.1 s on top
+    assert table.loc["memory", "saved_s"] == pytest.approx(10 * (2.1 + 1.1) - 2 * 1.1 - 8 * 0.1)
+    assert table.loc["loading", "saved_s"] == pytest.approx(11 * 1.0)  # of c, also as the slowest
+
+
+def test_a_pin_that_shuts_others_out_is_charged_for_it():
+    """Triton keeps what is there: with c pinned, 30 of 100 MB, b finds no room beside c and a either way."""
+    rows = [(0, "a"), (10, "c"), (20, "b"), (30, "b")]
+    found = pin_cost(case(rows, 100).as_server("triton"), ["c"])
+    by = found.models.set_index("model")
+    assert (found.without["refused"], found.pinned["refused"]) == (2, 2)
+    # b is refused as before; the slowest is a with 1.1 s instead of c with 2.1 s
+    assert by.loc["b", "delay_s"] == pytest.approx(-2.0)
+    assert by.loc["c", "delay_s"] == pytest.approx(-2.0)

@@ -121,3 +121,12 @@ def test_what_nothing_can_be_said_of_is_refused():
     decided = resolve_case(trace_of(*ROWS), config_of(100), MODELS, mode="decide")
     with pytest.raises(InputError, match="simulate"):
         export(decided, "ollama")
+
+
+def test_a_card_that_fits_no_model_is_refused_and_zones_that_serve_nobody_are_told():
+    with pytest.raises(InputError, match="5 MB for models, of which none fits"):
+        export(case(5), "localai")
+    zone = {"flexible": {"size_mb": 5, "max_models": None, "min_retention_time": 0}}
+    config = config_of(100, zones=zone, scoring={"policy": "seed_fixed"})
+    found = export(resolve_case(trace_of(*ROWS), config, MODELS), "localai")
+    assert "vramlab's own         all 120 refused" in found.text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -193,7 +192,13 @@ def _servers(text: str | None) -> list[str]:
     """Names with options, where commas inside brackets are the options' own."""
     if text is None:
         return []
-    parts = re.split(r",(?![^\[{]*[\]}])", text)
+    parts, depth = [""], 0
+    for sign in text:
+        depth += (sign in "[{") - (sign in "]}")
+        if sign == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += sign
     return names_in("--servers", "\0".join(parts), "\0")
 
 

@@ -147,10 +147,16 @@ def _show_hardware(table: pd.DataFrame, title: str) -> None:
             "memory": (f"{row['memory_gb']:.1f} GB", per),
             "loading": (f"{row['speed']:g} x", f"{per}/s"),
         }[change]
-        means = (f"{row[key]:.4g} s" for key in ("latency_mean_s", "latency_p99_s"))
+        figures = [row[key] for key in ("latency_mean_s", "latency_p99_s")]
+        means = ["-" if pd.isna(value) else f"{value:.4g} s" for value in figures]
         memory, rate = f"{row['memory_gb']:.1f} GB", f"{row['gb_per_s']:.3g} GB/s"
         loading, spared = seconds(row["load_cost_s"]), seconds(row["saved_s"])
         rows.append((name, memory, rate, loading, *means, spared, that_is))
     header = ["", "memory for models", "loading at", "load time", "mean", "99th percentile", "waiting spared",
               "that is"]  # fmt: skip
+    if table["unserved"].any():
+        header.append("not served")
+        rows = [(*row, count(lost)) for row, lost in zip(rows, table["unserved"], strict=True)]
     print_table(title, header, rows)
+    if table["unserved"].any():
+        out.print("who was not served counts as the slowest cold start in what is spared, and in no mean")

@@ -188,6 +188,9 @@ class Advice:
         parts = [f"{title}: {line}" for title, lines in self.sections().items() for line in lines]
         return "\n".join(["Advice of vramlab.", *parts])
 
+    def __repr__(self) -> str:
+        return f"Advice({len(self.cards)} cards, {self.requests:,} requests: {self.why})"
+
     def _repr_html_(self) -> str:
         header, cells = self.rows()
         page = html_table(header, cells, caption=self.caption, left=2)

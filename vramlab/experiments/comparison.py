@@ -100,6 +100,10 @@ class Comparison:
         document |= {"baselines": self.baselines, "zones": self.zones, "remarks": self.remarks()}
         return document | {"warmup_requests": self.warmup}
 
+    def __repr__(self) -> str:
+        requests = self.rows[0]["requests"]
+        return f"Comparison({len(self.rows)} runs of {requests:,} requests beside {len(self.outside)} others)"
+
     def _repr_html_(self) -> str:
         return comparison_html(
             [*self.rows, *self.outside], self.optimum.load_cost_s, self.counts, self.warmup, self.floor,
@@ -157,7 +161,12 @@ class Compared:
             raise InputError("orders" if orders else "servers", "", "mode decide", expected)
         if self.policies is not None and not self.names:
             raise InputError("policies", "", "none", "at least one policy")
-        policies = self.names or [case.config.scoring.policy]
+        server = case.config.server
+        if server is not None and (self.policies is not None or orders):
+            expected = f"none beside server {server}, which has its own"
+            key, named = ("policies", self.names) if self.policies is not None else ("orders", orders)
+            raise InputError(key, "", ", ".join(map(repr, named)), expected)
+        policies = (self.names if server is None else []) or [case.config.scoring.policy]
         found = [_under(case, *names) for names in product(policies, orders or [case.config.serving.order])]
         found += [case.as_server(text) for text in servers]
         for one in found:

@@ -73,6 +73,9 @@ def export(case: Case, server: str, done: Callable[[], object] | None = None) ->
         tried.append(_figures(run(case.as_server(text)).figures) | {"server": text})
         if done is not None:
             done()
+    if all(one["latency_mean_s"] is None for one in tried):
+        room = f"{case.config.budget_bytes / 2**20:,.0f} MB for models, of which none fits"
+        raise InputError("total_memory_mb", "", room, "a card that serves some request of the trace")
     before = tried[0]
     # of equals one whose options are spelled out: LocalAI's default stands for a number that the card gives
     tried.sort(key=lambda one: (one["refused"], one["latency_mean_s"], one["server"] == server))
@@ -98,6 +101,8 @@ def _figures(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shown(figures: dict[str, Any]) -> str:
+    if figures["latency_mean_s"] is None:
+        return f"all {figures['refused']:,} refused"
     refused = f", {figures['refused']:,} refused" if figures["refused"] else ""
     return (
         f"mean {_seconds(figures['latency_mean_s'])}, 99th percentile {_seconds(figures['latency_p99_s'])}, "

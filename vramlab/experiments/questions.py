@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vramlab.analysis.intervals import Floats
 from vramlab.config.errors import InputError, nearest
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.experiments.case import Case
+from vramlab.experiments.costs import as_if_served, unserved
 from vramlab.experiments.replay import Replay, run
 
 GIB = 2**30
@@ -27,7 +29,8 @@ class PinCost:
     ----------
     models, priorities : DataFrame
         A row per model, or per priority: ``requests``, ``load_s`` (with the pin, less without) and
-        ``delay_s`` (latency of all its requests, with the pin less without), seconds.
+        ``delay_s`` (latency of all its requests, with the pin less without), seconds. Who was not served
+        counts as the slowest cold start.
     without, pinned : dict
         Figures of both.
     """
@@ -72,7 +75,7 @@ def pin_cost(case: Case, pins: Sequence[str]) -> PinCost:
     # a server's settings are already in the configuration: its name would put its rules in the place of these
     config = case.config.model_copy(update={"rules": rules, "server": None})
     without, pinned = run(case), run(case.under(config))
-    before, after = _by_model(without), _by_model(pinned)
+    before, after = _by_model(case, without), _by_model(case, pinned)
     rows = after.add_suffix("_after").join(before.add_suffix("_before"), how="outer").fillna(0.0)
     models = pd.DataFrame(
         {
@@ -91,12 +94,20 @@ def pin_cost(case: Case, pins: Sequence[str]) -> PinCost:
     )
 
 
-def _by_model(result: Replay) -> pd.DataFrame:
+def _waited_s(case: Case, result: Replay) -> Floats:
+    """Latency of each request, seconds; who was not served waited as objectives count it.
+
+    With nothing for those, a pin or a card would seem to spare what it refuses.
+    """
+    latency_s = as_if_served(case, result.records).latency_s
+    return np.where(np.isnan(latency_s), 0.0, latency_s)
+
+
+def _by_model(case: Case, result: Replay) -> pd.DataFrame:
     """Requests, latency and load time of each model, seconds."""
     records = result.records
     names = np.array(records.model_names, dtype=object)[records.model_codes]
-    known = ~np.isnan(records.latency_s)
-    table = pd.DataFrame({"model": names, "requests": 1, "waited_s": np.where(known, records.latency_s, 0.0)})
+    table = pd.DataFrame({"model": names, "requests": 1, "waited_s": _waited_s(case, result)})
     found = table.groupby("model").sum()
     loads: dict[str, float] = {}
     for load in records.loads:
@@ -131,7 +142,8 @@ def hardware(
     DataFrame
         One row per replay: ``change`` (``now``, ``memory``, ``loading``), ``memory_gb``, ``speed``,
         ``gb_per_s`` (of loading, by the inventory), ``load_cost_s``, ``latency_mean_s``, ``latency_p99_s``,
-        ``saved_s`` (latency of all requests, less than now) and ``saved_per_s``: per GB, or per GB/s.
+        ``unserved`` (requests that were refused or failed), ``saved_s`` (latency of all requests, less than
+        now; who was not served counts as the slowest cold start) and ``saved_per_s``: per GB, or per GB/s.
     """
     for name, values, least in (("--extra-gb", extra_gb, 0.0), ("--speeds", speeds, 1.0)):
         for value in values:
@@ -150,7 +162,7 @@ def hardware(
     now_s = 0.0
     for change, extra, speed, one in cases:
         result = run(one)
-        waited_s = float(np.nansum(result.records.latency_s))
+        waited_s = float(_waited_s(case, result).sum())
         now_s = waited_s if change == "now" else now_s
         by = extra if change == "memory" else rate * (speed - 1.0)
         figures = {key: result.figures[key] for key in ("load_cost_s", "latency_mean_s", "latency_p99_s")}
@@ -160,6 +172,7 @@ def hardware(
                 "memory_gb": memory_gb + extra,
                 "speed": speed,
                 "gb_per_s": rate * speed,
+                "unserved": int(unserved(result.records).sum()),
                 **figures,
             }
             | {"saved_s": now_s - waited_s, "saved_per_s": (now_s - waited_s) / by if by else np.nan}

@@ -81,6 +81,14 @@ class Tuning:
     doubts: list[str] = field(default_factory=list)
     study: optuna.Study | None = None
 
+    def __repr__(self) -> str:
+        return (
+            f"Tuning({len(self.trials):,} trials for {', '.join(self.objectives)}, {len(self.best)} settings)"
+        )
+
+    def _repr_html_(self) -> str:
+        return str(self.choice.to_html(index=False))
+
     def document(self) -> dict[str, Any]:
         """Return the keys of ``vramlab tune --json``."""
         states = self.trials["state"].value_counts().to_dict()

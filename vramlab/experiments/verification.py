@@ -54,6 +54,10 @@ class Verification:
     times: Times = "spec"
     passed_over_s: float | None = None
 
+    def __repr__(self) -> str:
+        found = self.lockstep
+        return f"Verification({found.decisions:,} decisions, {len(found.differences):,} differences)"
+
     def caveats(self) -> list[str]:
         """Say why live and simulated times may differ though nothing is wrong, a sentence each."""
         found = [f"{damage}; what is shown ends before it" for damage in self.run.journal.damaged[:1]]
