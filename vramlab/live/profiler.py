@@ -49,6 +49,7 @@ _PATIENCE, _CALM_S = 2, 1.0  # for measurements that other programs disturb
 _NEIGHBOUR_S = 0.25  # a model whose load and run take longer is no neighbour: sixty effects are timed
 
 
+# seven, and all but the first two may be left out: how long to measure, and where
 def profile(
     config: VramConfig,
     inventory: Inventory,
