@@ -7,8 +7,10 @@ import pytest
 import yaml
 
 from tests.test_guides import FOLDER, ROOT
-from vramlab.allocator.policies.about import ABOUT
+from vramlab.allocator.policies.about import ABOUT, about_policy
+from vramlab.allocator.policies.lru import LRU
 from vramlab.allocator.policies.registry import POLICIES, PRESETS
+from vramlab.allocator.policies.sieve import Sieve
 from vramlab.cli.app import run
 from vramlab.config.errors import InputError
 from vramlab.config.loading import load_config
@@ -69,8 +71,29 @@ def test_a_key_is_found_by_its_path_or_by_a_part_and_a_wrong_one_has_a_neighbour
 
 
 def test_every_policy_of_ours_has_its_line_and_its_source():
-    assert set(ABOUT) == {*PRESETS, *POLICIES}
-    assert all(about.line.endswith(".") and about.source for about in ABOUT.values())
+    assert set(ABOUT) <= {*PRESETS, *POLICIES}
+    found = [about_policy(name, factory) for name, factory in POLICIES.items()]
+    assert all(about.line.endswith(".") and about.source not in ("", "vramlab") for about in found)
+
+
+def test_a_new_policy_of_ours_says_in_its_docstring_what_it_is(capsys, monkeypatch):
+    """One file and one line: no row anywhere else."""
+
+    class Mine(LRU):
+        """Most recently used leaves first.
+
+        Source: somebody, "A title
+        in two lines", 1985. And more.
+        """
+
+    monkeypatch.setitem(POLICIES, "mine", Mine)
+    assert about_policy("mine", Mine) == (
+        "Most recently used leaves first.", 'somebody, "A title in two lines", 1985. And more'
+    )  # fmt: skip
+    assert about_policy("another", Sieve).source.startswith("Y. Zhang et al., ")
+    assert run(["policies"]) == 0
+    (said,) = [line for line in capsys.readouterr().out.splitlines() if line.strip().startswith("mine ")]
+    assert "Most recently used leaves first. [somebody, " in said
 
 
 def test_on_the_command_line(capsys):

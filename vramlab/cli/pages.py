@@ -8,8 +8,8 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from vramlab.allocator.policies.about import ABOUT
-from vramlab.allocator.policies.registry import policy_names
+from vramlab.allocator.policies.about import About, about_policy
+from vramlab.allocator.policies.registry import POLICIES, policy_names
 from vramlab.cli.inputs import JsonOption
 from vramlab.cli.output import print_json
 from vramlab.config.settings import all_settings, settings_like
@@ -83,8 +83,8 @@ def choices() -> list[Choice]:
     policies, orders, predictors = KINDS
     found = []
     for name in policy_names():
-        about = ABOUT.get(name)
-        found.append(Choice(policies, name, about.line if about else "", about.source if about else _PLUGIN))
+        about = about_policy(name, POLICIES[name]) if name in POLICIES else About("", _PLUGIN)
+        found.append(Choice(policies, name, *about))
     for name in order_names():
         line = _ARRIVAL if name == ARRIVAL else _first_line(ORDERS[name]) if name in ORDERS else ""
         source = "the specification" if name == ARRIVAL else "vramlab" if name in ORDERS else _PLUGIN

@@ -1,7 +1,13 @@
-"""What each eviction policy does, in a line, and who thought of it."""
+"""What each eviction policy does, in a line, and who thought of it.
+
+A policy that has no row here says it in its docstring: the first line, and the sentence after ``Source:``.
+"""
 
 from __future__ import annotations
 
+import inspect
+import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 
@@ -62,3 +68,13 @@ ABOUT: dict[str, About] = {
     ),
     "random": About("Anybody leaves, drawn by `seed`: what no policy should do worse than.", "textbook"),
 }
+
+
+def about_policy(name: str, factory: Callable[..., object]) -> About:
+    """What a policy of ours does and who thought of it: its row, or what its docstring says."""
+    if name in ABOUT:
+        return ABOUT[name]
+    text = inspect.getdoc(factory) or ""
+    source = re.search(r"^Source: (.+?)(?:\.$|\n\n|\Z)", text, re.MULTILINE | re.DOTALL)
+    line = text.partition("\n")[0].replace("``", "`")
+    return About(line, "vramlab" if source is None else " ".join(source[1].split()))
