@@ -7,6 +7,8 @@ from onnx import TensorProto, helper, parser
 from vramlab.config.errors import InputError
 from vramlab.config.loading import load_inventory
 from vramlab.config.schema import ModelSpec
+from vramlab.config.units import MIB
+from vramlab.live.emulated import CpuEmulatedDevice
 from vramlab.live.errors import SessionError
 from vramlab.live.onnx_sessions import make_session
 
@@ -45,6 +47,10 @@ def test_a_library_that_is_not_there_is_named(tmp_path):
     assert spec.custom_ops == (str(tmp_path / "ops.so"),)
     with pytest.raises(SessionError, match=r"loading m\.onnx: .*ops\.so"):
         make_session(spec.path, spec, None)
+    device = CpuEmulatedDevice(4 * MIB)
+    with pytest.raises(SessionError, match=r"loading m\.onnx: .*ops\.so"):
+        make_session(spec.path, spec, device)
+    assert device.memory().used_bytes == 0
     with make_session(spec.path, spec.model_copy(update={"custom_ops": ()}), None) as session:
         assert session.run({"x": np.array([-1, 2], np.float32)})[0].tolist() == [0, 2]
 

@@ -355,9 +355,9 @@ def make_session(
     checked = check_model_file(path, spec.sha256)
     doing = f"loading {path.name}"
     if device is None:
-        options = _session_options(checked, spec, threads, {})
-        made = partial(_load, checked, options, ["CPUExecutionProvider"])
         with translated(doing, loading=True):
+            options = _session_options(checked, spec, threads, {})
+            made = partial(_load, checked, options, ["CPUExecutionProvider"])
             session = Session(Made(made(), made, checked.is_recurrent), path.name, spec)
         settle_heap()
         return session
@@ -388,9 +388,9 @@ def _placed(
     doing = f"loading {name}"
     with device.placing(demand, doing) as place:
         entries = dict(place.entries)
-        options = _session_options(file, spec, threads, entries, has_arena=device.has_arenas)
-        make = partial(_load, file, options, place.providers)
         with translated(doing, loading=True, total_bytes=device.memory().total_bytes):
+            options = _session_options(file, spec, threads, entries, has_arena=device.has_arenas)
+            make = partial(_load, file, options, place.providers)
             made = Made(make(), make, file.is_recurrent)
         settle_heap()
         session = Session(made, name, spec, device, place, thread)
