@@ -14,9 +14,7 @@ ROOT = Path(__file__).parents[1] / "vramlab"
 FILES = sorted(ROOT.rglob("*.py"))
 MOST_LINES, MOST_IN_A_FUNCTION, MOST_PARAMETERS = 400, 60, 6
 
-NOT_YET = {
-    "live/onnx_sessions.py": "lines",
-}
+NOT_YET: dict[str, str] = {}
 
 
 def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

@@ -13,15 +13,15 @@ import gc
 import re
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import onnxruntime
 
-from vramlab.config.schema import ModelSpec, SessionSettings
+from vramlab.config.schema import ModelSpec
 from vramlab.config.units import mib_to_bytes
 from vramlab.live.batches import BatchAxis, batch_axis, run_split
 from vramlab.live.device_facts import Demand, Device, Place
@@ -29,6 +29,7 @@ from vramlab.live.device_threads import DeviceThread
 from vramlab.live.errors import DeviceFailed, OutOfMemory, SessionError, translated, translation
 from vramlab.live.heap import settle_heap
 from vramlab.live.model_files import ModelFile, check_model_file
+from vramlab.live.opening import Made, nodes_elsewhere, opened, session_options
 from vramlab.live.values import Feeds, InputInfo, Signature
 
 # What onnxruntime says of a run that failed for its inputs, rather than for what became of them.
@@ -38,23 +39,6 @@ _ABOUT_INPUTS = re.compile(
     r"|Missing Input|input list",
     re.IGNORECASE,
 )
-_LEVELS = {
-    "disable": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
-    "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
-    "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
-    "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
-}
-
-
-class Made(NamedTuple):
-    """A session of onnxruntime's, how to make it once more, and whether lengths of 0 are refused.
-
-    They are where a recurrent operator would end the whole process on one.
-    """
-
-    session: onnxruntime.InferenceSession
-    again: Callable[[], onnxruntime.InferenceSession]
-    refuses_empty: bool = False
 
 
 class Session:
@@ -113,7 +97,7 @@ class Session:
             made.refuses_empty,
         )
         self.taken_bytes: int | None = None
-        self.cpu_nodes = _nodes_elsewhere(session)
+        self.cpu_nodes = nodes_elsewhere(session)
         self.identity: tuple[Any, ...] = ()
         self.axis = batch_axis(self.signature.inputs)
         fixed = None if self.axis is None else self.axis.fixed
@@ -356,8 +340,8 @@ def make_session(
     doing = f"loading {path.name}"
     if device is None:
         with translated(doing, loading=True):
-            options = _session_options(checked, spec, threads, {})
-            made = partial(_load, checked, options, ["CPUExecutionProvider"])
+            options = session_options(checked, spec, threads, {})
+            made = partial(opened, checked, options, ["CPUExecutionProvider"])
             session = Session(Made(made(), made, checked.is_recurrent), path.name, spec)
         settle_heap()
         return session
@@ -389,68 +373,14 @@ def _placed(
     with device.placing(demand, doing) as place:
         entries = dict(place.entries)
         with translated(doing, loading=True, total_bytes=device.memory().total_bytes):
-            options = _session_options(file, spec, threads, entries, has_arena=device.has_arenas)
-            make = partial(_load, file, options, place.providers)
+            options = session_options(file, spec, threads, entries, has_arena=device.has_arenas)
+            make = partial(opened, file, options, place.providers)
             made = Made(make(), make, file.is_recurrent)
         settle_heap()
         session = Session(made, name, spec, device, place, thread)
         del made
     session.seen()
     return session
-
-
-def _load(
-    file: ModelFile, options: onnxruntime.SessionOptions, providers: Any
-) -> onnxruntime.InferenceSession:
-    # Without enable_fallback=0 a session that CUDA has no room for would quietly be made on the CPU.
-    session = onnxruntime.InferenceSession(str(file.path), options, providers=providers, enable_fallback=0)
-    wanted = providers[0] if isinstance(providers[0], str) else providers[0][0]
-    if wanted not in session.get_providers():
-        name = file.path.name
-        raise SessionError(f"loading {name}: {wanted} did not load, and the session would run elsewhere")
-    return session
-
-
-def _session_options(
-    file: ModelFile, spec: ModelSpec, threads: int, entries: dict[str, str], has_arena: bool = False
-) -> onnxruntime.SessionOptions:
-    """onnxruntime's options: its defaults, but for one thread per run, and what the inventory says.
-
-    Without memory patterns where an arena has a limit: the second run of a shape would take a block as large
-    as all activations beside those that the first has left, or fall back to these where that does not fit.
-    """
-    wanted: SessionSettings = spec.session_options
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = wanted.intra_op_num_threads or threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what fails is raised, and said once
-    if options.intra_op_num_threads > 1:  # threads that spin after a run take the cores from other models
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if wanted.graph_optimization_level is not None:
-        options.graph_optimization_level = _LEVELS[wanted.graph_optimization_level]
-    if wanted.enable_mem_pattern is not None or has_arena:
-        options.enable_mem_pattern = bool(wanted.enable_mem_pattern)
-    if wanted.enable_cpu_mem_arena is not None:
-        options.enable_cpu_mem_arena = wanted.enable_cpu_mem_arena
-    if not wanted.prepacking:
-        options.add_session_config_entry("session.disable_prepacking", "1")
-    if file.is_ort_format:
-        options.add_session_config_entry("session.load_model_format", "ORT")
-    for key, value in (entries | wanted.config).items():
-        options.add_session_config_entry(key, value)
-    for library in spec.custom_ops:
-        options.register_custom_ops_library(library)
-    return options
-
-
-def _nodes_elsewhere(session: onnxruntime.InferenceSession) -> list[str] | None:
-    """Operators of the nodes that the first provider did not take; None where it is not known."""
-    wanted = session.get_providers()[0]
-    try:
-        placed = session.get_provider_graph_assignment_info()
-    except Exception:  # it was not recorded, which onnxruntime says in many classes
-        return None
-    return [node.op_type for part in placed if part.ep_name != wanted for node in part.get_nodes()]
 
 
 def _own(output: Any) -> Any:
