@@ -182,10 +182,11 @@ def test_an_export_that_cannot_be_written_says_so(explorer, tmp_path):
 
 
 def test_what_takes_long_is_shown_without_latencies_first(explorer, monkeypatch):
-    may_go, made = threading.Event(), []
+    begun, may_go, made = threading.Event(), threading.Event(), []
 
     def slow(case):
         if case.mode == "simulate":
+            begun.set()
             assert may_go.wait(10)
         made.append((case.mode, case.config.admission))
         return run(case)
@@ -196,6 +197,7 @@ def test_what_takes_long_is_shown_without_latencies_first(explorer, monkeypatch)
     assert made == [("decide", "compete")]
     assert "simulating" in explorer.progress.line.value
     assert "…" in explorer.table.value
+    assert begun.wait(10)  # else the next change is there before the first has its turn
     move(explorer, "admission", "free_only")
     move(explorer, "admission", "always")
     may_go.set()
