@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from vramlab.allocator.policies import policy_names
-from vramlab.cli.output import log
+from vramlab.cli.output import log, picture
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import mib_to_bytes, size_mb
@@ -53,6 +53,9 @@ TimesOption = Annotated[
         help="How long effects take: spec (the inventory's constants), or, from the measurements of `vramlab "
         "profile` beside the inventory: link, median, sampled, contended.",
     ),
+]
+PlotOption = Annotated[
+    Path | None, typer.Option("--plot", callback=picture, help="Picture of the answer to write.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 PolicyOption = Annotated[

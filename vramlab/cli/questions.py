@@ -12,13 +12,12 @@ import typer
 
 from vramlab.analysis.keep_alive import GRID_S, best_timeouts, gaps_of, keep_alive_curve
 from vramlab.analysis.question_plots import duration, eviction_plot, keep_alive_plot
-from vramlab.cli.inputs import JsonOption, SettingsOptions, TraceArgument, grouped, memory_bytes
+from vramlab.cli.inputs import JsonOption, PlotOption, SettingsOptions, TraceArgument, grouped, memory_bytes
 from vramlab.cli.output import (
     count,
     log,
     mebibytes,
     out,
-    picture,
     print_json,
     print_table,
     save_plot,
@@ -30,10 +29,6 @@ from vramlab.experiments.case import resolve_settings
 from vramlab.experiments.explaining import Explanation, document, explain, total_cost_s
 from vramlab.runs.journal_reading import read_journal
 from vramlab.runs.run_folder import journal_of
-
-PlotOption = Annotated[
-    Path | None, typer.Option("--plot", callback=picture, help="Picture of the answer to write.")
-]
 
 
 def register(app: typer.Typer) -> None:

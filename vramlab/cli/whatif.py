@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
@@ -11,15 +10,11 @@ import typer
 from tqdm import tqdm
 
 from vramlab.analysis.question_plots import hardware_plot, pin_plot
-from vramlab.cli.inputs import CaseOptions, JsonOption, grouped
-from vramlab.cli.output import count, log, out, picture, print_json, print_table, save_plot, seconds
+from vramlab.cli.inputs import CaseOptions, JsonOption, PlotOption, grouped
+from vramlab.cli.output import count, log, out, print_json, print_table, save_plot, seconds
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs
 from vramlab.experiments.questions import EXTRA_GB, SPEEDS, PinCost, hardware, pin_cost
-
-PlotOption = Annotated[
-    Path | None, typer.Option("--plot", callback=picture, help="Picture of the answer to write.")
-]
 
 
 def register(app: typer.Typer) -> None:

@@ -173,15 +173,11 @@ class CpuArenaDevice:
         self._make_room(demand.weights_bytes)
         entries = {"session.use_env_allocators": "1"}
         charges = ChargedPlace(self._ledger, demand, self._shared, ["CPUExecutionProvider"], entries)
-        charges.enter(doing)
-        try:
+        with charges.entered(doing):
             with _registering:
                 place = ArenaPlace(self, self._arena_for(demand), charges)
                 yield place
             _check_limit(place.arena, demand, doing)
-        except BaseException:
-            charges.leave()
-            raise
         with self._lock:
             self._places.append(place)
 

@@ -142,14 +142,10 @@ class CudaDevice:
             providers, entries = self.providers(None), {"session.use_env_allocators": "1"}
         entries["session.record_ep_graph_assignment_info"] = "1"
         charges = ChargedPlace(self._ledger, demand, self._shared, providers, entries)
-        charges.enter(doing)
-        place = _MeasuredPlace(self, charges)
-        try:
+        with charges.entered(doing):
+            place = _MeasuredPlace(self, charges)
             yield place
             place.check_limit(demand, doing)
-        except BaseException:
-            charges.leave()
-            raise
 
     def _register_arena(self) -> None:
         """Register the arena that all sessions share, once in the process."""

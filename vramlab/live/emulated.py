@@ -7,8 +7,7 @@ label, ``cpu-emulated``, so that nobody takes its latencies for a GPU's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 from vramlab.config.errors import InputError
@@ -59,16 +58,9 @@ class CpuEmulatedDevice:
         total = self.budget_bytes + self.overhead_bytes
         return DeviceMemory(total, used, max(0, total - used), private_bytes(), lost)
 
-    @contextmanager
-    def placing(self, demand: Demand, doing: str) -> Iterator[Place]:
+    def placing(self, demand: Demand, doing: str) -> AbstractContextManager[Place]:
         """Charge the weights; the ledger keeps the limit."""
-        place = ChargedPlace(self._ledger, demand, self._shared, ["CPUExecutionProvider"])
-        place.enter(doing)
-        try:
-            yield place
-        except BaseException:
-            place.leave()
-            raise
+        return ChargedPlace(self._ledger, demand, self._shared, ["CPUExecutionProvider"]).entered(doing)
 
     def promised_bytes(self) -> int:
         """Weights and workspaces of all sessions."""

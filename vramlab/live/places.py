@@ -7,7 +7,8 @@ by all sessions of a device, whose one arena then holds as much as the runs at o
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from vramlab.live.device_facts import Demand, Providers
 from vramlab.live.errors import OutOfMemory
@@ -198,6 +199,16 @@ class ChargedPlace:
         """
         self._ledger.admit(self._demand.weights_bytes, doing)
         self._ledger.promise(self._promised)
+
+    @contextmanager
+    def entered(self, doing: str) -> Iterator[ChargedPlace]:
+        """Charge the weights for a load; if that fails, take the charge back. Raises as :meth:`enter`."""
+        self.enter(doing)
+        try:
+            yield self
+        except BaseException:
+            self.leave()
+            raise
 
     def held_bytes(self) -> int | None:
         """What it was charged for the load: where nothing is measured, that is the truth."""

@@ -9,8 +9,7 @@ are no GPU's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -74,17 +73,10 @@ class WebGpuDevice:
         total = self.budget_bytes + self.overhead_bytes
         return DeviceMemory(total, used, max(0, total - used), private_bytes())
 
-    @contextmanager
-    def placing(self, demand: Demand, doing: str) -> Iterator[Place]:
+    def placing(self, demand: Demand, doing: str) -> AbstractContextManager[Place]:
         """Charge the weights; the ledger keeps the limit."""
         entries = {"session.record_ep_graph_assignment_info": "1"}
-        place = ChargedPlace(self._ledger, demand, self._shared, _PROVIDERS, entries)
-        place.enter(doing)
-        try:
-            yield place
-        except BaseException:
-            place.leave()
-            raise
+        return ChargedPlace(self._ledger, demand, self._shared, _PROVIDERS, entries).entered(doing)
 
     def promised_bytes(self) -> int:
         """Weights and workspaces of all sessions."""
