@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo fidelity test lint notebooks docs results real-models webgpu conformance bench fuzz chaos mutants lab wheel sdist installed clean
+.PHONY: help setup demo fidelity test lint notebooks docs results real-models webgpu conformance bench fuzz chaos mutants lab compiled interpreted test-compiled wheel sdist installed clean
 DATA ?= ../shared/data
 
 help: ## list the targets
@@ -100,6 +100,20 @@ mutants: $(READY) ## mutate allocator and engine, list what no test noticed; idl
 		lived = s["survived"] + s["no_tests"]; tried = lived + s["killed"] + s["timeout"]; \
 		print(f"{tried} mutants tried, {lived} survived"); sys.exit(not tried or lived * 12 > tried)'
 
+CORE := $(shell find vramlab -name '*.py') .ci/compiling.py
+build/compiled/.ready: $(CORE) | $(READY)
+	@$(BIN)/python .ci/compiling.py
+	@touch $@
+
+compiled: build/compiled/.ready ## the core as machine code beside its source, for this checkout (wants a C compiler)
+
+interpreted: $(READY) ## take back what `make compiled` did
+	@$(BIN)/python .ci/compiling.py --remove
+	@rm -f build/compiled/.ready
+
+test-compiled: compiled ## the test suite on the compiled core
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
 lab: $(READY) ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
@@ -117,4 +131,6 @@ installed: wheel ## the wheel in an environment and a folder that are empty: doe
 	VRAMLAB_INSTALLED=build/installed/bin/python $(BIN)/python -m pytest tests/test_installed.py
 
 clean: ## remove the environment and everything that was built
+	find . -maxdepth 1 -name 'vramlab__mypyc*.so' -delete
+	find vramlab -name '*.so' -delete
 	rm -rf $(VENV) build dist results/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info

@@ -37,6 +37,7 @@ from vramlab.cli import (
     tuning,
     whatif,
 )
+from vramlab.config.compiled import compiled
 from vramlab.config.errors import InputError, nearest
 
 app = typer.Typer(
@@ -79,7 +80,7 @@ whatif.register(app)
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"vramlab {__version__}")
+        print(f"vramlab {__version__} ({'compiled' if compiled() else 'interpreted'})")
         raise typer.Exit
 
 

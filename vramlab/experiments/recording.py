@@ -8,6 +8,7 @@ from typing import Any
 
 from vramlab import __version__
 from vramlab.analysis.metrics import metrics
+from vramlab.config.compiled import compiled
 from vramlab.config.loading import fingerprint, write_config, write_inventory
 from vramlab.experiments.case import Case
 from vramlab.live.backend import with_file_sizes
@@ -51,7 +52,7 @@ def record_run(
     journal = out / "journal.jsonl"
     trace, config, inventory, seed = case.trace, case.config, with_file_sizes(case.inventory), case.seed
     profile = case.measurements()
-    known = {"vramlab": __version__, "workload_sha256": trace.sha256}
+    known = {"vramlab": __version__, "compiled": compiled(), "workload_sha256": trace.sha256}
 
     def note(environment: dict[str, Any], ended: bool, other_cores: float | None) -> None:
         document = environment | known | {"other_cores": other_cores, "ended": ended}
@@ -79,4 +80,5 @@ def record_run(
         "config_sha256": fingerprint(config),
         "trace_sha256": served.sha256,
         "version": __version__,
+        "compiled": compiled(),
     }

@@ -13,6 +13,7 @@ import pandas as pd
 
 from vramlab import __version__
 from vramlab.analysis.metrics import binding_text, metrics
+from vramlab.config.compiled import compiled
 from vramlab.config.faults import FaultPlan
 from vramlab.config.loading import fingerprint
 from vramlab.engine.journal import Journal
@@ -142,6 +143,7 @@ def run(case: Case, journal: bool = False) -> Replay:
         "faults_sha256": fingerprint(plan) if plan else None,
         "trace_sha256": trace.sha256,
         "version": __version__,
+        "compiled": compiled(),
     }
     return Replay(records, figures, book)
 
