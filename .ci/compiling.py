@@ -24,7 +24,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 ROOT = Path(__file__).parents[1]
 ASKED_FOR = "VRAMLAB_COMPILED"
 NEEDS = ["mypy[mypyc]>=1.19", "numpy>=1.26", "pydantic>=2.8"]
-"""Packages that a compiled wheel is built with: the compiler, and what gives the core's settings their types."""
+"""What a compiled wheel is built with: the compiler, and what gives the core's settings their types."""
 
 CORE = (
     "config/compiled.py",

@@ -23,7 +23,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple
+
+from mypy_extensions import mypyc_attr
 
 from vramlab.allocator.states import (
     ABSENT,
@@ -338,7 +340,8 @@ class Zone(Ledger):
         self.device.committed -= model.bytes
 
 
-class Policy(Protocol):
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Policy:
     """Ranks the models of one zone; one instance serves one zone.
 
     A class of one's own may take this as its base and so inherit the switches.
@@ -356,9 +359,9 @@ class Policy(Protocol):
         Scores of several models may be compared with each other as sums (``victims: exact``).
     """
 
-    in_order: bool = False
-    merges_uses: bool = False
-    adds_up: bool = True
+    in_order: ClassVar[bool] = False
+    merges_uses: ClassVar[bool] = False
+    adds_up: ClassVar[bool] = True
 
     def admitted(self, model: Model, now_s: float) -> None:
         """`model` is being loaded for a request, or preloaded; its account is already up to date."""

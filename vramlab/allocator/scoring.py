@@ -12,7 +12,7 @@ The policy ``decayed`` is the same with another count: see :mod:`vramlab.allocat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from vramlab.allocator.facts import Model
@@ -39,7 +39,7 @@ class Exponents:
     def overridden(self, weights: ScoreWeights) -> Exponents:
         """These exponents with the ones that `weights` gives in their place."""
         given = {name: value for name, value in weights.model_dump().items() if value is not None}
-        return Exponents(**{**vars(self), **given})
+        return replace(self, **given)
 
 
 SEED = Exponents()

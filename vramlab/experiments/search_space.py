@@ -7,7 +7,7 @@ half-life to ``decayed``, k to ``lru_k``. Sizes of zones are shares of what the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vramlab.allocator.policies import PRESETS, policy_names
@@ -177,7 +177,7 @@ class SearchSpace:
         for policy in self.policies:
             for victims in ("exact", "pruned"):
                 params: dict[str, Any] = here | {"scoring.policy": policy, "scoring.victims": victims}
-                for name, value in vars(PRESETS.get(policy, PRESETS["seed"])).items():
+                for name, value in asdict(PRESETS.get(policy, PRESETS["seed"])).items():
                     # a set is worth the sum of what its models are worth as a whole, not per byte
                     whole = victims == "exact" and name == "size"
                     params[f"scoring.weights.{name}"] = 0.0 if whole else value

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
+from mypy_extensions import mypyc_attr
 
 from vramlab.allocator.facts import Model, Policy
 from vramlab.allocator.scoring import Numbers
@@ -106,6 +107,7 @@ class Table:
                     yield model
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class AgedScore(Policy):
     """A score made of a value, which changes when a model is used, and of an age, which grows by itself.
 

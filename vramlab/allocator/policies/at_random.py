@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from mypy_extensions import mypyc_attr
 
 from vramlab.allocator.facts import Model, Policy
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Random(Policy):
     """Anybody leaves, each with the same probability: the yardstick that needs no bookkeeping.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from mypy_extensions import mypyc_attr
 
 from vramlab.allocator.facts import Model
 from vramlab.allocator.policies.log_linear import LogLinear
@@ -12,6 +13,7 @@ from vramlab.allocator.scoring import DECAYED, Numbers, aged
 _LEAST_COUNT = 1e-6
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Decayed(LogLinear):
     """The score family with a count of uses that forgets: a use counts half after each half-life.
 

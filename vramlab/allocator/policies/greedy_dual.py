@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from mypy_extensions import mypyc_attr
+
 from vramlab.allocator.facts import Model, Policy
 from vramlab.allocator.policies.heap import ValueHeap
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class GreedyDual(Policy):
     """Value = L + uses since loading x worth, where L is the value of the last one evicted: old fame ages.
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from mypy_extensions import mypyc_attr
+
 from vramlab.allocator.facts import Model
 from vramlab.allocator.policies.aged import AgedScore
 from vramlab.allocator.scoring import Numbers, cost_per_byte
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Hyperbolic(AgedScore):
     """Worth x uses since loading / seconds since loading (+ 1, so that the first second is defined).
 

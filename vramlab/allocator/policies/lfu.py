@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 
+from mypy_extensions import mypyc_attr
+
 from vramlab.allocator.facts import Model, Policy
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class LFU(Policy):
     """Least often used since loading leaves first; of equals, the one that reached its count first.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
+from mypy_extensions import mypyc_attr
 
 from vramlab.allocator.facts import Model
 from vramlab.allocator.policies.aged import AgedScore
@@ -17,6 +18,7 @@ _LEARN_EVERY = 256
 _FADING = 0.9
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class LHD(AgedScore):
     """Hits to be expected per byte and unit of time of residence, by age since the last use.
 

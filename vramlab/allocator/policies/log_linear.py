@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from mypy_extensions import mypyc_attr
+
 from vramlab.allocator.facts import Model
 from vramlab.allocator.policies.aged import AgedScore
 from vramlab.allocator.scoring import Exponents, Numbers, aged, constant_factor
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class LogLinear(AgedScore):
     """Priority, size and load cost, times the uses, by age; each with an exponent.
 

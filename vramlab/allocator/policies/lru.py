@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
+from mypy_extensions import mypyc_attr
+
 from vramlab.allocator.facts import Model, Policy
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class LRU(Policy):
     """Least recently used leaves first.
 

@@ -6,10 +6,13 @@ import math
 from collections import deque
 from collections.abc import Iterator
 
+from mypy_extensions import mypyc_attr
+
 from vramlab.allocator.facts import Model, Policy
 from vramlab.allocator.policies.heap import ValueHeap
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class LRUK(Policy):
     """The model whose K-th last use is longest ago leaves first; those used less often than K before all.
 

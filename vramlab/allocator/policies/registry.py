@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -46,8 +47,8 @@ PRESETS: dict[str, Exponents] = {"seed": SEED, "seed_fixed": SEED_FIXED, "decaye
 Factory = Callable[..., Policy]
 
 POLICIES: dict[str, Factory] = {
-    "seed": partial(LogLinear, **vars(SEED)),
-    "seed_fixed": partial(LogLinear, **vars(SEED_FIXED)),
+    "seed": partial(LogLinear, **asdict(SEED)),
+    "seed_fixed": partial(LogLinear, **asdict(SEED_FIXED)),
     "decayed": Decayed,
     "lru": LRU,
     "lfu": LFU,

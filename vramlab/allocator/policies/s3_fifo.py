@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 
+from mypy_extensions import mypyc_attr
+
 from vramlab.allocator.facts import Model, Policy
 
 SMALL_PART = 10  # the small queue is to hold a tenth of the bytes
@@ -12,6 +14,7 @@ MOST_USES = 3  # a counter of two bits
 PROMOTING_USES = 2  # so many uses on probation lead to the main queue
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class S3FIFO(Policy):
     """Newcomers start in a small FIFO; those not used there leave soon, the others move to the main FIFO.
 

@@ -6,9 +6,12 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import chain
 
+from mypy_extensions import mypyc_attr
+
 from vramlab.allocator.facts import Model, Policy
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Sieve(Policy):
     """The hand moves from old to new; who was used is spared once, the first who was not leaves.
 

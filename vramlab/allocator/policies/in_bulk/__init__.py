@@ -14,6 +14,7 @@ As a part of what libCacheSim's C core does with LRU (2000 models), at 0.5% to 0
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 
 from vramlab.allocator.facts import Policy
@@ -25,8 +26,8 @@ from vramlab.allocator.policies.in_bulk.queues import FIFOInBulk, LRUInBulk, Ran
 from vramlab.allocator.scoring import SEED, SEED_FIXED, cost_per_byte, one, one_per_byte
 
 TWINS: dict[str, Callable[..., Policy]] = {
-    "seed": partial(LogLinearInBulk, **vars(SEED)),
-    "seed_fixed": partial(LogLinearInBulk, **vars(SEED_FIXED)),
+    "seed": partial(LogLinearInBulk, **asdict(SEED)),
+    "seed_fixed": partial(LogLinearInBulk, **asdict(SEED_FIXED)),
     "decayed": DecayedInBulk,
     "lru": LRUInBulk,
     "fifo": FIFOInBulk,
