@@ -382,11 +382,9 @@ class Policy:
 
     def rejected(self, model: Model, now_s: float) -> None:
         """`model` was asked for and not admitted, being worth less than its victims; nothing by default."""
-        return None
 
     def grown(self, model: Model) -> None:
         """`model`, which is not tracked, has turned out larger than it was; nothing by default."""
-        return None
 
     def score(self, model: Model, now_s: float) -> float:
         """How much `model`, tracked or not, is worth keeping; the lowest leaves first."""

@@ -14,6 +14,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
+from mypy_extensions import mypyc_attr
+
 
 class State(Enum):
     """Where a model is in its life on the device."""
@@ -38,6 +40,7 @@ STAYING = PRESENT | {LOADING}
 """A model in one of these counts in its zone; one that is leaving does not."""
 
 
+@mypyc_attr(native_class=False)  # the compiler knows few built-in exceptions as bases
 class IllegalTransition(RuntimeError):
     """The caller reported an event that cannot happen to a model in its present state."""
 

@@ -61,7 +61,8 @@ class Agenda:
     @property
     def things(self) -> Iterator[Any]:
         """All that something is planned for."""
-        return (thing for _, _, _, thing in self.heap)
+        for _, _, _, thing in self.heap:  # the compiler would make a list of an expression
+            yield thing
 
     def step(self) -> None:
         """Let the next happen."""

@@ -11,6 +11,7 @@ entry in a dict: the columns are brought up to date at the next miss.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from mypy_extensions import mypyc_attr
 from vramlab.allocator.facts import Model, Policy
 from vramlab.allocator.scoring import Numbers
 
-Column = npt.NDArray[np.float64]
+Column: TypeAlias = npt.NDArray[np.float64]
 
 # So many victims are found one after the other; beyond that one sort is cheaper.
 _ONE_BY_ONE = 8
@@ -39,7 +40,7 @@ class Table:
         self.value: Column = np.ones(16)
         self.since_s: Column = np.zeros(16)
         self.empty: Column = np.full(16, np.inf)
-        self.numbered = np.zeros(16, dtype=np.intp)  # the row, by the model's number
+        self.numbered: npt.NDArray[np.intp] = np.zeros(16, dtype=np.intp)  # the row, by the model's number
         self._models: list[Model | None] = []
 
     def add(self, model: Model) -> None:

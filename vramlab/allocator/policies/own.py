@@ -100,10 +100,10 @@ class Watched(Policy):
 
     def __init__(self, own: Any, name: str) -> None:
         self.own, self._name = own, name
-        # what a class does not say, it has as Policy says it
-        self.in_order: bool = getattr(own, "in_order", Policy.in_order)
-        self.merges_uses: bool = getattr(own, "merges_uses", Policy.merges_uses)
-        self.adds_up: bool = getattr(own, "adds_up", Policy.adds_up)
+        # what a class does not say, it has as Policy says it; ours say it as classes, and this one for each
+        self.in_order = getattr(own, "in_order", Policy.in_order)  # type: ignore[misc]
+        self.merges_uses = getattr(own, "merges_uses", Policy.merges_uses)  # type: ignore[misc]
+        self.adds_up = getattr(own, "adds_up", Policy.adds_up)  # type: ignore[misc]
         self._hears = frozenset(method for method in _NEWS if callable(getattr(own, method, None)))
         self._score = checked_score(name, own.score)
         bid = getattr(own, "bid", None)
