@@ -98,7 +98,7 @@ def calibrated_case(run: RunFolder, seed: int = 0, until_s: float | None = None)
     frame = samples_frame(samples, machine)
     if run.profile is not None:
         frame = pd.concat([frame, run.profile], ignore_index=True)
-        frame.attrs = {**machine}
+        frame.attrs = dict(machine.items())
     case = resolve_case(
         run.trace, run.config, run.inventory, seed=seed, service_times="recorded", profile=frame
     )
