@@ -45,8 +45,8 @@ INTERPRETED = {
 }
 """What CORE names and is not compiled, by the end of its path, and why."""
 
-# To the compiler what is of others is an object like any other; to read their types, and those of all that the
-# package has at its front door, takes minutes.
+# To the compiler what is of others is an object like any other. To read their types takes minutes, and so do
+# those of all that the package has at its front door.
 _TYPES = """[mypy]
 ignore_missing_imports = True
 follow_imports = silent
