@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from vramlab.cli.app import run
 from vramlab.config.compiled import compiled
 from vramlab.experiments.replay import replay
 
@@ -43,10 +44,9 @@ def built(module, root, monkeypatch, version="standard"):
     return hook, data, app.warnings
 
 
-def test_the_version_says_which_runs():
-    command = [sys.executable, "-m", "vramlab", "--version"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    assert done.stdout.endswith(" (compiled)\n" if compiled() else " (interpreted)\n")
+def test_the_version_says_which_runs(capsys):
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.endswith(" (compiled)\n" if compiled() else " (interpreted)\n")
 
 
 def test_results_say_which_ran():
