@@ -30,10 +30,6 @@ CORE = (
     "config/compiled.py",
     "allocator/*.py",
     "allocator/policies/*.py",
-    "engine/*.py",
-    "simulation/agenda.py",
-    "simulation/driver.py",
-    "simulation/service_times.py",
 )
 """What is compiled, in the folder of the package."""
 

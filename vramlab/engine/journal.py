@@ -42,8 +42,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
-from mypy_extensions import mypyc_attr
-
 from vramlab.allocator import Decision
 from vramlab.engine.cache import Kept
 from vramlab.engine.effects import (
@@ -123,7 +121,6 @@ class _Forms(dict[Any, Form]):
         return form
 
 
-@mypyc_attr(allow_interpreted_subclasses=True)
 class Journal:
     """Lines in memory, in the order in which they were written.
 

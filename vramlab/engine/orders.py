@@ -23,8 +23,6 @@ from collections.abc import Callable, Iterator
 from traceback import extract_tb
 from typing import Protocol
 
-from mypy_extensions import mypyc_attr
-
 from vramlab.allocator.facts import Model
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.config.errors import InputError, nearest
@@ -36,7 +34,6 @@ ARRIVAL = "arrival"
 """The specification's own flow, which decides on arrival (:mod:`vramlab.engine.arrival`)."""
 
 
-@mypyc_attr(allow_interpreted_subclasses=True)
 class WaitingView(Protocol):
     """What an order sees."""
 

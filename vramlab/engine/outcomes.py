@@ -10,8 +10,6 @@ from enum import IntEnum
 from math import nan
 from typing import NamedTuple, Protocol, TypeVar
 
-from mypy_extensions import mypyc_attr
-
 _Key = TypeVar("_Key", contravariant=True)
 _Row = TypeVar("_Row", contravariant=True)
 
@@ -107,7 +105,6 @@ class Lookup(Protocol[_Key]):
         """Look it up."""
 
 
-@mypyc_attr(allow_interpreted_subclasses=True)
 class RecordSink(Protocol):
     """Takes what the engine writes down.
 

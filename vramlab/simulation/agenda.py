@@ -61,8 +61,7 @@ class Agenda:
     @property
     def things(self) -> Iterator[Any]:
         """All that something is planned for."""
-        for _, _, _, thing in self.heap:  # the compiler would make a list of an expression
-            yield thing
+        return (thing for _, _, _, thing in self.heap)
 
     def step(self) -> None:
         """Let the next happen."""

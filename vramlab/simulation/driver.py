@@ -12,8 +12,6 @@ from heapq import heappush
 from math import inf
 from typing import Any
 
-from mypy_extensions import mypyc_attr
-
 from vramlab.engine.effects import Failure, Infer, Load, MemoryReading, ReadMemory, Story, Unload
 from vramlab.engine.engine import ENDLESS, Engine
 from vramlab.engine.gates import Gate
@@ -26,7 +24,6 @@ Answered = Callable[[int | str, Any], object]
 """Told the name of each task that has ended, and its value."""
 
 
-@mypyc_attr(allow_interpreted_subclasses=True)
 class SimTask(Task):
     """A task on an agenda."""
 
@@ -65,7 +62,6 @@ class _Timer:
     acts = False
 
 
-@mypyc_attr(allow_interpreted_subclasses=True)
 class SimulatedDriver(Interpreter):
     """Runs the engine on simulated time.
 

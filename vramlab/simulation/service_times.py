@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from mypy_extensions import mypyc_attr
-
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import ms_to_s
 from vramlab.engine.effects import Target
@@ -17,7 +15,6 @@ from vramlab.engine.effects import Target
 _GPU = Target.GPU  # for the hot path
 
 
-@mypyc_attr(allow_interpreted_subclasses=True)
 class ServiceTimes(Protocol):
     """Durations in seconds; called once per effect, in the order in which effects start."""
 
@@ -31,7 +28,6 @@ class ServiceTimes(Protocol):
         """Time to run a model."""
 
 
-@mypyc_attr(allow_interpreted_subclasses=True)
 class SpecTimes:
     """Constant times, from the inventory.
 
