@@ -6,10 +6,12 @@ so that what the simulator gets wrong for A and B alike drops out::
 
     predicted = recorded * B / A    (latencies)        predicted = recorded + B - A    (hit rate)
 
-B and A are means over the simulations. Intervals come from resampling: the requests in blocks (the same
-blocks for all, :mod:`vramlab.analysis.statistics`), and one simulation out of each. So they hold the spread
-of single runs and not that of their mean: a second recording under A itself would differ by as much. Over
-several alternatives they are simultaneous (:mod:`vramlab.analysis.resampling`).
+B and A are means over the simulations, which have the same seeds: where nothing differs, nothing is shifted.
+Intervals come from resampling: the requests in blocks (the same blocks for all,
+:mod:`vramlab.analysis.statistics`), and one simulation of A and one of B. So they hold the spread of single
+runs and not that of their mean: a second recording under A itself would differ too, and that difference
+cannot be told from none. Over several alternatives they are simultaneous
+(:mod:`vramlab.analysis.resampling`).
 """
 
 from __future__ import annotations
@@ -130,7 +132,8 @@ def _check(recorded: Series, as_recorded: Sequence[Series], alternatives: Sequen
 
 
 def _mean(drawn: Sequence[Series]) -> Floats:
-    return np.mean([list(one.figures().values()) for one in drawn], axis=0)
+    found: Floats = np.mean([list(one.figures().values()) for one in drawn], axis=0)
+    return found
 
 
 def _shifted(recorded: Floats, base: Floats, other: Floats) -> Floats:
@@ -153,22 +156,23 @@ def _resampled(
     each = [recorded, *as_recorded, *(series for one in alternatives for series in one)]
     size = max(*(block_length(one.latency_s) for one in each), int(np.ceil(np.cbrt(n))))
     found = np.empty((resamples, len(alternatives), len(KEYS)))
-    drawn = rng.integers(0, draws, size=resamples)
+    drawn = rng.integers(0, draws, size=(1 + len(alternatives), resamples))
     rows = max(1, _AT_ONCE // n)
     for start in range(0, resamples, rows):
-        these = drawn[start : start + rows]
-        picked = _blocks(n, size, len(these), rng)
+        these = drawn[:, start : start + rows]
+        picked = _blocks(n, size, these.shape[1], rng)
         own = _figures(recorded.hit[picked], recorded.latency_s[picked])
-        base = _of_draws(as_recorded, these, picked)
+        base = _of_draws(as_recorded, these[0], picked)
         for place, one in enumerate(alternatives):
-            moved = _shifted(own, base, _of_draws(one, these, picked))
+            moved = _shifted(own, base, _of_draws(one, these[1 + place], picked))
             found[start : start + rows, place] = moved - own
     return found, size
 
 
 def _of_draws(drawn: Sequence[Series], which: Indices, picked: Indices) -> Floats:
     hit, latency_s = (np.stack(column) for column in zip(*drawn, strict=True))
-    return _figures(hit[which[:, None], picked], latency_s[which[:, None], picked])
+    rows = which[:, None]
+    return _figures(hit[rows, picked], latency_s[rows, picked])
 
 
 def _blocks(n: int, size: int, rows: int, rng: np.random.Generator) -> Indices:

@@ -269,14 +269,11 @@ def pair_rows(judged: Judged) -> list[dict[str, Any]]:
             real = _apart(live[pair.second][key], live[pair.first][key], key)
             said = _apart(predicted[pair.second][key], predicted[pair.first][key], key)
             row: dict[str, Any] = {"workload": judged.name, "first": pair.first, "second": pair.second}
-            row |= {"figure": key, "real": real, "predicted": said}
+            row |= {"figure": key, "real": real, "predicted": said, "low": None, "high": None}
             row |= difference_verdict(real, said, judged.spread(key))
             if pair.first == AS_IT_STANDS:
-                scale = 1.0 if key == "hit_rate" else first[key]
-                row |= {
-                    "low": ends[pair.second][key].low / scale,
-                    "high": ends[pair.second][key].high / scale,
-                }
+                scale, its = (1.0 if key == "hit_rate" else first[key]), ends[pair.second][key]
+                row |= {"low": its.low / scale, "high": its.high / scale}
             rows.append(row)
     return rows
 
@@ -316,7 +313,7 @@ def counts(pairs: pd.DataFrame) -> dict[str, int]:
     """Count what the verdicts of all pairs come to."""
     differ = pairs[pairs.repeats == True]  # noqa: E712
     ranks = rank_rows(pairs)
-    told = pairs.dropna(subset=["low"]) if "low" in pairs else pairs.head(0)
+    told = pairs[pairs.low.notna()]
     return {
         "pairs": len(pairs),
         "pairs_that_differ": len(differ),

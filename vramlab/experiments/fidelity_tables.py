@@ -156,15 +156,15 @@ def _verify_table(found: Fidelity) -> Table:
 def _predicted_table(found: Fidelity) -> Table:
     rows = []
     for (workload, setting), its in found.figures.groupby(["workload", "setting"], sort=False):
-        by_figure = its.set_index("figure")
+        by_figure = {str(one["figure"]): one for one in its.to_dict("records")}
         said = "simulated" if setting == AS_IT_STANDS else "predicted"
-        row = [str(workload), f"{setting} ({by_figure.recordings.iloc[0]})"]
+        row = [str(workload), f"{setting} ({by_figure[KEYS[0]]['recordings']})"]
         for key in KEYS:
-            one = by_figure.loc[key]
+            one = by_figure[key]
             value, error = one[said], one[f"{said}_error"]
-            words = f"{_change(key, error)}; spread {_size(key, one.spread)}"
-            late = " outside" if one.verdict == OUTSIDE else ""
-            row.append(f"{_text(key, one.live)} / {_text(key, value)} ({words}){late}")
+            words = f"{_change(key, error)}; spread {_size(key, one['spread'])}"
+            late = " outside" if one["verdict"] == OUTSIDE else ""
+            row.append(f"{_text(key, one['live'])} / {_text(key, value)} ({words}){late}")
         rows.append(row)
     header = ["workload", "setting (recordings)", *map(_heading, KEYS)]
     return Table(
@@ -175,12 +175,12 @@ def _predicted_table(found: Fidelity) -> Table:
 def _differences_table(found: Fidelity) -> Table:
     rows = []
     for (workload, first, second), its in found.pairs.groupby(["workload", "first", "second"], sort=False):
-        by_figure = its.set_index("figure")
+        by_figure = {str(one["figure"]): one for one in its.to_dict("records")}
         row = [str(workload), f"{second} less {first}"]
         for key in KEYS:
-            one = by_figure.loc[key]
-            word = {NO_DIFFERENCE: "-", NO_REPEATS: "?"}.get(one.verdict, one.verdict)
-            row.append(f"{_change(key, one.real)} / {_change(key, one.predicted)}: {word}")
+            one = by_figure[key]
+            word = {NO_DIFFERENCE: "-", NO_REPEATS: "?"}.get(one["verdict"], one["verdict"])
+            row.append(f"{_change(key, one['real'])} / {_change(key, one['predicted'])}: {word}")
         rows.append(row)
     header = ["workload", "pair", *map(_heading, KEYS)]
     return Table("differences", f"real / predicted difference; -: {NO_DIFFERENCE}", header, rows)
@@ -270,5 +270,8 @@ def filled(text: str, made: Sequence[Table]) -> str:
     """Return a text with the tables in their places."""
     for table in made:
         place = re.compile(rf"(<!-- {table.name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        text = place.sub(lambda match, table=table: f"{match[1]}\n{table.markdown()}\n\n{match[2]}", text)
+        found = place.search(text)
+        if found is not None:
+            between = f"{found[1]}\n{table.markdown()}\n\n{found[2]}"
+            text = text[: found.start()] + between + text[found.end() :]
     return text

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vramlab.allocator import Allocator
 from vramlab.analysis.metrics import metrics
 from vramlab.analysis.shifts import KEYS, Series, Shift, series_of, shifts
 from vramlab.config.differences import config_differences
@@ -181,15 +182,17 @@ def alternatives_of(
         For a wrong name, key or size, and where nothing differs from the recording.
     """
     found = []
-    for policy, order, card_mb in product(
-        names_of(policies) or [None], names_of(orders) or [None], [*cards_mb] or [None]
-    ):
+    named_policies: list[str | None] = [*names_of(policies)] or [None]
+    named_orders: list[str | None] = [*names_of(orders)] or [None]
+    cards: list[float | None] = [*cards_mb] or [None]
+    for policy, order, card_mb in product(named_policies, named_orders, cards):
         named = {"scoring.policy": policy, "serving.order": order}
         changes = [*(f"{key}={value}" for key, value in named.items() if value), *overrides]
         other = case if card_mb is None else case.under(on_card(case.config, card_mb))
         other = other.changed(changes)
         settings = {key: new for key, _, new in config_differences(case.config, other.config)}
         if settings:
+            Allocator(other.config, {})  # refuses a policy that there is none of
             words = [policy, order, *([] if card_mb is None else [card_text(card_mb)]), *overrides]
             found.append(Alternative(", ".join(word for word in words if word), other, settings))
     if not found:
