@@ -29,15 +29,12 @@ NEEDS = ["mypy[mypyc]>=1.19"]
 CORE = (
     "config/compiled.py",
     "allocator/*.py",
-    "allocator/policies/*.py",
 )
 """What is compiled, in the folder of the package."""
 
 INTERPRETED = {
     "__init__.py": "has nothing to compile",
     "allocator/invariants.py": "runs in tests",
-    "allocator/policies/own.py": "wraps classes of others, and gives on what they have",
-    "allocator/policies/registry.py": "runs once for a zone",
 }
 """What CORE names and is not compiled, by the end of its path, and why."""
 

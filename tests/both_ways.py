@@ -15,7 +15,7 @@ NOT_COMPARED = ("wall_s", "requests_per_s", "compiled")
 
 SIMULATED = {
     "late, backlog": ["serving.order=backlog"],
-    "three streams": ["serving.gpu_streams=3", "serving.load_channels=2", "serving.batching=true"],
+    "three streams": ["serving.gpu_streams=3", "serving.load_channels=2"],
     "fifo, LRU": ["serving.order=fifo", "scoring.policy=lru"],
     "affinity, decayed": ["serving.order=affinity", "serving.gpu_streams=2", "scoring.policy=decayed"],
     "on arrival, exact": ["serving.order=arrival", "scoring.victims=exact"],
