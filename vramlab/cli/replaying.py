@@ -68,7 +68,7 @@ class HowOptions:
             "ollama:keep_alive=600+max_loaded_models=2.",
         ),
     ] = None
-    service_times: TimesOption = "spec"
+    service_times: TimesOption = None
 
     def resolve(self, inputs: CaseOptions) -> Case:
         """Read the case that is replayed so."""
