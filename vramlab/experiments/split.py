@@ -57,10 +57,9 @@ def split_of(run: RunFolder, warm_up_s: float | None = None, times: Times = "rec
     judged = int((arrivals_s >= from_s).sum())
     taken = int(((arrivals_s >= warm_up_s) & (arrivals_s < from_s)).sum())
     problem = ""
-    if judged < FEWEST or (times == "recorded" and taken < FEWEST):
-        what = "to calibrate and to judge" if times == "recorded" else "to judge"
+    if times == "recorded" and min(judged, taken) < FEWEST:
         problem = (
-            f"too short {what}: {taken + judged:,} requests come after the warm-up of {warm_up_s:.1f} s, "
-            f"and {FEWEST} are needed {'for each' if times == 'recorded' else 'for that'}: record for longer"
+            f"too short to calibrate and to judge: {taken + judged:,} requests come after the warm-up of "
+            f"{warm_up_s:.1f} s, and {FEWEST} are needed for each: record for longer"
         )
     return Split(warm_up_s, rule, from_s, judged, problem)

@@ -80,13 +80,12 @@ class Verification:
             )
         if self.calibration is not None:
             found += [caveat for caveat in self.calibration.caveats if "damaged" not in caveat]
-        profiled = self.run.profile.attrs if self.times != "spec" and self.run.profile is not None else None
-        first_s = float(self.run.trace.times_s[0])
-        split, end_s = self.split, self.run.trace.duration_s
-        parts = first_s + split.warm_up_s, first_s + split.from_s, first_s + end_s
-        return found + disturbances(
-            self.run.environment, profiled, parts if self.times == "recorded" else None
-        )
+        profile = None if self.times == "spec" or self.draws is None else self.run.profile
+        parts = None
+        if self.calibration is not None:
+            first_s, split = float(self.run.trace.times_s[0]), self.split
+            parts = first_s + split.warm_up_s, first_s + split.from_s, first_s + self.run.trace.duration_s
+        return found + disturbances(self.run.environment, None if profile is None else profile.attrs, parts)
 
     def errors(self) -> dict[str, float | None]:
         """Return how far the simulation is off: points for the hit rate, else relative to the live run."""
