@@ -137,6 +137,12 @@ def calibration_of(case: Case) -> Calibration | None:
     return Calibration(times, sorted(set(case.trace.model_names)), times.samples)
 
 
+def said_of_times(case: Case) -> list[str]:
+    """Say where the times of a case come from, if they are a run's own; else nothing."""
+    found = calibration_of(case)
+    return [] if found is None else [found.summary()]
+
+
 def _caveats(run: RunFolder) -> list[str]:
     found = [f"{damage}; times are taken from what comes before" for damage in run.journal.damaged[:1]]
     if run.environment.get("ended") is False:
