@@ -16,6 +16,7 @@ import typer
 from vramlab import __version__
 from vramlab.cli import (
     advising,
+    changes,
     comparing,
     curves,
     demo,
@@ -74,6 +75,7 @@ notebooks.register(app)
 pages.register(app)
 questions.register(app)
 exporting.register(app)
+changes.register(app)
 whatif.register(app)
 
 
