@@ -478,7 +478,7 @@ def test_help_of_every_command_has_an_example(vramlab):
     ("option", "value", "message"),
     [
         ("--mode", "decid", "'decid' is not one of 'simulate', 'decide' (did you mean 'decide'?)"),
-        ("--service-times", "medain", "'contended' (did you mean 'median'?)"),
+        ("--service-times", "medain", "'recorded' (did you mean 'median'?)"),
         ("--mode", "xyz", "'xyz' is not one of 'simulate', 'decide'"),
         ("--seed", "-1", "0"),
         ("--seed", "x", ""),
