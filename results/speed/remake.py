@@ -182,6 +182,8 @@ def inside(name: str, codes: list[Code], part: int, rounds: int, data: Path) -> 
 
 def command(name: str, codes: list[Code], part: int, rounds: int, data: Path) -> list[dict[str, object]]:
     """Seconds and memory of a whole process."""
+    if name in rows.NOT_COMPILED:
+        codes = [code for code in codes if code.label != "compiled"]
     used: dict[str, list[Used]] = {code.label: [] for code in codes}
     with tempfile.TemporaryDirectory(prefix="vramlab-speed-") as folder:
         text, _ = process(
