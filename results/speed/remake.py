@@ -78,22 +78,23 @@ def main() -> int:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     found: list[dict[str, object]] = []
     missing: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="vramlab-speed-") as folder:
-        codes = codes_here(Path(folder), asked.before)
-        for name in chosen:
-            begin = time.perf_counter()
-            reason = why_not(name, asked.data)
-            if reason:
-                missing.append(f"{name} ({reason})")
-                print(f"{name}: left out, {reason}", flush=True)
-                continue
-            part, rounds = (20, 1) if asked.quick else (1, asked.rounds)
-            measure = inside if name in rows.INSIDE else command
-            new = measure(name, codes, part, rounds, asked.data)
-            found += new
-            show(name, new, time.perf_counter() - begin)
-    if not asked.quick:
-        write_all(pd.DataFrame(found, columns=list(COLUMNS)), missing, load)
+    try:
+        with tempfile.TemporaryDirectory(prefix="vramlab-speed-") as folder:
+            codes = codes_here(Path(folder), asked.before)
+            for name in chosen:
+                begin = time.perf_counter()
+                if reason := why_not(name, asked.data):
+                    missing.append(f"{name} ({reason})")
+                    print(f"{name}: left out, {reason}", flush=True)
+                    continue
+                part, rounds = (20, 1) if asked.quick else (1, asked.rounds)
+                measure = inside if name in rows.INSIDE else command
+                new = measure(name, codes, part, rounds, asked.data)
+                found += new
+                show(name, new, time.perf_counter() - begin)
+    finally:  # what was measured before an interruption is kept
+        if found and not asked.quick:
+            write_all(pd.DataFrame(found, columns=list(COLUMNS)), missing, load)
     return 0
 
 
