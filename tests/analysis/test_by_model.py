@@ -56,7 +56,8 @@ def counted():
 PLAIN = {"a": {"hits": 1}, "b": {"hits": 2}}
 LOOKS = [
     dict, lambda one: one.copy(), copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one)),
-    lambda one: {**one}, lambda one: one | {}, lambda one: {} | one, lambda one: {key: one[key] for key in one},
+    lambda one: {**one}, lambda one: one | {}, lambda one: {} | one,
+    lambda one: {key: one[key] for key in one},
     lambda one: dict(zip(one, one.values(), strict=True)), lambda one: {key: one.get(key) for key in one},
     lambda one: dict(one.items()), lambda one: json.loads(json.dumps(one)),
     lambda one: json.loads(json.dumps(one, indent=2)), lambda one: eval(repr(one)),

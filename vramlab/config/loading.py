@@ -271,7 +271,7 @@ def _fingerprint_of_all(sections: Mapping[str, BaseModel]) -> str:
     """
     given = list(sections.items())
     for known, found in tuple(_KNOWN):
-        if len(known) == len(given) and all(map(_same, known, given)):
+        if known.keys() == sections.keys() and all(known[name] is section for name, section in given):
             return found
     digest = hashlib.sha256()
     before = "{"
@@ -280,15 +280,11 @@ def _fingerprint_of_all(sections: Mapping[str, BaseModel]) -> str:
         digest.update(f"{before}{json.dumps(name)}: {text}".encode())
         before = ", "
     digest.update(b"}" if given else b"{}")
-    _KNOWN.appendleft((given, digest.hexdigest()))
+    _KNOWN.appendleft((dict(given), digest.hexdigest()))
     return digest.hexdigest()
 
 
-def _same(one: tuple[str, BaseModel], other: tuple[str, BaseModel]) -> bool:
-    return one[1] is other[1] and one[0] == other[0]
-
-
-_KNOWN: deque[tuple[list[tuple[str, BaseModel]], str]] = deque(maxlen=2)
+_KNOWN: deque[tuple[dict[str, BaseModel], str]] = deque(maxlen=2)
 
 
 # -- overrides, and what a file extends ----------------------------------------------------------------

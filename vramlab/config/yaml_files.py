@@ -70,9 +70,9 @@ def _number_as_it_is_read(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any
     )
 
 
-def _strict(base: type[Any]) -> type[Any]:
+def _strict(base: type[Any]) -> Any:
     """Return a safe loader that reads as people do."""
-    loader = type(f"Strict{base.__name__}", (base,), {})
+    loader: Any = type(f"Strict{base.__name__}", (base,), {})
     loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates)
     for kind in ("int", "float"):
         loader.add_constructor(f"tag:yaml.org,2002:{kind}", _number_as_it_is_read)
