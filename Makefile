@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo fidelity test lint notebooks docs results real-models webgpu conformance bench fuzz chaos mutants lab wheel sdist installed clean
+.PHONY: help setup demo fidelity test lint notebooks docs results real-models webgpu conformance bench benchmarks fuzz chaos mutants lab wheel sdist installed clean
 DATA ?= ../shared/data
 
 help: ## list the targets
@@ -41,7 +41,10 @@ lint: $(READY) ## ruff and mypy
 notebooks: $(READY) ## run the notebooks and compare their tables (nbval)
 	$(BIN)/python -m pytest -n auto --dist loadfile --nbval --nbval-sanitize-with tests/nbval.cfg notebooks
 
-bench: $(READY) ## benchmarks, as ratios within one run
+bench: $(READY) ## the table of results/speed again, in ten minutes (DATA=folder of the real trace, ONLY=help,bound: rows)
+	@$(BIN)/python results/speed/remake.py --data $(DATA) $(if $(ONLY),--only $(ONLY))
+
+benchmarks: $(READY) ## benchmarks of single parts, as ratios within one run
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only --benchmark-columns=min,median,rounds
 
 docs: $(READY) ## API pages and guides as HTML, into build/docs
@@ -80,8 +83,8 @@ webgpu: $(WEBGPU)/.ready ## tests of the device webgpu; without a GPU on the ren
 conformance: $(READY) ## all test cases of the ONNX project through a live runtime, beside plain onnxruntime
 	@$(BIN)/python -W ignore -m tests.live.conformance
 
-fidelity: $(READY) ## live beside simulated on four workloads, eighteen minutes; wants an idle machine
-	$(BIN)/vramlab fidelity
+fidelity: $(READY) ## predictions beside live runs on five workloads, forty minutes; wants an idle machine (after real-models: those too)
+	$(BIN)/vramlab fidelity $(if $(wildcard $(REAL)/.ready),--real-models $(REAL))
 
 fuzz: $(READY) ## the allocator's state machine, for long
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/allocator

@@ -67,6 +67,7 @@ class Planner:
         self._zones = list(zones.values())
         self._device = device
         self._placement = placement
+        self._retains = any(zone.retention_s for zone in self._zones)
         self._admission = {priority.rank: config.admission_for(priority) for priority in Priority}
 
     def free_place(self, model: Model, size: int | None = None) -> Zone | None:
@@ -95,7 +96,7 @@ class Planner:
         if admission == "free_only" and not forced:
             return Kind.CPU, model, None, [], "loads only into free room", False
         found = self._evict_for(model, requester, size)
-        if found is None and forced:
+        if found is None and forced and self._retains:
             requester.pressure = True
             found = self._evict_for(model, requester, size)
         if found is None:

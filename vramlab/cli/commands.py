@@ -91,12 +91,16 @@ COMMANDS: dict[str, Command] = {
         "exporting", "Write settings for the server that you have, or a trace for another tool."
     ),
     "pin-cost": Command(
-        "whatif",
+        "changes",
         "What does this pin cost? Load time and delay with a model pinned, "
         "less without, per model and priority.",
     ),
     "hardware": Command(
-        "whatif",
+        "changes",
         "Would a bigger card help, or a faster disk? Seconds of waiting per GB, and per GB/s of loading.",
+    ),
+    "whatif": Command(
+        "whatif",
+        "I recorded this under A: what would B have been? Predicted from the one recording, with intervals.",
     ),
 }

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from vramlab.analysis.figures import table
 from vramlab.analysis.plots import latency_distribution
+from vramlab.cli.busy import Again, offered_again
 from vramlab.cli.inputs import (
     DeviceOption,
     JsonOption,
@@ -56,6 +57,15 @@ class PlayOptions:
     device: DeviceOption = "auto"
     speed: SpeedOption = 1.0
     seed: SeedOption = 0
+    retry_busy: Annotated[
+        int | None,
+        typer.Option(
+            "--retry-busy",
+            min=0,
+            help="Record again, so many times at most, if other programs kept the machine busy; the calmest "
+            "recording stays. Without it a terminal asks.",
+        ),
+    ] = None
 
 
 @grouped
@@ -73,7 +83,7 @@ def record_command(
     Example: vramlab record --config config/scenarios/tight.yaml --workload traces/live_workload.csv
     --out results/run1
     """
-    from vramlab.experiments.recording import record_run
+    from vramlab.experiments.recording import record_run, record_until_calm
     from vramlab.live.stand_ins import with_stand_ins
 
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
@@ -81,14 +91,20 @@ def record_command(
     check_outputs([], folders=[out])
     case = settings.case(workload, seed=play.seed)
     case = replace(case, inventory=with_stand_ins(case.inventory))
-    with tqdm(total=len(case.trace), desc="record", unit="request", disable=None, leave=False) as bar:
-        try:
-            figures = record_run(case, out, play.device, play.speed, bar.update)
-        except KeyboardInterrupt:
-            bar.close()
-            _say_what_is_kept(out)
-            raise
+
+    def make(folder: Path) -> dict[str, Any]:
+        with tqdm(total=len(case.trace), desc="record", unit="request", disable=None, leave=False) as bar:
+            return record_run(case, folder, play.device, play.speed, bar.update)
+
+    try:
+        figures = record_until_calm(make, out, Again(play.retry_busy, out))
+    except KeyboardInterrupt:
+        _say_what_is_kept(out)
+        raise
     log.print(f"written to {out}; next: vramlab verify {out}")
+    if figures["disturbed"]:
+        given = {"--device": play.device, "--speed": play.speed, "--seed": play.seed}
+        log.print(offered_again(figures["disturbed"], workload, out, settings, given))
     if as_json:
         print_json(figures)
     else:

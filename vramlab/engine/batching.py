@@ -115,7 +115,7 @@ class Batching:
             self._desk.on_idle(entry.model, now_s)
         if idle:
             self._desk.room.decide(now_s)
-        self._desk.decider.run_ended(now_s)
+        self._desk.decider.run_ended(entry.model, now_s)
         return now_s, Ran(answers.get(entry.number))
 
     def _again(self, batch: list[Waiting], now_s: float, runner: Waiting | None = None) -> Again | None:

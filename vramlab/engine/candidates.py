@@ -13,12 +13,14 @@ from vramlab.allocator import Kind
 from vramlab.allocator.facts import Model, Turn, Zone
 from vramlab.allocator.planning import Plan
 from vramlab.allocator.states import ABSENT, IN_USE, RESIDENT
+from vramlab.config.rules import RulesConfig
 from vramlab.engine.desk import Desk
 from vramlab.engine.waiting import Waiting, WaitingRequests
 
 WINDOW = 64
 """How many absent models are looked at for a load, so that a step costs the same however many wait."""
 NOBODY: frozenset[Model] = frozenset()
+_ROUNDING_S = 1e-6  # a sum of times may be off by less
 
 
 class Candidates:
@@ -45,6 +47,9 @@ class Candidates:
         Of this step, by request.
     sent : int
         How many are on their way to the CPU.
+    stuck : int
+        The count of changes (:attr:`.WaitingRequests.changes`) at which nobody could be loaded for; -1: not
+        known. Until the next change nobody is looked at again: a plan goes through all residents.
     """
 
     def __init__(self, desk: Desk, heedless: bool) -> None:
@@ -58,6 +63,10 @@ class Candidates:
         self.clearing: set[Model] = set()
         self.plans: dict[int, Plan] = {}
         self.sent = 0
+        self.stuck = -1
+        self._stuck_until_s, self._cpu_had_room = math.inf, True
+        self._zones = list(desk.allocator.zones.values())
+        self._remembers = desk.config.rules == RulesConfig()  # else it is not room alone that is missing
 
     @property
     def cpu_has_room(self) -> bool:
@@ -93,7 +102,7 @@ class Candidates:
 
     def loads(self) -> Iterator[Waiting]:
         """The first request of each absent model that could be loaded, while a channel is free."""
-        if not self._channel.free or self.blocked is not None:
+        if self.blocked is not None or not self.may_load:
             return
         too_large: dict[tuple[Zone, int], int] = {}
         for _, group in self._waiting.absent[:WINDOW]:
@@ -108,6 +117,31 @@ class Candidates:
                     too_large[alike] = model.bytes
             else:
                 yield entry
+        if self._remembers:
+            self.stuck, self._cpu_had_room = self._waiting.changes, self.cpu_has_room
+            self._stuck_until_s = self._retained_until_s()
+
+    @property
+    def may_load(self) -> bool:
+        """Whether a channel is free for those whose model is absent, and one of them might be loaded for."""
+        waiting = self._waiting
+        if not self._channel.free or not waiting.absent:
+            return False
+        return (
+            self.stuck != waiting.changes
+            or self.now_s >= self._stuck_until_s
+            or self._cpu_had_room is not self.cpu_has_room
+        )
+
+    def _retained_until_s(self) -> float:
+        """A moment before which no more models come to the end of their minimum retention."""
+        now_s, until_s = self.now_s, math.inf
+        for zone in self._zones:
+            if zone.retention_s:
+                for model in zone.policy.ranked(now_s):
+                    if now_s - model.loaded_at_s < zone.retention_s:
+                        until_s = min(until_s, model.loaded_at_s + zone.retention_s - _ROUNDING_S)
+        return until_s
 
     def is_next(self, entry: Waiting) -> bool:
         """Whether a stream is free for it if its model is there, or a load channel if that is absent."""

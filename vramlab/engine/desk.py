@@ -51,8 +51,8 @@ class Decider:
         """Whether a request that comes may run at once though others wait."""
         return False
 
-    def run_ended(self, now_s: float) -> None:
-        """A run has ended while others wait, and its stream is free."""
+    def run_ended(self, model: Model, now_s: float) -> None:
+        """A run of `model` has ended while others wait, and its stream is free."""
 
     def freed(self, now_s: float) -> None:
         """A stream, a CPU worker or a part of the budget is free."""

@@ -105,11 +105,10 @@ class Scheduler(Decider):
             entry.outcome = Outcome.WAIT
             self._notes.decision(number, now_s, Decision(Kind.JOIN, model.name, model.zone.name))
         self.decide(now_s)
-        gate = Wait(entry.gate)
         try:
             while True:
                 if entry.told is None:
-                    now_s, _ = yield gate
+                    now_s, _ = yield Wait(entry.gate)
                 told, entry.told = entry.told, None
                 if told is _RUN:
                     if entry.batch is None:
@@ -119,7 +118,6 @@ class Scheduler(Decider):
                     return now_s, entry.outcome, told
                 if isinstance(told, Again):
                     entry = told.entry
-                    gate = Wait(entry.gate)
                     continue
                 if isinstance(told, Decision) and told.kind is Kind.CLEAR:
                     yield Spawn(f"room for {number}", self._make_room(told, now_s))
@@ -175,12 +173,15 @@ class Scheduler(Decider):
         waiting.pass_all()
         return True
 
-    def run_ended(self, now_s: float) -> None:
+    def run_ended(self, model: Model, now_s: float) -> None:
         """Decide; the next run takes the stream."""
+        if model.wanted is None or model.zone.retention_s:  # it may leave now, or not any more
+            self._candidates.stuck = -1
         self.decide(now_s)
 
     def freed(self, now_s: float) -> None:
         """Decide, if there is anybody to decide for."""
+        self._candidates.stuck = -1
         if self._waiting.entries:
             self.decide(now_s)
 
@@ -213,10 +214,12 @@ class Scheduler(Decider):
             return
         candidates = self._candidates
         candidates.held, candidates.blocked, candidates.now_s = NOBODY, None, now_s
-        if self._plain:  # nothing could be loaded: what the rules below come to, in a third of the calls
-            while gpu.free and waiting.there and not (channel.free and waiting.absent):
+        if self._plain:  # nothing can be loaded: what the rules below come to, in a third of the calls
+            while gpu.free and waiting.there and not self._may_load(now_s):
                 first = waiting.there[0][1].first
                 self._run(first if first.due_s <= now_s else waiting.turns[0][1].next)
+            if candidates.under_way and not self._may_load(now_s):
+                return
         while (gpu.free and waiting.there) or (channel.free and waiting.absent):
             candidates.plans.clear()
             try:
@@ -229,6 +232,11 @@ class Scheduler(Decider):
                     return
                 self._waiting.leave(entry)
                 entry.tell(error)
+
+    def _may_load(self, now_s: float) -> bool:
+        """Whether a load might be begun, beside which a run is not all that there is to do."""
+        absent = self._waiting.absent
+        return bool(self._channel.free and absent) and (absent[0][0][0] <= now_s or self._candidates.may_load)
 
     def _begin_next(self, now_s: float) -> bool:
         """Begin one run or load, or block others for one. Returns whether there may be more to begin."""

@@ -115,7 +115,7 @@ class Serving:
         if idle and self._room.waiters:
             self._room.decide(now_s)
         if self._pending:
-            self._decider.run_ended(now_s)
+            self._decider.run_ended(model, now_s)
         if cache is not None:
             cache.put(request, outputs, now_s)
         return notes.answer(number, now_s, outcome, outputs, why)

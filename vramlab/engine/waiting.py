@@ -107,31 +107,36 @@ class _OfModel:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.by_place: list[tuple[Turn, Waiting]] = []
-        self.by_turn: list[tuple[Turn, Waiting]] = []
+        self.by_place: list[tuple[float, int, Waiting]] = []
+        self.by_turn: list[tuple[float, int, Waiting]] = []
         self.listed: list[tuple[Turn, _OfModel]] | None = None  # where it stands, with this place and turn
         self.place = self.turn = (0.0, -1)
         self.count = 0
 
     @property
     def first(self) -> Waiting:
-        return self.by_place[0][1]
+        return self.by_place[0][2]
 
     @property
     def next(self) -> Waiting:
-        return self.by_turn[0][1]
+        return self.by_turn[0][2]
+
+    @property
+    def stands(self) -> bool:
+        """Whether its place and turn are still those of its first and its next."""
+        return bool(self.by_place) and self.first.place == self.place and self.next.turn == self.turn
 
     def add(self, entry: Waiting) -> bool:
         """Whether it is the first, or the next."""
         self.count += 1
-        heappush(self.by_place, (entry.place, entry))
-        heappush(self.by_turn, (entry.turn, entry))
-        return self.first is entry or self.next is entry
+        heappush(self.by_place, (*entry.place, entry))
+        heappush(self.by_turn, (*entry.turn, entry))
+        return self.by_place[0][2] is entry or self.by_turn[0][2] is entry
 
     def drop_all_gone(self) -> None:
         """Drop all that are gone: one of them waits once more, at the same place."""
         for heap in (self.by_place, self.by_turn):
-            heap[:] = [pair for pair in heap if not pair[1].gone]
+            heap[:] = [waits for waits in heap if not waits[2].gone]
             heapify(heap)
 
     def drop_gone(self) -> bool:
@@ -139,7 +144,7 @@ class _OfModel:
         self.count -= 1
         dropped = False
         for heap in (self.by_place, self.by_turn):
-            while heap and heap[0][1].gone:
+            while heap and heap[0][2].gone:
                 heappop(heap)
                 dropped = True
         return dropped
@@ -156,6 +161,11 @@ class WaitingRequests:
         After which a request is due.
     by_coming : bool
         Requests for one model have their turns in the order of coming, whatever their runs and priorities.
+
+    Attributes
+    ----------
+    changes : int
+        Goes up when another absent model may be loaded for, or a model that is idle is no longer wanted.
     """
 
     def __init__(self, ready: Ready, max_wait_s: float, by_coming: bool = False) -> None:
@@ -167,6 +177,7 @@ class WaitingRequests:
         self._ready, self._max_wait_s, self._by_coming = ready, max_wait_s, by_coming
         self._of_model: dict[Model, _OfModel] = {}
         self.work_s = 0.0  # of all their runs
+        self.changes = 0
         self._passed = 0  # starts, so far, of requests that were not the first by place
 
     def __len__(self) -> int:
@@ -253,25 +264,30 @@ class WaitingRequests:
 
     def _place(self, group: _OfModel) -> None:
         """Put a model where it belongs, after its state or its first request has changed."""
-        listed, model, state = group.listed, group.model, group.model.state
-        if listed is not None:
-            del listed[bisect_left(listed, (group.place,))]
-            if listed is self.there:
+        model, state, before = group.model, group.model.state, group.listed
+        if state is RESIDENT or state is IN_USE:
+            listed = self.there
+        elif state is ABSENT or state is EVICTING:
+            listed = self.absent
+        else:
+            listed = self.coming
+        if listed is self.absent or before is self.absent or (not group.by_place and state is RESIDENT):
+            self.changes += 1
+        if before is not None:
+            if before is listed and group.stands:
+                return
+            del before[bisect_left(before, (group.place,))]
+            if before is self.there:
                 del self.turns[bisect_left(self.turns, (group.turn,))]
         if not group.by_place:
             group.listed = None
             del self._of_model[model]
             model.wanted = None
             return
-        group.place, group.turn = group.first.place, group.next.turn
-        if state is RESIDENT or state is IN_USE:
-            group.listed = self.there
+        group.listed, group.place, group.turn = listed, group.first.place, group.next.turn
+        insort(listed, (group.place, group))
+        if listed is self.there:
             insort(self.turns, (group.turn, group))
-        elif state is ABSENT or state is EVICTING:
-            group.listed = self.absent
-        else:
-            group.listed = self.coming
-        insort(group.listed, (group.place, group))
         model.wanted = group.place  # so that it is no victim for others
 
     # -- who they are ------------------------------------------------------------------------------------
@@ -307,7 +323,7 @@ class WaitingRequests:
     def of(self, model: Model) -> list[Waiting]:
         """Those who wait for one model, by place."""
         group = self._of_model.get(model)
-        return [] if group is None else [entry for _, entry in sorted(group.by_place) if not entry.gone]
+        return [] if group is None else [entry for *_, entry in sorted(group.by_place) if not entry.gone]
 
     def count(self, model: Model) -> int:
         """How many wait for one model."""

@@ -7,11 +7,12 @@ import pandas as pd
 from vramlab.config.schema import Inventory, ModelSpec
 from vramlab.config.units import bytes_to_mib
 from vramlab.engine.effects import Target
+from vramlab.live.machine_load import OthersLoad
 from vramlab.live.measurements import median_times
 from vramlab.runs.run_folder import RunFolder
 from vramlab.runs.samples import Sample, samples_frame
 
-_KEPT = ("device", "onnxruntime", "python", "system", "cpu_count", "device_cores", "backend")
+_KEPT = ("device", "onnxruntime", "python", "system", "cpu_count", "device_cores", "backend", "other_cores")
 
 
 def observed_profile(run: RunFolder) -> tuple[Inventory, pd.DataFrame, list[str]]:
@@ -27,7 +28,7 @@ def observed_profile(run: RunFolder) -> tuple[Inventory, pd.DataFrame, list[str]
     samples : DataFrame
         As :mod:`vramlab.runs.samples` describes.
     notes : list of str
-        Footprints that were too small.
+        Footprints that were too small, and whether other programs were busy.
     """
     samples, sizes = _effects(run)
     notes: list[str] = []
@@ -35,6 +36,9 @@ def observed_profile(run: RunFolder) -> tuple[Inventory, pd.DataFrame, list[str]
         name: _corrected(name, spec, [s for s in samples if s.model == name], sizes.get(name), notes)
         for name, spec in run.inventory.items()
     }
+    others = OthersLoad.noted(run.environment)
+    if others.busy:
+        notes.append(f"all times, which are too long: {others.said('recorded')}")
     machine = {key: run.environment[key] for key in _KEPT if key in run.environment}
     return inventory, samples_frame(samples, machine), notes
 

@@ -1,8 +1,14 @@
-"""A live run and its folder."""
+"""A live run and its folder; and another one, where other programs kept the machine busy during the first.
+
+Nothing that was recorded is lost for another try: the first folder stands until the second is whole.
+"""
 
 from __future__ import annotations
 
+import itertools
+import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +17,7 @@ from vramlab.analysis.metrics import metrics
 from vramlab.config.loading import fingerprint, write_config, write_inventory
 from vramlab.experiments.case import Case
 from vramlab.live.backend import with_file_sizes
-from vramlab.live.machine_load import OtherProcesses
+from vramlab.live.machine_load import OthersLoad, Watch
 from vramlab.live.recording import Recording, record
 from vramlab.runs.journal_reading import read_journal
 from vramlab.runs.run_folder import journal_trace, write_json
@@ -41,7 +47,8 @@ def record_run(
     Returns
     -------
     dict
-        The figures of the run, as those of a replay.
+        The figures of the run, as those of a replay; and what other programs did meanwhile: ``other_cores``,
+        and ``disturbed``, a sentence that is empty where times are not longer for them.
 
     Raises
     ------
@@ -53,9 +60,8 @@ def record_run(
     profile = case.measurements()
     known = {"vramlab": __version__, "workload_sha256": trace.sha256}
 
-    def note(environment: dict[str, Any], ended: bool, other_cores: float | None) -> None:
-        document = environment | known | {"other_cores": other_cores, "ended": ended}
-        write_json(document, out / "environment.json")
+    def note(environment: dict[str, Any], ended: bool, others: OthersLoad) -> None:
+        write_json(environment | known | others.notes() | {"ended": ended}, out / "environment.json")
 
     def opened(environment: dict[str, Any]) -> None:  # from here on a run that is killed can be verified
         write_config(config, out / "config.yaml", comment="The settings of this run.")
@@ -63,15 +69,17 @@ def record_run(
         write_inventory(elsewhere, out / "models.yaml", comment="The inventory of this run.")
         if profile is not None:
             write_samples(profile, samples_path(out / "models.yaml"))
-        note(environment, ended=False, other_cores=None)
+        note(environment, ended=False, others=OthersLoad())
+        watching.append(stack.enter_context(Watch()))  # from about where the journal's clock begins
 
     recording = Recording(trace, config, inventory, device, speed, seed)
-    others = OtherProcesses()
-    records, environment = record(recording, journal, done, opened)
-    busy = others.cores()
+    watching: list[Watch] = []
+    with ExitStack() as stack:
+        records, environment = record(recording, journal, done, opened)
+        others = watching[0].load()
     served = journal_trace(read_journal(journal), str(journal))
     write_trace(served, out / "trace.csv")
-    note(environment, ended=True, other_cores=busy)
+    note(environment, ended=True, others=others)
     return metrics(records, config, inventory) | {
         "backend": environment["backend"],
         "policy": config.scoring.policy,
@@ -79,4 +87,58 @@ def record_run(
         "config_sha256": fingerprint(config),
         "trace_sha256": served.sha256,
         "version": __version__,
+        "other_cores": others.cores,
+        "disturbed": others.said("recorded") if others.busy else "",
     }
+
+
+def record_until_calm(
+    make: Callable[[Path], dict[str, Any]], out: Path, again: Callable[[str], bool]
+) -> dict[str, Any]:
+    """Record, and again as long as other programs were busy and `again` wants it; the calmest stays.
+
+    Parameters
+    ----------
+    make : callable
+        Records into the folder that it is given, as :func:`record_run` does.
+    out : Path
+        The folder in which the recording is to stand in the end.
+    again : callable
+        Told what other programs did; returns whether to record once more.
+
+    Returns
+    -------
+    dict
+        The figures of the recording that stands in `out`.
+    """
+    figures = make(out)
+    while figures["disturbed"] and again(figures["disturbed"]):
+        beside = _free_name(out, "again")
+        try:
+            second = make(beside)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+        if _better(second, figures):
+            first = _free_name(out, "before")
+            out.rename(first)
+            beside.rename(out)
+            shutil.rmtree(first)
+            figures = second
+        else:
+            shutil.rmtree(beside)
+    return figures
+
+
+def _free_name(folder: Path, what: str) -> Path:
+    """Return a name beside `folder` that nothing has."""
+    folder = folder.absolute()
+    names = (f"{folder.name}.{what}{number or ''}" for number in itertools.count())
+    return next(folder.with_name(name) for name in names if not folder.with_name(name).exists())
+
+
+def _better(second: dict[str, Any], first: dict[str, Any]) -> bool:
+    """Whether it is the calmer recording, and has lost no more requests."""
+    if second["failed"] > first["failed"]:
+        return False
+    return not second["disturbed"] or (second["other_cores"] or 0.0) < (first["other_cores"] or 0.0)

@@ -13,9 +13,9 @@ from vramlab.config.errors import InputError
 from vramlab.config.faults import FaultPlan
 from vramlab.engine.effects import Failure
 from vramlab.engine.journal import Line
+from vramlab.experiments.busy import disturbances
 from vramlab.experiments.case import ConfigLike, ModelsLike, resolve_case
 from vramlab.experiments.replay import run as replay
-from vramlab.live.machine_load import BUSY_CORES
 from vramlab.runs.journal_reading import read_journal
 from vramlab.runs.lockstep import LockstepReport, lockstep
 from vramlab.runs.passing import longest_passed_over
@@ -66,17 +66,8 @@ class Verification:
                 "simulated times are the inventory's, not this machine's: `vramlab profile`, "
                 "then record with what it writes"
             )
-        cores = self.run.environment.get("cpu_count")
-        profiled = {} if self.run.profile is None else self.run.profile.attrs
-        for when, others, whose in (
-            ("recorded", self.run.environment.get("other_cores"), "live"),
-            ("profiled", profiled.get("other_cores"), "simulated"),
-        ):
-            if others is not None and others > BUSY_CORES:
-                found.append(
-                    f"other programs kept {others:.1f} of {cores} cores busy while this was {when}: "
-                    f"{whose} times are longer for that"
-                )
+        profiled = self.run.profile.attrs if self.times != "spec" and self.run.profile is not None else None
+        found += disturbances(self.run.environment, profiled)
         return found
 
     def errors(self) -> dict[str, float | None]:

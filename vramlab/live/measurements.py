@@ -79,7 +79,8 @@ class Measurements:
             return ""
         return (
             f"other programs kept up to {max(self.busy.values()):.1f} cores busy while "
-            f"{', '.join(self.busy)} were measured: their times are too long. Measure again when it is idle"
+            f"{', '.join(self.busy)} were measured: their times are too long, and simulated times will be. "
+            "Measure again when it is idle"
         )
 
     def fail(self, name: str, target: Target, error: Exception) -> None:

@@ -34,7 +34,7 @@ from vramlab.live.gpu_state import after_silence, placement_flags, silence_flags
 from vramlab.live.inputs import Recipe, make_inputs
 from vramlab.live.interplay import PAUSES_S, Hop, Hops, middling, neighbours, serving_overheads, timed_run
 from vramlab.live.loops import run_to_end
-from vramlab.live.machine_load import BUSY_CORES, OtherProcesses
+from vramlab.live.machine_load import OtherProcesses, busy_cores
 from vramlab.live.measurements import Measurements, measured, median_ms, slow_first_runs
 from vramlab.live.model_files import check_model_file
 from vramlab.live.onnx_sessions import Session, make_session
@@ -208,17 +208,17 @@ class _Profiler:
 
         On a machine that is busy all the time that is given up after two models.
         """
-        others = OtherProcesses()
+        others, most = OtherProcesses(), busy_cores()
         best = await block()
         least = others.cores() or 0.0
-        if least > BUSY_CORES and self.disturbed < _PATIENCE:
+        if least > most and self.disturbed < _PATIENCE:
             await asyncio.sleep(_CALM_S)
             others = OtherProcesses()
             again = await block()
             busy = others.cores() or 0.0
             best, least = min((best, least), (again, busy), key=lambda one: one[1])
-            self.disturbed += least > BUSY_CORES
-        if least > BUSY_CORES:
+            self.disturbed += least > most
+        if least > most:
             machine = self.found.machine
             machine["other_cores"] = max(least, machine.get("other_cores", 0.0))
             self.found.busy[name] = max(least, self.found.busy.get(name, 0.0))

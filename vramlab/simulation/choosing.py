@@ -10,12 +10,15 @@ name          how long effects take
 ``sampled``   the samples themselves, drawn with a seed
 ``contended`` drawn samples that depend on how long nothing has run, on a machine that gets slower the more
               runs at once (:mod:`vramlab.simulation.machine`)
+``recorded``  what a run has seen itself, drawn in the like situation, on the same machine
+              (:mod:`vramlab.simulation.recorded`)
 ============= ========================================================================================
 """
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -26,9 +29,10 @@ from vramlab.config.units import ms_to_s
 from vramlab.simulation.link import LinkTimes, fit_link
 from vramlab.simulation.machine import SharedMachine, measured_slowdowns
 from vramlab.simulation.profile_times import ProfileTimes
+from vramlab.simulation.recorded import RecordedTimes
 from vramlab.simulation.service_times import ServiceTimes, SpecTimes
 
-Times = Literal["spec", "link", "median", "sampled", "contended"]
+Times = Literal["spec", "link", "median", "sampled", "contended", "recorded"]
 
 
 def choose_times(
@@ -49,7 +53,7 @@ def choose_times(
     profile : DataFrame, optional
         Measurements; all but ``spec`` need them.
     rng : Generator, optional
-        Draws the samples of ``sampled`` and ``contended``; without it both take medians.
+        Draws the samples of ``sampled``, ``contended`` and ``recorded``; without it they take medians.
 
     Raises
     ------
@@ -67,20 +71,29 @@ def choose_times(
         return SharedMachine(times, one_link=True)
     if name == "median":
         return ProfileTimes(profile, config, inventory)
+    cores = profile.attrs.get("cpu_count")
+    device_cores = device_cores_of(profile.attrs, config.serving.gpu_streams)
+    if name == "recorded":
+        return SharedMachine(RecordedTimes(profile, config, inventory, rng), cores, device_cores)
     times_drawn = ProfileTimes(profile, config, inventory, rng)
     if name == "sampled":
         return times_drawn
-    cores = profile.attrs.get("cpu_count")
     return SharedMachine(
         times_drawn,
         cores,
-        _device_cores(profile, config.serving.gpu_streams, cores),
+        device_cores,
         measured_slowdowns(profile),
         inline_run_s=ms_to_s(config.serving.inline_run_ms),
     )
 
 
-def _device_cores(profile: pd.DataFrame, streams: int, cores: int | None) -> int:
-    """How many the device would have with so many streams, on a machine where it had some in the profile."""
-    can_choose = profile.attrs.get("device_cores", 0) > 0
+def device_cores_of(machine: Mapping[Any, Any], streams: int) -> int:
+    """How many cores the device would have with so many streams, on a machine where it had some.
+
+    Parameters
+    ----------
+    machine : mapping
+        Facts of it, ``cpu_count`` and ``device_cores``, as a profile or a run keeps them.
+    """
+    can_choose, cores = machine.get("device_cores", 0) > 0, machine.get("cpu_count")
     return streams if can_choose and cores is not None and streams < cores else 0

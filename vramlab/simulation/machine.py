@@ -4,14 +4,7 @@ Effects under way share the machine: each has an amount of work (its time when a
 speed that depends on what else runs at the moment, so that its end moves whenever another effect begins or
 ends (processor sharing). Speed is a product of two things:
 
-- *Cores.* Every effect keeps one processor core busy: runs on the device one of the device's, if it has any
-  for itself (:mod:`vramlab.live.cores`), all else one of the host's. It begins on a core with the fewest
-  others, of several such cores on that where one has begun last (systems choose by the recent load), and
-  shares it evenly with them; one that shares is moved to the first idle core. (No core is idle whose next
-  effect was waiting already: that is the same thread's.) So three on two cores do not run at two thirds each:
-  two of them run at half speed, for as long as all three last. That is how systems with a queue per core
-  schedule, and what was measured (on two cores, beside two runs that never pause: a load takes 2.0 times as
-  long, a run 1.85 times).
+- *Cores.* Effects on one core share it evenly (:mod:`vramlab.simulation.shared_cores`).
 - *Neighbours.* One effect beside another may be slower although each has its core (memory bandwidth, a shared
   link, one GPU for two streams). The profile measures it pair by pair; slow-downs by several neighbours
   multiply.
@@ -33,8 +26,11 @@ import pandas as pd
 
 from vramlab.engine.effects import Infer, Load, Target, describe_effect
 from vramlab.engine.short_runs import ShortRuns
+from vramlab.simulation.history import History
 from vramlab.simulation.profile_times import ProfileTimes
+from vramlab.simulation.recorded import RecordedTimes
 from vramlab.simulation.service_times import ServiceTimes
+from vramlab.simulation.shared_cores import SharedCores
 
 Slowdowns = Mapping[tuple[str, str], float]
 """By what factor the first slows down while the second runs beside it; what is absent does not."""
@@ -73,19 +69,15 @@ class SharedMachine:
         inline_run_s: float = 0.0,
     ) -> None:
         self._times = times
-        self._running: list[Any] = []
-        self._core: list[int] = []  # of each that runs
+        self._history = History()
         self._on_loop: list[bool] = []  # whether the event loop's own thread does it
         self._ended_on_loop = False  # the last that ended
-        self._on_core = [0] * (cores or 0)  # how many run there
-        self._host_cores = range(len(self._on_core) - device_cores)
-        self._device_cores = range(len(self._host_cores), len(self._on_core)) or self._host_cores
+        self._cores = SharedCores(cores or 0, device_cores)
         self._slowdowns = dict(slowdowns or {})
         self._one_link = one_link
         self._profile = times if isinstance(times, ProfileTimes) else None
+        self._recorded = times if isinstance(times, RecordedTimes) else None
         self._short_runs = ShortRuns(inline_run_s)
-        self._last_s: dict[tuple[str, Target], float] = {}  # when a session ran last
-        self._last_run_s: dict[Target, float] = {}  # of any session
         self._speeds: dict[tuple[tuple[str, ...], tuple[int, ...]], list[float]] = {}
         self._kinds: dict[Any, str] = {}
 
@@ -106,47 +98,28 @@ class SharedMachine:
 
         `others`: how many more requests are under way; `queued`: another effect has just ended.
         """
+        history = self._history
+        if self._recorded is not None:  # which knows what each situation adds
+            work_s = self._recorded.work_s(effect, history, now_s, queued)
+            history.begin(effect)
+            self._on_loop.append(False)
+            self._cores.begin(effect)
+            return work_s
         by_worker = queued and not self._ended_on_loop  # which reports the end, and goes on with this
         stays = type(effect) is Infer and self._short_runs.stays(effect, others)
         on_loop = stays and not by_worker
         work_s = self._work_s(effect, now_s, on_loop, by_worker)
-        self._running.append(effect)
+        history.begin(effect)
         self._on_loop.append(on_loop)
-        if self._on_core:
-            on_device = type(effect) is Infer and effect.target is Target.GPU
-            self._put_on_one_of(self._device_cores if on_device else self._host_cores)
+        self._cores.begin(effect)
         return work_s
 
-    def _put_on_one_of(self, cores: range) -> None:
-        fewest = min([self._on_core[core] for core in cores])
-        candidates = [core for core in cores if self._on_core[core] == fewest]
-        if fewest == 0:
-            core = candidates[0]
-        else:
-            core = next(core for core in reversed(self._core) if core in candidates)
-        self._core.append(core)
-        self._on_core[core] += 1
-
-    def _use_idle_ones_of(self, cores: range) -> None:
-        while True:
-            most = max([self._on_core[core] for core in cores])
-            idle = next((core for core in cores if self._on_core[core] == 0), None)
-            if most < 2 or idle is None:
-                return
-            crowded = [core for core in cores if self._on_core[core] == most]
-            moved = max(place for place, core in enumerate(self._core) if core in crowded)
-            self._on_core[self._core[moved]] -= 1
-            self._core[moved] = idle
-            self._on_core[idle] = 1
-
     def _work_s(self, effect: Any, now_s: float, on_loop: bool, queued: bool) -> float:
-        kind = type(effect)
+        kind, history = type(effect), self._history
         if kind is Infer:
             if self._profile is None:
                 return self._times.infer_s(effect.model, effect.target, effect.items)
-            last_s = self._last_s.get((effect.model, effect.target))
-            pause_s = None if last_s is None else now_s - last_s
-            idle_s = self._silence_s(effect.target, now_s)
+            pause_s, idle_s = history.pause_s(effect, now_s), history.silence_s(effect.target, now_s)
             served = self._profile.served_s(effect.model, effect.target, effect.items, pause_s, idle_s)
             if served is None:
                 return self._profile.run_s(effect.model, effect.target, effect.items, pause_s)
@@ -155,41 +128,23 @@ class SharedMachine:
                 return served.on_loop_s
             return served.queued_s if queued else served.by_worker_s
         if kind is Load:
-            first = (effect.model, effect.target) not in self._last_s
-            if first and self._profile is not None:
+            if self._profile is not None and history.is_first(effect):
                 return self._profile.first_load_s(effect.model, effect.target)
             return self._times.load_s(effect.model, effect.target)
         return self._times.unload_s(effect.model)
 
-    def _silence_s(self, target: Target, now_s: float) -> float | None:
-        """How long nothing has run there; None if nothing ever has."""
-        if any(type(effect) is Infer and effect.target is target for effect in self._running):
-            return 0.0
-        last_s = self._last_run_s.get(target)
-        return None if last_s is None else now_s - last_s
-
     def end(self, place: int, now_s: float) -> None:
         """The effect at that place of those that run has ended; those behind it move up."""
-        effect = self._running.pop(place)
+        effect = self._history.end(place, now_s)
         self._ended_on_loop = self._on_loop.pop(place)
-        if self._on_core:
-            self._on_core[self._core.pop(place)] -= 1
-        kind = type(effect)
-        if kind is Infer or kind is Load:  # a load ends with its session having run, or about to
-            self._last_s[effect.model, effect.target] = now_s
-        if kind is Infer:
-            self._last_run_s[effect.target] = now_s
-        if kind is Load:
+        self._cores.end(place)
+        if type(effect) is Load:
             self._short_runs.forget(effect.model, effect.target)
 
     def speeds(self) -> list[float]:
         """Work that each running effect gets done per second, in their order; no core is idle meanwhile."""
-        if self._on_core:
-            self._use_idle_ones_of(self._host_cores)
-            if self._device_cores is not self._host_cores:
-                self._use_idle_ones_of(self._device_cores)
-        kinds = tuple([self._kind(effect) for effect in self._running])
-        sharing = tuple([self._on_core[core] for core in self._core])
+        sharing = self._cores.sharing()
+        kinds = tuple([self._kind(effect) for effect in self._history.running])
         speeds = self._speeds.get((kinds, sharing))
         if speeds is None:
             speeds = self._speeds[kinds, sharing] = self._speeds_of(kinds, sharing or (1,) * len(kinds))
