@@ -57,7 +57,9 @@ COMMANDS: dict[str, Command] = {
     ),
     "demo": Command("demo", "Record live, verify, simulate, compare: the main job in about a minute."),
     "fidelity": Command(
-        "fidelity", "Profile, record each workload live, simulate it, and show how far the simulation is off."
+        "fidelity",
+        "Record workloads and alternatives live, predict them from one recording each, "
+        "show how far that is off.",
     ),
     "monitor": Command(
         "monitor",
