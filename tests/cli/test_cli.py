@@ -273,20 +273,25 @@ def test_record_then_verify_and_a_journal_that_was_changed_is_found_out(vramlab,
     assert figures["evictions"] > 0
     assert vramlab("record", "--workload", workload, "--out", out, "--models", models)[0] == 2  # not empty
 
-    document = json_of(vramlab("verify", out, "--json"))
+    short = json_of(vramlab("verify", out, "--json"))
+    assert short["judged"]["problem"].startswith("too short to calibrate and to judge: ")
+    assert short["fidelity"]["simulated"]["latency_p50_s"] is None
+    document = json_of(vramlab("verify", out, "--json", "--service-times", "spec", "--warm-up", "0"))
+    assert document["lockstep"] == short["lockstep"]
     assert document["lockstep"]["differences"] == []
     assert document["lockstep"]["decisions"] >= 40
     assert document["fidelity"]["live"]["loads"] == figures["loads"]
     assert 0 <= document["waiting"]["passed_over_max_s"] < document["waiting"]["max_wait_s"] == 300
     _, said, _ = vramlab("verify", out)
     assert "at most (max_wait_s: 300)" in said
-    assert "vramlab profile" in document["caveats"][0]  # nobody has measured these models
+    assert "not compared with simulated ones: too short" in said
+    assert "simulated times are the inventory's" in document["caveats"][0]
     assert set(document["fidelity"]["error"]) >= {
         "hit_rate_points", "latency_p50_relative", "latency_p95_relative", "latency_p99_relative",
         "cold_starts_relative",
     }  # fmt: skip
 
-    later = json_of(vramlab("verify", out, "--json", "--warm-up", "0.4"))
+    later = json_of(vramlab("verify", out, "--json", "--service-times", "spec", "--warm-up", "0.4"))
     assert later["lockstep"] == document["lockstep"]
     for side in ("live", "simulated"):
         # half of them, but for those that came some milliseconds late
@@ -476,7 +481,7 @@ def test_help_of_every_command_has_an_example(vramlab):
     ("option", "value", "message"),
     [
         ("--mode", "decid", "'decid' is not one of 'simulate', 'decide' (did you mean 'decide'?)"),
-        ("--service-times", "medain", "'contended' (did you mean 'median'?)"),
+        ("--service-times", "medain", "'recorded' (did you mean 'median'?)"),
         ("--mode", "xyz", "'xyz' is not one of 'simulate', 'decide'"),
         ("--seed", "-1", "0"),
         ("--seed", "x", ""),
