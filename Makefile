@@ -83,8 +83,8 @@ webgpu: $(WEBGPU)/.ready ## tests of the device webgpu; without a GPU on the ren
 conformance: $(READY) ## all test cases of the ONNX project through a live runtime, beside plain onnxruntime
 	@$(BIN)/python -W ignore -m tests.live.conformance
 
-fidelity: $(READY) ## live beside simulated on four workloads, eighteen minutes; wants an idle machine
-	$(BIN)/vramlab fidelity
+fidelity: $(READY) ## predictions beside live runs on five workloads, forty minutes; wants an idle machine (after real-models: those too)
+	$(BIN)/vramlab fidelity $(if $(wildcard $(REAL)/.ready),--real-models $(REAL))
 
 fuzz: $(READY) ## the allocator's state machine, for long
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/allocator

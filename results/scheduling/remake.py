@@ -69,14 +69,14 @@ def synthetic_rows():
     """Three workloads at a tenth of their rate to twice that, with and without a CPU to fall back on."""
     inventory = load_inventory(ROOT / "results/fidelity/models.yaml")
     for name, load, cpu in product(WORKLOADS, LOADS, (True, False)):
-        spec = load_spec(ROOT / f"results/fidelity/workloads/{name}.yaml")
+        spec = load_spec(ROOT / f"results/scheduling/inputs/{name}.yaml")
         made = generate(spec.model_copy(update={"duration_s": 900.0}))
         trace = Trace.from_frame(made.frame.assign(time_s=made.frame["time_s"] / load), made.source)
         for order, when in [*((order, "full") for order in ORDERS), ("backlog", "earliest_finish")]:
             if when != "full" and not cpu:
                 continue
             config = load_config(
-                ROOT / "results/fidelity/config.yaml",
+                ROOT / "results/scheduling/inputs/config.yaml",
                 [f"serving.order={order}", f"fallback.cpu_fallback_enabled={str(cpu).lower()}",
                  f"fallback.when={when}"],
             )  # fmt: skip

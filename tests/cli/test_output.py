@@ -2,15 +2,12 @@
 
 import io
 import re
-from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
-from vramlab.cli.fidelity import show_fidelity
 from vramlab.cli.monitor import view
 from vramlab.cli.output import print_table, stacked
-from vramlab.experiments.fidelity import Fidelity
 from vramlab.runs.status import ModelStatus, Status, ZoneStatus
 
 
@@ -87,27 +84,3 @@ def test_the_monitor_is_readable_on_a_narrow_terminal(width, left_out):
     headings = text[text.rindex("┏") : text.rindex("┡")]
     for word in ("priority", "under"):
         assert (word in headings) != (word in left_out)
-
-
-def test_fidelity_fits_and_says_which_error_is_too_large(capsys):
-    figures = {"requests": 12743, "evictions": 1017, "hit_rate": 0.9}
-    figures |= {f"latency_{p}_s": 0.2 for p in ("p50", "p95", "p99")}
-    errors = {"hit_rate_points": 0.5, "latency_p50_relative": None}
-    errors |= {"latency_p95_relative": -0.16, "latency_p99_relative": 0.2}
-    runs = {
-        name: SimpleNamespace(
-            live=figures, simulated=figures, errors=lambda found=found: found,
-            run=SimpleNamespace(environment={"other_cores": 0.25}),
-        )
-        for name, found in (("steady", dict.fromkeys(errors, 0.0)), ("bursty", errors))
-    }  # fmt: skip
-    show_fidelity(Fidelity(runs, {"steady": -0.01, "bursty": 0.123}))
-    text = capsys.readouterr().out
-    tables, _, last = text.partition("too large: ")
-    assert max(map(len, tables.splitlines())) <= 80
-    assert last == "bursty latency_p50_relative, bursty latency_p95_relative\n"
-    assert tables.count("too large") == 2
-    assert "bursty: 12,743 requests, 1,017 evictions, other processes on 0.25 cores" in tables
-    assert "runs took +12.3 % after it" in " ".join(tables.split())
-    show_fidelity(Fidelity({"steady": runs["steady"]}, {"steady": 0.0}))
-    assert "all errors are within" in capsys.readouterr().out

@@ -82,7 +82,7 @@ def jointly(
     for place, estimate in enumerate(estimates[: len(series)]):
         low, high = np.nanquantile(found[:, place], tails).tolist()
         each.append(Interval(estimate, low, high, confidence, size, resamples))
-    spread, reach = _simultaneous(found[:, len(series) :], estimates[len(series) :], confidence)
+    spread, reach = simultaneous(found[:, len(series) :], estimates[len(series) :], confidence)
     differences: list[Interval | None] = [None]
     for estimate, one in zip(estimates[len(series) :], spread, strict=True):
         far = reach * one
@@ -103,7 +103,7 @@ def _estimate(series: Floats, statistic: Statistic) -> float:
     return float(values.mean() if statistic == "mean" else values.sum())
 
 
-def _simultaneous(found: Floats, estimates: list[float], confidence: float) -> tuple[list[float], float]:
+def simultaneous(found: Floats, estimates: list[float], confidence: float) -> tuple[list[float], float]:
     """Standard errors, and how many of them every estimate is within, all at once, with `confidence`."""
     if not estimates:
         return [], 0.0

@@ -1,21 +1,30 @@
-"""``fidelity``: how true the simulator is on this machine."""
+"""``fidelity``: how true the simulator is on this machine, of what was recorded and of what was not."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vramlab.cli.inputs import DeviceOption, JsonOption, SeedOption
-from vramlab.cli.live import plot_latencies
-from vramlab.cli.output import count, log, milliseconds, out, percent, print_json, print_table, save_plot
+from vramlab.cli.inputs import DeviceOption, JsonOption, SeedOption, grouped
+from vramlab.cli.output import log, out, print_json, print_table, save_plot
 from vramlab.config.bundled import ROOT
+from vramlab.config.errors import InputError
+from vramlab.experiments.fidelity import (
+    SECONDS,
+    Plan,
+    busiest,
+    plan_of,
+    record_all,
+    takes_in,
+    with_real_models,
+)
 
 if TYPE_CHECKING:
-    from vramlab.experiments.fidelity import Fidelity
+    from vramlab.experiments.fidelity_tables import Fidelity
 
 FOLDER = Path("results/fidelity")
 
@@ -25,86 +34,129 @@ def register(app: typer.Typer) -> None:
     app.command("fidelity")(fidelity_command)
 
 
-def fidelity_command(
+@dataclass(frozen=True)
+class RecordingOptions:
+    """What is recorded, and whether it is."""
+
     folder: Annotated[
         Path,
         typer.Option(
             "--folder",
-            help="config.yaml, models.yaml and workloads/*.yaml, else the bundled ones; gets the results.",
+            help="config.yaml, models.yaml, alternatives.yaml, workloads/*.yaml, else the bundled ones; gets "
+            "the results.",
         ),
-    ] = FOLDER,
+    ] = FOLDER
     runs: Annotated[
-        Path | None, typer.Option("--runs", help="Folder for the recorded runs; FOLDER/runs without it.")
-    ] = None,
-    device: DeviceOption = "auto",
-    seed: SeedOption = 0,
-    as_json: JsonOption = False,
-) -> None:
-    """Profile, record each workload live, simulate it, and show how far the simulation is off.
+        Path | None, typer.Option("--runs", help="Folder for the recordings; FOLDER/runs without it.")
+    ] = None
+    real_models: Annotated[
+        Path | None,
+        typer.Option(
+            "--real-models", help="Folder that `make real-models` filled: FOLDER/real is recorded too."
+        ),
+    ] = None
+    repeats: Annotated[
+        int,
+        typer.Option(
+            "--repeats", min=1, help="Recordings of each workload as it stands; alternatives: one less."
+        ),
+    ] = 3
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=1.0, help="Of each workload that are recorded.")
+    ] = SECONDS
+    device: DeviceOption = "auto"
+    seed: SeedOption = 0
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep the recordings that are there; make those that lack.")
+    ] = False
+    analyse_only: Annotated[
+        bool, typer.Option("--analyse-only", help="Record nothing: results of the recordings that are there.")
+    ] = False
 
-    Takes four minutes per workload and one for the first profile, and wants a machine with nothing else to
-    do. Exit status 1 if an error is larger than what we call true. Example: vramlab fidelity
+    @property
+    def recordings(self) -> Path:
+        """Where they go."""
+        return self.runs or self.folder / "runs"
+
+    def plan(self) -> Plan:
+        """Read the inputs.
+
+        Raises
+        ------
+        InputError
+            If some are missing or malformed.
+        """
+        plan = plan_of(self.folder, self.repeats, self.seconds, self.seed)
+        if self.real_models is not None:
+            real = self.folder / "real"
+            of_real = plan_of(real, self.repeats, self.seconds, self.seed)
+            plan += with_real_models(of_real, real, self.real_models)
+        return plan
+
+
+@grouped
+def fidelity_command(options: RecordingOptions, as_json: JsonOption = False) -> None:
+    """Record workloads and alternatives live, predict them from one recording each, show how far that is off.
+
+    Takes about forty minutes and wants a machine with nothing else to do; --resume goes on where it was
+    interrupted. No profile is needed: the first recording of a workload calibrates. Exit status 1 if a
+    decision differs in lock-step, or an error is beyond what we call true and beyond the spread of repeated
+    recordings.
+
+    Example: vramlab fidelity
+
+    Example: vramlab fidelity --analyse-only
     """
-    from vramlab.experiments.fidelity import fidelity, write_fidelity  # load ONNX Runtime
+    from vramlab.experiments.fidelity_tables import write_fidelity
 
+    folder, runs = options.folder, options.recordings
+    if options.resume and options.analyse_only:
+        raise InputError("--resume", "", "--analyse-only beside it", "one of the two")
     if not folder.exists():
         shutil.copytree(ROOT / "results" / "fidelity", folder)
-    found = fidelity(folder, runs or folder / "runs", device, seed, log.print)
+    if not options.analyse_only:
+        record_all(options.plan(), runs, options.device, options.resume, log.print)
+    found = _judged(runs, options.seed)
     write_fidelity(found, folder)
-    for name, verification in found.verifications.items():
-        save_plot(plot_latencies(verification, f"{name}: live and simulated"), folder / f"{name}.png")
+    _draw(found, folder)
     log.print(f"written to {folder}")
     if as_json:
         print_json(found.document())
     else:
         show_fidelity(found)
-    if any(found.missed(name) for name in found.verifications):
+        out.print(f"other programs kept {busiest(runs, takes_in(runs)):.2f} cores busy at most")
+    if found.lockstep_differences or any(found.missed(one) for one in found.judged):
         raise typer.Exit(1)
 
 
+def _judged(runs: Path, seed: int) -> Fidelity:
+    from vramlab.experiments.counterfactual import judge, read_recordings
+    from vramlab.experiments.fidelity_tables import Fidelity
+
+    recordings = read_recordings(runs, log.print)
+    judged = []
+    for name, its in recordings.items():
+        log.print(f"predicting {name}")
+        judged.append(judge(name, its, seed=seed))
+    return Fidelity.of(judged)
+
+
+def _draw(found: Fidelity, folder: Path) -> None:
+    from vramlab.analysis.whatif_plots import real_and_predicted, settings_plot
+
+    for one in found.judged:
+        title = f"{one.name}: live, and simulated from the first recording as it stands"
+        save_plot(settings_plot(one.latencies_s(), title), folder / f"{one.name}.png")
+    if len(found.pairs):
+        title = "What changes from one setting to another: as recorded, and as predicted from one recording"
+        save_plot(real_and_predicted(found.pairs, title), folder / "counterfactual.png")
+
+
 def show_fidelity(found: Fidelity) -> None:
-    """Print live beside simulated, a table per workload, and which errors are too large."""
-    from vramlab.experiments.fidelity import TOLERANCES  # here, for it loads ONNX Runtime
+    """Print all tables, and what is beyond limits and spread."""
+    from vramlab.experiments.fidelity_tables import tables
 
-    for name, verification in found.verifications.items():
-        live, simulated, errors = verification.live, verification.simulated, verification.errors()
-        missed = found.missed(name)
-        others = verification.run.environment.get("other_cores")
-        beside = "" if others is None else f", other processes on {others:.2f} cores"
-        title = (
-            f"{name}: {count(live['requests'])} requests, {count(live['evictions'])} evictions{beside}; "
-            f"runs took {_relative(found.drifts[name])} after it"
-        )
-        rows = [
-            (
-                label,
-                show(live[key]),
-                show(simulated[key]),
-                difference(errors[error]),
-                difference(TOLERANCES[error]).removeprefix("+"),
-                "too large" if error in missed else "within",
-            )
-            for label, key, error, show, difference in _FIGURES
-        ]
-        print_table(title, ["", "live", "simulated", "error", "at most", ""], rows)
-    too_large = [f"{name} {key}" for name in found.verifications for key in found.missed(name)]
-    out.print(
-        f"too large: {', '.join(too_large)}" if too_large else "all errors are within what we call true"
-    )
-
-
-def _points(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.2f} points"
-
-
-def _relative(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:+.1f} %"
-
-
-_FIGURES: tuple[tuple[str, str, str, Callable[[Any], str], Callable[[float | None], str]], ...] = (
-    ("hit rate", "hit_rate", "hit_rate_points", percent, _points),
-    *(
-        (f"latency {p}", f"latency_{p}_s", f"latency_{p}_relative", milliseconds, _relative)
-        for p in ("p50", "p95", "p99")
-    ),
-)
+    for table in tables(found):
+        print_table(table.title, table.header, table.rows)
+    late = [f"{one.name} {name}" for one in found.judged for name in found.missed(one)]
+    out.print(f"too large: {', '.join(late)}" if late else "all errors of verify are within limits or spread")

@@ -1,157 +1,141 @@
-"""``pin-cost`` and ``hardware``: what a pin, more memory or faster loading would change."""
+"""``whatif``: I recorded this under A; what would B have been?"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
-import pandas as pd
 import typer
 from tqdm import tqdm
 
-from vramlab.analysis.question_plots import hardware_plot, pin_plot
-from vramlab.cli.inputs import CaseOptions, JsonOption, PlotOption, grouped
-from vramlab.cli.output import count, log, out, print_json, print_table, save_plot, seconds
-from vramlab.config.errors import InputError
+from vramlab.analysis.figures import FIGURES
+from vramlab.analysis.shifts import KEYS
+from vramlab.analysis.statistics import Interval
+from vramlab.analysis.whatif_plots import differences_plot
+from vramlab.cli.inputs import JsonOption, PlotOption, SeedOption, SetOption, cards_in, grouped, names_in
+from vramlab.cli.output import count, log, out, print_json, print_table, save_plot
 from vramlab.config.files import check_outputs
-from vramlab.experiments.questions import EXTRA_GB, SPEEDS, PinCost, hardware, pin_cost
+from vramlab.engine.orders import order_names
+from vramlab.experiments.whatif import DRAWS, Answer, WhatIf, alternatives_of, what_if
+from vramlab.runs.run_folder import read_run
+
+NOTHING = "no difference that can be told"
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to `app`."""
-    app.command("pin-cost")(pin_cost_command)
-    app.command("hardware")(hardware_command)
+    """Add the command to `app`."""
+    app.command("whatif")(whatif_command)
 
 
-@grouped
-def pin_cost_command(
-    inputs: CaseOptions,
-    model: Annotated[list[str], typer.Option("--model", help="Model to pin; may be repeated.")],
-    plot: PlotOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """What does this pin cost? Load time and delay with a model pinned, less without, per model and priority.
+@dataclass(frozen=True)
+class AlternativesOptions:
+    """What might have been."""
 
-    Example: vramlab pin-cost traces/forty_models.csv.gz --config config/scenarios/forty_models.yaml
-    --model tagger-1.onnx
-    """
-    check_outputs([plot], inputs.files)
-    case = inputs.resolve()
-    if case.mode == "decide":
-        raise InputError("--mode", "", "decide", "simulate: in the other mode nobody is delayed")
-    found = pin_cost(case, model)
-    if plot is not None:
-        save_plot(pin_plot(found.models, f"{inputs.trace.name}: {', '.join(model)} pinned"), plot)
-        log.print(f"written to {plot}")
-    if as_json:
-        print_json(
-            {
-                "pinned": list(model),
-                "models": found.models.to_dict("records"),
-                "priorities": found.priorities.to_dict("records"),
-                "without": found.without,
-                "with": found.pinned,
-            }
-        )  # fmt: skip
-    else:
-        _show_pin(found, f"{inputs.trace}: {', '.join(model)} pinned")
+    policies: Annotated[
+        str | None, typer.Option("--policies", help="Eviction policies, with commas between.")
+    ] = None
+    orders: Annotated[
+        str | None,
+        typer.Option(
+            "--orders",
+            help=f"Orders of serving, with commas between: {', '.join(order_names())}, package.module:name.",
+        ),
+    ] = None
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            "--memory", metavar="8GB,12GB", help="Sizes of the card; zones keep their shares of it."
+        ),
+    ] = None
+    overrides: SetOption = None
 
-
-def _signed(value_s: float) -> str:
-    return f"{value_s:+,.1f} s"
-
-
-def _show_pin(found: PinCost, title: str) -> None:
-    header = ["", "requests", "loading", "delay, all requests", "delay, each"]
-
-    def cells(name: str, row: Mapping[Any, Any]) -> tuple[str, ...]:
-        each = row["delay_s"] / max(row["requests"], 1)
-        return (
-            name,
-            count(int(row["requests"])),
-            _signed(row["load_s"]),
-            _signed(row["delay_s"]),
-            f"{each:+.3g} s",
+    def resolve(self) -> partial[Any]:
+        """Take the lists apart."""
+        return partial(
+            alternatives_of,
+            policies=names_in("--policies", self.policies) if self.policies else [],
+            orders=names_in("--orders", self.orders) if self.orders else [],
+            cards_mb=cards_in("--memory", self.memory),
+            overrides=self.overrides or [],
         )
 
-    table = found.models.sort_values("delay_s", key=abs, ascending=False, kind="stable")
-    rows = [cells(str(row["model"]), row) for row in table[:15].to_dict("records")]
-    print_table(f"{title}, less without", header, rows)
-    print_table(
-        "by priority", header, [cells(str(r["priority"]), r) for r in found.priorities.to_dict("records")]
-    )
-    load_s, delay_s = found.models["load_s"].sum(), found.models["delay_s"].sum()
-    before, after = (f"{figures['latency_mean_s']:.4g} s" for figures in (found.without, found.pinned))
-    word = "costs" if delay_s > 0 else "spares"
-    out.print(
-        f"the pin {word} {abs(delay_s):,.1f} s of waiting and changes loading by {_signed(load_s)}; "
-        f"mean latency {before} without it, {after} with it"
-    )
-
 
 @grouped
-def hardware_command(
-    inputs: CaseOptions,
-    extra_gb: Annotated[
-        str, typer.Option("--extra-gb", metavar="GB,GB,...", help="Memory on top of the card's.")
-    ] = ",".join(f"{gb:g}" for gb in EXTRA_GB),
-    speeds: Annotated[
-        str, typer.Option("--speeds", metavar="N,N,...", help="Times as fast as loads are now.")
-    ] = ",".join(f"{speed:g}" for speed in SPEEDS),
+def whatif_command(
+    run: Annotated[Path, typer.Argument(help="Folder that `vramlab record` wrote.")],
+    options: AlternativesOptions,
+    draws: Annotated[
+        int, typer.Option("--draws", min=2, max=100, help="Simulations of each alternative.")
+    ] = DRAWS,
+    seed: SeedOption = 0,
     plot: PlotOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Would a bigger card help, or a faster disk? Seconds of waiting per GB, and per GB/s of loading.
+    """I recorded this under A: what would B have been? Predicted from the one recording, with intervals.
 
-    Example: vramlab hardware traces/forty_models.csv.gz --config config/scenarios/forty_models.yaml
-    --extra-gb 1,2,4 --speeds 1.5,2
+    Every combination of the policies, orders and cards named is one alternative, each with all that --set
+    changes. Exit status 2 if the recording can speak about none of them.
+
+    Example: vramlab whatif results/run1 --policies lru,gdsf --orders arrival
+
+    Example: vramlab whatif results/run1 --memory 12GB,16GB --plot whatif.png
     """
-    check_outputs([plot], inputs.files)
-    case = inputs.resolve()
-    if case.mode == "decide":
-        raise InputError("--mode", "", "decide", "simulate: in the other mode nothing takes time")
-    sizes, factors = _numbers("--extra-gb", extra_gb), _numbers("--speeds", speeds)
-    with tqdm(
-        total=1 + len(sizes) + len(factors), desc="hardware", unit="run", disable=None, leave=False
-    ) as bar:
-        table = hardware(case, sizes, factors, bar.update)
+    check_outputs([plot])
+    asked, recording = options.resolve(), read_run(run)
+    with tqdm(desc="whatif", unit="setting", disable=None, leave=False) as bar:
+        found = what_if(recording, asked, draws=draws, seed=seed, done=bar.update)
     if plot is not None:
-        title = f"{inputs.trace.name}: a bigger card, or a faster disk?"
-        save_plot(hardware_plot(table, "latency_mean_s", "Mean latency (s)", title), plot)
+        save_plot(differences_plot(found.frame(), found.recorded, f"{run}: had it been otherwise"), plot)
         log.print(f"written to {plot}")
     if as_json:
-        print_json({"rows": table.to_dict("records")})
+        print_json(found.document())
     else:
-        _show_hardware(table, str(inputs.trace))
+        show_what_if(found)
 
 
-def _numbers(option: str, text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(option, "", repr(text), "numbers with commas between") from None
-
-
-def _show_hardware(table: pd.DataFrame, title: str) -> None:
-    rows = []
-    for row in table.to_dict("records"):
-        change = str(row["change"])
-        per = f"{row['saved_per_s']:,.1f} s per GB"
-        name, that_is = {
-            "now": ("as it is", "-"),
-            "memory": (f"{row['memory_gb']:.1f} GB", per),
-            "loading": (f"{row['speed']:g} x", f"{per}/s"),
-        }[change]
-        figures = [row[key] for key in ("latency_mean_s", "latency_p99_s")]
-        means = ["-" if pd.isna(value) else f"{value:.4g} s" for value in figures]
-        memory, rate = f"{row['memory_gb']:.1f} GB", f"{row['gb_per_s']:.3g} GB/s"
-        loading, spared = seconds(row["load_cost_s"]), seconds(row["saved_s"])
-        rows.append((name, memory, rate, loading, *means, spared, that_is))
-    header = ["", "memory for models", "loading at", "load time", "mean", "99th percentile", "waiting spared",
-              "that is"]  # fmt: skip
-    if table["unserved"].any():
-        header.append("not served")
-        rows = [(*row, count(lost)) for row, lost in zip(rows, table["unserved"], strict=True)]
+def show_what_if(found: WhatIf) -> None:
+    """Print what was recorded, how far its simulation is off, and each alternative's difference."""
+    figures = [FIGURES[key] for key in KEYS]
+    header = ["", *(figure.name or figure.label for figure in figures)]
+    errors = found.errors()
+    rows = [
+        ("recorded", *(one.text(found.recorded[one.key]) for one in figures)),
+        (
+            "simulated as recorded",
+            *(f"{one.text(found.simulated[one.key])} ({_by(one.key, errors[one.key])})" for one in figures),
+        ),
+    ]
+    answered = [one for one in found.answers if one.shift is not None]
+    for answer in answered:
+        predicted = answer.shift.predicted if answer.shift else {}
+        rows.append((answer.alternative.name, *(one.text(predicted[one.key]) for one in figures)))
+    requests = count(found.recorded["requests"])
+    title = f"{found.run.path}: {requests} requests after {found.warm_up_s:.3g} s of warming up"
     print_table(title, header, rows)
-    if table["unserved"].any():
-        out.print("who was not served counts as the slowest cold start in what is spared, and in no mean")
+    print_table(
+        "predicted less recorded (95 %)", header,
+        [(one.alternative.name, *(_difference(found, one, key) for key in KEYS)) for one in answered],
+    )  # fmt: skip
+    for answer in found.answers:
+        if answer.shift is None:
+            out.print(f"{answer.alternative.name}: no answer. {answer.why}")
+    for note in found.notes():
+        out.print(note)
+
+
+def _difference(found: WhatIf, answer: Answer, key: str) -> str:
+    assert answer.shift is not None
+    one: Interval = answer.shift.differences[key]
+    if one.low <= 0 <= one.high:
+        return NOTHING
+    scale = 1.0 if key == "hit_rate" else found.recorded[key]
+    ends = [_by(key, value / scale, unit=False) for value in (one.low, one.high)]
+    return f"{_by(key, one.estimate / scale)} ({ends[0]} to {ends[1]})"
+
+
+def _by(key: str, change: float, unit: bool = True) -> str:
+    """Write a change of a hit rate in points, of a latency in per cent."""
+    words = " points" if key == "hit_rate" else " %"
+    return f"{100 * change:+.1f}{words if unit else ''}"
