@@ -10,11 +10,16 @@ from vramlab.config.schema import ModelSpec, VramConfig
 from vramlab.engine.effects import Infer, Load, Target, Unload
 from vramlab.engine.journal import Line
 from vramlab.runs.samples import Sample, samples_frame
+from vramlab.simulation import seen
 from vramlab.simulation.history import AFTER_LOAD, AT_ONCE, QUEUED, History
 from vramlab.simulation.recorded import ENOUGH, RecordedTimes, Source
-from vramlab.simulation.seen import FIRST_LOAD, RELOAD, UNLOAD, seen_work
+from vramlab.simulation.seen import FIRST_LOAD, RELOAD, UNLOAD
 
 INF = float("inf")
+
+
+def seen_work(*arguments):
+    return [sample for _, sample in seen.seen_work(*arguments)]
 
 
 def arrival(time_s, task, model, items=1):
@@ -54,6 +59,10 @@ def test_a_load_that_shares_its_core_with_a_run():
         Sample("a", "gpu", FIRST_LOAD, 1, 7.0),
         Sample("a", "gpu", AFTER_LOAD, 1, 1.0, 4.0),  # the last there had ended at 6
     ]
+
+
+def test_when_each_began():
+    assert [begin_s for begin_s, _ in seen.seen_work(OVERLAPPING)] == [4.0, 2.0, 0.0, 10.0]
 
 
 def test_without_cores_work_is_what_the_journal_says():
@@ -131,12 +140,12 @@ def runs(model, how, *seconds, target="gpu", silence_s=0.0, items=1):
 
 
 def test_enough_samples_of_one_situation_are_drawn_from_equally_often():
-    seen = [1.0, 2.0, 3.0, 4.0, 5.0]
-    samples = [*runs("a", QUEUED, *seen), *runs("a", AFTER_LOAD, *[100.0] * 5)]
+    alike = [1.0, 2.0, 3.0, 4.0, 5.0]
+    samples = [*runs("a", QUEUED, *alike), *runs("a", AFTER_LOAD, *[100.0] * 5)]
     drawn = times(samples, models("a"), seed=1)
     found = [drawn.infer_s("a", Target.GPU, 1) for _ in range(5000)]
-    assert set(found) == set(seen)
-    assert min(found.count(one_s) for one_s in seen) > 900
+    assert set(found) == set(alike)
+    assert min(found.count(one_s) for one_s in alike) > 900
 
 
 def test_a_run_is_drawn_from_those_with_the_like_silence():
