@@ -1,12 +1,15 @@
 """The command line as users' scripts see it: exit status, JSON keys, one clear line for bad input."""
 
+import inspect
 import json
 from pathlib import Path
 
 import pytest
 import yaml
 
-from vramlab.cli.app import app
+from vramlab.cli import commands
+from vramlab.cli.app import application
+from vramlab.cli.commands import COMMANDS
 from vramlab.config.errors import InputError
 from vramlab.config.loading import load_config, load_inventory
 from vramlab.config.schema import ModelSpec
@@ -493,6 +496,16 @@ def test_a_wrong_value_is_refused_without_the_words_of_a_library(vramlab, option
     assert "Input should" not in err
 
 
-def test_each_command_has_a_name_of_its_own():
-    names = [command.name for command in app.registered_commands]
-    assert sorted(set(names)) == sorted(names)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_their_modules_say(name):
+    its = {command.name: command.callback for command in application(name).registered_commands}
+    about = inspect.cleandoc(its[name].__doc__).split("\n\n")[0]
+    assert COMMANDS[name].about == " ".join(about.split())
+    # nothing is registered that is not listed, under another name or from another module
+    assert {other: COMMANDS[other].module for other in its} == dict.fromkeys(its, COMMANDS[name].module)
+
+
+def test_every_module_that_registers_commands_is_listed():
+    folder = Path(commands.__file__).parent
+    registering = {path.stem for path in folder.glob("*.py") if "def register(" in path.read_text("utf-8")}
+    assert registering == {command.module for command in COMMANDS.values()}
