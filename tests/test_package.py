@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import vramlab
+from vramlab.cli.commands import COMMANDS
 
 ROOT = Path(vramlab.__file__).parent
 
@@ -40,9 +41,11 @@ def test_what_is_at_the_top_is_found_and_listed():
     ("module", "heavy"),
     [
         ("vramlab", {"onnxruntime", "pandas", "matplotlib"}),
-        # every command waits for what the command line imports
+        # the list of commands waits for what the command line imports
+        ("vramlab.cli.app", {"onnxruntime", "numpy", "pandas", "pydantic", "yaml", "scipy", "matplotlib"}),
+        # and each command for its own module
         (
-            "vramlab.cli.app",
+            ", ".join(sorted({f"vramlab.cli.{one.module}" for one in COMMANDS.values()})),
             {"onnxruntime", "onnx", "scipy", "matplotlib", "ipywidgets", "optuna", "distributed"},
         ),
     ],

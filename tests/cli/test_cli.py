@@ -1,12 +1,15 @@
 """The command line as users' scripts see it: exit status, JSON keys, one clear line for bad input."""
 
+import inspect
 import json
 from pathlib import Path
 
 import pytest
 import yaml
 
-from vramlab.cli.app import app
+from vramlab.cli import commands
+from vramlab.cli.app import application
+from vramlab.cli.commands import COMMANDS
 from vramlab.config.errors import InputError
 from vramlab.config.loading import load_config, load_inventory
 from vramlab.config.schema import ModelSpec
@@ -270,20 +273,25 @@ def test_record_then_verify_and_a_journal_that_was_changed_is_found_out(vramlab,
     assert figures["evictions"] > 0
     assert vramlab("record", "--workload", workload, "--out", out, "--models", models)[0] == 2  # not empty
 
-    document = json_of(vramlab("verify", out, "--json"))
+    short = json_of(vramlab("verify", out, "--json"))
+    assert short["judged"]["problem"].startswith("too short to calibrate and to judge: ")
+    assert short["fidelity"]["simulated"]["latency_p50_s"] is None
+    document = json_of(vramlab("verify", out, "--json", "--service-times", "spec", "--warm-up", "0"))
+    assert document["lockstep"] == short["lockstep"]
     assert document["lockstep"]["differences"] == []
     assert document["lockstep"]["decisions"] >= 40
     assert document["fidelity"]["live"]["loads"] == figures["loads"]
     assert 0 <= document["waiting"]["passed_over_max_s"] < document["waiting"]["max_wait_s"] == 300
     _, said, _ = vramlab("verify", out)
     assert "at most (max_wait_s: 300)" in said
-    assert "vramlab profile" in document["caveats"][0]  # nobody has measured these models
+    assert "not compared with simulated ones: too short" in said
+    assert "simulated times are the inventory's" in document["caveats"][0]
     assert set(document["fidelity"]["error"]) >= {
         "hit_rate_points", "latency_p50_relative", "latency_p95_relative", "latency_p99_relative",
         "cold_starts_relative",
     }  # fmt: skip
 
-    later = json_of(vramlab("verify", out, "--json", "--warm-up", "0.4"))
+    later = json_of(vramlab("verify", out, "--json", "--service-times", "spec", "--warm-up", "0.4"))
     assert later["lockstep"] == document["lockstep"]
     for side in ("live", "simulated"):
         # half of them, but for those that came some milliseconds late
@@ -473,7 +481,7 @@ def test_help_of_every_command_has_an_example(vramlab):
     ("option", "value", "message"),
     [
         ("--mode", "decid", "'decid' is not one of 'simulate', 'decide' (did you mean 'decide'?)"),
-        ("--service-times", "medain", "'contended' (did you mean 'median'?)"),
+        ("--service-times", "medain", "'recorded' (did you mean 'median'?)"),
         ("--mode", "xyz", "'xyz' is not one of 'simulate', 'decide'"),
         ("--seed", "-1", "0"),
         ("--seed", "x", ""),
@@ -488,6 +496,16 @@ def test_a_wrong_value_is_refused_without_the_words_of_a_library(vramlab, option
     assert "Input should" not in err
 
 
-def test_each_command_has_a_name_of_its_own():
-    names = [command.name for command in app.registered_commands]
-    assert sorted(set(names)) == sorted(names)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_their_modules_say(name):
+    its = {command.name: command.callback for command in application(name).registered_commands}
+    about = inspect.cleandoc(its[name].__doc__).split("\n\n")[0]
+    assert COMMANDS[name].about == " ".join(about.split())
+    # nothing is registered that is not listed, under another name or from another module
+    assert {other: COMMANDS[other].module for other in its} == dict.fromkeys(its, COMMANDS[name].module)
+
+
+def test_every_module_that_registers_commands_is_listed():
+    folder = Path(commands.__file__).parent
+    registering = {path.stem for path in folder.glob("*.py") if "def register(" in path.read_text("utf-8")}
+    assert registering == {command.module for command in COMMANDS.values()}

@@ -46,7 +46,7 @@ def test_requests_that_fail_are_seen_live_and_simulated(vramlab, tmp_path):
     assert status == 1
     assert "requests without an answer" in out
     assert "Reshape" in out
-    status, out, _ = vramlab("verify", run, "--json")
+    status, out, _ = vramlab("verify", run, "--json", "--service-times", "spec", "--warm-up", "0")
     assert status == 0
     found = json.loads(out)
     assert found["lockstep"]["differences"] == []

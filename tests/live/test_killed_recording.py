@@ -66,8 +66,8 @@ def test_a_killed_or_interrupted_recording_verifies(tmp_path, how):
     found = verify(run)
     assert found.lockstep.decisions > 50
     assert not found.lockstep.differences
-    requests = found.live["requests"]
-    assert requests == found.simulated["requests"] == len(found.run.trace)
+    requests = len(found.run.trace)
+    assert found.split.problem or found.live["requests"] == found.simulated["requests"] < requests
     if how == "SIGINT":
         assert process.returncode == 130
         assert err == f"{requests:,} requests are in {run}: vramlab verify {run}\nvramlab: interrupted\n"

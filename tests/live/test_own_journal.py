@@ -47,7 +47,7 @@ def test_it_is_verified_under_the_servers_settings(served):
     assert found.lockstep.differences == []
     assert found.live["requests"] == len(ASKED)
     assert found.lockstep.decisions >= len(ASKED)
-    assert found.simulated["requests"] == len(ASKED)
+    assert found.simulated["latency_p50_s"] is None  # eight requests say nothing
 
 
 def test_other_settings_than_the_servers_are_found_out(served):

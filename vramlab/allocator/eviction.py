@@ -31,7 +31,7 @@ from typing import Literal
 
 from vramlab.allocator.exact import cheapest_cover
 from vramlab.allocator.facts import Model, Turn, Zone
-from vramlab.allocator.states import State
+from vramlab.allocator.states import RESIDENT
 
 Choice = Literal["in_order", "pruned", "exact"]
 
@@ -219,22 +219,23 @@ def candidates(zone: Zone, guest: bool, requester: Requester) -> Iterator[Model]
     ranked: Iterable[Model] = zone.policy.ranked(now_s)
     if zone.guests:
         ranked = sorted(ranked, key=_is_own)  # a stable sort: the policy's order within both
+    over_busy, turn, heedless = requester.over_busy, requester.turn, requester.heedless
     wanted: list[tuple[Turn, Model]] = []
     for model in ranked:
+        place = model.wanted  # asked first: where many wait, most are
+        if place is not None and not over_busy and (turn is None or place <= turn):
+            continue
         if model.critical or (outranks and model.rank < rank):
             continue
-        if model.state is not State.RESIDENT:
-            if not requester.over_busy:  # those that are leaving are not ranked any more
+        if model.state is not RESIDENT:
+            if not over_busy:  # those that are leaving are not ranked any more
                 continue
         elif retention_s and now_s - model.loaded_at_s < retention_s:
             continue
-        if (place := model.wanted) is None:
+        if place is None or heedless:
             yield model
-        elif requester.over_busy or (requester.turn is not None and place > requester.turn):
-            if requester.heedless:
-                yield model
-            else:
-                wanted.append((place, model))
+        else:
+            wanted.append((place, model))
     if wanted:
         wanted.sort(key=itemgetter(0), reverse=True)
         yield from map(itemgetter(1), wanted)

@@ -112,7 +112,7 @@ def offline_bound(
         With ``bypass``: extra seconds of an answer from the CPU instead of a load, per model or per request.
         Infinite, or left out of the mapping, where the CPU may not answer.
     window_steps : int
-        Problems with more steps get their prices by windows of that many steps.
+        Problems with more steps get their prices window by window, a third of that many steps each.
     counted_from : int
         Requests before this one cost nothing: the bound is on the cost of the others, with whatever a
         schedule may have in memory by then. The figures of the bound are of the others too.

@@ -84,11 +84,7 @@ class Part:
     def latencies_s(self) -> dict[str, float]:
         """Mean, percentiles and maximum of the answered requests, seconds; empty if there is none."""
         answered = self.latency_s[~np.isnan(self.latency_s)]
-        if not answered.size:
-            return {}
-        p50, p95, p99 = np.percentile(answered, [50, 95, 99]).tolist()
-        ends = {"mean": float(answered.mean()), "max": float(answered.max())}
-        return ends | {"p50": p50, "p95": p95, "p99": p99}
+        return latencies_of(answered[np.newaxis])[0] if answered.size else {}
 
     @cached_property
     def loaded(self) -> list[LoadRecord]:
@@ -114,6 +110,14 @@ class Part:
     def in_vain(self) -> list[PreloadRecord]:
         """Preloads that nobody used by the end."""
         return [preload for preload in self.predicted if preload.fate != "useful"]
+
+
+def latencies_of(rows: npt.NDArray[np.float64]) -> list[dict[str, float]]:
+    """Return mean, maximum and percentiles of each row of latencies; shape (rows, answers), answers > 0."""
+    p50, p95, p99 = np.percentile(rows, [50, 95, 99], axis=1).tolist()
+    columns = rows.mean(axis=1).tolist(), rows.max(axis=1).tolist(), p50, p95, p99
+    names = ("mean", "max", "p50", "p95", "p99")
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -14,19 +14,17 @@ failed and why loads failed, by cause; ``losses`` the same per model, with the w
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from vramlab.analysis.by_model import figures_by_model, grouped
 from vramlab.analysis.figures import Held, Part, computed
 from vramlab.config.schema import Inventory, VramConfig, zone_of
-from vramlab.engine.outcomes import EvictionRecord, LoadRecord, Outcome
+from vramlab.engine.outcomes import Outcome
 from vramlab.runs.records import Records
-
-_Row = TypeVar("_Row", LoadRecord, EvictionRecord)
 
 
 def metrics(records: Records, config: VramConfig, inventory: Inventory) -> dict[str, Any]:
@@ -58,30 +56,17 @@ def metrics(records: Records, config: VramConfig, inventory: Inventory) -> dict[
         held[-1] if held else None,
         records.preloads,
     )
-
-    def parts(
-        rows: Mapping[str, npt.NDArray[Any]], place: Callable[[Any], str], held_in: Mapping[str, Held]
-    ) -> Iterable[tuple[str, Part]]:
-        its_loads, its_evictions = _by(loads, place), _by(records.evictions, place)
-        for name, of in rows.items():
-            own = its_loads[name], its_evictions[name]
-            yield name, Part(records.outcomes[of], latency_s[of], *own, load_s, held_in.get(name))
-
-    by_model = _rows_by_model(records)
     homes = np.array([zone_of(inventory[name], config, name) for name in records.model_names], dtype=object)
-    by_zone = {
-        zone: np.flatnonzero(np.isin(records.model_codes, np.flatnonzero(homes == zone)))
-        for zone in records.zone_names
-    }
+    its_loads, its_evictions = grouped(loads, "zone"), grouped(records.evictions, "zone")
     held_in = dict(zip(records.zone_names, held, strict=False))
     result = computed(whole, "models", "zones")
-    result["zones"] = {
-        name: computed(part, "models", "zones")
-        for name, part in parts(by_zone, lambda row: str(row.zone), held_in)
-    }
-    result["models"] = {
-        name: computed(part, "models") for name, part in parts(by_model, lambda row: str(row.model), {})
-    }
+    result["zones"] = {}
+    for zone in records.zone_names:
+        of = np.flatnonzero((homes == zone)[records.model_codes])
+        own = its_loads[zone], its_evictions[zone]
+        part = Part(records.outcomes[of], latency_s[of], *own, load_s, held_in.get(zone))
+        result["zones"][zone] = computed(part, "models", "zones")
+    result["models"] = figures_by_model(whole, records.model_names, records.model_codes, load_s)
     result |= computed(whole, "run")
     result |= {"lost": _lost(records), "losses": _losses(records)}
     return result | {"faults": dict(records.faults), "binding": dict(records.binding)}
@@ -114,19 +99,6 @@ def _losses(records: Records) -> list[dict[str, Any]]:
         row = {"model": model, "outcome": loss.outcome.name.lower(), "requests": 0, "why": loss.why}
         found.setdefault((model, loss.outcome), row)["requests"] += 1
     return sorted(found.values(), key=lambda row: -int(row["requests"]))
-
-
-def _by(rows: list[_Row], place: Callable[[_Row], str]) -> Mapping[str, list[_Row]]:
-    groups: defaultdict[str, list[_Row]] = defaultdict(list)
-    for row in rows:
-        groups[place(row)].append(row)
-    return groups
-
-
-def _rows_by_model(records: Records) -> dict[str, npt.NDArray[np.intp]]:
-    order = np.argsort(records.model_codes, kind="stable")
-    ends = np.cumsum(np.bincount(records.model_codes, minlength=len(records.model_names)))
-    return dict(zip(records.model_names, np.split(order, ends[:-1]), strict=True))
 
 
 def _held(records: Records) -> list[Held]:

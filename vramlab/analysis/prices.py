@@ -6,8 +6,11 @@ at least 0 make a valid bound (:func:`lagrangian`).
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,13 +19,10 @@ from vramlab.analysis.intervals import Flags, Floats, Group, Indices, Problem
 if TYPE_CHECKING:
     from scipy import sparse
 
-# Longer problems get their prices window by window.
+# Longer problems get their prices window by window. What a window costs grows with the square of its length:
+# so each has a core of a third of that, and looks a tenth of it, which is what counts, beyond on each side.
 WINDOW_STEPS = 30_000
-# How far beyond its core a window looks on each side, as a part of the core.
-_MARGIN = 0.1
-# The shortest intervals are put into the program at once; the few long ones, which hold most of the
-# matrix's non-zeros, only if their model would keep them at the prices found (column generation).
-_SHORT = 0.95
+_CORE, _MARGIN = 1 / 3, 0.1
 
 
 def solve_windows(problem: Problem, window_steps: int) -> tuple[Floats, Floats, float, int]:
@@ -35,130 +35,140 @@ def solve_windows(problem: Problem, window_steps: int) -> tuple[Floats, Floats, 
     """
     if problem.steps <= window_steps:
         return *solve(problem), 1
-    edges = np.linspace(0, problem.steps, -(-problem.steps // window_steps) + 1).astype(int)
-    margin = int(window_steps * _MARGIN)
+    core = max(1, int(window_steps * _CORE))
+    edges = np.linspace(0, problem.steps, -(-problem.steps // core) + 1).astype(int)
     prices = np.zeros((len(problem.groups), problem.steps))
     solution = np.zeros(len(problem.start))
-    for first, last in pairwise(edges):
+
+    def found(edge: tuple[int, int]) -> None:
+        first, last = edge
         low, high = max(0, first - margin), min(problem.steps, last + margin)
         part = problem.window(low, high)
         if not len(part.start):
-            continue
+            return
         its_solution, its_prices, _ = solve(part)
         prices[:, first:last] = its_prices[:, first - low : last - low]
         core = (part.end >= first - low) & (part.end < last - low)
         # both lists are in order of `end`, which no two intervals share
         solution[np.searchsorted(problem.end, part.end[core] + low)] = its_solution[core]
+
+    margin = int(window_steps * _MARGIN)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # the solver does not hold Python's lock
+        for _ in threads.map(found, pairwise(edges)):
+            pass
     return solution, prices, np.nan, len(edges) - 1
 
 
 def solve(problem: Problem) -> tuple[Floats, Floats, float]:
-    """Solve the program by column generation.
+    """Solve the program.
+
+    What is kept at a row is what was kept at the row before, and what has begun, less what has ended. With
+    that as a variable of its own, an interval stands in two rows, where it begins and where it ends, and not
+    in all that it covers. The matrix is that of a flow through a network, as in the paper by Berger and
+    others, but for the rows of :func:`_load_rows`.
 
     Returns
     -------
     ndarray, shape (intervals,); ndarray, shape (groups, steps); float
         Fractions kept, price in seconds per byte at each row, objective in seconds.
     """
-    length = problem.end - problem.start
-    active = length <= np.quantile(length, _SHORT)
-    while True:
-        chosen = np.flatnonzero(active)
-        fractions, prices, objective = _restricted(problem, chosen)
-        _, wanted = lagrangian(problem, prices)
-        missing = wanted & ~active
-        if not missing.any():
-            solution = np.zeros(len(problem.start))
-            solution[chosen] = fractions
-            return solution, prices, objective
-        active |= missing
-
-
-def _restricted(problem: Problem, chosen: Indices) -> tuple[Floats, Floats, float]:
-    """Solve the program over the `chosen` intervals alone."""
-    from scipy import sparse
     from scipy.optimize import linprog
 
-    unit = problem.groups[0].capacity or 1
-    weight = problem.interval_size[chosen] / unit
-    matrices, rooms, where = [], [], []
-    for index, group in enumerate(problem.groups):
-        matrix, steps = _cover(problem, group, chosen, weight)
-        room = problem.room(group)[steps] / unit
-        binding = matrix @ np.ones(len(chosen)) > room * (1 + 1e-12)
-        matrices.append(matrix[binding])
-        rooms.append(room[binding])
-        where.append((index, steps[binding]))
-    saved = problem.skip[problem.end[chosen]]
-    objective, extra = -saved, _load_rows(problem, chosen)
-    upper = np.ones(len(chosen))
-    if extra is not None:
-        # one more variable per step whose load costs more than skipping it: the part loaded there
-        dearer, rows = extra
-        objective = np.r_[objective, dearer]
-        upper = np.r_[upper, np.ones(len(dearer))]
-        matrices = [sparse.hstack([m, sparse.csr_matrix((m.shape[0], len(dearer)))]) for m in matrices]
-        matrices.append(rows)
-        rooms.append(np.zeros(rows.shape[0]))
-    matrix, room = sparse.vstack(matrices, format="csc"), np.concatenate(rooms)
-    bounds = np.column_stack([np.zeros(len(upper)), upper])
-    if matrix.shape[0]:
-        result = linprog(objective, A_ub=matrix, b_ub=room, bounds=bounds, method="highs-ds")
-    else:
-        result = linprog(objective, bounds=bounds, method="highs-ds")
+    unit = float(problem.groups[0].capacity or 1)
+    dearer, loads = _load_rows(problem)
+    free = len(problem.start) + len(dearer)
+    flows = [_flow(problem, group, unit) for group in problem.groups]
+    count = sum(len(flow.steps) for flow in flows)
+    result = linprog(
+        np.concatenate([-problem.skip[problem.end], dearer, np.zeros(count)]),
+        A_ub=_matrix([loads], (len(dearer), free + count)),
+        b_ub=np.zeros(len(dearer)),
+        A_eq=_matrix(_rows_of(flows, free), (count, free + count)),
+        b_eq=np.zeros(count),
+        bounds=np.column_stack(
+            [np.zeros(free + count), np.concatenate([np.ones(free), *(flow.room for flow in flows)])]
+        ),
+        method="highs-ds",
+    )
     if result.status != 0:
         raise RuntimeError(f"the linear program of the offline bound was not solved: {result.message}")
     prices = np.zeros((len(problem.groups), problem.steps))
     done = 0
-    for index, steps in where:
-        marginals = result.ineqlin.marginals[done : done + len(steps)] if matrix.shape[0] else np.zeros(0)
-        prices[index, steps] = np.maximum(0.0, -marginals) / unit
-        done += len(steps)
-    return result.x[: len(chosen)], prices, float(problem.skip.sum() + result.fun)
+    for price, flow in zip(prices, flows, strict=True):
+        worth = result.eqlin.marginals[done : done + len(flow.steps)]
+        # what a byte that is kept into a row is worth there, less what it is worth in the next one
+        price[flow.steps] = np.maximum(0.0, worth - np.append(worth[1:], 0.0)[: len(worth)]) / unit
+        done += len(flow.steps)
+    return result.x[: len(problem.start)], prices, float(problem.skip.sum() + result.fun)
 
 
-def _cover(
-    problem: Problem, group: Group, chosen: Indices, weight: Floats
-) -> tuple[sparse.csr_matrix, Indices]:
-    """Return the bytes that chosen intervals hold at the group's rows, as a matrix, and the rows' steps."""
-    from scipy import sparse
+_Entries = tuple[Indices, Indices, Floats]  # of a matrix: rows, columns, values
 
+
+class _Flow(NamedTuple):
+    """Rows of a group that may bind: their steps, the room there, what begins and ends since the row before.
+
+    ``room`` is in units of the device's capacity, ``entries`` have a column per interval.
+    """
+
+    steps: Indices
+    room: Floats
+    entries: _Entries
+
+
+def _flow(problem: Problem, group: Group, unit: float) -> _Flow:
     member = group.members[problem.model]
-    position = np.concatenate([[0], np.cumsum(member)])
-    columns = np.flatnonzero(member[problem.end[chosen]])
-    first = position[problem.first_row[chosen[columns]]]
-    count = position[problem.end[chosen[columns]]] - first
-    column = np.repeat(columns, count)
-    row = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + np.repeat(first, count)
-    matrix = sparse.csr_matrix((weight[column], (row, column)), shape=(int(position[-1]), len(chosen)))
-    return matrix, np.flatnonzero(member)
+    own = np.flatnonzero(member[problem.end] & (problem.first_row < problem.end))
+    first, end = problem.first_row[own], problem.end[own]
+    weight = problem.interval_size[own] / unit
+    all_rows = problem.steps + 1
+    held = np.cumsum(np.bincount(first, weight, all_rows) - np.bincount(end, weight, all_rows))[:-1]
+    room = problem.room(group) / unit
+    binds = member & (held > room * (1 + 1e-12))
+    place = np.concatenate([[0], np.cumsum(binds)])
+    first, end = place[first], place[end]  # among the rows that bind: from `first` to before `end`
+    begins, ends = first < end, (first < end) & (end < place[-1])
+    rows = np.concatenate([first[begins], end[ends]])
+    columns = np.concatenate([own[begins], own[ends]])
+    values = np.concatenate([-weight[begins], weight[ends]])
+    return _Flow(np.flatnonzero(binds), room[binds], (rows, columns, values))
 
 
-def _load_rows(problem: Problem, chosen: Indices) -> tuple[Floats, sparse.csr_matrix] | None:
+def _rows_of(flows: Sequence[_Flow], free: int) -> Iterator[_Entries]:
+    """Give the entries of all flows; what is kept at their rows has the columns from `free` on."""
+    done = 0
+    for flow in flows:
+        rows, columns, values = flow.entries
+        yield rows + done, columns, values
+        own = np.arange(done, done + len(flow.steps))
+        yield own, free + own, np.ones(len(own))
+        yield own[1:], free + own[:-1], -np.ones(len(own[1:]))
+        done += len(own)
+
+
+def _load_rows(problem: Problem) -> tuple[Floats, _Entries]:
     """Return rows ``kept after - kept before - loaded <= 0`` where loading costs more than skipping.
 
-    None where it never does: then a miss costs the same whether the model is kept or not.
+    There is one more variable per step whose load costs more: the part loaded there, at the extra cost, which
+    comes first. Where it costs the same, as it does without a CPU, a miss costs what it costs.
     """
-    from scipy import sparse
-
-    start = problem.start[chosen]
-    dearer = problem.load[start] - problem.skip[start]
+    dearer = problem.load[problem.start] - problem.skip[problem.start]
     after = np.flatnonzero(dearer > 0)
-    if not after.size:
-        return None
     ending = np.full(problem.steps, -1)
-    ending[problem.end[chosen]] = np.arange(len(chosen))
-    before = ending[start[after]]
+    ending[problem.end] = np.arange(len(problem.end))
+    before = ending[problem.start[after]]
     has = np.flatnonzero(before >= 0)
     rows = np.arange(len(after))
-    matrix = sparse.csr_matrix(
-        (
-            np.concatenate([np.ones(len(after)), -np.ones(len(has)), -np.ones(len(after))]),
-            (np.concatenate([rows, has, rows]), np.concatenate([after, before[has], len(chosen) + rows])),
-        ),
-        shape=(len(after), len(chosen) + len(after)),
-    )
-    return dearer[after], matrix
+    columns = np.concatenate([after, before[has], len(problem.start) + rows])
+    values = np.concatenate([np.ones(len(after)), -np.ones(len(has)), -np.ones(len(after))])
+    return dearer[after], (np.concatenate([rows, has, rows]), columns, values)
+
+
+def _matrix(entries: Iterable[_Entries], shape: tuple[int, int]) -> sparse.csc_matrix:
+    from scipy import sparse
+
+    rows, columns, values = map(np.concatenate, zip(*entries, strict=True))
+    return sparse.csc_matrix((values, (rows, columns)), shape=shape)
 
 
 def lagrangian(problem: Problem, prices: Floats) -> tuple[float, Flags]:

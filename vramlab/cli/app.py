@@ -10,74 +10,20 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
 
 import typer
 
 from vramlab import __version__
-from vramlab.cli import (
-    advising,
-    changes,
-    comparing,
-    curves,
-    demo,
-    exporting,
-    fidelity,
-    importing,
-    inventory,
-    journals,
-    live,
-    memory,
-    monitor,
-    notebooks,
-    pages,
-    profiling,
-    questions,
-    replaying,
-    studies,
-    traces,
-    tuning,
-    whatif,
-)
+from vramlab.cli.commands import COMMANDS
 from vramlab.config.compiled import compiled
 from vramlab.config.errors import InputError, nearest
 
-app = typer.Typer(
-    name="vramlab",
-    help="Which models stay in VRAM? Record real traffic, replay it through the allocator that runs in "
-    "production, compare settings, take the winner home.",
-    epilog="Exit status: 0: done. 1: a check you asked for failed. 2: bad input. 130: interrupted.",
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-)
 # What typer raises for a wrong option or argument. Newer versions of typer bring their own copy of click, so
 # the class is not to be had by click's name.
 _UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 _INTERRUPTED = 130
 _LIVE_PACKAGES = {"onnxruntime", "onnx", "ml_dtypes", "pynvml"}  # that vramlab-sim leaves out
-
-replaying.register(app)
-comparing.register(app)
-advising.register(app)
-studies.register(app)
-tuning.register(app)
-profiling.register(app)
-live.register(app)
-memory.register(app)
-traces.register(app)
-importing.register(app)
-inventory.register(app)
-curves.register(app)
-demo.register(app)
-fidelity.register(app)
-monitor.register(app)
-journals.register(app)
-notebooks.register(app)
-pages.register(app)
-questions.register(app)
-exporting.register(app)
-changes.register(app)
-whatif.register(app)
 
 
 def _show_version(wanted: bool) -> None:
@@ -86,13 +32,42 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: bool = typer.Option(
         False, "--version", callback=_show_version, is_eager=True, help="Show the version."
     ),
 ) -> None:
     pass
+
+
+def application(asked: str | None = None) -> typer.Typer:
+    """Return the command line as typer has it.
+
+    Parameters
+    ----------
+    asked : str, optional
+        The command that is to be run: only its module is read. Without it all are listed and none can be run.
+    """
+    app = typer.Typer(
+        name="vramlab",
+        help="Which models stay in VRAM? Record real traffic, replay it through the allocator that runs in "
+        "production, compare settings, take the winner home.",
+        epilog="Exit status: 0: done. 1: a check you asked for failed. 2: bad input. 130: interrupted.",
+        add_completion=False,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_options)
+    if asked in COMMANDS:
+        import_module(f"vramlab.cli.{COMMANDS[asked].module}").register(app)
+        return app
+    for name, command in COMMANDS.items():
+        app.command(name, help=command.about)(_listed)
+    return app
+
+
+def _listed() -> None:
+    raise AssertionError("a command that is only listed was run")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -109,7 +84,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        status = typer.main.get_command(app)(given, standalone_mode=False)
+        asked = next((word for word in given if word != "--"), None)
+        status = typer.main.get_command(application(asked))(given, standalone_mode=False)
     except InputError as error:
         return _refuse(str(error))
     except _UsageError as error:

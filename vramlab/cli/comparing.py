@@ -26,6 +26,7 @@ from vramlab.cli.output import log, out, picture, print_json, save_plot
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs
 from vramlab.engine.orders import order_names
+from vramlab.experiments.calibration import said_of_times
 from vramlab.experiments.comparison import DEFAULT_POLICIES, Compared
 from vramlab.experiments.side_by_side import Place, SideBySide, places_of, side_by_side
 from vramlab.servers import server_names, server_of
@@ -178,6 +179,8 @@ def compare_command(
         print_json(_document(found) | {"servers": [_about(text) for text in what.servers]})
     else:
         show_side_by_side(found, f"{', '.join(map(str, where.requests))}, {places[0].case.mode}")
+        for line in dict.fromkeys(line for place in places for line in said_of_times(place.case)):
+            out.print(line)
         for text in what.servers:
             server = server_of(text)[0]
             out.print(f"as {text} ({server.version}): {'; '.join(server.approximations)}")

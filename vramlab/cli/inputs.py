@@ -47,11 +47,12 @@ ModeOption = Annotated[
     ),
 ]
 TimesOption = Annotated[
-    Times,
+    Times | None,
     typer.Option(
         "--service-times",
-        help="How long effects take: spec (the inventory's constants), or, from the measurements of `vramlab "
-        "profile` beside the inventory: link, median, sampled, contended.",
+        help="How long effects take: spec (the inventory's constants; the default), recorded (what a run has "
+        "seen itself; the default for a run's folder), or, from the measurements of `vramlab profile` beside "
+        "the inventory: link, median, sampled, contended.",
     ),
 ]
 PlotOption = Annotated[
@@ -143,7 +144,7 @@ class CaseOptions:
         """What is read."""
         return [self.trace, self.config, self.models]
 
-    def resolve(self, *changes: str, service_times: Times = "spec") -> Case:
+    def resolve(self, *changes: str, service_times: Times | None = None) -> Case:
         """Read it, with `changes` on top; say where decide mode leaves something out."""
         overrides = [*(self.overrides or []), *changes]
         how: dict[str, Any] = {"mode": self.mode, "seed": self.seed, "service_times": service_times}

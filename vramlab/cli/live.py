@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from tqdm import tqdm
 
-from vramlab.analysis.figures import table
+from vramlab.analysis.figures import table, text_of
 from vramlab.analysis.plots import latency_distribution
 from vramlab.cli.busy import Again, offered_again
 from vramlab.cli.inputs import (
@@ -25,6 +25,7 @@ from vramlab.cli.inputs import (
 from vramlab.cli.output import (
     count,
     log,
+    percent,
     picture,
     print_binding,
     print_json,
@@ -35,6 +36,7 @@ from vramlab.cli.output import (
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs
 from vramlab.engine.journal import Line
+from vramlab.experiments.draws import RULE, SEEDS, Draws, overall
 from vramlab.experiments.verification import Verification, verify
 from vramlab.runs.journal_reading import read_journal
 from vramlab.simulation.choosing import Times
@@ -148,7 +150,8 @@ def verify_command(
         Times | None,
         typer.Option(
             "--service-times",
-            help="As in `replay`; contended where the run has the profile of its models, else spec.",
+            help="As in `replay`. Default: recorded, from the first half of what came after the warm-up, and "
+            "judged on the second.",
         ),
     ] = None,
     plot: Annotated[
@@ -156,9 +159,13 @@ def verify_command(
         typer.Option("--plot", callback=picture, help="Picture of both latency distributions to write."),
     ] = None,
     warm_up_s: Annotated[
-        float, typer.Option("--warm-up", help="Seconds in the beginning to leave out of the figures.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            "--warm-up", help="Seconds in the beginning to leave out. Default: found from the journal."
+        ),
+    ] = None,
     seed: SeedOption = 0,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How often the run is simulated.")] = SEEDS,
     as_json: JsonOption = False,
 ) -> None:
     """Replay a live journal in lock-step, then simulate the run and show live beside simulated.
@@ -167,8 +174,10 @@ def verify_command(
     takes its settings: vramlab verify journal.jsonl --config server.yaml --models models.yaml
     """
     check_outputs([plot])
-    result = verify(run, seed, service_times, warm_up_s, config, models)
+    result = verify(run, seed, service_times, warm_up_s, config, models, seeds)
     if plot is not None:
+        if result.draws is None:
+            raise InputError("--plot", "", f"a run {result.split.problem}", "one that can be judged")
         save_plot(plot_latencies(result), plot)
         log.print(f"written to {plot}")
     if as_json:
@@ -195,17 +204,10 @@ def show_verification(result: Verification) -> None:
         print(f"lock-step: all {report.decisions:,} decisions and {report.lines:,} journal lines are equal")
     if result.run.environment.get("ended") is False:
         print(f"the recording was cut off: {answered(result.run.journal)}")
-    rows = [
-        (
-            figure.name or figure.label,
-            figure.text(result.live[figure.key]),
-            figure.text(result.simulated[figure.key]),
-            _error(result, figure.key),
-        )
-        for figure in table("fidelity")
-    ]
-    header = ["", f"live ({result.live['backend']})", "simulated", "error"]
-    print_table("live beside simulated", header, rows)
+    if result.draws is None:
+        print(f"live times are not compared with simulated ones: {result.split.problem}")
+    else:
+        _show_fidelity(result, result.draws)
     show_losses(result.live)
     if result.passed_over_s is not None:
         bound_s = result.run.config.serving.max_wait_s
@@ -213,6 +215,37 @@ def show_verification(result: Verification) -> None:
         print(f"passed over while it could be served: {longest_s} at most (max_wait_s: {bound_s:g})")
     for caveat in result.caveats():
         print(caveat)
+
+
+def _show_fidelity(result: Verification, drawn: Draws) -> None:
+    split, spread, verdicts = result.split, drawn.spread(), result.verdicts()
+    if result.calibration is not None:
+        print(result.calibration.summary())
+    print(f"{split.rule}; judged from {split.from_s:.1f} s on: {count(split.requests)} requests")
+    rows = []
+    for figure in table("fidelity"):
+        key = figure.key
+        texts = [figure.text(result.live[key]), figure.text(result.simulated[key])]
+        draws = [figure.text(spread[key][end]) for end in ("low", "high")] if key in spread else []
+        rows.append(
+            (
+                figure.name or figure.label,
+                *texts,
+                " to ".join(draws),
+                _error(result, key),
+                verdicts.get(key, ""),
+            )
+        )
+    simulated = f"simulated (median of {len(drawn.figures)})" if len(drawn.figures) > 1 else "simulated"
+    header = ["", f"live ({result.live['backend']})", simulated, "draws", "error", ""]
+    print_table("live beside simulated", header, rows)
+    single = drawn.per_request(result.live_records)
+    print(
+        f"request by request: {percent(single['same_outcome'] or 0.0)} ended alike, latencies are "
+        f"{text_of(single['latency_error_median_s'], 'latency')} apart (median)"
+    )
+    if verdicts:
+        print(f"all in all: {overall(verdicts.values())}. {RULE[0].upper()}{RULE[1:]}")
 
 
 def answered(journal: Iterable[Line]) -> str:

@@ -39,6 +39,7 @@ from vramlab.cli.output import (
 )
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs
+from vramlab.experiments.calibration import calibration_of, said_of_times
 from vramlab.experiments.case import Case, resolve_case
 from vramlab.experiments.doubts import doubts
 from vramlab.experiments.replay import Replay, run
@@ -68,7 +69,7 @@ class HowOptions:
             "ollama:keep_alive=600+max_loaded_models=2.",
         ),
     ] = None
-    service_times: TimesOption = "spec"
+    service_times: TimesOption = None
 
     def resolve(self, inputs: CaseOptions) -> Case:
         """Read the case that is replayed so."""
@@ -123,9 +124,10 @@ def replay_command(
         save_plot(memory_map(pd.DataFrame(layout), title=f"{inputs.trace.name}: at the end"), map_file)
         log.print(f"written to {map_file}")
     if as_json:
-        print_json(result.figures)
+        found = calibration_of(case)
+        print_json(result.figures | ({} if found is None else {"calibration": found.document()}))
     else:
-        _show_replay(result, str(inputs.trace), doubts(case))
+        _show_replay(result, str(inputs.trace), [*said_of_times(case), *doubts(case)])
 
 
 def bound_command(

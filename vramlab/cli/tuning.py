@@ -17,6 +17,7 @@ from vramlab.cli.output import log, picture, print_json, print_table, save_plot,
 from vramlab.cli.output import out as console
 from vramlab.config.files import check_outputs, check_suffix, locked
 from vramlab.config.loading import write_config
+from vramlab.experiments.calibration import said_of_times
 from vramlab.experiments.remarks import share_text
 from vramlab.experiments.rolling import rolling, rolling_text
 from vramlab.experiments.search_space import DEFAULT_OVER, GROUPS, POLICIES
@@ -152,7 +153,7 @@ def tune_command(
         print_json(result.document() | {"importances": result.importances()} | checked)
     else:
         show_tuning(result)
-        for line in [*result.remarks(), *more]:
+        for line in [*said_of_times(case), *result.remarks(), *more]:
             console.print(line)
 
 

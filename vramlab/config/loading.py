@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -144,12 +146,14 @@ def load_inventory(path: Path | str) -> Inventory:
 
 def _beside(spec: ModelSpec, folder: Path) -> ModelSpec:
     """Return a spec whose relative paths are below `folder`."""
-    found: dict[str, Any] = {"custom_ops": tuple(str(folder / library) for library in spec.custom_ops)}
+    found: dict[str, Any] = {}
+    if spec.custom_ops:
+        found["custom_ops"] = tuple(str(folder / library) for library in spec.custom_ops)
     if spec.path is not None:
         found["path"] = str(folder / spec.path)
     if isinstance(spec.inputs, str):
         found["inputs"] = str(folder / spec.inputs)
-    return spec.model_copy(update=found)
+    return spec.model_copy(update=found) if found else spec
 
 
 def check_fit(config: VramConfig, inventory: Inventory, source: str, models_source: str) -> None:
@@ -250,15 +254,37 @@ LATER: dict[str, Any] = {
 
 def fingerprint(value: BaseModel | Mapping[str, BaseModel]) -> str:
     """Return SHA-256 of a configuration or inventory, independent of file format, comments and key order."""
-    if isinstance(value, BaseModel):
-        data: Any = value.model_dump(mode="json")
-        # what came later counts where it is set: the fingerprints of settings without it stay
-        data = {key: part for key, part in data.items() if key not in LATER or part != LATER[key]}
-        if isinstance(value, VramConfig):
-            data["scoring"] = value.scoring.as_before(data["scoring"])
-    else:
-        data = {name: spec.model_dump(mode="json") for name, spec in value.items()}
+    if not isinstance(value, BaseModel):
+        return _fingerprint_of_all(value)
+    data: Any = value.model_dump(mode="json")
+    # what came later counts where it is set: the fingerprints of settings without it stay
+    data = {key: part for key, part in data.items() if key not in LATER or part != LATER[key]}
+    if isinstance(value, VramConfig):
+        data["scoring"] = value.scoring.as_before(data["scoring"])
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _fingerprint_of_all(sections: Mapping[str, BaseModel]) -> str:
+    """Return SHA-256 of the JSON of sections by name, sorted; the same sections again are known.
+
+    Every run of a study asks for that of its inventory, and sections never change.
+    """
+    given = list(sections.items())
+    for known, found in tuple(_KNOWN):
+        if known.keys() == sections.keys() and all(known[name] is section for name, section in given):
+            return found
+    digest = hashlib.sha256()
+    before = "{"
+    for name, section in sorted(given, key=itemgetter(0)):
+        text = json.dumps(section.model_dump(mode="json"), sort_keys=True)
+        digest.update(f"{before}{json.dumps(name)}: {text}".encode())
+        before = ", "
+    digest.update(b"}" if given else b"{}")
+    _KNOWN.appendleft((dict(given), digest.hexdigest()))
+    return digest.hexdigest()
+
+
+_KNOWN: deque[tuple[dict[str, BaseModel], str]] = deque(maxlen=2)
 
 
 # -- overrides, and what a file extends ----------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from vramlab.allocator import Allocator, Decision, Kind
 from vramlab.allocator.facts import STAYING
@@ -39,10 +40,12 @@ class Queue(Gate):
         The effect of a story that found none: it goes on with a slot.
     """
 
-    __slots__ = ("bound", "free", "turn")
+    __slots__ = ("_line", "bound", "free", "turn")
 
     def __init__(self, ready: Ready, slots: int, bound: float = math.inf) -> None:
         super().__init__(ready)
+        self._line: deque[Any] = deque()
+        self.waiters = self._line
         self.free, self.bound = slots, bound
         self.turn = Wait(self)
 
@@ -60,8 +63,8 @@ class Queue(Gate):
 
     def release(self) -> None:
         """Give one slot back, to the first who waits if somebody does."""
-        if self.waiters:
-            self._ready.append((self.waiters.popleft(), None))
+        if self._line:
+            self._ready.append((self._line.popleft(), None))
         else:
             self.free += 1
 

@@ -105,11 +105,10 @@ class Scheduler(Decider):
             entry.outcome = Outcome.WAIT
             self._notes.decision(number, now_s, Decision(Kind.JOIN, model.name, model.zone.name))
         self.decide(now_s)
-        gate = Wait(entry.gate)
         try:
             while True:
                 if entry.told is None:
-                    now_s, _ = yield gate
+                    now_s, _ = yield Wait(entry.gate)
                 told, entry.told = entry.told, None
                 if told is _RUN:
                     if entry.batch is None:
@@ -119,7 +118,6 @@ class Scheduler(Decider):
                     return now_s, entry.outcome, told
                 if isinstance(told, Again):
                     entry = told.entry
-                    gate = Wait(entry.gate)
                     continue
                 if isinstance(told, Decision) and told.kind is Kind.CLEAR:
                     yield Spawn(f"room for {number}", self._make_room(told, now_s))

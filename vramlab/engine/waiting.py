@@ -107,37 +107,36 @@ class _OfModel:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.by_place: list[tuple[Turn, Waiting]] = []
-        self.by_turn: list[tuple[Turn, Waiting]] = []
+        self.by_place: list[tuple[float, int, Waiting]] = []
+        self.by_turn: list[tuple[float, int, Waiting]] = []
         self.listed: list[tuple[Turn, _OfModel]] | None = None  # where it stands, with this place and turn
         self.place = self.turn = (0.0, -1)
         self.count = 0
 
     @property
     def first(self) -> Waiting:
-        return self.by_place[0][1]
+        return self.by_place[0][2]
 
     @property
     def next(self) -> Waiting:
-        return self.by_turn[0][1]
+        return self.by_turn[0][2]
 
     @property
     def stands(self) -> bool:
         """Whether its place and turn are still those of its first and its next."""
-        heap = self.by_place
-        return bool(heap) and heap[0][0] == self.place and self.by_turn[0][0] == self.turn
+        return bool(self.by_place) and self.first.place == self.place and self.next.turn == self.turn
 
     def add(self, entry: Waiting) -> bool:
         """Whether it is the first, or the next."""
         self.count += 1
-        heappush(self.by_place, (entry.place, entry))
-        heappush(self.by_turn, (entry.turn, entry))
-        return self.first is entry or self.next is entry
+        heappush(self.by_place, (*entry.place, entry))
+        heappush(self.by_turn, (*entry.turn, entry))
+        return self.by_place[0][2] is entry or self.by_turn[0][2] is entry
 
     def drop_all_gone(self) -> None:
         """Drop all that are gone: one of them waits once more, at the same place."""
         for heap in (self.by_place, self.by_turn):
-            heap[:] = [pair for pair in heap if not pair[1].gone]
+            heap[:] = [waits for waits in heap if not waits[2].gone]
             heapify(heap)
 
     def drop_gone(self) -> bool:
@@ -145,7 +144,7 @@ class _OfModel:
         self.count -= 1
         dropped = False
         for heap in (self.by_place, self.by_turn):
-            while heap and heap[0][1].gone:
+            while heap and heap[0][2].gone:
                 heappop(heap)
                 dropped = True
         return dropped
@@ -324,7 +323,7 @@ class WaitingRequests:
     def of(self, model: Model) -> list[Waiting]:
         """Those who wait for one model, by place."""
         group = self._of_model.get(model)
-        return [] if group is None else [entry for _, entry in sorted(group.by_place) if not entry.gone]
+        return [] if group is None else [entry for *_, entry in sorted(group.by_place) if not entry.gone]
 
     def count(self, model: Model) -> int:
         """How many wait for one model."""

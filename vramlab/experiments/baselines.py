@@ -88,8 +88,15 @@ def _zoned(case: Case, zones: dict[str, Any], policy: str) -> Case:
     if policy != scoring.policy:  # weights belong to the policy that they were given with
         data["scoring"] = data["scoring"] | {"policy": policy, "weights": {}, "victims": "auto"}
     config = validated(VramConfig, data, "baseline", "")
+    return _homeless(case).under(config)
+
+
+def _homeless(case: Case) -> Case:
+    """Return a case whose models name no zone."""
+    if all(spec.zone is None for spec in case.inventory.values()):
+        return case
     homeless = {name: spec.model_copy(update={"zone": None}) for name, spec in case.inventory.items()}
-    return replace(case, inventory=homeless).under(config)
+    return replace(case, inventory=homeless)
 
 
 def baselines_of(case: Case, policies: Sequence[str] = ()) -> list[Baseline]:
@@ -103,6 +110,7 @@ def baselines_of(case: Case, policies: Sequence[str] = ()) -> list[Baseline]:
         Beside LRU; the configuration's own where none are given.
     """
     names = dict.fromkeys(["lru", *(policies or [case.config.scoring.policy])])
+    case = _homeless(case)  # once for all of them
     made = {pool_name(name): partial(one_pool, case, name) for name in names}
     made[SPECIFICATION] = partial(specification_zones, case)
     found = []

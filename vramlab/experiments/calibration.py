@@ -1,30 +1,21 @@
-"""A run calibrates itself: the service times that it has seen, and from when on it was warm.
-
-Every study of a run's folder starts from :func:`calibrated_case`: the run's requests, settings and inventory,
-with service times from its own journal. A profile that went with the run fills in what the journal has not.
-"""
+"""A run calibrates itself: its case with the times that it has seen, and where each of these came from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import pandas as pd
 
-from vramlab.config.errors import InputError
-from vramlab.config.units import bytes_to_mib
+from vramlab import __version__
 from vramlab.engine.effects import Target
-from vramlab.engine.journal import Line
 from vramlab.experiments.case import Case, resolve_case
+from vramlab.experiments.recorded_samples import recorded_samples, warm_up
 from vramlab.runs.run_folder import RunFolder
-from vramlab.runs.samples import samples_frame
-from vramlab.simulation.choosing import device_cores_of
-from vramlab.simulation.recorded import RecordedTimes
-from vramlab.simulation.seen import seen_work
+from vramlab.simulation.recorded import ORIGINS, Origin, RecordedTimes, What
 
-WARM_SHARE = 0.95
-"""Of the most memory that sessions ever held: when it was first held, the run was warm."""
+_KINDS: tuple[What, ...] = ("load", "run")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,35 +29,75 @@ class Calibration:
     models : list of str
         Those that the trace asks for.
     samples : int
-        Effects of the run that were sampled.
+        Effects of the run that times are drawn from.
     until_s : float or None
-        Up to when; None: all of the run.
+        Up to when, in the journal's own seconds; None: all of the run.
     warm_up_s : float
         Seconds from the first request on after which the run was warm.
     rule : str
         By what rule, in a sentence.
+    caveats : list of str
+        What is wrong with the recording, a sentence each.
     """
 
     times: RecordedTimes
     models: list[str]
     samples: int
-    until_s: float | None
-    warm_up_s: float
-    rule: str
+    until_s: float | None = None
+    warm_up_s: float = 0.0
+    rule: str = ""
+    caveats: list[str] = field(default_factory=list)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return where times come from, one row per model, target and kind of effect."""
-        rows = []
-        for model in self.models:
-            for target in Target:
-                for what in ("load", "run"):
-                    source = self.times.source(what, model, target)
-                    rows.append({"model": model, "target": target.value, "what": what, **source._asdict()})
-        return rows
+        return [
+            {"model": model, "target": target.value, "what": what}
+            | self.times.source(what, model, target)._asdict()
+            for model in self.models
+            for target in Target
+            for what in _KINDS
+        ]
 
     def frame(self) -> pd.DataFrame:
         """Return the rows as a table."""
         return pd.DataFrame(self.rows())
+
+    def summary(self) -> str:
+        """Return where times come from in a line: how many samples, and what the run has not seen."""
+        rows = self.rows()
+        origins = Counter(row["origin"] for row in rows)
+        said = [
+            f"{_ORIGIN_TEXTS[origin]}: {self._named(rows, origin)}"
+            for origin in ORIGINS[1:]
+            if origins[origin]
+        ]
+        part = "" if self.until_s is None else f" of its first {self.until_s:.1f} s"
+        text = f"times: the run's own, {self.samples:,} effects{part} of {len(self.models)} models"
+        return "; ".join([text, *said])
+
+    def _named(self, rows: list[dict[str, Any]], origin: Origin) -> str:
+        first, *more = [row for row in rows if row["origin"] == origin]
+        name = f"{first['what']}s of {first['model']} on the {first['target'].upper()}"
+        return f"{name} and {len(more)} more" if more else name
+
+    def document(self) -> dict[str, Any]:
+        """Return the value of ``calibration`` in JSON documents."""
+        return {
+            "samples": self.samples,
+            "until_s": self.until_s,
+            "warm_up_s": self.warm_up_s,
+            "rule": self.rule,
+            "sources": self.rows(),
+        }
+
+
+_ORIGIN_TEXTS: dict[Origin, str] = {
+    "run": "the run's own",
+    "profile": "from its profile",
+    "estimated": "estimated from other models",
+    "later": "from the part that is judged",
+    "unknown": "unknown, and an error where they are needed",
+}
 
 
 def calibrated_case(run: RunFolder, seed: int = 0, until_s: float | None = None) -> tuple[Case, Calibration]:
@@ -86,58 +117,43 @@ def calibrated_case(run: RunFolder, seed: int = 0, until_s: float | None = None)
     InputError
         If the journal has no effect that ended well.
     """
-    lines: Sequence[Line] = run.journal[: run.journal.whole]
-    if until_s is not None:
-        lines = [line for line in lines if line.time_s <= until_s]
-    cores = run.environment.get("cpu_count")
-    device_cores = device_cores_of(run.environment, run.config.serving.gpu_streams)
-    samples = seen_work(lines, cores or 0, device_cores)
-    if not samples:
-        raise InputError(run.path, "", "a journal in which nothing ran", "a recording that served requests")
-    machine = {key: value for key, value in run.environment.items() if key in _KEPT}
-    frame = samples_frame(samples, machine)
-    if run.profile is not None:
-        frame = pd.concat([frame, run.profile], ignore_index=True)
-        frame.attrs = dict(machine.items())
+    frame = recorded_samples(run, until_s)
     case = resolve_case(
         run.trace, run.config, run.inventory, seed=seed, service_times="recorded", profile=frame
     )
     warm_up_s, rule = warm_up(run)
-    times = RecordedTimes(frame, case.config, case.inventory)
+    found = cast(Calibration, calibration_of(case))
     return case, Calibration(
-        times, sorted(set(run.trace.model_names)), len(samples), until_s, warm_up_s, rule
+        found.times, found.models, found.samples, until_s, warm_up_s, rule, _caveats(run)
     )
 
 
-_KEPT = ("device", "onnxruntime", "python", "system", "cpu_count", "device_cores", "backend")
+def calibration_of(case: Case) -> Calibration | None:
+    """Return where the times of a case come from, if they are a run's own."""
+    frame = case.measurements()
+    if case.service_times != "recorded" or frame is None:
+        return None
+    times = RecordedTimes(frame, case.config, case.inventory)
+    return Calibration(times, sorted(set(case.trace.model_names)), times.samples)
 
 
-def warm_up(run: RunFolder) -> tuple[float, str]:
-    """Return from when on a run was warm, in seconds from its first request on, and the rule in a sentence.
+def said_of_times(case: Case) -> list[str]:
+    """Say where the times of a case come from, if they are a run's own; else nothing."""
+    found = calibration_of(case)
+    return [] if found is None else [found.summary()]
 
-    Until sessions hold about the most memory that they ever do, memory is still to come from the system:
-    loads into it take longer than into memory that others have left, and misses come of an empty card.
-    """
-    held: dict[tuple[str, str], int] = {}
-    total, most, reached = 0, 0, [(0.0, 0)]
-    for line in run.journal[: run.journal.whole]:
-        if line.event != "end" or line.model is None or line.what is None:
-            continue
-        what, _, target = line.what.partition(" on ")
-        if what == "load" and line.model in run.inventory:
-            size = run.inventory[line.model].footprint_bytes
-            total += size - held.get((line.model, target), 0)
-            held[line.model, target] = size
-        elif what == "unload":
-            total -= held.pop((line.model, Target.GPU.value), 0)
-        if total > most:
-            most = total
-            reached.append((line.time_s, total))
-    enough = WARM_SHARE * most
-    when_s = next((time_s for time_s, total in reached if total >= enough), 0.0)
-    warm_up_s = max(0.0, when_s - float(run.trace.times_s[0]))
-    rule = (
-        f"warm from {warm_up_s:.1f} s on, when sessions first held {WARM_SHARE:.0%} "
-        f"of the most that they ever did ({bytes_to_mib(most):,.0f} MB)"
-    )
-    return warm_up_s, rule
+
+def _caveats(run: RunFolder) -> list[str]:
+    found = [f"{damage}; times are taken from what comes before" for damage in run.journal.damaged[:1]]
+    if run.environment.get("ended") is False:
+        found.append(
+            f"the recording was cut off after {run.trace.duration_s:.1f} s of requests: "
+            "what is there is used, and what was under way at its end is left out"
+        )
+    made_by = run.environment.get("vramlab")
+    if made_by is not None and made_by != __version__:
+        found.append(f"recorded with version {made_by}, simulated with {__version__}: rules may have changed")
+    failed = sum(line.event == "fail" for line in run.journal)
+    if failed:
+        found.append(f"{failed:,} effects failed in the recording; their times are left out")
+    return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from numbers import Integral
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -21,7 +22,8 @@ from vramlab.config.faults import FaultPlan, check_faults
 from vramlab.config.loading import check_fit, load_inventory, load_scenario, with_overrides
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.orders import check_order
-from vramlab.runs.run_folder import read_requests
+from vramlab.experiments.recorded_samples import recorded_samples
+from vramlab.runs.run_folder import is_live_run, read_requests, read_run
 from vramlab.runs.samples import read_samples, samples_path
 from vramlab.servers.preset import as_asked
 from vramlab.simulation.choosing import Times
@@ -73,6 +75,14 @@ class Case:
     service_times: Times = "spec"
     profile: pd.DataFrame | Path | None = None
     models_source: str = "the inventory"
+
+    @cached_property
+    def times_key(self) -> str:
+        """What tells the service times from others; empty for those of the inventory."""
+        frame = None if self.service_times == "spec" else self.measurements()
+        if frame is None:
+            return ""
+        return f"{self.service_times} {pd.util.hash_pandas_object(frame, index=False).sum()}"
 
     def under(self, config: VramConfig) -> Case:
         """Return the case under another configuration.
@@ -127,7 +137,7 @@ def resolve_case(
     *,
     mode: Mode = "simulate",
     seed: int = 0,
-    service_times: Times = "spec",
+    service_times: Times | None = None,
     profile: pd.DataFrame | Path | str | None = None,
     faults: FaultPlan | None = None,
 ) -> Case:
@@ -136,11 +146,14 @@ def resolve_case(
     Parameters
     ----------
     trace : Trace, Path or str
-        Requests, or their file.
+        Requests, their file, or the folder of a live run, whose settings, inventory and service times
+        are those of the case where no others are given.
     config, models, overrides
         As for :func:`resolve_settings`.
-    mode, seed, service_times
+    mode, seed
         As in :class:`Case`.
+    service_times : str, optional
+        As in :class:`Case`. By default ``recorded`` for the folder of a run, else ``spec``.
     profile : DataFrame, Path or str, optional
         Measurements, or their file. By default those beside the inventory's file.
     faults : FaultPlan, optional
@@ -153,11 +166,20 @@ def resolve_case(
     """
     check_choice("mode", "", mode, get_args(Mode))
     check_seed(seed)
-    check_choice("service_times", "", service_times, get_args(Times))
     if isinstance(profile, Path | str):
         profile = read_samples(profile)
-    requests = _read(trace)
-    settings = _resolve(config, models, overrides)
+    run = read_run(trace) if isinstance(trace, Path | str) and is_live_run(trace) else None
+    service_times = service_times or ("spec" if run is None or mode != "simulate" else "recorded")
+    check_choice("service_times", "", service_times, get_args(Times))
+    if run is None:
+        requests, settings = _read(trace), _resolve(config, models, overrides)
+    else:
+        requests, settings = run.trace, _resolve(config or run.config, models, overrides, run.inventory)
+        check_times(requests)
+        if profile is None:
+            profile = (
+                recorded_samples(run) if service_times == "recorded" else settings.samples or run.profile
+            )
     check_models(requests, settings.inventory, settings.models_source)
     plan = settings.faults if faults is None else faults
     if mode == "simulate":
@@ -202,7 +224,10 @@ class _Settings(NamedTuple):
     samples: Path | None
 
 
-def _resolve(config: ConfigLike, models: ModelsLike, overrides: Iterable[str]) -> _Settings:
+def _resolve(
+    config: ConfigLike, models: ModelsLike, overrides: Iterable[str], of_run: Inventory | None = None
+) -> _Settings:
+    """Read settings; `of_run`: the inventory where neither the caller nor the scenario names one."""
     source, beside, faults = "configuration", None, FaultPlan()
     if isinstance(config, str | Path):
         scenario = load_scenario(config, overrides)
@@ -210,6 +235,8 @@ def _resolve(config: ConfigLike, models: ModelsLike, overrides: Iterable[str]) -
     else:
         settings = with_overrides(config or VramConfig(), overrides)
     samples: Path | None = None
+    if models is None and beside is None and of_run is not None:
+        models = of_run
     if isinstance(models, dict):
         inventory, models_source = models, "the inventory"
     else:

@@ -65,7 +65,7 @@ def replay(
     seed: int = 0,
     journal: bool = False,
     overrides: Sequence[str] = (),
-    service_times: Times = "spec",
+    service_times: Times | None = None,
     profile: pd.DataFrame | Path | str | None = None,
     faults: FaultPlan | None = None,
 ) -> Replay:
@@ -76,8 +76,8 @@ def replay(
     trace : Trace, Path or str
         Requests, or their file.
     config, models, overrides
-        Settings and inventory, or their files, and ``dotted.key=value`` changes; see
-        :func:`~vramlab.experiments.case.resolve_settings`.
+        Settings and inventory, or their files (of a live run, its own by default), and ``dotted.key=value``
+        changes; see :func:`~vramlab.experiments.case.resolve_settings`.
     mode : str
         ``simulate``: the engine on simulated time, with queues and service times. ``decide``: the allocator
         alone, every load instant.
@@ -85,8 +85,9 @@ def replay(
         Of whatever is random in the run.
     journal : bool
         Keep the journal (``simulate`` only).
-    service_times : str
-        How long effects take (``simulate`` only): see :mod:`vramlab.simulation.choosing`.
+    service_times : str, optional
+        How long effects take (``simulate`` only): see :mod:`vramlab.simulation.choosing`. By default
+        ``recorded`` for the folder of a live run, else ``spec``.
     profile : DataFrame, Path or str, optional
         Measurements for the service times. By default those beside the inventory's file.
     faults : FaultPlan, optional

@@ -282,7 +282,8 @@ def _head(point: Point, case: Case, config: VramConfig | InputError) -> Row:
 
 def _run_key(case: Case, config: VramConfig | InputError, point: Point) -> str:
     what = repr(point.settings) if isinstance(config, InputError) else fingerprint(config)
-    return hashlib.sha256(f"{case.trace.sha256} {what} {point.seed}".encode()).hexdigest()
+    key = f"{case.trace.sha256} {what} {point.seed} {case.times_key}".rstrip()
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def _manifest(
@@ -299,6 +300,7 @@ def _manifest(
             for one in cases
         ],
         "mode": case.mode,
+        "service_times": case.service_times,
         "seeds": list(seeds),
         "grid": json.loads(json.dumps({key: list(values) for key, values in axes.items()}, default=str)),
         "versions": versions(),

@@ -219,6 +219,7 @@ def _study_name(case: Case, space: SearchSpace, wanted: Iterable[str]) -> str:
         repr(space),
         tuple(wanted),
         case.mode,
+        case.times_key,
         code_sha256(),
     ]
     return "vramlab-" + hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]

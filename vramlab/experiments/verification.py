@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from vramlab.config.faults import FaultPlan
 from vramlab.engine.effects import Failure
 from vramlab.engine.journal import Line
 from vramlab.experiments.busy import disturbances
+from vramlab.experiments.calibration import Calibration, calibrated_case
 from vramlab.experiments.case import ConfigLike, ModelsLike, resolve_case
-from vramlab.experiments.replay import run as replay
+from vramlab.experiments.draws import SEEDS, Draws, draws, since
+from vramlab.experiments.split import Split, split_of
 from vramlab.runs.journal_reading import read_journal
 from vramlab.runs.lockstep import LockstepReport, lockstep
 from vramlab.runs.passing import longest_passed_over
@@ -35,14 +37,21 @@ class Verification:
     lockstep : LockstepReport
         Whether every decision came out equal.
     live, simulated : dict
-        Figures of both, with the keys of ``vramlab replay --json``.
+        Figures of both, with the keys of ``vramlab replay --json``. Simulated ones are medians of the draws;
+        they are None where the run is too short to judge.
     live_records, simulated_records : Records
-        Requests of both, in the same order.
+        Requests of both, in the same order; simulated ones of the first draw.
     times : str
         Where the simulation had its service times from, see :mod:`vramlab.simulation.choosing`.
     passed_over_s : float or None
         For how long a request was passed over live while it could be served, at most
         (:func:`vramlab.runs.passing.longest_passed_over`).
+    split : Split
+        What was judged.
+    draws : Draws or None
+        The simulations; None where the run is too short to judge.
+    calibration : Calibration or None
+        Where the run's own times came from, if these were taken.
     """
 
     run: RunFolder
@@ -51,8 +60,11 @@ class Verification:
     simulated: dict[str, Any]
     live_records: Records
     simulated_records: Records
-    times: Times = "spec"
-    passed_over_s: float | None = None
+    times: Times
+    passed_over_s: float | None
+    split: Split
+    draws: Draws | None
+    calibration: Calibration | None
 
     def __repr__(self) -> str:
         found = self.lockstep
@@ -63,33 +75,54 @@ class Verification:
         found = [f"{damage}; what is shown ends before it" for damage in self.run.journal.damaged[:1]]
         if self.times == "spec":
             found.append(
-                "simulated times are the inventory's, not this machine's: `vramlab profile`, "
-                "then record with what it writes"
+                "simulated times are the inventory's, not this machine's: leave --service-times out, "
+                "and they are the run's own"
             )
-        profiled = self.run.profile.attrs if self.times != "spec" and self.run.profile is not None else None
-        found += disturbances(self.run.environment, profiled)
-        return found
+        if self.calibration is not None:
+            found += [caveat for caveat in self.calibration.caveats if "damaged" not in caveat]
+        profile = None if self.times == "spec" or self.draws is None else self.run.profile
+        parts = None
+        if self.calibration is not None:
+            first_s, split = float(self.run.trace.times_s[0]), self.split
+            parts = first_s + split.warm_up_s, first_s + split.from_s, first_s + self.run.trace.duration_s
+        return found + disturbances(self.run.environment, None if profile is None else profile.attrs, parts)
 
     def errors(self) -> dict[str, float | None]:
         """Return how far the simulation is off: points for the hit rate, else relative to the live run."""
+        rate = self.simulated["hit_rate"]
         errors: dict[str, float | None] = {
-            "hit_rate_points": 100 * (self.simulated["hit_rate"] - self.live["hit_rate"])
+            "hit_rate_points": None if rate is None else 100 * (rate - self.live["hit_rate"])
         }
         for key in ("latency_p50", "latency_p95", "latency_p99"):
             errors[f"{key}_relative"] = _relative(self.simulated[f"{key}_s"], self.live[f"{key}_s"])
         errors["cold_starts_relative"] = _relative(self.simulated["cold_starts"], self.live["cold_starts"])
         return errors
 
+    def verdicts(self) -> dict[str, str]:
+        """Return what :data:`vramlab.experiments.draws.RULE` says of each figure that is judged."""
+        return {} if self.draws is None else self.draws.verdicts(self.live)
+
     def document(self) -> dict[str, Any]:
         """Return the keys of ``vramlab verify --json``."""
-        report = self.lockstep
+        report, drawn = self.lockstep, self.draws
         return {
             "lockstep": {
                 "lines": report.lines,
                 "decisions": report.decisions,
                 "differences": [str(difference) for difference in report.differences],
             },
-            "fidelity": {"live": self.live, "simulated": self.simulated, "error": self.errors()},
+            "fidelity": {
+                "live": self.live,
+                "simulated": self.simulated,
+                "error": self.errors(),
+                "draws": 0 if drawn is None else len(drawn.figures),
+                "spread": {} if drawn is None else drawn.spread(),
+                "verdict": self.verdicts(),
+                "per_request": {} if drawn is None else drawn.per_request(self.live_records),
+            },
+            "service_times": self.times,
+            "judged": self.split._asdict(),
+            "calibration": None if self.calibration is None else self.calibration.document(),
             "waiting": {
                 "passed_over_max_s": self.passed_over_s,
                 "max_wait_s": self.run.config.serving.max_wait_s,
@@ -98,32 +131,37 @@ class Verification:
         }
 
 
+# Users name them by keyword.
 def verify(
     folder: Path | str,
     seed: int = 0,
     service_times: Times | None = None,
-    warm_up_s: float = 0.0,
+    warm_up_s: float | None = None,
     config: ConfigLike = None,
     models: ModelsLike = None,
+    seeds: int = SEEDS,
 ) -> Verification:
     """Hold a recorded run, or any journal, against the engine and against the simulator.
+
+    The whole run is simulated, with the times that its first half has seen, and judged on the second. What
+    came before it was warm is in neither half.
 
     Parameters
     ----------
     folder : Path or str
         Of the run; or a journal, that of one's own server too.
     seed : int
-        Draws the service times.
+        Draws the service times, as do those that follow on it.
     service_times : str, optional
-        See :mod:`vramlab.simulation.choosing`. By default ``contended`` where the run has the profile of its
-        models, else ``spec``.
-    warm_up_s : float
-        Seconds from the first request on that are simulated, but left out of the figures of both: a process
-        that has not served yet has its memory still to come from the system, on a virtual machine even from
-        its host, which makes loads several times as long and is nothing that a profile could know.
-
+        See :mod:`vramlab.simulation.choosing`. By default ``recorded``. With others nothing is taken from the
+        run, and all of it is judged that came after the warm-up.
+    warm_up_s : float, optional
+        Seconds from the first request on that count as warm-up. By default it is found from the journal
+        (:func:`vramlab.experiments.recorded_samples.warm_up`).
     config, models
         Settings and inventory of the server that wrote the journal. A run's folder has its own.
+    seeds : int
+        How often the run is simulated.
 
     Raises
     ------
@@ -132,24 +170,30 @@ def verify(
         its own.
     """
     run = _run(folder, config, models)
-    if not 0 <= warm_up_s <= run.trace.duration_s:
-        expected = f"seconds of the run, which took {run.trace.duration_s:.6g}"
-        raise InputError(folder, "--warm-up", warm_up_s, expected)
+    times = service_times or "recorded"
+    split = split_of(run, warm_up_s, times)
     report = lockstep(run.journal[: run.journal.whole], run.config, run.inventory)
-    recorded = _warm(report.records, warm_up_s)
+    recorded = report.records if split.problem else since(report.records, split.from_s)
     live = metrics(recorded, run.config, run.inventory)
     live |= {"backend": run.environment.get("backend", "live"), "policy": run.config.scoring.policy}
-    times = service_times or ("spec" if run.profile is None else "contended")
-    case = resolve_case(
-        run.trace, run.config, run.inventory,
-        seed=seed, service_times=times, profile=run.profile, faults=_failures_of(run.journal),
-    )  # fmt: skip
-    free = replay(case)
-    records, simulated = _warm(free.records, warm_up_s), free.figures
-    if warm_up_s:
-        simulated = simulated | metrics(records, run.config, run.inventory)
     passed_over_s = longest_passed_over(run.journal[: run.journal.whole], run.config, run.inventory)
-    return Verification(run, report, live, simulated, recorded, records, times, passed_over_s)
+    if split.problem:
+        nothing: dict[str, Any] = dict.fromkeys(live)
+        return Verification(
+            run, report, live, nothing, recorded, recorded, times, passed_over_s, split, None, None
+        )
+    calibration = None
+    if times == "recorded":
+        case, calibration = calibrated_case(run, seed, float(run.trace.times_s[0]) + split.from_s)
+    else:
+        case = resolve_case(
+            run.trace, run.config, run.inventory, seed=seed, service_times=times, profile=run.profile
+        )
+    drawn = draws(replace(case, faults=_failures_of(run.journal)), split.from_s, seeds)
+    return Verification(
+        run, report, live, drawn.median(), recorded, drawn.records[0], times, passed_over_s, split, drawn,
+        calibration,
+    )  # fmt: skip
 
 
 def _run(path: Path | str, config: ConfigLike, models: ModelsLike) -> RunFolder:
@@ -197,10 +241,6 @@ def _failures_of(journal: Iterable[Line]) -> FaultPlan:
             ],
         }
     )
-
-
-def _warm(records: Records, warm_up_s: float) -> Records:
-    return records.since(records.arrival_s[0] + warm_up_s) if warm_up_s else records
 
 
 def _relative(simulated: float | None, live: float | None) -> float | None:

@@ -144,6 +144,11 @@ def read_requests(path: Path | str) -> Trace:
     return journal_trace(lines[: lines.whole], str(path))
 
 
+def is_live_run(path: Path | str) -> bool:
+    """Whether this is the folder of a live run, rather than a trace, a journal, or a replay's folder."""
+    return (there(path) / "environment.json").exists()
+
+
 def is_journal(path: Path | str) -> bool:
     """Whether a file's name says that it is a journal."""
     return Path(path).name.endswith((".jsonl", ".jsonl.gz"))

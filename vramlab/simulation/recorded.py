@@ -8,8 +8,9 @@ before which nothing had run for about as long (a machine falls asleep).
 Where there are fewer than :data:`ENOUGH`, the situation's factor is drawn from all models on that target, and
 multiplied by the model's own median. Where a model was never seen on a target, its median is that of a
 profile; else it is estimated from the other target by the ratio that at least :data:`OTHERS` other models
-show; else, for a load, from the model's size by a line through as many others. Each says where it came from
-(:meth:`RecordedTimes.source`). What none of these tells is an error, not a guess.
+show; else, for a load, from the model's size by a line through as many others; else it is what a later part
+of the run has seen. Each says where it came from (:meth:`RecordedTimes.source`). What none of these tells is
+an error, not a guess.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from math import isfinite
 from statistics import median
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,7 @@ from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import ms_to_s
 from vramlab.engine.effects import Infer, Load, Target
+from vramlab.runs.samples import Sample
 from vramlab.simulation.history import AFTER_LOAD, AT_ONCE, QUEUED, History
 from vramlab.simulation.seen import FIRST_LOAD, RELOAD, UNLOAD
 
@@ -39,8 +41,19 @@ OTHERS = 3
 
 _NEAREST = 16  # runs with the like silence that one is drawn from
 _LOADS, _RUNS = (FIRST_LOAD, RELOAD), (AT_ONCE, QUEUED, AFTER_LOAD)
+_OTHERS: dict[str, tuple[Origin, str]] = {
+    "load": ("profile", "load"),
+    "infer": ("profile", "run"),
+    "unload": ("profile", "unload"),
+    "later load": ("later", "load"),
+    "later run": ("later", "run"),
+    "later unload": ("later", "unload"),
+}
 
 What = Literal["load", "run", "unload"]
+Origin = Literal["run", "profile", "estimated", "later", "unknown"]
+ORIGINS: tuple[Origin, ...] = get_args(Origin)
+_LATER = "later "
 Key = tuple[str, str]
 """Model and target."""
 
@@ -51,14 +64,15 @@ class Source(NamedTuple):
     Parameters
     ----------
     origin : str
-        ``run`` (this one's samples), ``profile``, ``estimated``, or ``unknown``.
+        ``run`` (this one's samples), ``profile``, ``estimated``, ``later`` (a later part of the run), or
+        ``unknown``.
     samples : int
         How many there are of the model itself; of an estimate, of how many other models.
     median_s : float or None
         Of one item, where it is a run.
     """
 
-    origin: Literal["run", "profile", "estimated", "unknown"]
+    origin: Origin
     samples: int = 0
     median_s: float | None = None
 
@@ -110,15 +124,16 @@ class RecordedTimes:
         self._unload_s = ms_to_s(config.serving.unload_time_ms)
         rows = cast(Iterable[Any], frame[frame.beside == ""].itertuples(index=False))
         seen: dict[tuple[str, Key, str, int], list[tuple[float, float]]] = defaultdict(list)
-        self._profiled: dict[tuple[str, Key, int], list[float]] = defaultdict(list)
+        self._others: dict[tuple[Origin, str, Key], dict[int, list[float]]] = {}
         for row in rows:
             key = row.model, row.target
             what = _what(row.what)
             if what:
                 seen[what, key, row.what, row.items].append((row.pause_s, row.seconds))
-            elif row.what in ("load", "infer", "unload"):
-                kind = "run" if row.what == "infer" else row.what
-                self._profiled[kind, key, row.items].append(row.seconds)
+            elif row.what in _OTHERS:
+                by_items = self._others.setdefault((*_OTHERS[row.what], key), defaultdict(list))
+                by_items[row.items].append(row.seconds)
+        self.samples = sum(len(pairs) for pairs in seen.values())
         self._medians = self._medians_of(seen)
         self._situations = {key: _Drawn(pairs) for key, pairs in seen.items()}
         self._factors = self._factors_of(seen)
@@ -219,14 +234,15 @@ class RecordedTimes:
             samples = sum(len(s) for (w, k, _, _), s in self._situations.items() if (w, k) == (what, key))
             base_s = _between(by_items, items)
             return base_s, Source("run", samples, base_s)
-        profiled = {i: median(v) for (w, k, i), v in self._profiled.items() if (w, k) == (what, key)}
-        if profiled:
-            samples = sum(len(v) for (w, k, _), v in self._profiled.items() if (w, k) == (what, key))
-            base_s = _between(dict(sorted(profiled.items())), items)
-            return base_s, Source("profile", samples, base_s)
+        known = self._other("profile", what, key, items)
+        if known is not None:
+            return known
         estimate = self._by_ratio(what, key, items) or self._by_size(what, key)
         if estimate is not None:
             return estimate[0], Source("estimated", estimate[1], estimate[0])
+        known = self._other("later", what, key, items)
+        if known is not None:
+            return known
         if what == "unload":
             return self._unload_s, Source("estimated", 0, self._unload_s)
         model, target = key
@@ -235,6 +251,14 @@ class RecordedTimes:
             model, "", f"no {what} on the {target.upper()}: it never {did} there in the recording",
             "a recording or a profile in which it does (`vramlab profile`), or settings that need it not",
         )  # fmt: skip
+
+    def _other(self, origin: Origin, what: str, key: Key, items: int) -> tuple[float, Source] | None:
+        """The median of what is not of the run itself."""
+        by_items = self._others.get((origin, what, key))
+        if by_items is None:
+            return None
+        base_s = _between({count: median(these) for count, these in sorted(by_items.items())}, items)
+        return base_s, Source(origin, sum(map(len, by_items.values())), base_s)
 
     def _by_ratio(self, what: str, key: Key, items: int) -> tuple[float, int] | None:
         """Estimate from the model's times on the other target."""
@@ -272,6 +296,11 @@ class RecordedTimes:
         slope, least = np.polyfit(sizes, times_s, 1)
         estimate_s = float(least + slope * self._inventory[model].footprint_bytes)
         return (estimate_s, len(others)) if isfinite(estimate_s) and estimate_s > 0 else None
+
+
+def later(samples: Iterable[Sample]) -> list[Sample]:
+    """Name samples of a later part of the run as such."""
+    return [sample._replace(what=_LATER + _what(sample.what)) for sample in samples]
 
 
 def _what(label: str) -> str:

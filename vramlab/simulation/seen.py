@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 from vramlab.engine.effects import Infer, Load, Target, Unload
 from vramlab.engine.journal import Line
@@ -22,8 +22,15 @@ FIRST_LOAD, RELOAD, UNLOAD = "first load", "reload", "seen unload"
 _REPORTS = ("end", "fail")
 
 
-def seen_work(lines: Iterable[Line], cores: int = 0, device_cores: int = 0) -> list[Sample]:
-    """Return a sample of work for each effect that ended well.
+class Seen(NamedTuple):
+    """A sample of work, and when it began."""
+
+    begin_s: float
+    sample: Sample
+
+
+def seen_work(lines: Iterable[Line], cores: int = 0, device_cores: int = 0) -> list[Seen]:
+    """Return a sample of work for each effect that ended well, in the order of their ends.
 
     Parameters
     ----------
@@ -34,7 +41,7 @@ def seen_work(lines: Iterable[Line], cores: int = 0, device_cores: int = 0) -> l
 
     Returns
     -------
-    list of Sample
+    list of Seen
         ``what`` is a kind of load, unload or run; ``pause_s`` for how long nothing had run before a run.
     """
     playback = _Playback(SharedCores(cores, device_cores))
@@ -49,7 +56,7 @@ def seen_work(lines: Iterable[Line], cores: int = 0, device_cores: int = 0) -> l
                 playback.end(line)
             if line.event in ("arrival", "timer", "cancel", "begin", *_REPORTS):  # comes from outside
                 reporting = line.event in _REPORTS and line.model is not None
-    return playback.samples
+    return playback.seen
 
 
 class _Playback:
@@ -57,11 +64,11 @@ class _Playback:
 
     def __init__(self, cores: SharedCores) -> None:
         self.items: dict[int | str, int] = {}
-        self.samples: list[Sample] = []
+        self.seen: list[Seen] = []
         self._cores = cores
         self._history = History()
         self._tasks: list[int | str] = []
-        self._kinds: list[Sample] = []
+        self._begun: list[Seen] = []
         self._work_s: list[float] = []
         self._until_s = 0.0
 
@@ -71,7 +78,7 @@ class _Playback:
             return
         self._reckon(line.time_s)
         self._tasks.append(line.task)
-        self._kinds.append(self._kind_of(effect, line.time_s, reporting))
+        self._begun.append(Seen(line.time_s, self._kind_of(effect, line.time_s, reporting)))
         self._work_s.append(0.0)
         self._history.begin(effect)
         self._cores.begin(effect)
@@ -82,11 +89,11 @@ class _Playback:
         self._reckon(line.time_s)
         place = self._tasks.index(line.task)
         del self._tasks[place]
-        kind, work_s = self._kinds.pop(place), self._work_s.pop(place)
+        begun, work_s = self._begun.pop(place), self._work_s.pop(place)
         self._history.end(place, line.time_s)
         self._cores.end(place)
         if line.event == "end":
-            self.samples.append(kind._replace(seconds=work_s))
+            self.seen.append(Seen(begun.begin_s, begun.sample._replace(seconds=work_s)))
 
     def _reckon(self, now_s: float) -> None:
         """Share out the time since the last begin or end."""

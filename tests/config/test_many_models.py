@@ -1,0 +1,109 @@
+"""Inventories of many models: read in C where that is to be had, hashed once, the same as in small."""
+
+import hashlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vramlab.config import loading, yaml_files
+from vramlab.config.errors import InputError
+from vramlab.config.loading import fingerprint, load_inventory
+from vramlab.config.models import ModelSpec
+
+HEAD = "models:\n  m:\n"
+MODEL = """    {name}:
+      priority: medium
+      vram_size_mb: {size}
+      load_time_ms: 1_000.5
+      cpu_fallback: none
+      always_loaded: no
+"""
+
+
+def written(folder, text):
+    path = folder / "models.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(params=["C", "Python"])
+def reader(request, monkeypatch):
+    """The reader of long texts; in C all are long."""
+    if request.param == "C" and yaml_files._IN_C is None:
+        pytest.skip("PyYAML was built without libyaml")
+    monkeypatch.setattr(yaml_files, "_LONG", 0 if request.param == "C" else 1e9)
+
+
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        (MODEL.format(name="b", size=8) + MODEL.format(name="b", size=8), "key 'b' a second time"),
+        (MODEL.format(name="b", size="0777"), "0777, which YAML takes for the number 511"),
+        (MODEL.format(name="b", size="[8"), "line"),
+        (MODEL.format(name="b", size="2026-02-30"), "day is out of range"),
+        (MODEL.format(name="b", size="[" * 5000), "nested too deeply"),
+    ],
+)
+def test_what_is_wrong_is_said_alike_by_both_readers(tmp_path, lines, found):
+    with pytest.raises(InputError, match=found):
+        load_inventory(written(tmp_path, HEAD + lines))
+
+
+@pytest.mark.usefixtures("reader")
+def test_keys_and_texts_are_as_they_are_written(tmp_path):
+    text = HEAD + "".join(MODEL.format(name=name, size=8) for name in ("1.10", "no", "'007'", "ünï", "a b"))
+    text += (
+        "    merged:\n      <<: {priority: low, vram_size_mb: 1, load_time_ms: 2}\n      vram_size_mb: 3\n"
+    )
+    inventory = load_inventory(written(tmp_path, text))
+    assert list(inventory) == ["1.10", "no", "007", "ünï", "a b", "merged"]
+    assert inventory["no"].load_time_ms == 1000.5
+    assert inventory["no"].always_loaded is False
+    assert inventory["merged"].vram_size_mb == 3
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(VALUES)
+def test_both_readers_read_what_is_written_alike(value):
+    in_c = yaml_files._IN_C
+    if in_c is None:
+        pytest.skip("PyYAML was built without libyaml")
+    text = yaml_files.yaml.safe_dump(value)
+    try:
+        expected = yaml_files.yaml.load(text, yaml_files._LOADER)
+    except yaml_files.yaml.YAMLError:  # a key that is no text, say
+        with pytest.raises(yaml_files.yaml.YAMLError):
+            yaml_files.yaml.load(text, in_c)
+    else:
+        assert yaml_files.yaml.load(text, in_c) == expected
+
+
+def a_spec(size, **more):
+    return ModelSpec(priority="medium", vram_size_mb=size, load_time_ms=1, **more)
+
+
+def test_a_fingerprint_is_that_of_all_sorted_and_sees_every_change(monkeypatch):
+    def plainly(inventory):
+        data = {name: spec.model_dump(mode="json") for name, spec in inventory.items()}
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+    inventory = {"b": a_spec(2), "ä": a_spec(3, path="x.onnx"), "a": a_spec(1)}
+    for one in ({}, {"a": a_spec(1)}, inventory, dict(sorted(inventory.items()))):
+        assert fingerprint(one) == plainly(one)
+    monkeypatch.setattr(ModelSpec, "model_dump", None)  # what is known is not written again
+    assert fingerprint(dict(inventory)) == fingerprint(inventory)
+    monkeypatch.undo()
+    inventory["a"] = a_spec(4)  # the same dict, with another model in it
+    assert fingerprint(inventory) == plainly(inventory)
+    inventory["c"] = inventory.pop("a")
+    assert fingerprint(inventory) == plainly(inventory)
+    assert len(loading._KNOWN) == 2
