@@ -78,22 +78,23 @@ def main() -> int:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     found: list[dict[str, object]] = []
     missing: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="vramlab-speed-") as folder:
-        codes = codes_here(Path(folder), asked.before)
-        for name in chosen:
-            begin = time.perf_counter()
-            reason = why_not(name, asked.data)
-            if reason:
-                missing.append(f"{name} ({reason})")
-                print(f"{name}: left out, {reason}", flush=True)
-                continue
-            part, rounds = (20, 1) if asked.quick else (1, asked.rounds)
-            measure = inside if name in rows.INSIDE else command
-            new = measure(name, codes, part, rounds, asked.data)
-            found += new
-            show(name, new, time.perf_counter() - begin)
-    if not asked.quick:
-        write_all(pd.DataFrame(found, columns=list(COLUMNS)), missing, load)
+    try:
+        with tempfile.TemporaryDirectory(prefix="vramlab-speed-") as folder:
+            codes = codes_here(Path(folder), asked.before)
+            for name in chosen:
+                begin = time.perf_counter()
+                if reason := why_not(name, asked.data):
+                    missing.append(f"{name} ({reason})")
+                    print(f"{name}: left out, {reason}", flush=True)
+                    continue
+                part, rounds = (20, 1) if asked.quick else (1, asked.rounds)
+                measure = inside if name in rows.INSIDE else command
+                new = measure(name, codes, part, rounds, asked.data)
+                found += new
+                show(name, new, time.perf_counter() - begin)
+    finally:  # what was measured before an interruption is kept
+        if found and not asked.quick:
+            write_all(pd.DataFrame(found, columns=list(COLUMNS)), missing, load)
     return 0
 
 
@@ -182,6 +183,8 @@ def inside(name: str, codes: list[Code], part: int, rounds: int, data: Path) -> 
 
 def command(name: str, codes: list[Code], part: int, rounds: int, data: Path) -> list[dict[str, object]]:
     """Seconds and memory of a whole process."""
+    if name in rows.NOT_COMPILED:
+        codes = [code for code in codes if code.label != "compiled"]
     used: dict[str, list[Used]] = {code.label: [] for code in codes}
     with tempfile.TemporaryDirectory(prefix="vramlab-speed-") as folder:
         text, _ = process(
