@@ -124,7 +124,7 @@ def test_what_the_readme_shows_works_anywhere(installed, package):
 
 def test_the_demo_leaves_its_results_in_the_folder_one_is_in(installed, package):
     before = contents(package)
-    installed.vramlab("demo", "--device", "cpu-emulated")
+    installed.vramlab("demo", "--device", "cpu-emulated", "--seconds", "3")
     assert (installed.folder / "results" / "demo" / "load_cost_by_policy.png").exists()
     assert contents(package) == before
 

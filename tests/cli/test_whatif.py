@@ -63,3 +63,23 @@ def test_a_folder_that_is_no_recording_is_one_line(capsys, tmp_path):
     assert "no recording" in capsys.readouterr().err
     assert run(["fidelity", "--folder", str(tmp_path), "--resume", "--analyse-only"]) == 2
     assert "one of the two" in capsys.readouterr().err
+
+
+def test_a_workload_without_an_answer_takes_no_other_along(capsys, tmp_path):
+    """One workload's recording was changed, so that this version does not follow it."""
+    import shutil
+
+    from tests.experiments.made_runs import made_run
+    from tests.experiments.test_fidelity import FOLDER
+    from vramlab.experiments.fidelity import AS_IT_STANDS, plan_of
+
+    runs = tmp_path / "runs"
+    made_run(plan_of(FOLDER, seconds=12).cases["desk"][AS_IT_STANDS], runs / "desk" / "recorded-1")
+    shutil.copytree(runs / "desk", runs / "other")
+    journal = runs / "other" / "recorded-1" / "journal.jsonl"
+    journal.write_text(journal.read_text().replace('"zone":"flexible"', '"zone":"else"', 1))
+    assert run(["fidelity", "--folder", str(tmp_path), "--analyse-only"]) == 1
+    text = capsys.readouterr().out
+    assert "other: no answer." in text
+    assert "record it again" in text
+    assert (tmp_path / "desk.png").exists()

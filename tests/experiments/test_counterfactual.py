@@ -110,7 +110,7 @@ def test_files_are_written_and_the_readme_is_filled(found, tmp_path):
     write_fidelity(found, tmp_path)
     assert (tmp_path / "README.md").read_text() == text  # once more changes nothing
     document = json.loads((tmp_path / "fidelity.json").read_text())
-    assert document.keys() == {"lockstep", "counts", "limits", "workloads"}
+    assert document.keys() == {"lockstep", "counts", "limits", "workloads", "unanswered"}
     assert set(document["workloads"]["steady"]["settings"]) == {"lru", "arrival", "large"}
     pairs = pd.read_csv(tmp_path / "counterfactual.csv")
     assert {"workload", "first", "second", "figure", "real", "predicted", "low", "high", "verdict"} <= set(

@@ -114,22 +114,22 @@ class World:
 class Promise:
     """A future that is awaited by nobody but the end of the test."""
 
-    def __init__(self, request=None):
-        self.kept, self.request = False, request
+    def __init__(self, inputs=None):
+        self.kept, self.inputs = False, inputs
 
     def keep(self, value, error):
         assert not self.kept, "answered twice"
         self.kept, self.value, self.error = True, value, error
-        if self.request is not None:
-            check_answer(self.request, value)
+        if self.inputs is not None:
+            check_answer(self.inputs, value)
 
 
-def check_answer(request, answer):
+def check_answer(inputs, answer):
     """An answer is that of the request's own items, whoever they were run with."""
     outputs = getattr(answer, "outputs", None)
     outputs = outputs.outputs if isinstance(outputs, Kept) else outputs
     if outputs is not None:
-        assert outputs[0].tolist() == request.inputs["input"][:, 0].tolist(), "somebody else's answer"
+        assert outputs[0].tolist() == inputs["input"][:, 0].tolist(), "somebody else's answer"
 
 
 # -- what fails
@@ -306,9 +306,9 @@ def inventory(rng):
 class BlockedCaller:
     """A thread that runs its own request (:meth:`LiveDriver.serve`), a step at a time."""
 
-    def __init__(self, driver, request):
-        self.driver, self.request, self.caller = driver, request, Caller()
-        self.task = driver._begin_request(request, None, self.caller)
+    def __init__(self, driver, request, inputs):
+        self.driver, self.inputs, self.caller = driver, inputs, Caller()
+        self.task = driver._begin_request(request, inputs, None, self.caller)
         self.ended = False
 
     def message(self):
@@ -334,7 +334,7 @@ class BlockedCaller:
                 self.ended = True
                 answer = self.caller.value
                 assert isinstance(answer, Answer) or self.caller.error is not None
-                check_answer(self.request, answer)
+                check_answer(self.inputs, answer)
         except _INTERRUPTS:
             self.driver._abandon(self.task)
             self.ended = True
@@ -377,17 +377,24 @@ class Run:
         items = items if key is None else 1
         value = rng.random() if key is None else float(ord(key))
         inputs = {"input": np.arange(items)[:, None] + value}
-        request = Request(model, items, None, rng.choice([None, "somebody"]), key, inputs)
+        request = Request(model, items, None, rng.choice([None, "somebody"]), key)
         kind = rng.random()
         if kind < 0.5:
-            self.promises.append(Promise(request))
-            self.tasks.append(driver.submit(request, self.promises[-1]))
+            self.promises.append(Promise(inputs))
+            self.tasks.append(driver.submit(request, inputs, self.promises[-1], rng.random() < 0.5))
+            if self.tasks[-1].here is not None:
+                self.world.soon(self.caller_runs, self.tasks[-1])
         elif kind < 0.9:
-            self.callers.append(BlockedCaller(driver, request))
+            self.callers.append(BlockedCaller(driver, request, inputs))
         else:
             self.commands += 1
             name = f"{rng.choice(['load', 'preload', 'unload'])} {self.commands}"
             self.promises.append(driver.run_story(name, request.model))
+
+    def caller_runs(self, task):
+        """The one who submitted it has let the loop take a turn; unless it was given up meanwhile."""
+        if task.here is not None:
+            self.driver.run_here(task)
 
     def works(self):
         queue = self.rng.choice([queue for queue in self.world.queues if queue] or [None])

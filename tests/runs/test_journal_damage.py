@@ -22,7 +22,7 @@ def text():
     trace, inventory, capacity_mb = workload(requests=12, share=0.3)
     journal = Journal()
     simulate(trace, plain_cache(capacity_mb, "optimization.monitor=true"), inventory, journal=journal)
-    journal.arrival(1e6, 99, Request("a", 3, requester="zoë", input_key="k"))
+    journal.put((1e6, 99, Request("a", 3, requester="zoë", input_key="k"), None))
     return "".join(journal.texts()).encode()[-BYTES:].split(b"\n", 1)[1]
 
 
@@ -123,7 +123,7 @@ def test_a_value_that_json_does_not_know_costs_no_line():
     journal = Journal()
     journal.put((0.0, 0, Request("a", requester=object()), None))
     journal.put((1.0, 1, Request("a", requester={(1, 2): 3}), None))  # a key that is none
-    journal.arrival(2.0, 2, Request("a"))
+    journal.put((2.0, 2, Request("a"), None))
     rows = [json.loads(row) for row in journal.take_text().splitlines()]
     assert [row["event"] for row in rows] == ["arrival", "unwritable", "arrival"]
     assert len(journal) == 0

@@ -1,5 +1,7 @@
 """The work of effects that a journal has seen, by hand, and drawn again."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,12 +10,16 @@ from hypothesis import strategies as st
 from vramlab.config.errors import InputError
 from vramlab.config.schema import ModelSpec, VramConfig
 from vramlab.engine.effects import Infer, Load, Target, Unload
-from vramlab.engine.journal import Line
+from vramlab.engine.journal import Journal, Line
+from vramlab.runs.run_folder import read_run
 from vramlab.runs.samples import Sample, samples_frame
 from vramlab.simulation import seen
 from vramlab.simulation.history import AFTER_LOAD, AT_ONCE, QUEUED, History
+from vramlab.simulation.machine import SharedMachine
 from vramlab.simulation.recorded import ENOUGH, RecordedTimes, Source
+from vramlab.simulation.replaying import simulate
 from vramlab.simulation.seen import FIRST_LOAD, RELOAD, UNLOAD
+from vramlab.simulation.service_times import SpecTimes
 
 INF = float("inf")
 
@@ -232,3 +238,27 @@ def test_first_loads_and_reloads_are_drawn_apart():
     history.end(0, 9.0)
     assert drawn.work_s(load, history, 10.0, False) == 2.0
     assert drawn.work_s(Unload("a"), history, 10.0, False) == VramConfig().serving.unload_time_ms / 1000
+
+
+def test_the_work_of_a_simulation_comes_back_from_its_journal():
+    # A bundled recording, simulated with the inventory's times on two cores that effects share.
+    run = read_run(Path(__file__).parents[2] / "traces" / "recorded_tight")
+    spec, journal = SpecTimes(run.config, run.inventory), Journal()
+    simulate(run.trace, run.config, run.inventory, SharedMachine(spec, 2, 1), journal)
+    lines = list(journal)
+    samples = seen_work(lines, 2, 1)
+    expected = []
+    for sample in samples:
+        target = Target(sample.target)
+        if sample.what in (FIRST_LOAD, RELOAD):
+            expected.append(spec.load_s(sample.model, target))
+        elif sample.what == UNLOAD:
+            expected.append(spec.unload_s(sample.model))
+        else:
+            expected.append(spec.infer_s(sample.model, target, sample.items))
+    assert len(samples) > 1000
+    # what is always loaded is there at once: that took no time
+    begun_late = [(s.seconds, e) for s, e in zip(samples, expected, strict=True) if s.seconds > 0]
+    assert [seconds for seconds, _ in begun_late] == pytest.approx([work_s for _, work_s in begun_late])
+    shared = sum(line.duration_s or 0.0 for line in lines if line.event == "end" and line.model)
+    assert shared > 1.01 * sum(sample.seconds for sample in samples)  # not all had a core alone

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from vramlab.allocator.facts import Model
-from vramlab.allocator.states import State
+from vramlab.allocator.states import RESIDENT
 from vramlab.config.schema import Priority
 
 _SPARED = (Priority.CRITICAL, Priority.HIGH)
@@ -42,7 +42,7 @@ def unused_models(models: Iterable[Model], now_s: float, unused_after_s: float) 
     found = [
         model
         for model in models
-        if model.state is State.RESIDENT
+        if model.state is RESIDENT
         and model.wanted is None
         and may_be_unused(model)
         and now_s > unused_since(model, unused_after_s)
@@ -75,9 +75,7 @@ def relief_victims(models: Iterable[Model], needed_bytes: int, now_s: float) -> 
 
 def _by_score(models: Iterable[Model], now_s: float) -> Iterator[Model]:
     there = [
-        model
-        for model in models
-        if model.state is State.RESIDENT and not model.critical and not model.zone.never
+        model for model in models if model.state is RESIDENT and not model.critical and not model.zone.never
     ]
     # those that requests wait for last
     yield from sorted(there, key=lambda m: (m.wanted is not None, m.zone.policy.score(m, now_s)))

@@ -129,12 +129,8 @@ class Interpreter:
 
     def arrived(self, number: int, request: Request, now_s: float) -> Task:
         """As :meth:`request`, but the task is still to be started."""
-        journal = self.journal
-        if journal is not None:
-            if request.inputs is None:  # all of a simulation, whose hits would show a call more
-                journal.put((now_s, number, request, None))
-            else:
-                journal.arrival(now_s, number, request)
+        if self.journal is not None:
+            self.journal.put((now_s, number, request, None))
         return self.task_type(number, self.engine.serve(number, request, now_s))
 
     def begin(self, name: str, now_s: float, model: str | None = None) -> Task:
@@ -157,7 +153,7 @@ class Interpreter:
         self.now_s = now_s
         journal = self.journal
         if journal is not None:
-            if value is None:
+            if value is None or type(value) is list:  # outputs, of which nothing is noted
                 journal.put((now_s, task.name, task.effect, task.started_s))
             else:
                 journal.ended(now_s, task.name, task.effect, value, task.started_s)

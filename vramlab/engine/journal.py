@@ -128,8 +128,8 @@ class Journal:
     ----------
     put : callable
         Append one line: a tuple of time, task, what it says, and the time from which its duration counts.
-        What it says is a :class:`Form`, or what that is of: a request without inputs, a decision, an effect
-        (which starts where there is no such time, and else ends without a value), or an outcome. Writers
+        What it says is a :class:`Form`, or what that is of: a request, a decision, an effect (which starts
+        where there is no such time, and else ends with no value to note), or an outcome. Writers
         call it themselves: that costs a quarter of what five methods for a hit would.
     """
 
@@ -141,11 +141,6 @@ class Journal:
         self._starts = _Forms(lambda effect: _effect("start", effect), _comes_again)
         self._ends = _Forms(lambda effect: _effect("end", effect), _comes_again)
         self._answers = _Forms(lambda outcome: Form("done", None, outcome.name), _always)
-
-    def arrival(self, now_s: float, number: int, request: Request) -> None:
-        """A request has come."""
-        # nobody's inputs are kept
-        self.put((now_s, number, request if request.inputs is None else self._arrival(request), None))
 
     def _form(self, what: Any, since_s: float | None) -> Form:
         kind = type(what)

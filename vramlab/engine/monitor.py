@@ -27,8 +27,8 @@ from __future__ import annotations
 
 import math
 
-from vramlab.allocator import State
 from vramlab.allocator.relief import may_be_unused, unused_models, unused_since
+from vramlab.allocator.states import ABSENT, EVICTING, IN_USE, LOADING
 from vramlab.config.units import bytes_to_mib, mib_to_bytes, ms_to_s
 from vramlab.engine.claims import Claims
 from vramlab.engine.defragmentation import defragment
@@ -38,7 +38,7 @@ from vramlab.engine.loading import Loading
 from vramlab.engine.notes import MONITOR
 
 NAME = MONITOR
-_ON_THE_MOVE = (State.IN_USE, State.LOADING, State.EVICTING)
+_ON_THE_MOVE = (IN_USE, LOADING, EVICTING)
 
 
 class Monitor:
@@ -133,7 +133,7 @@ class Monitor:
 
     def _next_s(self, now_s: float, reading: MemoryReading, short: int) -> float:
         """When something could be done that cannot be done now, if no memory is taken before."""
-        there = [model for model in self._allocator.models.values() if model.state is not State.ABSENT]
+        there = [model for model in self._allocator.models.values() if model.state is not ABSENT]
         if (short > 0 or self._broken_up()) and any(
             model.state in _ON_THE_MOVE and not model.critical for model in there
         ):

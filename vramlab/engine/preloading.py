@@ -28,8 +28,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from vramlab.allocator import Decision, State
-from vramlab.allocator.facts import STAYING, Model
+from vramlab.allocator import Decision
+from vramlab.allocator.facts import ABSENT, RESIDENT, STAYING, Model
 from vramlab.config.errors import InputError
 from vramlab.engine.desk import Desk
 from vramlab.engine.effects import Spawn, Story, Wait
@@ -134,7 +134,7 @@ class Preloading:
         for probability, model in sorted(likely, key=lambda entry: (-entry[0], entry[1].number)):
             if not self._desk.channel.free:
                 break
-            if self._may_evict and model.state is State.ABSENT and not self._has_room(model):
+            if self._may_evict and model.state is ABSENT and not self._has_room(model):
                 now_s = yield from self._make_room(model, probability, now_s)
             decision = self._allocator.reserve(model.name, now_s)
             if decision is None:
@@ -168,7 +168,7 @@ class Preloading:
         return [
             model
             for model in self._allocator.models.values()
-            if model.state is State.ABSENT
+            if model.state is ABSENT
             and model.name not in self._in_vain
             and (self._may_evict or self._has_room(model))
         ]
@@ -217,7 +217,7 @@ class Preloading:
         """The rules of the zone for evictions, as for a request of the newcomer's priority."""
         zone = model.zone
         return (
-            model.state is State.RESIDENT
+            model.state is RESIDENT
             and model.wanted is None
             and not model.critical
             and not zone.never
@@ -245,7 +245,7 @@ class Preloading:
         if self._unpreload_after_s is None:
             return math.inf
         models = self._allocator.models
-        times_s = [models[name].loaded_at_s for name in self._unused if models[name].state is State.RESIDENT]
+        times_s = [models[name].loaded_at_s for name in self._unused if models[name].state is RESIDENT]
         return min(times_s, default=math.inf) + self._unpreload_after_s
 
     def _until_unused(self, now_s: float) -> float | None:

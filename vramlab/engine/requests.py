@@ -1,4 +1,7 @@
-"""A request as everything from the caller to the journal hands it on, and its answer."""
+"""A request as everything from the caller to the journal hands it on, and its answer.
+
+What its model is run with is the driver's affair alone: the journal may keep a request, and nobody's inputs.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +32,6 @@ class Request:
         Who asks, for the journal.
     input_key : str, optional
         Requests of one model with equal keys have equal answers.
-    inputs : optional
-        What the model is run with; none in simulation.
     """
 
     model: str
@@ -38,7 +39,6 @@ class Request:
     priority: Priority | None = None
     requester: str | None = None
     input_key: str | None = None
-    inputs: Any = None
 
     @classmethod
     def noted(

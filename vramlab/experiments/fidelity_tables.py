@@ -7,8 +7,8 @@ of :func:`tables`. A README without places is left alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,17 +59,18 @@ class Table(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Fidelity:
-    """All workloads, judged, and the tables that follow."""
+    """All workloads, judged, and the tables that follow; why some have no answer."""
 
     judged: list[Judged]
     figures: pd.DataFrame
     requests: pd.DataFrame
     pairs: pd.DataFrame
+    unanswered: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, judged: Sequence[Judged]) -> Fidelity:
-        """Make the tables."""
-        return cls(list(judged), **frames(judged))
+    def of(cls, judged: Sequence[Judged], unanswered: Mapping[str, str] | None = None) -> Fidelity:
+        """Make the tables; `unanswered` says of the other workloads why nothing can be said."""
+        return cls(list(judged), **frames(judged), unanswered=dict(unanswered or {}))
 
     def missed(self, judged: Judged) -> list[str]:
         """Return which errors of a first recording are beyond :data:`LIMITS` and beyond its spread."""
@@ -118,7 +119,9 @@ class Fidelity:
             }
         lockstep = {"decisions": self.decisions, "differences": self.lockstep_differences}
         counted = counts(self.pairs) if len(self.pairs) else {}
-        return {"lockstep": lockstep, "counts": counted, "limits": LIMITS, "workloads": workloads}
+        return {"lockstep": lockstep, "counts": counted, "limits": LIMITS, "workloads": workloads} | {
+            "unanswered": self.unanswered
+        }
 
 
 def _verified(judged: Judged) -> dict[str, float | None]:

@@ -193,7 +193,7 @@ class OnnxBackend:
             except BadModelFile:  # its load says what is wrong
                 axis = None
             self._axes[model] = axis
-        return 1 if axis is None else max(1, axis.items(inputs))
+        return 1 if axis is None else axis.items(inputs) or 1
 
     def named(self, model: str, array: Any) -> dict[str, Any]:
         """Name a lone array, for a model of one input.

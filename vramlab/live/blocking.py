@@ -131,7 +131,7 @@ class BlockingRuntime:
         """As :meth:`infer`, but the answer says how the request ended, and a refusal is an answer too."""
         runtime = self.runtime
         try:
-            answer = runtime.driver.serve(runtime.request(model, inputs, requester, priority, input_key))
+            answer = runtime.driver.serve(*runtime.request(model, inputs, requester, priority, input_key))
         except Closing as closing:
             raise RequestRefused(f"{model}: {closing}") from closing
         return answer if input_key is None else owned(answer, runtime.cache_limit_bytes)

@@ -11,7 +11,8 @@ Rules:
    times the memory). Which cores they keep to is in :mod:`vramlab.live.cores`.
 3. A run is done by a worker, or by its caller's own thread where that blocks anyway
    (:meth:`LiveDriver.serve`), which saves two changes of thread. A lone run known to be short is done on the
-   event loop's thread (:mod:`vramlab.engine.short_runs`), which stands still meanwhile.
+   event loop's thread (:mod:`vramlab.engine.short_runs`), which stands still meanwhile; by the one who has
+   submitted it, if it was begun at once (:meth:`LiveDriver.run_here`).
 4. An effect ends once. A load past its time limit has failed; what a worker says later is dropped, and the
    session closed.
 5. No code of others runs under the lock but what decides (policies, predictors, orders): a thread of its own
@@ -30,15 +31,7 @@ from typing import Any
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.config.errors import InputError
 from vramlab.config.units import bytes_to_mib, ms_to_s
-from vramlab.engine.effects import (
-    Failure,
-    Infer,
-    Load,
-    ReadMemory,
-    Story,
-    Target,
-    Unload,
-)
+from vramlab.engine.effects import Failure, Infer, Load, ReadMemory, Story, Target, Unload
 from vramlab.engine.engine import ENDLESS, Engine
 from vramlab.engine.gates import Gate
 from vramlab.engine.interpreter import Interpreter, Task
@@ -46,7 +39,7 @@ from vramlab.engine.journal import Journal
 from vramlab.engine.requests import Answer, Request
 from vramlab.engine.short_runs import ShortRuns
 from vramlab.live.answers import to_keep
-from vramlab.live.interrupts import GUARD, MAIN_THREAD, undisturbed
+from vramlab.live.interrupts import guarded, undisturbed
 from vramlab.live.tasks import (
     ENDED,
     Backend,
@@ -58,7 +51,7 @@ from vramlab.live.tasks import (
     OpenSessions,
     close_session,
     failure_of,
-    run_of,
+    job_of,
 )
 from vramlab.live.threads import Jobs, Threads, World
 
@@ -100,6 +93,7 @@ class LiveDriver(Interpreter):
         self._start_s = world.now_s()
         self._closing = False
         self._idle = asyncio.Event()
+        self._begun: LiveTask | None = None  # by a caller who will do its run
         self._endless = len(engine.endless_stories())
         serving = engine.config.serving
         self._kept_bytes = 0 if engine.cache is None else engine.cache.limit_bytes
@@ -123,29 +117,29 @@ class LiveDriver(Interpreter):
 
     # -- requests and stories ----------------------------------------------------------------------------
 
-    def submit(self, request: Request, future: asyncio.Future[Answer]) -> LiveTask:
-        """Begin a request; the result of `future` will be its answer."""
-        if threading.get_ident() != MAIN_THREAD:
-            return self._begin_request(request, future, None)
-        before = GUARD.enter()
-        try:
-            return self._begin_request(request, future, None)
-        finally:
-            GUARD.leave(before)
+    @guarded
+    def submit(
+        self, request: Request, inputs: Any, future: asyncio.Future[Answer], here: bool = False
+    ) -> LiveTask:
+        """Begin a request; the result of `future` will be its answer.
 
-    def serve(self, request: Request) -> Answer:
+        With `here`, a run on the loop that begins at once is left to the caller: ``task.here`` is not
+        None then, and the caller lets the loop take a turn, then calls :meth:`run_here`, or :meth:`give_up`.
+        """
+        return self._begin_request(request, inputs, future, None, here)
+
+    @guarded
+    def run_here(self, task: LiveTask) -> None:
+        """Do the run that was left to the caller of :meth:`submit`, on the event loop's thread."""
+        job: Any = task.here
+        task.here = None
+        self._carry_out(*job)
+
+    @guarded
+    def serve(self, request: Request, inputs: Any) -> Answer:
         """Serve a request, running the model in this thread; blocks, and so not on the loop's thread."""
-        if threading.get_ident() != MAIN_THREAD:
-            return self._serve(request)
-        before = GUARD.enter()
-        try:
-            return self._serve(request)
-        finally:
-            GUARD.leave(before)
-
-    def _serve(self, request: Request) -> Answer:
         caller = Caller()
-        task = self._begin_request(request, None, caller)
+        task = self._begin_request(request, inputs, None, caller)
         try:
             while True:
                 message, caller.message = caller.message, None
@@ -153,8 +147,7 @@ class LiveDriver(Interpreter):
                     message = caller.wait(self.lock)
                 if message is ENDED:
                     break
-                effect, *job = message
-                self._carry_out(task, effect, *job)
+                self._carry_out(*message)
         except BaseException:  # an interrupt from the keyboard
             self._abandon(task)
             raise
@@ -177,10 +170,13 @@ class LiveDriver(Interpreter):
             self.start(task, now_s)
         return future
 
-    def give_up(self, task: Task) -> None:
+    def give_up(self, task: LiveTask) -> None:
         """Cancel `task`; without effect if it has ended."""
         self.lock.refuse_reentry()
         with undisturbed(), self.lock:
+            if task.here is not None:
+                self._world.soon(self._carry_out, *task.here)
+                task.here = None
             if self.tasks.get(task.name) is task:
                 self.cancel(task, self.clock())
 
@@ -212,7 +208,7 @@ class LiveDriver(Interpreter):
         self._world.close()
 
     def _begin_request(
-        self, request: Request, future: asyncio.Future[Any] | None, caller: Caller | None
+        self, request: Request, inputs: Any, future: Any, caller: Caller | None, here: bool = False
     ) -> LiveTask:
         lock = self.lock
         if lock._is_owned():  # a call less than `refuse_reentry` itself, which would be seen in a hit
@@ -223,11 +219,14 @@ class LiveDriver(Interpreter):
             now_s = self._time_s() - self._start_s
             number = self.engine.recorder.arrived(request.model, now_s)
             task: LiveTask = self.arrived(number, request, now_s)  # type: ignore[assignment]  # its task_type
-            task.inputs, task.future, task.caller = request.inputs, future, caller
+            task.inputs, task.future, task.caller = inputs, future, caller
             if request.input_key is not None:
                 task.keyed = self.engine.cache is not None
             self.tasks[number] = task
+            if here:
+                self._begun = task
             self.start(task, now_s)
+            self._begun = None
         return task
 
     def _abandon(self, task: LiveTask) -> None:
@@ -251,16 +250,15 @@ class LiveDriver(Interpreter):
         """Hand `effect` to its caller's thread, to a worker, or to the loop's timers."""
         task.pending = effect
         if isinstance(effect, Infer):
-            session = self.sessions[effect.model, effect.target]
-            # a request that has gone meanwhile needs no answer
-            others = [self.tasks[number] for number in effect.joined if number in self.tasks]
-            job = effect, *run_of(session, effect, [task, *others], self._kept_bytes)
+            job = job_of(task, effect, self.sessions[effect[:2]], self.tasks, self._kept_bytes)
             if task.caller is not None:
                 task.caller.tell(job)
-            elif self._stays_on_loop(effect):
-                self._world.soon(self._carry_out, task, *job)
+            elif not self._stays_on_loop(effect):
+                (self._gpu_runs if effect.target is _GPU else self._cpu).put(job)
+            elif task is self._begun:
+                self._begun.here = job
             else:
-                (self._gpu_runs if effect.target is _GPU else self._cpu).put((task, *job))
+                self._world.soon(self._carry_out, *job)
         elif isinstance(effect, Load):
             (self._loads if effect.target is _GPU else self._cpu).put(
                 (task, effect, self._backend.open, *effect[:3])
@@ -344,9 +342,11 @@ class LiveDriver(Interpreter):
         """Do what an effect asks for, and report it. Returns whether it came too late."""
         value, failure = None, None
         try:
-            begin_s = self._time_s()
-            value = job(*arguments)
-            if isinstance(effect, Infer) and task.caller is None:
+            if task.caller is not None or not isinstance(effect, Infer):
+                value = job(*arguments)
+            else:
+                begin_s = self._time_s()
+                value = job(*arguments)
                 self._short_runs.note(effect, self._time_s() - begin_s)
             if task.keyed and isinstance(effect, Infer) and not effect.joined:
                 value = to_keep(value, self._kept_bytes)

@@ -86,7 +86,7 @@ class Session:
         place: Place | None = None,
         thread: DeviceThread | None = None,
     ) -> None:
-        self.name = name
+        self.name, self._doing = name, f"running {name}"
         session = made.session
         # Copies: onnxruntime's own descriptions keep the whole session alive, and its memory with it.
         self.signature = Signature(
@@ -153,11 +153,12 @@ class Session:
 
     def _run(self, inputs: Mapping[str, Any], shrink: bool) -> list[Any]:
         # No context managers: a run is short, and what they cost would be seen beside it.
-        place = self._place
-        session = self._usable()
+        place, session = self._place, self._session
+        if session is None or self._stale:
+            session = self._usable()
         if place is None:
             return self._run_parts(session, inputs, shrink)
-        place.begin_run(f"running {self.name}")
+        place.begin_run(self._doing)
         try:
             return self._run_parts(session, inputs, shrink)
         except OutOfMemory:
@@ -208,7 +209,7 @@ class Session:
             raise
         except Exception as error:
             raise self._failure(inputs, error) from error
-        return [_own(output) for output in made]
+        return [output.copy() if type(output) is np.ndarray else _own(output) for output in made]
 
     def _failure(self, inputs: Mapping[str, Any], error: Exception) -> SessionError:
         """What a run that raised has failed for; inputs are looked at only now, as most are right."""

@@ -25,6 +25,7 @@ from vramlab.live.answers import owned_soon
 from vramlab.live.backend import OnnxBackend, with_file_sizes
 from vramlab.live.driver import LiveDriver
 from vramlab.live.interrupts import GUARD
+from vramlab.live.loops import one_turn
 from vramlab.live.metrics_server import MetricsServer
 from vramlab.live.tasks import Closing
 from vramlab.runs.journal_writing import JournalFile
@@ -244,16 +245,19 @@ class LiveRuntime:
 
         A caller that is cancelled meanwhile gives its place up.
         """
-        request = self.request(model, inputs, requester, priority, input_key)
+        request, feeds = self.request(model, inputs, requester, priority, input_key)
         driver = self.driver
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         try:
-            task = driver.submit(request, future)
+            task = driver.submit(request, feeds, future, True)
         except Closing as closing:
             raise RequestRefused(f"{model}: {closing}") from closing
         try:
+            if task.here is not None:  # a callback of the loop would do it, and take two turns for it
+                await one_turn()
+                driver.run_here(task)
             answer = await future
-        except asyncio.CancelledError:
+        except BaseException:  # cancelled, or thrown away
             driver.give_up(task)
             raise
         return answer if input_key is None else await owned_soon(answer, self.cache_limit_bytes)
@@ -270,8 +274,8 @@ class LiveRuntime:
         requester: str | None = None,
         priority: Priority | str | None = None,
         input_key: str | None = None,
-    ) -> Request:
-        """What is asked for, checked.
+    ) -> tuple[Request, Mapping[str, Any]]:
+        """What is asked for, and what the model is to be run with, checked.
 
         Raises
         ------
@@ -295,7 +299,7 @@ class LiveRuntime:
             requester = as_text("requester", requester)
         if input_key is not None:
             input_key = as_text("input_key", input_key)
-        return Request(model, self.backend.items(model, inputs), priority, requester, input_key, inputs)
+        return Request(model, self.backend.items(model, inputs), priority, requester, input_key), inputs
 
     # -- by hand -----------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -155,10 +155,11 @@ class Caller:
 
     __slots__ = ("error", "mailbox", "message", "value")
 
+    value: Any
+    error: Exception | None
+
     def __init__(self) -> None:
         self.message: Any = None  # an effect and its job, or ENDED: then value and error say how
-        self.value: Any = None
-        self.error: Exception | None = None
         self.mailbox: SimpleQueue[Any] | None = None
 
     def tell(self, message: Any) -> None:
@@ -185,9 +186,15 @@ class Caller:
 
 
 class LiveTask(Task):
-    """A story with the request's inputs, whoever awaits it, and the effect whose end is still to come."""
+    """A story with the request's inputs, whoever awaits it, and the effect whose end is still to come.
 
-    __slots__ = ("caller", "future", "inputs", "keyed", "pending")
+    Attributes
+    ----------
+    here : tuple or None
+        A run, as arguments of what carries it out, that is left to whoever has submitted the request.
+    """
+
+    __slots__ = ("caller", "future", "here", "inputs", "keyed", "pending")
 
     def __init__(self, name: int | str, story: Story) -> None:
         self.name, self.story = name, story  # not by the base: a call more would be seen in a hit
@@ -197,17 +204,27 @@ class LiveTask(Task):
         self.future: asyncio.Future[Any] | None = None
         self.caller: Caller | None = None
         self.pending: Any = None
+        self.here: tuple[Any, ...] | None = None
         self.keyed = False  # whether its answer may be kept
 
 
-def run_of(session: LiveSession, effect: Infer, tasks: list[LiveTask], kept_bytes: int) -> tuple[Any, ...]:
-    """What does the run of a request, or of several that are joined, and its arguments.
+def job_of(
+    task: LiveTask,
+    effect: Infer,
+    session: LiveSession,
+    tasks: Mapping[int | str, LiveTask],
+    kept_bytes: int,
+) -> tuple[Any, ...]:
+    """Return a task, its effect, what does the run of its request or of several that are joined, and of what.
 
     The outcome of several is the answer of each by its number, or what the engine keeps in its place.
     """
     if not effect.joined:
-        return session.run_and_shrink if effect.shrink else session.run, tasks[0].inputs
-    return _run_joined, session, [(task.name, task.inputs, task.keyed) for task in tasks], kept_bytes
+        return task, effect, session.run_and_shrink if effect.shrink else session.run, task.inputs
+    # a request that has gone meanwhile needs no answer
+    others = [tasks[number] for number in effect.joined if number in tasks]
+    requests = [(one.name, one.inputs, one.keyed) for one in (task, *others)]
+    return task, effect, _run_joined, session, requests, kept_bytes
 
 
 def _run_joined(
