@@ -129,6 +129,11 @@ def test_a_recording_in_which_much_failed_is_refused(case, tmp_path):
         what_if(tmp_path / "run", asked(policies=["fifo"]))
 
 
+def test_a_recording_that_was_hardly_warm_is_refused(recording):
+    with pytest.raises(InputError, match=r"10 of 240 requests after 230 s of warming up.*a longer recording"):
+        what_if(recording, asked(policies=["fifo"]), warm_up_s=229.6)
+
+
 def test_no_folder_of_a_recording_is_one_error(tmp_path):
     with pytest.raises(InputError, match=r"no journal\.jsonl"):
         what_if(tmp_path, asked(policies=["fifo"]))

@@ -35,7 +35,10 @@ DRAWS = 5
 """Simulations of each setting."""
 
 _MOST_FAILED = 0.01
-"""Share of requests without an answer that failed, beyond which the figures say nothing."""
+"""Share of requests that failed, beyond which the figures of the others say nothing."""
+
+_LEAST = 20
+"""Requests of which figures are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,7 +243,11 @@ def what_if(
     case, calibration = calibrated_case(run, seed)
     asked, done = list(alternatives(case)), done or (lambda: None)
     cut_s = calibration.warm_up_s if warm_up_s is None else warm_up_s
-    own, base = series_of(recorded, cut_s), _drawn(case, draws, cut_s)
+    own = series_of(recorded, cut_s)
+    if len(own) < _LEAST:
+        found = f"{len(own):,} of {len(recorded):,} requests after {cut_s:.3g} s of warming up"
+        raise InputError(run.path, "journal", found, f"at least {_LEAST}: a longer recording")
+    base = _drawn(case, draws, cut_s)
     done()
     known: list[list[Series]] = []
     refused: dict[int, str] = {}
