@@ -36,8 +36,11 @@ def found(errors=(), environment=IDLE, requests=900, problem="", differences=(),
             ["median +10 %", "draws of one simulation are as far apart"],
         ),
         (found({"latency_p50_relative": None}), ["median unknown", "vramlab verify"]),
-        (found({"hit_rate_points": -0.8}, verdicts={"hit_rate": "outside"}), ["-0.8 points", "no other program"]),
-        (found(problem="too short to judge"), ["none, the recording is too short to judge", "--seconds 90"]),
+        (
+            found({"hit_rate_points": -0.8}, verdicts={"hit_rate": "outside"}),
+            ["-0.8 points", "no other program"],
+        ),
+        (found(problem="too short to judge"), ["the recording is too short to judge", "--seconds 90"]),
         (found(differences=["one"]), ["lock-step", "please report it"]),
     ],
 )  # fmt: skip

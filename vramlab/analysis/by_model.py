@@ -76,7 +76,7 @@ class ByModel(dict[str, dict[str, Any]]):
     def __eq__(self, other: object) -> bool:
         return self._made() == (other._made() if isinstance(other, ByModel) else other)
 
-    __hash__ = None  # type: ignore[assignment]  # as a dict
+    __hash__ = None  # as a dict
 
     def __repr__(self) -> str:
         return repr(self._made())

@@ -111,9 +111,7 @@ def _live(folder: Path, device: str, seconds: float) -> Verification:
 def verdict(found: Verification) -> str:
     """Say whether live and simulated are as near as we claim, or why not and what to do, in one line."""
     if found.lockstep.differences:
-        return (
-            "verdict: a decision came out otherwise in lock-step, our fault: please report it"
-        )
+        return "verdict: a decision came out otherwise in lock-step, our fault: please report it"
     if found.split.problem:
         return f"verdict: none, the recording is {found.split.problem} (vramlab demo --seconds 90)"
     errors = found.errors()
