@@ -211,8 +211,14 @@ def show_verification(result: Verification) -> None:
     show_losses(result.live)
     if result.passed_over_s is not None:
         bound_s = result.run.config.serving.max_wait_s
-        longest_s = f"{result.passed_over_s:.3g} s"
-        print(f"passed over while it could be served: {longest_s} at most (max_wait_s: {bound_s:g})")
+        # not how long it was: those of a high priority count as if they had come before
+        left_s = f"{bound_s - result.passed_over_s:.4g} s before it was due"
+        passed = (
+            f"a request was passed over {left_s}, at the latest"
+            if result.passed_over_s
+            else "nobody was passed over"
+        )
+        print(f"while they could be served: {passed} (max_wait_s: {bound_s:g})")
     for caveat in result.caveats():
         print(caveat)
 
