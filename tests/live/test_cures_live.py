@@ -36,7 +36,7 @@ def inventory(tmp_path_factory):
     device = CpuArenaDevice(500 * MIB)
     true = footprint(measure_often("a.onnx", spec(files["a.onnx"]), device, Target.GPU))
     workspace_mb = bytes_to_mib(true.workspace_bytes)
-    assert workspace_mb > 4
+    assert workspace_mb > 3  # 3.75 or 4.6, by the processor
     return {name: spec(path, workspace_mb=workspace_mb) for name, path in files.items()}
 
 
