@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# where the core was compiled it is compiled anew first: Python would take the old machine code
+FRESH := $(wildcard build/compiled/.ready)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo fidelity test lint notebooks docs results real-models webgpu conformance bench benchmarks fuzz chaos mutants lab compiled interpreted test-compiled wheel sdist installed clean
@@ -25,7 +27,7 @@ $(READY): pyproject.toml
 
 setup: $(READY) ## the environment in .venv, and nothing else
 
-demo: $(READY) ## the main job in about a minute: record live, verify, simulate, compare
+demo: $(READY) $(FRESH) ## the main job in about a minute: record live, verify, simulate, compare
 	@$(BIN)/vramlab demo
 
 test: $(READY) ## linters, types, the test suite and the notebooks
@@ -41,7 +43,7 @@ lint: $(READY) ## ruff and mypy
 notebooks: $(READY) ## run the notebooks and compare their tables (nbval)
 	$(BIN)/python -m pytest -n auto --dist loadfile --nbval --nbval-sanitize-with tests/nbval.cfg notebooks
 
-bench: $(READY) ## the table of results/speed again, in ten minutes (DATA=folder of the real trace, ONLY=help,bound: rows)
+bench: $(READY) $(FRESH) ## the table of results/speed again, in ten minutes (DATA=folder of the real trace, ONLY=help,bound: rows)
 	@$(BIN)/python results/speed/remake.py --data $(DATA) $(if $(ONLY),--only $(ONLY))
 
 benchmarks: $(READY) ## benchmarks of single parts, as ratios within one run
@@ -50,7 +52,7 @@ benchmarks: $(READY) ## benchmarks of single parts, as ratios within one run
 docs: $(READY) ## API pages and guides as HTML, into build/docs
 	@$(BIN)/python .ci/docs.py
 
-results: $(READY) ## the tables and figures of results/ again, and what changed (DATA=folder of the real trace)
+results: $(READY) $(FRESH) ## the tables and figures of results/ again, and what changed (DATA=folder of the real trace)
 	@$(BIN)/python results/remake.py --data $(DATA)
 
 REAL := build/real_models
@@ -83,7 +85,7 @@ webgpu: $(WEBGPU)/.ready ## tests of the device webgpu; without a GPU on the ren
 conformance: $(READY) ## all test cases of the ONNX project through a live runtime, beside plain onnxruntime
 	@$(BIN)/python -W ignore -m tests.live.conformance
 
-fidelity: $(READY) ## predictions beside live runs on five workloads, forty minutes; wants an idle machine (after real-models: those too)
+fidelity: $(READY) $(FRESH) ## predictions beside live runs on five workloads, forty minutes; wants an idle machine (after real-models: those too)
 	$(BIN)/vramlab fidelity $(if $(wildcard $(REAL)/.ready),--real-models $(REAL))
 
 fuzz: $(READY) ## the allocator's state machine, for long

@@ -113,7 +113,7 @@ class CompiledCore(BuildHookInterface):
         if version == "editable" or not _asked_for():
             return
         try:
-            made = compile_core(Path(self.root), Path(self.directory).parent / "build" / "compiled")
+            made = compile_core(Path(self.root), Path(self.root) / "build" / "compiled")
         except (OSError, subprocess.CalledProcessError) as error:
             self.app.display_warning(f"the core is not compiled, and the wheel is pure Python: {error}")
             return

@@ -25,6 +25,7 @@ MAY_IMPORT = {
         "servers",
     },
 }  # fmt: skip
+MAY_IMPORT["__main__"] = {"cli"}
 MAY_IMPORT["widgets"] = MAY_IMPORT["cli"] = {*MAY_IMPORT["experiments"], "experiments"}
 
 

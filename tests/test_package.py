@@ -54,3 +54,9 @@ def test_importing_it_loads_nothing_heavy(module, heavy):
     program = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not heavy & set(done.stdout.split())
+
+
+def test_the_command_line_runs_as_a_module_too():
+    done = subprocess.run([sys.executable, "-m", "vramlab", "--version"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert vramlab.__version__ in done.stdout

@@ -110,6 +110,9 @@ def in_a_process(arguments: list[str], seconds: float) -> dict[str, Any] | None:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds)
     except subprocess.TimeoutExpired:
         return None
+    except subprocess.CalledProcessError as error:  # out of memory, say
+        print(f"{' '.join(arguments)} failed: {error.stderr[-300:] or error.returncode}", file=sys.stderr)
+        return None
     return dict(json.loads(done.stdout))
 
 

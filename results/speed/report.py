@@ -30,8 +30,11 @@ ORDERS = ("backlog", "arrival")
 
 def write_all(measured: pd.DataFrame, missing: list[str], load: float) -> None:
     """Put new figures in the place of earlier ones, and make table and picture again."""
-    path = HERE / "speed.csv"
-    if path.is_file():
+    now = environment(missing, load)
+    path, noted = HERE / "speed.csv", HERE / "environment.json"
+    was = json.loads(noted.read_text("utf-8")) if noted.is_file() else {}
+    # rows of another machine, or of other versions, are none of this table
+    if path.is_file() and all(was.get(key) == now[key] for key in ("machine", "versions")):
         earlier = pd.read_csv(path)
         again = set(zip(measured["figure"], measured["code"], strict=True))
         kept = [pair not in again for pair in zip(earlier["figure"], earlier["code"], strict=True)]
@@ -43,12 +46,12 @@ def write_all(measured: pd.DataFrame, missing: list[str], load: float) -> None:
     with replacing(path) as temporary:
         measured.to_csv(temporary, index=False, float_format="%.4g")
     measured = pd.read_csv(path)
-    with replacing(HERE / "environment.json") as temporary:
-        temporary.write_text(json.dumps(environment(missing, load), indent=2) + "\n", encoding="utf-8")
+    with replacing(noted) as temporary:
+        temporary.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
     page = HERE / "README.md"
     text = page.read_text(encoding="utf-8")
     text = between(text, "table", table_of(measured))
-    text = between(text, "machine", sentence(json.loads((HERE / "environment.json").read_text("utf-8"))))
+    text = between(text, "machine", sentence(json.loads(noted.read_text("utf-8"))))
     with replacing(page) as temporary:
         temporary.write_text(text, encoding="utf-8")
     draw(measured, HERE / "speed.png")

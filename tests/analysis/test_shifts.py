@@ -120,3 +120,32 @@ def test_what_is_not_of_the_same_requests_is_refused():
         moved(one, [])
     with pytest.raises(InputError, match="as many of all"):
         moved(one, [one] * 2, [one])
+
+
+def test_medians_of_nothing_are_no_division():
+    """Answers from the cache take no time: a median of 0 cannot be shifted by a ratio."""
+    recorded = Series(np.ones(200), np.zeros(200))
+    slower = Series(np.ones(200), np.full(200, 0.5))
+    (shift,) = shifts(recorded, [recorded] * 2, [[slower] * 2], np.random.default_rng(0), resamples=10)
+    assert shift.predicted["latency_p50_s"] == 0.5
+
+
+def test_few_draws_widen_intervals_and_ends_are_possible():
+    rng = np.random.default_rng(1)
+
+    def run(mean_s):
+        return Series(
+            (rng.random(400) < 0.95).astype(float), rng.gamma(2.0, mean_s / 2, 400) + rng.normal(0.2, 0.05)
+        )
+
+    recorded, base, other = run(1.0), [run(1.0) for _ in range(10)], [run(1.0) for _ in range(10)]
+
+    def width(draws):
+        (shift,) = shifts(recorded, base[:draws], [other[:draws]], np.random.default_rng(0), resamples=200)
+        one = shift.differences["hit_rate"]
+        assert shift.predicted["hit_rate"] + one.low - one.estimate >= 0
+        assert recorded.figures()["hit_rate"] + one.high <= 1 + 1e-12
+        ends = shift.differences["latency_p50_s"]
+        return ends.high - ends.low
+
+    assert width(2) > width(10)

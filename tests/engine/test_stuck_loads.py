@@ -80,7 +80,13 @@ def crowd(seed):
     return Trace.from_frame(frame, trace.source), inventory, chosen
 
 
-@pytest.mark.parametrize("order", ["backlog", "affinity"])
+def wants_three(waiting, now_s):
+    """An order of one's own that looks at all who could be loaded, and takes none of the first."""
+    run = next(iter(waiting.runs()), None)
+    return run or next((one for one in waiting.loads() if waiting.count(one.model) >= 3), None)
+
+
+@pytest.mark.parametrize("order", ["backlog", "affinity", f"{__name__}:wants_three"])
 @pytest.mark.parametrize("seed", range(8))
 def test_decisions_are_those_of_one_that_looks_at_everybody_at_every_step(seed, order):
     trace, inventory, chosen = crowd(seed)

@@ -8,7 +8,8 @@ import pytest
 from vramlab.config.errors import InputError
 from vramlab.config.schema import ModelSpec, VramConfig
 from vramlab.engine.journal import Line
-from vramlab.experiments.calibration import calibrated_case, warm_up
+from vramlab.experiments.calibration import calibrated_case
+from vramlab.experiments.recorded_samples import warm_up
 from vramlab.experiments.replay import run as simulate
 from vramlab.runs.journal_reading import JournalLines
 from vramlab.runs.run_folder import RunFolder, journal_trace, read_run
@@ -68,7 +69,8 @@ def test_where_times_come_from():
     assert rows.loc["a", "gpu", "load"].tolist() == ["run", 1]
     assert rows.loc["b", "cpu", "run"].tolist() == ["profile", 1]
     assert rows.loc["b", "gpu", "run"].tolist() == ["unknown", 0]
-    assert case.measurements().attrs == {"cpu_count": 2, "device_cores": 1}  # the run's machine
+    attrs = case.measurements().attrs
+    assert (attrs["cpu_count"], attrs["device_cores"]) == (2, 1)  # the run's machine
 
 
 def test_a_model_that_the_recording_never_loaded_is_one_error():
@@ -91,11 +93,24 @@ def test_warm_when_sessions_first_held_nearly_the_most():
         *effect(0, "b", "load on cpu", 2.0, 4.5),
         *effect(0, "a", "unload", 5.0, 5.5),
         *effect(0, "a", "load on gpu", 6.0, 7.0),
-        Line(8.0, "done", 0, what="COLD_START"),
+        Line(10.0, "done", 0, what="COLD_START"),
     ]
     warm_up_s, rule = warm_up(run_of(rows))
     assert warm_up_s == 4.0
     assert rule == "warm from 4.0 s on, when sessions first held 95% of the most that they ever did (30 MB)"
+
+
+def test_a_model_that_is_asked_for_late_is_no_warm_up():
+    rows = [
+        Line(0.0, "arrival", 0, "a"),
+        *effect(0, "a", "load on gpu", 0.0, 1.0),
+        *effect(0, "b", "load on gpu", 1.0, 2.0),
+        *effect(1, "b", "load on cpu", 8.0, 9.0),
+        Line(10.0, "done", 0, what="COLD_START"),
+    ]
+    warm_up_s, rule = warm_up(run_of(rows))
+    assert warm_up_s == 2.0
+    assert rule.endswith("of the most that they did in the first half (20 MB)")
 
 
 def test_the_bundled_recording():

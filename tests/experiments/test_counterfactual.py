@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -11,11 +12,13 @@ from tests.experiments.test_fidelity import FOLDER
 from vramlab.analysis.shifts import KEYS
 from vramlab.config.errors import InputError
 from vramlab.experiments.counterfactual import (
+    NO_ANSWER,
     NO_DIFFERENCE,
     NO_REPEATS,
     counts,
     difference_verdict,
     judge,
+    pair_rows,
     rank_rows,
     read_recordings,
 )
@@ -42,7 +45,8 @@ def test_a_rank_order_is_right_if_every_pair_that_differs_is():
         row = {"workload": "w", "figure": figure, "real": real, "predicted": predicted, "low": None}
         return row | {"high": None} | difference_verdict(real, predicted, 0.1)
 
-    pairs = pd.DataFrame([row("a", 0.2, 0.2), row("a", 0.05, -0.3), row("b", 0.2, 0.2), row("b", -0.2, 0.1)])
+    rows = [row("a", 0.2, 0.2), row("a", 0.05, -0.3), row("b", 0.2, 0.2), row("b", -0.2, 0.1)]
+    pairs = pd.DataFrame([*rows, row("c", 0.05, -0.3)])  # in c nothing differs: it has no order
     assert rank_rows(pairs).set_index("figure").rank_right.to_dict() == {"a": True, "b": False}
     found = counts(pairs)
     assert (found["pairs_that_differ"], found["sign_right"], found["size_right"]) == (3, 2, 2)
@@ -88,6 +92,40 @@ def test_what_is_predicted_comes_true(found):
         assert mean == pytest.approx(0, abs=0.1)
     large = found.pairs[(found.pairs["first"] == AS_IT_STANDS) & (found.pairs["second"] == "large")]
     assert (large.sign_right[large.repeats.astype(bool)]).all()
+
+
+def test_recordings_whose_requests_come_some_ms_earlier_or_later_are_compared_request_by_request(runs):
+    """A live clock jitters: about the end of the warm-up another recording has one request more, or fewer."""
+    steady = read_recordings(runs, lambda text: None)["steady"]
+    judged = judge("steady", steady, draws=2)
+    jittered = steady[AS_IT_STANDS][1].records
+    jittered.arrival_s[1:] += np.random.default_rng(0).uniform(-0.02, 0.02, len(jittered) - 1)
+    jittered.arrival_s[:] = np.sort(jittered.arrival_s)
+    lengths = {len(one.series(judged.requests)) for each in steady.values() for one in each}
+    assert lengths == {judged.requests}
+    found = Fidelity.of([judged])
+    assert len(found.requests) == 4
+
+
+def test_recordings_of_other_lengths_are_one_error(runs):
+    steady = read_recordings(runs, lambda text: None)["steady"]
+    short = replace(steady["lru"][0], records=steady["lru"][0].records.from_request(1))
+    with pytest.raises(InputError, match="steady: found recordings of 264 and 265 requests"):
+        judge("steady", steady | {"lru": [short]})
+
+
+def test_an_alternative_without_an_answer_counts_where_it_really_differs(found):
+    steady = next(one for one in found.judged if one.name == "steady")
+    answers = [
+        replace(one, shift=None, why="no times") if one.alternative.name == "large" else one
+        for one in steady.found.answers
+    ]
+    rows = pd.DataFrame(pair_rows(replace(steady, found=replace(steady.found, answers=answers))))
+    of_large = rows[(rows["first"] == "large") | (rows["second"] == "large")]
+    assert len(of_large) == 3 * len(KEYS)
+    assert set(of_large.verdict) <= {NO_ANSWER, NO_DIFFERENCE}
+    assert NO_ANSWER in set(of_large.verdict)
+    assert not of_large.sign_right.eq(True).any()
 
 
 def test_tables_say_what_was_judged(found):

@@ -8,11 +8,13 @@ import pytest
 
 import vramlab
 from vramlab.config.errors import InputError
-from vramlab.config.loading import fingerprint
-from vramlab.experiments.calibration import calibrated_case, calibration_of
+from vramlab.config.loading import fingerprint, load_config, write_config
+from vramlab.experiments.calibration import calibrated_case, calibration_of, said_of_times
 from vramlab.experiments.case import resolve_case
 from vramlab.experiments.sweep import cases_of
+from vramlab.experiments.verification import verify
 from vramlab.runs.run_folder import read_run
+from vramlab.runs.samples import Sample, samples_frame
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "traces" / "recorded_tight"
@@ -52,6 +54,42 @@ def test_its_profile_is_there_for_times_of_profiles():
     case = resolve_case(RECORDED, service_times="median")
     assert case.measurements().equals(read_run(RECORDED).profile)
     assert calibration_of(case) is None
+
+
+def test_studies_say_what_is_wrong_with_the_recording(run):
+    environment(run, ended=False)
+    said = said_of_times(resolve_case(run))
+    assert "the recording was cut off after" in said[1]
+    assert calibration_of(resolve_case(run)).document()["warm_up_s"] > 0
+
+
+def test_a_profile_beside_the_inventory_fills_in(run):
+    """One that was made afterwards, for a model that the recording has not seen on the CPU."""
+    own = read_run(RECORDED)
+    name = own.trace.model_names[0]
+    extra = samples_frame([Sample(name, "cpu", "infer", 7, 1.5)], {})
+    case = resolve_case(run, profile=extra)
+    rows = case.measurements()
+    assert len(rows[(rows["items"] == 7) & (rows.seconds == 1.5)]) == 1
+    assert calibration_of(case).samples > 1000  # and the run's own are there
+
+
+def test_recorded_times_are_those_of_a_run():
+    with pytest.raises(InputError, match="expected the folder of a run"):
+        resolve_case(ROOT / "traces" / "forty_models.csv.gz", service_times="recorded")
+
+
+def test_a_journal_that_is_not_followed_has_no_figures_that_look_like_an_answer(run):
+    """As under settings of another server: decisions differ, the exit status says so, nothing crashes."""
+    text = (run / "config.yaml").read_text()
+    config = load_config(run / "config.yaml", ["scoring.policy=lfu", "admission=free_only"])
+    assert "lfu" not in text
+    write_config(config, run / "config.yaml")
+    found = verify(run)
+    assert found.lockstep.differences
+    assert found.split.problem.startswith("the journal is followed up to line")
+    assert found.simulated["hit_rate"] is None
+    assert found.document()["lockstep"]["differences"]
 
 
 def test_decide_mode_has_no_times():

@@ -6,7 +6,9 @@ from tests.servers.running import config_of, run, spec, trace_of
 from vramlab.config.errors import InputError
 from vramlab.config.loading import check_fit, fingerprint
 from vramlab.config.schema import VramConfig
+from vramlab.engine.outcomes import Outcome
 from vramlab.experiments.replay import replay
+from vramlab.simulation.decide import decide
 
 
 def left(found):
@@ -164,6 +166,23 @@ def test_sets_hold_in_decide_mode_too():
     sets = config_of(rules={"sets": [["a", "b"], ["c"]], "keep_alive_s": 5})
     records = replay(trace_of(*rows_of("abca")), sets, FIVE, "decide").records
     assert [(row.time_s, row.model) for row in records.evictions] == [(20, "a"), (20, "b"), (30, "c")]
+
+
+@pytest.mark.parametrize("bulk", [True, False])
+def test_decide_sees_who_was_sent_away_for_a_model_that_then_finds_no_room(bulk):
+    """b sends a away, as they take turns, and still lacks room beside the pinned c: a has to load anew."""
+    models = {"a": spec(30), "b": spec(50), "c": spec(60)}
+    rules = {"pinned": ["c"], "groups": {"one": {"members": ["a", "b"]}}}
+    trace = trace_of((0, "a"), (1, "a"), (2, "b"), (3, "a"))
+    records = decide(trace, config_of(100, rules=rules), models, bulk)
+    assert [Outcome(code).name for code in records.outcomes] == ["COLD_START", "HIT", "REFUSED", "COLD_START"]
+    assert [(row.time_s, row.model) for row in records.evictions] == [(2.0, "a")]
+
+
+def test_decide_refuses_rules_that_clear_first_on_a_map():
+    config = config_of(100, rules={"one_victim": True}, placement="contiguous")
+    with pytest.raises(InputError, match="contiguous, expected paged"):
+        decide(trace_of((0, "a")), config, SMALL)
 
 
 # -- refusals ------------------------------------------------------------------------------------------

@@ -110,6 +110,40 @@ def test_kinds_of_history():
     ]
 
 
+def test_a_run_that_gives_memory_back_is_a_run_on_its_device():
+    lines = [
+        arrival(0.0, 0, "a"),
+        start(0.0, 0, "a", "infer on gpu, shrinking"),
+        end(2.0, 0, "a", "infer on gpu, shrinking"),
+    ]
+    assert seen_work(lines) == [Sample("a", "gpu", AT_ONCE, 1, 2.0, INF)]
+
+
+def test_a_reload_that_was_never_seen_is_not_taken_for_a_first_load():
+    """Of three models reloads take half of first loads; so will the fourth's, which was loaded once."""
+    samples = [
+        Sample(name, "gpu", what, 1, seconds)
+        for name, first_s in (("a", 2.0), ("b", 4.0), ("c", 6.0))
+        for what, seconds in ((FIRST_LOAD, first_s), (RELOAD, first_s / 2))
+    ]
+    times = RecordedTimes(
+        samples_frame([*samples, Sample("d", "gpu", FIRST_LOAD, 1, 10.0)], {}),
+        VramConfig(),
+        {name: ModelSpec(priority="medium", vram_size_mb=10, load_time_ms=1) for name in "abcd"},
+    )
+    assert times.source("load", "d", Target.GPU).median_s == 5.0
+
+
+def test_batches_that_the_run_has_not_seen_take_as_much_more_as_the_profile_says():
+    own = [Sample("a", "gpu", AT_ONCE, 1, 0.02, INF)] * 8
+    profile = [Sample("a", "gpu", "infer", items, seconds) for items, seconds in ((1, 0.01), (8, 0.015))]
+    inventory = {"a": ModelSpec(priority="medium", vram_size_mb=10, load_time_ms=1)}
+    times = RecordedTimes(samples_frame([*own, *profile], {}), VramConfig(), inventory)
+    assert times.source("run", "a", Target.GPU, 8).median_s == pytest.approx(0.03)
+    alone = RecordedTimes(samples_frame(own, {}), VramConfig(), inventory)
+    assert alone.source("run", "a", Target.GPU, 8).median_s == pytest.approx(0.16)
+
+
 @given(st.lists(st.tuples(st.floats(0, 10), st.floats(0.01, 10), st.booleans()), min_size=1, max_size=12))
 def test_the_work_of_all_is_the_time_in_which_a_core_was_busy(effects):
     # On one core, whatever overlaps: the works add up to the length of the union of the intervals.

@@ -187,7 +187,7 @@ class Allocator:
             plan = self._planner.plan(model, requester, pin)
         kind, _, zone, victims, _, outbid = plan
         if kind is not _LOAD or zone is None:
-            return self.decline(Plan(*plan), now_s)
+            return self.decline(Plan(*plan), now_s)._replace(victims=cleared)
         if victims:
             model.home.note_shortage(model.bytes)
             if outbid:

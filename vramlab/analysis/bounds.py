@@ -25,6 +25,7 @@ from vramlab.analysis.intervals import (
     Flags,
     Floats,
     Posed,
+    Problem,
     model_sizes,
     one_group,
     pose,
@@ -227,7 +228,7 @@ def _bound(
         capacity_bytes=problem.groups[0].capacity,
         requests=len(load_costs) - counted_from,
         admission=admission,
-        method=_METHOD if windows == 1 else f"{_METHOD}, prices from {windows} overlapping windows",
+        method=_METHOD if windows == 1 else _windowed(problem, windows, window_steps),
         compulsory_cost_s=max(0.0, float(problem.skip[first].sum()) - before_s) + oversized_cost,
         oversized_requests=int(oversized[counted_from:].sum()),
         oversized_cost_s=oversized_cost,
@@ -236,6 +237,13 @@ def _bound(
         windows=windows,
         keep=keep,
     )
+
+
+def _windowed(problem: Problem, windows: int, window_steps: int) -> str:
+    """Say of how many windows prices are, and whether many reuses are longer than any of them."""
+    text = f"{_METHOD}, prices from {windows} overlapping windows"
+    far = float(np.mean(problem.end - problem.start > 1.2 * window_steps)) if len(problem.start) else 0.0
+    return text + (f"; {far:.0%} of reuses are longer than any window: it is weaker" if far >= 0.01 else "")
 
 
 _METHOD = "linear program over reuse intervals (HiGHS), Lagrangian bound of its prices"

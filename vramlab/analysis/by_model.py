@@ -38,9 +38,10 @@ class ByModel(dict[str, dict[str, Any]]):
 
     def _made(self) -> dict[str, dict[str, Any]]:
         """Return itself as a plain dict, with its values."""
-        if self._make is not None:
-            make, self._make = self._make, None
+        make = self._make
+        if make is not None:  # noted only when done: an interruption, or another thread, sees no half of it
             super().update(zip(super().keys(), make(), strict=True))
+            self._make = None
         return dict(super().items())
 
     def __getitem__(self, name: str) -> dict[str, Any]:
@@ -75,6 +76,9 @@ class ByModel(dict[str, dict[str, Any]]):
 
     def __eq__(self, other: object) -> bool:
         return self._made() == (other._made() if isinstance(other, ByModel) else other)
+
+    def __ne__(self, other: object) -> bool:  # that of a dict would compare what is not made yet
+        return not self == other
 
     __hash__ = None  # as a dict
 

@@ -51,7 +51,7 @@ def metrics(records: Records, config: VramConfig, inventory: Inventory) -> dict[
         records.outcomes,
         latency_s,
         loads,
-        records.evictions,
+        list(records.evictions),  # which go on, in a run that does
         load_s,
         held[-1] if held else None,
         records.preloads,

@@ -35,7 +35,9 @@ def solve_windows(problem: Problem, window_steps: int) -> tuple[Floats, Floats, 
     """
     if problem.steps <= window_steps:
         return *solve(problem), 1
-    core = max(1, int(window_steps * _CORE))
+    # a window prices what begins and ends in it: where reuse is long, windows are as long as they may be
+    near = np.quantile(problem.end - problem.start, 0.95) <= window_steps * _MARGIN
+    core = max(1, int(window_steps * (_CORE if near else 1.0)))
     edges = np.linspace(0, problem.steps, -(-problem.steps // core) + 1).astype(int)
     prices = np.zeros((len(problem.groups), problem.steps))
     solution = np.zeros(len(problem.start))
@@ -53,10 +55,14 @@ def solve_windows(problem: Problem, window_steps: int) -> tuple[Floats, Floats, 
         solution[np.searchsorted(problem.end, part.end[core] + low)] = its_solution[core]
 
     margin = int(window_steps * _MARGIN)
-    with ThreadPoolExecutor(os.cpu_count()) as threads:  # the solver does not hold Python's lock
+    with ThreadPoolExecutor(_usable_cores()) as threads:  # the solver does not hold Python's lock
         for _ in threads.map(found, pairwise(edges)):
             pass
     return solution, prices, np.nan, len(edges) - 1
+
+
+def _usable_cores() -> int | None:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def solve(problem: Problem) -> tuple[Floats, Floats, float]:

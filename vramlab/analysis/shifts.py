@@ -106,6 +106,9 @@ def shifts(
     means = [_mean(one) for one in alternatives]
     estimates = [_shifted(own, base, mean) - own for mean in means]
     found, size = _resampled(recorded, as_recorded, alternatives, resamples, rng)
+    draws = len(as_recorded)
+    # a draw is off the mean of few draws by less than off the next draw, and that mean is off itself
+    few = float(np.sqrt((draws + 1) / max(1, draws - 1)))
     results = []
     for place, (mean, estimate) in enumerate(zip(means, estimates, strict=True)):
         differences = {}
@@ -113,8 +116,10 @@ def shifts(
             errors, reach = simultaneous(
                 found[:, :, number], [float(one[number]) for one in estimates], confidence
             )
-            value, far = float(estimate[number]), reach * errors[place]
-            differences[key] = Interval(value, value - far, value + far, confidence, size, resamples)
+            value, far = float(estimate[number]), few * reach * errors[place]
+            low = max(value - far, -float(own[number]))  # no figure is below 0, and no hit rate above 1
+            high = min(value + far, 1.0 - float(own[number]) if key == "hit_rate" else np.inf)
+            differences[key] = Interval(value, low, high, confidence, size, resamples)
         predicted = dict(zip(KEYS, (own + estimate).tolist(), strict=True))
         results.append(Shift(predicted, differences, dict(zip(KEYS, mean.tolist(), strict=True))))
     return results
@@ -139,7 +144,7 @@ def _mean(drawn: Sequence[Series]) -> Floats:
 def _shifted(recorded: Floats, base: Floats, other: Floats) -> Floats:
     """Shift figures (the last axis) by what separates `other` from `base`."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        moved = recorded * np.where(base == other, 1.0, other / base)
+        moved = np.where(base > 0, recorded * (other / base), recorded + (other - base))
     moved[..., 0] = np.clip(recorded[..., 0] + (other[..., 0] - base[..., 0]), 0.0, 1.0)
     return np.asarray(moved, dtype=np.float64)
 

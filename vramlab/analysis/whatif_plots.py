@@ -35,7 +35,7 @@ def differences_plot(frame: pd.DataFrame, recorded: Mapping[str, Any], title: st
     figure, panels = plt.subplots(1, len(KEYS), figsize=size, sharey=True, layout="constrained")
     for key, ax in zip(KEYS, panels, strict=True):
         style.axes(ax)
-        scale = 100.0 if key == "hit_rate" else 100.0 / recorded[key]
+        scale = 100.0 if key == "hit_rate" else 100.0 / (recorded[key] or np.nan)
         middle, low, high = (
             frame[f"{key}_{end}"].to_numpy(float) * scale for end in ("difference", "low", "high")
         )

@@ -32,8 +32,9 @@ class Again:
     """
 
     def __init__(self, most: int | None, out: Path) -> None:
-        # whoever stands in a folder that another one replaces stands in none
-        self._left = 0 if out.resolve() == Path.cwd() else most
+        # whoever stands in a folder that is replaced stands in none; links and mounts cannot be moved
+        stays = out.resolve() == Path.cwd() or out.is_symlink() or out.is_mount()
+        self._left = 0 if stays else most
 
     def __call__(self, why: str) -> bool:
         """Return whether to, after waiting for the others to end; `why` says what they did."""

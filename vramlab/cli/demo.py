@@ -134,7 +134,9 @@ def _why_not(found: Verification, missed: list[str]) -> str:
     keys = [key.replace("_points", "").replace("_relative", "_s") for key in missed]
     if all(verdicts.get(key) == "within the spread" for key in keys):
         return "draws of one simulation are as far apart; vramlab demo --seconds 90 records more"
-    return "no other program was busy, so look where times came from: vramlab verify, --json for all samples"
+    known = found.run.environment.get("other_cores") is not None
+    others_did = "no other program was busy" if known else "whether others were busy this system does not say"
+    return f"{others_did}: look where times came from (vramlab verify --json)"
 
 
 def _size(key: str, value: float | None, signed: bool = False) -> str:

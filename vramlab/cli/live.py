@@ -100,7 +100,7 @@ def record_command(
 
     try:
         figures = record_until_calm(make, out, Again(play.retry_busy, out))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, InputError, OSError):
         _say_what_is_kept(out)
         raise
     log.print(f"written to {out}; next: vramlab verify {out}")

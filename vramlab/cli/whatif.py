@@ -121,18 +121,17 @@ def show_what_if(found: WhatIf) -> None:
     for answer in found.answers:
         if answer.shift is None:
             out.print(f"{answer.alternative.name}: no answer. {answer.why}")
-    for note in found.notes():
+    for note in [found.calibration.summary(), found.calibration.rule, *found.notes()]:
         out.print(note)
 
 
 def _difference(found: WhatIf, answer: Answer, key: str) -> str:
     assert answer.shift is not None
     one: Interval = answer.shift.differences[key]
-    if one.low <= 0 <= one.high:
-        return NOTHING
-    scale = 1.0 if key == "hit_rate" else found.recorded[key]
+    scale = 1.0 if key == "hit_rate" else found.recorded[key] or float("nan")
     ends = [_by(key, value / scale, unit=False) for value in (one.low, one.high)]
-    return f"{_by(key, one.estimate / scale)} ({ends[0]} to {ends[1]})"
+    change = NOTHING if one.low <= 0 <= one.high else _by(key, one.estimate / scale)
+    return f"{change} ({ends[0]} to {ends[1]})"
 
 
 def _by(key: str, change: float, unit: bool = True) -> str:

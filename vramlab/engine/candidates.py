@@ -105,6 +105,7 @@ class Candidates:
         if self.blocked is not None or not self.may_load:
             return
         too_large: dict[tuple[Zone, int], int] = {}
+        named = False
         for _, group in self._waiting.absent[:WINDOW]:
             model, entry = group.model, group.first
             if model.state is not ABSENT or model in self.clearing:
@@ -116,8 +117,9 @@ class Candidates:
                 if self._by_size:  # else it may be for its company that it waits
                     too_large[alike] = model.bytes
             else:
+                named = True
                 yield entry
-        if self._remembers:
+        if self._remembers and not named:
             self.stuck, self._cpu_had_room = self._waiting.changes, self.cpu_has_room
             self._stuck_until_s = self._retained_until_s()
 

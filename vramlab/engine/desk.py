@@ -144,6 +144,7 @@ class Desk:
     def leaves(self, name: str, now_s: float, reason: str) -> None:
         """A model begins to leave the device."""
         self.moved(name)
+        self.waiting.changes += 1  # from now on a load may claim its room
         if self.on_leave is not None:
             self.on_leave(name, now_s, reason)
 

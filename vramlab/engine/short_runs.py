@@ -37,7 +37,7 @@ class ShortRuns:
             if run.items > known:
                 self._items[session] = run.items
         elif run.items <= known:
-            del self._items[session]
+            self._items.pop(session, None)  # two may end at once
 
     def forget(self, model: str, target: Target) -> None:
         """The session has been made anew, and nothing is known of its runs."""

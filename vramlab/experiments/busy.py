@@ -31,10 +31,11 @@ def disturbances(
     """
     found = []
     recorded = OthersLoad.noted(environment)
-    if recorded.busy:
+    used = recorded if parts is None else recorded.between(parts[0], parts[2])
+    if used.busy:
         found.append(f"{recorded.said('recorded')}: {_longer(recorded, parts)}")
     others = None if profiled is None else profiled.get("other_cores")
-    cores = environment.get("cpu_count")
+    cores = recorded.machine_cores
     if others is not None and others > busy_cores(cores):
         said = OthersLoad(others, machine_cores=cores).said("profiled")
         which = "simulated times are" if parts is None else "what is simulated from the profile is"

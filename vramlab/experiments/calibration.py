@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pandas as pd
 
-from vramlab import __version__
 from vramlab.engine.effects import Target
 from vramlab.experiments.case import Case, resolve_case
-from vramlab.experiments.recorded_samples import recorded_samples, warm_up
+from vramlab.experiments.recorded_samples import recorded_samples
 from vramlab.runs.run_folder import RunFolder
 from vramlab.simulation.recorded import ORIGINS, Origin, RecordedTimes, What
 
@@ -100,7 +99,9 @@ _ORIGIN_TEXTS: dict[Origin, str] = {
 }
 
 
-def calibrated_case(run: RunFolder, seed: int = 0, until_s: float | None = None) -> tuple[Case, Calibration]:
+def calibrated_case(
+    run: RunFolder, seed: int = 0, until_s: float | None = None, warm_up_s: float | None = None
+) -> tuple[Case, Calibration]:
     """Make a case of a run, with the service times that it has seen itself.
 
     Parameters
@@ -111,21 +112,19 @@ def calibrated_case(run: RunFolder, seed: int = 0, until_s: float | None = None)
         Draws the times.
     until_s : float, optional
         Times are taken from the journal up to here, in its own seconds.
+    warm_up_s : float, optional
+        Seconds from the first request on whose times are left out; by default as the journal shows.
 
     Raises
     ------
     InputError
         If the journal has no effect that ended well.
     """
-    frame = recorded_samples(run, until_s)
+    frame = recorded_samples(run, until_s, warm_up_s)
     case = resolve_case(
         run.trace, run.config, run.inventory, seed=seed, service_times="recorded", profile=frame
     )
-    warm_up_s, rule = warm_up(run)
-    found = cast(Calibration, calibration_of(case))
-    return case, Calibration(
-        found.times, found.models, found.samples, until_s, warm_up_s, rule, _caveats(run)
-    )
+    return case, replace(cast(Calibration, calibration_of(case)), until_s=until_s)
 
 
 def calibration_of(case: Case) -> Calibration | None:
@@ -134,26 +133,11 @@ def calibration_of(case: Case) -> Calibration | None:
     if case.service_times != "recorded" or frame is None:
         return None
     times = RecordedTimes(frame, case.config, case.inventory)
-    return Calibration(times, sorted(set(case.trace.model_names)), times.samples)
+    about = frame.attrs.get("recording", {})
+    return Calibration(times, sorted(set(case.trace.model_names)), times.samples, **about)
 
 
 def said_of_times(case: Case) -> list[str]:
     """Say where the times of a case come from, if they are a run's own; else nothing."""
     found = calibration_of(case)
-    return [] if found is None else [found.summary()]
-
-
-def _caveats(run: RunFolder) -> list[str]:
-    found = [f"{damage}; times are taken from what comes before" for damage in run.journal.damaged[:1]]
-    if run.environment.get("ended") is False:
-        found.append(
-            f"the recording was cut off after {run.trace.duration_s:.1f} s of requests: "
-            "what is there is used, and what was under way at its end is left out"
-        )
-    made_by = run.environment.get("vramlab")
-    if made_by is not None and made_by != __version__:
-        found.append(f"recorded with version {made_by}, simulated with {__version__}: rules may have changed")
-    failed = sum(line.event == "fail" for line in run.journal)
-    if failed:
-        found.append(f"{failed:,} effects failed in the recording; their times are left out")
-    return found
+    return [] if found is None else [found.summary(), *found.caveats]

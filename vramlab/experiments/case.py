@@ -171,15 +171,18 @@ def resolve_case(
     run = read_run(trace) if isinstance(trace, Path | str) and is_live_run(trace) else None
     service_times = service_times or ("spec" if run is None or mode != "simulate" else "recorded")
     check_choice("service_times", "", service_times, get_args(Times))
+    if run is None and service_times == "recorded" and isinstance(trace, Path | str):
+        raise InputError("--service-times", "recorded", trace, "the folder of a run, which has its own")
     if run is None:
         requests, settings = _read(trace), _resolve(config, models, overrides)
     else:
         requests, settings = run.trace, _resolve(config or run.config, models, overrides, run.inventory)
         check_times(requests)
-        if profile is None:
-            profile = (
-                recorded_samples(run) if service_times == "recorded" else settings.samples or run.profile
-            )
+        if service_times == "recorded":
+            beside = read_samples(settings.samples) if profile is None and settings.samples else profile
+            profile = recorded_samples(run, profile=beside)
+        elif profile is None:
+            profile = settings.samples or run.profile
     check_models(requests, settings.inventory, settings.models_source)
     plan = settings.faults if faults is None else faults
     if mode == "simulate":

@@ -249,12 +249,12 @@ def compared(
     named = [one.config.scoring.policy for one in cases]
     own = case.config.scoring.policy if case.config.scoring.policy in named else named[0]
     outside = baselines_of(case, [own])
-    made = _replayed(outside, cases, replays)
+    outside, made = _replayed(outside, cases, replays)
     if LRU not in made:  # critical models that go with zones only, say: then within the configuration's
         inside = _under(case, "lru", case.config.serving.order)
         outside, made = [*outside[1:], Baseline(LRU, inside)], made | {LRU: run(inside)}
     first = warmup_of([one.records for one in (*replays, made[LRU])]) if skip_warmup else 0
-    floor = counted(case, run(without_pressure(case)), first) if case.mode == "simulate" else None
+    floor = _floor(case, first)
     rows = [costed(one, result, first) for one, result in zip(cases, replays, strict=True)]
     beside = [_baseline_row(one, made.get(one.name), first) for one in outside]
     of_lru = next(row for row in beside if row["baseline"] == LRU)
@@ -284,20 +284,38 @@ def compared(
 
 def _replayed(
     outside: Sequence[Baseline], cases: Sequence[Case], replays: Sequence[Replay]
-) -> dict[str, Replay]:
-    """Replay the baselines by name; one that is among what was compared has been replayed already."""
+) -> tuple[list[Baseline], dict[str, Replay]]:
+    """Replay the baselines by name; one that is among what was compared has been replayed already.
+
+    One for which a recording has no times stays without a case.
+    """
     known = {
         (fingerprint(one.config), fingerprint(one.inventory)): result
         for one, result in zip(cases, replays, strict=True)
     }
     made: dict[str, Replay] = {}
+    kept = []
     for one in outside:
         if one.case is not None:
             what = fingerprint(one.case.config), fingerprint(one.case.inventory)
-            if what not in known:
-                known[what] = run(one.case)
-            made[one.name] = known[what]
-    return made
+            try:
+                if what not in known:
+                    known[what] = run(one.case)
+                made[one.name] = known[what]
+            except InputError as error:
+                one = Baseline(one.name, None, str(error))
+        kept.append(one)
+    return kept, made
+
+
+def _floor(case: Case, first: int) -> dict[str, Any] | None:
+    """Figures with memory for all models; None without queues, and where a recording has no times for it."""
+    if case.mode != "simulate":
+        return None
+    try:
+        return counted(case, run(without_pressure(case)), first)
+    except InputError:
+        return None
 
 
 def _baseline_row(baseline: Baseline, result: Replay | None, first: int) -> dict[str, Any]:

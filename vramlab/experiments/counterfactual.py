@@ -6,7 +6,8 @@ The first recording as it stands calibrates; from it alone the figures of all se
 (:mod:`vramlab.experiments.whatif`). The rules by which that is judged:
 
 *Spread.* The largest distance between two recordings of one setting, over all settings of the workload: in
-points for the hit rate, relative for latencies. What the world itself does not repeat cannot be predicted.
+points for the hit rate, relative to the smaller for latencies. What the world itself does not repeat cannot
+be predicted. An error of the setting as it stands is held against the spread of its own recordings alone.
 
 *Within the spread.* An error no larger than it; anything else is *outside*.
 
@@ -14,7 +15,8 @@ points for the hit rate, relative for latencies. What the world itself does not 
 predicted difference must have the right sign, and be within a third of the real one or within the spread.
 Other pairs have *no difference that repeats*.
 
-*Rank order.* Of one figure over all settings of a workload: right if each of those pairs has the right sign.
+*Rank order.* Of one figure over all settings of a workload: right if each of those pairs has the right sign;
+where no pair differs there is none.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ from vramlab.runs.records import Records
 from vramlab.runs.run_folder import RunFolder, read_run
 
 WITHIN, OUTSIDE, NO_REPEATS = "within the spread", "outside", "no repeats to tell"
-NO_DIFFERENCE = "no difference that repeats"
+NO_DIFFERENCE, NO_ANSWER = "no difference that repeats", "no answer"
 
 _THIRD = 1 / 3
 _PER_REQUEST = ("other_outcome", "latency_off_s")
@@ -56,9 +58,10 @@ class Recorded:
     decisions: int
     differences: int
 
-    def series(self, warm_up_s: float) -> Series:
-        """Return hits and latencies of its requests after the warm-up."""
-        return series_of(self.records, warm_up_s)
+    def series(self, requests: int) -> Series:
+        """Return hits and latencies of its last `requests`: counted, as live arrivals jitter by some ms."""
+        whole = series_of(self.records)
+        return Series(whole.hit[-requests:], whole.latency_s[-requests:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,10 +90,15 @@ class Judged:
         """What is left out at the start of all recordings."""
         return self.found.warm_up_s
 
+    @property
+    def requests(self) -> int:
+        """How many come after the warm-up, in each recording."""
+        return len(self.found.drawn["recorded"][0])
+
     def live(self) -> dict[str, list[dict[str, float]]]:
         """Return the figures of every recording, by setting."""
         return {
-            setting: [one.series(self.warm_up_s).figures() for one in each]
+            setting: [one.series(self.requests).figures() for one in each]
             for setting, each in self.recordings.items()
         }
 
@@ -98,14 +106,18 @@ class Judged:
         """Return the latencies of every recording, and of one simulation, by setting and what it is."""
         found: dict[str, dict[str, Any]] = {}
         for setting, each in self.recordings.items():
-            found[setting] = {f"live {one.take.number}": one.series(self.warm_up_s).latency_s for one in each}
+            found[setting] = {f"live {one.take.number}": one.series(self.requests).latency_s for one in each}
             for one in self.found.drawn.get(setting, [])[:1]:
                 found[setting]["simulated"] = one.latency_s
         return found
 
-    def spread(self, key: str) -> float | None:
-        """Return the spread of a figure by the module's rule; None where nothing was recorded twice."""
-        apart = [_range([one[key] for one in each], key) for each in self.live().values() if len(each) > 1]
+    def spread(self, key: str, setting: str | None = None) -> float | None:
+        """Return the spread of a figure, of all settings or one; None where nothing was recorded twice."""
+        apart = [
+            _range([one[key] for one in each], key)
+            for name, each in self.live().items()
+            if len(each) > 1 and setting in (None, name)
+        ]
         return max(apart) if apart else None
 
 
@@ -136,6 +148,12 @@ def judge(name: str, recordings: dict[str, list[Recorded]], draws: int = DRAWS, 
     """Predict from a workload's first recording, and verify it by itself."""
     first = recordings[AS_IT_STANDS][0].run
     others = {setting: each for setting, each in recordings.items() if setting != AS_IT_STANDS and each}
+    lengths = {len(one.records) for each in recordings.values() for one in each}
+    if len(lengths) > 1:
+        counted = " and ".join(map(str, sorted(lengths)))
+        raise InputError(
+            name, "", f"recordings of {counted} requests", "the same requests in all: record anew"
+        )
 
     def alternatives(case: Case) -> list[Alternative]:
         made = []
@@ -163,7 +181,7 @@ def figure_rows(judged: Judged) -> list[dict[str, Any]]:
         simulated, predicted = _said(judged, setting)
         for key in KEYS:
             live = float(np.mean([one[key] for one in each]))
-            spread = judged.spread(key)
+            spread = judged.spread(key, AS_IT_STANDS if setting == AS_IT_STANDS else None)
             errors = {
                 word: None if said is None else _apart(said[key], live, key)
                 for word, said in (("simulated", simulated), ("predicted", predicted))
@@ -192,7 +210,7 @@ def _said(judged: Judged, setting: str) -> tuple[dict[str, float] | None, dict[s
 
 def _verdict(error: float | None, spread: float | None) -> str:
     if error is None:
-        return "no answer"
+        return NO_ANSWER
     if spread is None:
         return NO_REPEATS
     return WITHIN if abs(error) <= spread else OUTSIDE
@@ -218,7 +236,7 @@ def request_rows(judged: Judged) -> list[dict[str, Any]]:
     """
     rows = []
     for setting, each in judged.recordings.items():
-        live = [one.series(judged.warm_up_s) for one in each]
+        live = [one.series(judged.requests) for one in each]
         simulated = judged.found.drawn.get(setting, [])
         between = [_distance(one, other) for one, other in combinations(live, 2)]
         off = [_distance(one, other) for one in simulated for other in live]
@@ -264,15 +282,24 @@ def pair_rows(judged: Judged) -> list[dict[str, Any]]:
         one.alternative.name: one.shift.differences for one in judged.found.answers if one.shift is not None
     }
     rows = []
-    for pair in (_Pair(*names) for names in combinations(predicted, 2)):
+    for pair in (_Pair(*names) for names in combinations(live, 2)):
+        answered = pair.first in predicted and pair.second in predicted
         for key in KEYS:
             real = _apart(live[pair.second][key], live[pair.first][key], key)
-            said = _apart(predicted[pair.second][key], predicted[pair.first][key], key)
+            said = float("nan")
+            if answered:
+                said = _apart(predicted[pair.second][key], predicted[pair.first][key], key)
+            spread = judged.spread(key)
+            if spread is not None and key != "hit_rate":
+                spread *= min(1.0, 1.0 + real)  # a spread is a share of the smaller of two
             row: dict[str, Any] = {"workload": judged.name, "first": pair.first, "second": pair.second}
             row |= {"figure": key, "real": real, "predicted": said, "low": None, "high": None}
-            row |= difference_verdict(real, said, judged.spread(key))
-            if pair.first == AS_IT_STANDS:
-                scale, its = (1.0 if key == "hit_rate" else first[key]), ends[pair.second][key]
+            row |= difference_verdict(real, said, spread)
+            if row["repeats"] and not answered:
+                row["verdict"] = NO_ANSWER
+            if answered and pair.first == AS_IT_STANDS:
+                scale = 1.0 if key == "hit_rate" else first[key] or float("nan")
+                its = ends[pair.second][key]
                 row |= {"low": its.low / scale, "high": its.high / scale}
             rows.append(row)
     return rows
@@ -300,10 +327,12 @@ def difference_verdict(real: float, predicted: float, spread: float | None) -> d
 
 
 def rank_rows(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per workload and figure: whether its rank order is right (where any pair differs)."""
+    """Return one row per workload and figure: whether its rank order is right; none where no pair differs."""
     rows = []
     for (workload, figure), its in pairs.groupby(["workload", "figure"], sort=False):
         differ = its[its.repeats == True]  # noqa: E712  (None where nothing was repeated)
+        if not len(differ):
+            continue  # no order to be right or wrong about
         right = bool((differ.sign_right == True).all())  # noqa: E712
         rows.append({"workload": workload, "figure": figure, "pairs": len(differ), "rank_right": right})
     return pd.DataFrame(rows)

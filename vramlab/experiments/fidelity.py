@@ -222,8 +222,9 @@ def record_all(
     """
     from vramlab.live.stand_ins import with_stand_ins  # loads ONNX, which an analysis does without
 
-    if not resume:
-        shutil.rmtree(runs, ignore_errors=True)
+    if not resume:  # what is no recording of this command stays
+        for take in _takes(runs):
+            shutil.rmtree(runs / take.folder)
     missing = [take for take in plan.takes if not is_there(plan, take, runs)]
     ready: dict[str, Mapping[str, Any]] = {}
     for place, take in enumerate(missing, start=1):
@@ -273,15 +274,20 @@ def takes_in(runs: Path) -> list[Take]:
     InputError
         If there is none.
     """
-    found = []
-    for folder in sorted(runs.glob("*/*-*")):
-        setting, _, number = folder.name.rpartition("-")
-        if number.isdigit() and (folder / "environment.json").exists():
-            found.append(Take(folder.parent.name, setting, int(number)))
+    found = _takes(runs)
     if not any(take.setting == AS_IT_STANDS for take in found):
         raise InputError(
             runs, "", "no recording", f"WORKLOAD/{AS_IT_STANDS}-1, as `vramlab fidelity` makes them"
         )
+    return found
+
+
+def _takes(runs: Path) -> list[Take]:
+    found = []
+    for folder in runs.glob("*/*-*"):
+        setting, _, number = folder.name.rpartition("-")
+        if number.isdigit() and (folder / "environment.json").exists():
+            found.append(Take(folder.parent.name, setting, int(number)))
     return sorted(found)
 
 

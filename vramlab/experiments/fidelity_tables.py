@@ -21,6 +21,7 @@ from vramlab.experiments.counterfactual import (
     NO_DIFFERENCE,
     NO_REPEATS,
     OUTSIDE,
+    WITHIN,
     Judged,
     counts,
     frames,
@@ -76,7 +77,7 @@ class Fidelity:
         """Return which errors of a first recording are beyond :data:`LIMITS` and beyond its spread."""
         found = []
         for name, error in _verified(judged).items():
-            spread = judged.spread(_OF_LIMITS[name]) or 0.0
+            spread = judged.spread(_OF_LIMITS[name], AS_IT_STANDS) or 0.0
             most = max(LIMITS[name], 100 * spread if name == "hit_rate_points" else spread)
             if error is None or abs(error) > most:
                 found.append(name)
@@ -111,7 +112,7 @@ class Fidelity:
                     str(each.take.folder): {
                         "environment": each.run.environment,
                         "lockstep": {"decisions": each.decisions, "differences": each.differences},
-                        "figures": each.series(one.warm_up_s).figures(),
+                        "figures": each.series(one.requests).figures(),
                     }
                     for its in one.recordings.values()
                     for each in its
@@ -146,7 +147,7 @@ def _verify_table(found: Fidelity) -> Table:
         live, simulated, errors = one.verification.live, one.verification.simulated, _verified(one)
         row = [one.name, f"{live['requests']:,}"]
         for name, key in _OF_LIMITS.items():
-            error, spread = errors[name], one.spread(key)
+            error, spread = errors[name], one.spread(key, AS_IT_STANDS)
             relative = None if error is None else error / 100 if key == "hit_rate" else error
             words = f"{_change(key, relative)}; spread {_size(key, spread)}"
             late = " too large" if name in found.missed(one) else ""
@@ -213,17 +214,17 @@ def _counts_table(found: Fidelity) -> Table:
         differ = counted["pairs_that_differ"]
         right = f"{counted['ranks_right']} of {counted['ranks']}"
         held = f"{counted['intervals_that_hold_the_real']} of {counted['intervals']}"
-        inside = int((found.figures.verdict != OUTSIDE).sum())
+        alternatives = found.figures[found.figures.setting != AS_IT_STANDS]
+        inside = int((alternatives.verdict == WITHIN).sum())
         rows += [
-            ["figures predicted within the spread", f"{inside} of {len(found.figures)}"],
+            ["figures of alternatives predicted within the spread", f"{inside} of {len(alternatives)}"],
             ["differences that repeat, sign right", f"{counted['sign_right']} of {differ}"],
             ["... and within a third, or the spread", f"{counted['size_right']} of {differ}"],
             ["rank orders right (workload and figure)", right],
             ["real differences within the interval", held],
         ]
-        wrong = ranks[~ranks.rank_right]
-        for one in wrong.to_dict("records"):
-            rows.append(["rank order wrong", f"{one['workload']}, {_heading(str(one['figure']))}"])
+        wrong = [one for one in ranks.to_dict("records") if not one["rank_right"]]
+        rows += [["rank order wrong", f"{one['workload']}, {_heading(str(one['figure']))}"] for one in wrong]
     return Table("counts", "all together", ["", ""], rows)
 
 

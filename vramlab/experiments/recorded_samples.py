@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from vramlab import __version__
 from vramlab.config.errors import InputError
 from vramlab.config.units import bytes_to_mib
 from vramlab.engine.effects import Target
@@ -26,8 +27,13 @@ WARM_SHARE = 0.95
 _MACHINE = ("device", "onnxruntime", "python", "system", "cpu_count", "device_cores", "backend")
 
 
-def recorded_samples(run: RunFolder, until_s: float | None = None) -> pd.DataFrame:
-    """Return the samples of a run, beside those of its profile.
+def recorded_samples(
+    run: RunFolder,
+    until_s: float | None = None,
+    warm_up_s: float | None = None,
+    profile: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Return the samples of a run, beside those of a profile.
 
     Parameters
     ----------
@@ -35,6 +41,10 @@ def recorded_samples(run: RunFolder, until_s: float | None = None) -> pd.DataFra
         A recorded run.
     until_s : float, optional
         Of effects that ended by then, in the journal's own seconds.
+    warm_up_s : float, optional
+        Seconds from the first request on that are left out; by default as :func:`warm_up` finds them.
+    profile : DataFrame, optional
+        By default the run's own, if it has one.
 
     Raises
     ------
@@ -48,17 +58,38 @@ def recorded_samples(run: RunFolder, until_s: float | None = None) -> pd.DataFra
     seen = seen_work(first, cores, device_cores)
     if not seen:
         raise InputError(run.path, "", "a journal in which nothing ran", "a recording that served requests")
-    warm_from_s = float(run.trace.times_s[0]) + warm_up(run)[0]
+    found_s, rule = warm_up(run)
+    warm_up_s = found_s if warm_up_s is None else warm_up_s
+    warm_from_s = float(run.trace.times_s[0]) + warm_up_s
     samples = _without_early(seen, warm_from_s)
     if until_s is not None:
         rest = seen_work(lines, cores, device_cores)[len(seen) :]
         samples += later(sample for _, sample in rest)
     facts = {key: value for key, value in run.environment.items() if key in _MACHINE}
     frame = samples_frame(samples, facts)
-    if run.profile is not None:
-        frame = pd.concat([frame, run.profile], ignore_index=True)
+    profile = run.profile if profile is None else profile
+    if profile is not None:
+        frame = pd.concat([frame, profile], ignore_index=True)
         frame.attrs = dict(facts.items())  # the run's machine, whatever the profile's was
+    frame.attrs["recording"] = {"warm_up_s": warm_up_s, "rule": rule, "caveats": caveats(run)}
     return frame
+
+
+def caveats(run: RunFolder) -> list[str]:
+    """Return what is wrong with a recording whose times are taken, a sentence each."""
+    found = [f"{damage}; times are taken from what comes before" for damage in run.journal.damaged[:1]]
+    if run.environment.get("ended") is False:
+        found.append(
+            f"the recording was cut off after {run.trace.duration_s:.1f} s of requests: "
+            "what is there is used, and what was under way at its end is left out"
+        )
+    made_by = run.environment.get("vramlab")
+    if made_by is not None and made_by != __version__:
+        found.append(f"recorded with version {made_by}, simulated with {__version__}: rules may have changed")
+    failed = sum(line.event == "fail" for line in run.journal)
+    if failed:
+        found.append(f"{failed:,} effects failed in the recording; their times are left out")
+    return found
 
 
 def _without_early(seen: Iterable[Seen], warm_from_s: float) -> list[Sample]:
@@ -95,9 +126,15 @@ def warm_up(run: RunFolder) -> tuple[float, str]:
             most = total
             reached.append((line.time_s, total))
     when_s = next(time_s for time_s, total in reached if total >= WARM_SHARE * most)
+    half_s = (float(run.trace.times_s[0]) + run.journal[run.journal.whole - 1].time_s) / 2
+    span = "that they ever did"
+    if when_s > half_s:  # a model that is asked for late is no warm-up
+        reached = [pair for pair in reached if pair[0] <= half_s]
+        most, span = reached[-1][1], "that they did in the first half"
+        when_s = next(time_s for time_s, total in reached if total >= WARM_SHARE * most)
     warm_up_s = max(0.0, when_s - float(run.trace.times_s[0]))
     rule = (
         f"warm from {warm_up_s:.1f} s on, when sessions first held {WARM_SHARE:.0%} "
-        f"of the most that they ever did ({bytes_to_mib(most):,.0f} MB)"
+        f"of the most {span} ({bytes_to_mib(most):,.0f} MB)"
     )
     return warm_up_s, rule

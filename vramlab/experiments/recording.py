@@ -124,7 +124,11 @@ def record_until_calm(
         if _better(second, figures):
             first = _free_name(out, "before")
             out.rename(first)
-            beside.rename(out)
+            try:
+                beside.rename(out)
+            except BaseException:
+                first.rename(out)
+                raise
             shutil.rmtree(first)
             figures = second
         else:

@@ -152,4 +152,4 @@ def run(case: Case, journal: bool = False) -> Replay:
 def flat(figures: dict[str, Any]) -> dict[str, Any]:
     """Return figures as one row of a table: without those per zone, model and loss; ``binding`` as a line."""
     row = {key: value for key, value in figures.items() if not isinstance(value, dict | list)}
-    return row | {"binding": binding_text(figures.get("binding", {}))}
+    return row | {"binding": binding_text(figures.get("binding") or {})}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from vramlab.config.errors import InputError
 from vramlab.config.faults import FaultPlan
 from vramlab.engine.effects import Failure
 from vramlab.engine.journal import Line
+from vramlab.engine.outcomes import Outcome
 from vramlab.experiments.busy import disturbances
 from vramlab.experiments.calibration import Calibration, calibrated_case
 from vramlab.experiments.case import ConfigLike, ModelsLike, resolve_case
@@ -24,6 +25,8 @@ from vramlab.runs.passing import longest_passed_over
 from vramlab.runs.records import Records
 from vramlab.runs.run_folder import RunFolder, is_journal, journal_trace, read_run
 from vramlab.simulation.choosing import Times
+
+_PLANNED = {"corrupt", "timed out"}  # kinds of failed loads that a plan has, beside the plain one
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,6 +176,9 @@ def verify(
     times = service_times or "recorded"
     split = split_of(run, warm_up_s, times)
     report = lockstep(run.journal[: run.journal.whole], run.config, run.inventory)
+    if report.differences and not split.problem:  # its records end there
+        line = report.differences[0].line
+        split = split._replace(problem=f"the journal is followed up to line {line} only")
     recorded = report.records if split.problem else since(report.records, split.from_s)
     live = metrics(recorded, run.config, run.inventory)
     live |= {"backend": run.environment.get("backend", "live"), "policy": run.config.scoring.policy}
@@ -184,12 +190,13 @@ def verify(
         )
     calibration = None
     if times == "recorded":
-        case, calibration = calibrated_case(run, seed, float(run.trace.times_s[0]) + split.from_s)
+        until_s = float(run.trace.times_s[0]) + split.from_s
+        case, calibration = calibrated_case(run, seed, until_s, split.warm_up_s)
     else:
         case = resolve_case(
             run.trace, run.config, run.inventory, seed=seed, service_times=times, profile=run.profile
         )
-    drawn = draws(replace(case, faults=_failures_of(run.journal)), split.from_s, seeds)
+    drawn = draws(replace(case, faults=_failures_of(run.journal[: run.journal.whole])), split.from_s, seeds)
     return Verification(
         run, report, live, drawn.median(), recorded, drawn.records[0], times, passed_over_s, split, drawn,
         calibration,
@@ -213,11 +220,13 @@ def _run(path: Path | str, config: ConfigLike, models: ModelsLike) -> RunFolder:
     return RunFolder(Path(path), case.config, inventory, lines, trace, {}, case.measurements())
 
 
-def _failures_of(journal: Iterable[Line]) -> FaultPlan:
+def _failures_of(journal: Sequence[Line]) -> FaultPlan:
     """Return what failed live, to fail in the simulation too: runs of single requests, and loads of a model.
 
-    Loads that ran out of memory are left out: whether one does is what the simulator is to tell.
+    Loads that ran out of memory are left out: whether one does is what the simulator is to tell. So are runs
+    of requests that were answered all the same, by a cure.
     """
+    failed = {line.task for line in journal if line.event == "done" and line.what == Outcome.FAILED.name}
     runs: set[int] = set()
     loads: dict[tuple[str, str, str], list[float]] = {}
     for line in journal:
@@ -228,8 +237,9 @@ def _failures_of(journal: Iterable[Line]) -> FaultPlan:
         if kind == Failure.OUT_OF_MEMORY.value or "joined" in (line.detail or {}):
             continue  # which request has failed a joined run its own run says
         if what == "infer" and isinstance(line.task, int):
-            runs.add(line.task)
+            runs |= {line.task} & failed
         elif what == "load" and line.model is not None:
+            kind = kind if kind in _PLANNED else Failure.RAISED.value
             begun_s = line.time_s - (line.duration_s or 0.0)
             loads.setdefault((line.model, target, kind), []).append(begun_s)
     return FaultPlan.model_validate(

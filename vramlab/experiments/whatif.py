@@ -27,6 +27,7 @@ from vramlab.experiments.case import Case, names_of
 from vramlab.experiments.intervals import versus
 from vramlab.experiments.replay import run as replay
 from vramlab.experiments.side_by_side import card_text, on_card
+from vramlab.experiments.split import FEWEST
 from vramlab.runs.lockstep import lockstep
 from vramlab.runs.records import Records
 from vramlab.runs.run_folder import RunFolder, read_run
@@ -36,9 +37,6 @@ DRAWS = 5
 
 _MOST_FAILED = 0.01
 """Share of requests that failed, beyond which the figures of the others say nothing."""
-
-_LEAST = 20
-"""Requests of which figures are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,9 +139,17 @@ class WhatIf:
         """Return what to know beside the figures, a sentence each."""
         failed, requests = self.recorded["failed"], self.recorded["requests"]
         found = [f"{failed:,} of {requests:,} requests failed: figures are of the others"] if failed else []
-        if self.run.environment.get("ended") is False:
-            found.append("the recording was cut off: figures are of what was answered before")
-        return found
+        lost = {
+            name: float(np.mean([np.isnan(one.latency_s).mean() for one in drawn]))
+            for name, drawn in self.drawn.items()
+        }
+        found += [
+            f"{name}: {share:.1%} of the requests would get no answer (as recorded {lost['recorded']:.1%}); "
+            "its latencies are of the others"
+            for name, share in lost.items()
+            if share > lost["recorded"] + 0.001
+        ]
+        return [*found, *self.calibration.caveats]
 
     def document(self) -> dict[str, Any]:
         """Return the keys of ``vramlab whatif --json``."""
@@ -156,6 +162,7 @@ class WhatIf:
             "draws": self.draws,
             "seed": self.seed,
             "notes": self.notes(),
+            "calibration": self.calibration.document(),
         }
 
 
@@ -244,9 +251,9 @@ def what_if(
     asked, done = list(alternatives(case)), done or (lambda: None)
     cut_s = calibration.warm_up_s if warm_up_s is None else warm_up_s
     own = series_of(recorded, cut_s)
-    if len(own) < _LEAST:
+    if len(own) < FEWEST:
         found = f"{len(own):,} of {len(recorded):,} requests after {cut_s:.3g} s of warming up"
-        raise InputError(run.path, "journal", found, f"at least {_LEAST}: a longer recording")
+        raise InputError(run.path, "journal", found, f"at least {FEWEST}: a longer recording")
     base = _drawn(case, draws, cut_s)
     done()
     known: list[list[Series]] = []

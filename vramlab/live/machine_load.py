@@ -95,13 +95,14 @@ class OthersLoad:
             environment.get("other_cores"),
             tuple(Stretch(*one) for one in environment.get("other_cores_busy", ())),
             environment.get("watched_s"),
-            environment.get("cpu_count"),
+            environment.get("watched_cores") or environment.get("cpu_count"),
         )
 
     def notes(self) -> dict[str, Any]:
         """Say it for ``environment.json``."""
         busy = [[round(number, 2) for number in one] for one in self.stretches]
-        return {"other_cores": self.cores, "other_cores_busy": busy, "watched_s": self.seconds}
+        watched = {"watched_s": self.seconds, "watched_cores": self.machine_cores}
+        return {"other_cores": self.cores, "other_cores_busy": busy, **watched}
 
     @property
     def busy_s(self) -> float:

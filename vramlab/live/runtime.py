@@ -252,6 +252,10 @@ class LiveRuntime:
             task = driver.submit(request, feeds, future, True)
         except Closing as closing:
             raise RequestRefused(f"{model}: {closing}") from closing
+        except BaseException:  # a signal's: nobody else would go on with what has begun
+            for begun in [one for one in list(driver.tasks.values()) if one.future is future]:
+                driver.give_up(begun)
+            raise
         try:
             if task.here is not None:  # a callback of the loop would do it, and take two turns for it
                 await one_turn()

@@ -32,6 +32,7 @@ from vramlab.allocator.placement import Contiguous, Unmapped
 from vramlab.allocator.policies import make_policy
 from vramlab.allocator.policies.in_bulk import TWINS
 from vramlab.allocator.policies.in_bulk.runs import HearsRuns, Run, Stretch, tell_last_uses
+from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.engine.outcomes import LossRecord, Outcome
 from vramlab.runs.records import Records
@@ -85,9 +86,13 @@ def decide(trace: Trace, config: VramConfig, inventory: Inventory, bulk: bool = 
     Raises
     ------
     InputError
-        If the trace asks for a model that the inventory lacks.
+        If the trace asks for a model that the inventory lacks; and for rules that send models away first on a
+        card that keeps a map.
     """
     check_models(trace, inventory)
+    if config.rules.clears and config.placement == "contiguous":
+        expected = "paged in decide mode: rules that send models away first take time on a map"
+        raise InputError("configuration", "placement", "contiguous", expected)
     run = _Run(trace, config, inventory, bulk)
     with _without_collecting():
         run.all(bulk)
@@ -111,7 +116,7 @@ class _Run:
 
     def __init__(self, trace: Trace, config: VramConfig, inventory: Inventory, bulk: bool) -> None:
         self.trace = trace
-        self.instant = (bulk or config.rules.clears) and config.placement == "paged"
+        self.instant = (bulk and config.placement == "paged") or config.rules.clears
         self.allocator = allocator = Allocator(
             config,
             inventory,
@@ -274,25 +279,31 @@ class _Run:
         self.records.outcomes[place] = _OUTCOMES[kind]
         if kind is Kind.LOAD:
             self._settle(place, model, decision, now_s)
-        elif kind is Kind.BYPASS:
+            return
+        self._leave(place, decision)  # rules may have sent models away before nothing could be loaded
+        if kind is Kind.BYPASS:
             self.log.bypassed.append(place)
         elif kind is Kind.REFUSE:
             self.records.lost.append(LossRecord(place, Outcome.REFUSED, decision.reason))
 
     def _settle(self, place: int, model: Model, decision: Decision, now_s: float) -> None:
-        resident, models, log = self.resident, self.allocator.models, self.log
-        for name in decision.victims:
-            gone = models[name].number
-            resident[gone] = False
-            log.evicted_at.append(place)
-            log.evicted.append(gone)
+        log = self.log
+        self._leave(place, decision)
         if not self.instant:
             self.allocator.settle(decision, now_s)
-        resident[model.number] = True
+        self.resident[model.number] = True
         log.loaded_at.append(place)
         log.loaded.append(model.number)
         if log.zones is not None:
             log.zones.append(model.zone.name)
+
+    def _leave(self, place: int, decision: Decision) -> None:
+        """Note who leaves."""
+        for name in decision.victims:
+            gone = self.allocator.models[name].number
+            self.resident[gone] = False
+            self.log.evicted_at.append(place)
+            self.log.evicted.append(gone)
 
 
 def tell_hits(model: Model, uses_total: int, last_used_s: float) -> None:

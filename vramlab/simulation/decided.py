@@ -96,7 +96,8 @@ class DecidedRecords(Records):
                 rows.append((log.evicted_at[k], log.evicted[k], where[log.evicted[k]]))
                 k += 1
             where[number] = zone
-        return rows
+        rest = zip(log.evicted_at[k:], log.evicted[k:], strict=True)
+        return rows + [(at, number, where[number]) for at, number in rest]
 
     @cached_property
     def usage(self) -> list[UsageRecord]:  # type: ignore[override]
@@ -109,7 +110,12 @@ class DecidedRecords(Records):
                 continue
             while k < len(evictions) and evictions[k].time_s <= load.start_s:
                 held[place[evictions[k].zone]] -= evictions[k].size_bytes
+                if evictions[k].time_s < load.start_s:  # for a request that then found no room
+                    rows.append(UsageRecord(evictions[k].time_s, tuple(held)))
                 k += 1
             held[place[load.zone]] += load.size_bytes
             rows.append(UsageRecord(load.start_s, tuple(held)))
+        for eviction in evictions[k:]:
+            held[place[eviction.zone]] -= eviction.size_bytes
+            rows.append(UsageRecord(eviction.time_s, tuple(held)))
         return rows

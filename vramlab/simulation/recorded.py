@@ -9,8 +9,8 @@ Where there are fewer than :data:`ENOUGH`, the situation's factor is drawn from 
 multiplied by the model's own median. Where a model was never seen on a target, its median is that of a
 profile; else it is estimated from the other target by the ratio that at least :data:`OTHERS` other models
 show; else, for a load, from the model's size by a line through as many others; else it is what a later part
-of the run has seen. Each says where it came from (:meth:`RecordedTimes.source`). What none of these tells is
-an error, not a guess.
+of the run has seen, or an estimate from what that has seen of others. Each says where it came from
+(:meth:`RecordedTimes.source`). What none of these tells is an error, not a guess.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ ORIGINS: tuple[Origin, ...] = get_args(Origin)
 _LATER = "later "
 Key = tuple[str, str]
 """Model and target."""
+
+_Medians = dict[tuple[str, Key], dict[int, float]]  # seconds by what and key, and by items
 
 
 class Source(NamedTuple):
@@ -196,11 +198,12 @@ class RecordedTimes:
 
     # -- medians and factors -----------------------------------------------------------------------------
 
-    def _medians_of(self, seen: Any) -> dict[tuple[str, Key], dict[int, float]]:
+    def _medians_of(self, seen: Any) -> _Medians:
         """Medians by what and key, and by items."""
         values: dict[tuple[str, Key], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
         for (what, key, _, items), pairs in seen.items():
             values[what, key][items] += [value for _, value in pairs]
+        values |= {("load", key): {1: these} for key, these in _reloads(seen).items()}
         return {
             key: {items: median(these) for items, these in sorted(by_items.items())}
             for key, by_items in values.items()
@@ -232,15 +235,15 @@ class RecordedTimes:
         by_items = self._medians.get((what, key))
         if by_items is not None:
             samples = sum(len(s) for (w, k, _, _), s in self._situations.items() if (w, k) == (what, key))
-            base_s = _between(by_items, items)
+            base_s = self._of_items(what, key, items)
             return base_s, Source("run", samples, base_s)
         known = self._other("profile", what, key, items)
         if known is not None:
             return known
-        estimate = self._by_ratio(what, key, items) or self._by_size(what, key)
-        if estimate is not None:
-            return estimate[0], Source("estimated", estimate[1], estimate[0])
-        known = self._other("later", what, key, items)
+        estimated = self._estimated(what, key, items, self._medians)
+        known = estimated or self._other("later", what, key, items)
+        if known is None:
+            known = self._estimated(what, key, items, self._later_medians() | self._medians)
         if known is not None:
             return known
         if what == "unload":
@@ -252,6 +255,17 @@ class RecordedTimes:
             "a recording or a profile in which it does (`vramlab profile`), or settings that need it not",
         )  # fmt: skip
 
+    def _of_items(self, what: str, key: Key, items: int) -> float:
+        """The run's own time where it saw so many items; else in a profile's proportion, if there is one."""
+        own = self._medians[what, key]
+        measured = self._others.get(("profile", what, key))
+        if items in own or not measured:
+            return _between(own, items)
+        medians = {count: median(these) for count, these in sorted(measured.items())}
+        nearest = min(own, key=lambda count: abs(count - items))
+        nearest_s = _between(medians, nearest)
+        return own[nearest] * _between(medians, items) / nearest_s if nearest_s else _between(own, items)
+
     def _other(self, origin: Origin, what: str, key: Key, items: int) -> tuple[float, Source] | None:
         """The median of what is not of the run itself."""
         by_items = self._others.get((origin, what, key))
@@ -260,18 +274,31 @@ class RecordedTimes:
         base_s = _between({count: median(these) for count, these in sorted(by_items.items())}, items)
         return base_s, Source(origin, sum(map(len, by_items.values())), base_s)
 
-    def _by_ratio(self, what: str, key: Key, items: int) -> tuple[float, int] | None:
+    def _later_medians(self) -> _Medians:
+        """Medians of a later part of the run."""
+        return {
+            (what, key): {items: median(these) for items, these in sorted(by_items.items())}
+            for (origin, what, key), by_items in self._others.items()
+            if origin == "later"
+        }
+
+    def _estimated(self, what: str, key: Key, items: int, medians: _Medians) -> tuple[float, Source] | None:
+        """Estimate from other models, if `medians` has enough of them."""
+        found = self._by_ratio(what, key, items, medians) or self._by_size(what, key, medians)
+        return None if found is None else (found[0], Source("estimated", found[1], found[0]))
+
+    def _by_ratio(self, what: str, key: Key, items: int, medians: _Medians) -> tuple[float, int] | None:
         """Estimate from the model's times on the other target."""
         model, target = key
         other = "cpu" if target == "gpu" else "gpu"
-        there = self._medians.get((what, (model, other)))
+        there = medians.get((what, (model, other)))
         if there is None or what == "unload":
             return None
         ratios = [
             here[least] / by_items[least]
-            for (kind, (name, on)), by_items in self._medians.items()
+            for (kind, (name, on)), by_items in medians.items()
             if kind == what and on == other and name != model
-            for here in [self._medians.get((what, (name, target)))]
+            for here in [medians.get((what, (name, target)))]
             if here is not None
             for least in [min(by_items)]
             if least in here and by_items[least] > 0
@@ -280,14 +307,14 @@ class RecordedTimes:
             return None
         return median(ratios) * _between(there, items), len(ratios)
 
-    def _by_size(self, what: str, key: Key) -> tuple[float, int] | None:
+    def _by_size(self, what: str, key: Key, medians: _Medians) -> tuple[float, int] | None:
         """Estimate a load or an unload from the model's size."""
         if what == "run":
             return None
         model, target = key
         others = [
             (self._inventory[name].footprint_bytes, by_items[1])
-            for (kind, (name, on)), by_items in self._medians.items()
+            for (kind, (name, on)), by_items in medians.items()
             if kind == what and on == target and name in self._inventory
         ]
         if len(others) < OTHERS or len({size for size, _ in others}) < 2:
@@ -296,6 +323,25 @@ class RecordedTimes:
         slope, least = np.polyfit(sizes, times_s, 1)
         estimate_s = float(least + slope * self._inventory[model].footprint_bytes)
         return (estimate_s, len(others)) if isfinite(estimate_s) and estimate_s > 0 else None
+
+
+def _reloads(seen: Any) -> dict[Key, list[float]]:
+    """Times of reloads, whose number settings change; of who had none, in proportion to first loads."""
+    of_kind: dict[str, dict[Key, list[float]]] = {
+        kind: {key: [s for _, s in pairs] for (_, key, how, _), pairs in seen.items() if how == kind}
+        for kind in _LOADS
+    }
+    first, again = of_kind[FIRST_LOAD], of_kind[RELOAD]
+    found = dict(again)
+    for key, these in first.items():
+        ratios = [
+            median(again[other]) / median(first[other])
+            for other in again
+            if other[1] == key[1] and other in first
+        ]
+        if key not in again and len(ratios) >= OTHERS:
+            found[key] = [median(these) * median(ratios)]
+    return found
 
 
 def later(samples: Iterable[Sample]) -> list[Sample]:

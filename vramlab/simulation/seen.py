@@ -106,6 +106,7 @@ class _Playback:
 
     def _effect_of(self, line: Line) -> Any:
         what, _, target = (line.what or "").partition(" on ")
+        target = target.partition(",")[0]  # "gpu, shrinking"
         if line.model is None:
             return None
         if what == "infer":
