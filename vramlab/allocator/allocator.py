@@ -187,7 +187,7 @@ class Allocator:
             plan = self._planner.plan(model, requester, pin)
         kind, _, zone, victims, _, outbid = plan
         if kind is not _LOAD or zone is None:
-            return self.decline(Plan(*plan), now_s)._replace(victims=cleared)
+            return self.decline(Plan(*plan), now_s, cleared)
         if victims:
             model.home.note_shortage(model.bytes)
             if outbid:
@@ -245,14 +245,14 @@ class Allocator:
         names = tuple(victim.name for victim in plan.victims)
         return Decision(Kind.CLEAR, plan.model.name, None, names, plan.reason)
 
-    def decline(self, plan: Plan, now_s: float) -> Decision:
-        """Write off a plan that is no load: the request waits, or goes elsewhere."""
+    def decline(self, plan: Plan, now_s: float, left: tuple[str, ...] = ()) -> Decision:
+        """Write off a plan that is no load, though these have left: the request waits, or goes elsewhere."""
         model = plan.model
         if model.state is not EVICTING:
             model.home.note_shortage(model.bytes)
         if plan.outbid and plan.zone is not None:
             plan.zone.policy.rejected(model, now_s)
-        return Decision(plan.kind, model.name, None, (), plan.reason)
+        return Decision(plan.kind, model.name, None, left, plan.reason)
 
     def asked(self, model: Model, now_s: float) -> None:
         """Count a request that begins to wait for `model`."""

@@ -15,6 +15,7 @@ from vramlab.cli.inputs import (
     JsonOption,
     ModelsOption,
     ModeOption,
+    OrdersOption,
     SeedOption,
     SetOption,
     cards_in,
@@ -25,7 +26,6 @@ from vramlab.cli.inputs import (
 from vramlab.cli.output import log, out, picture, print_json, save_plot
 from vramlab.config.errors import InputError
 from vramlab.config.files import check_outputs
-from vramlab.engine.orders import order_names
 from vramlab.experiments.calibration import said_of_times
 from vramlab.experiments.comparison import DEFAULT_POLICIES, Compared
 from vramlab.experiments.side_by_side import Place, SideBySide, places_of, side_by_side
@@ -106,13 +106,7 @@ class ComparedOptions:
             "configuration's.",
         ),
     ] = None
-    orders: Annotated[
-        str | None,
-        typer.Option(
-            "--orders",
-            help=f"Orders of serving, with commas between: {', '.join(order_names())}, package.module:name.",
-        ),
-    ] = None
+    orders: OrdersOption = None
     servers: Annotated[
         str | None,
         typer.Option(

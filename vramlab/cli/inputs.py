@@ -16,6 +16,7 @@ from vramlab.cli.output import log, picture
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import mib_to_bytes, size_mb
+from vramlab.engine.orders import order_names
 from vramlab.experiments.case import Case, resolve_case, resolve_settings
 from vramlab.simulation.choosing import Times
 
@@ -59,6 +60,13 @@ PlotOption = Annotated[
     Path | None, typer.Option("--plot", callback=picture, help="Picture of the answer to write.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+OrdersOption = Annotated[
+    str | None,
+    typer.Option(
+        "--orders",
+        help=f"Orders of serving, with commas between: {', '.join(order_names())}, package.module:name.",
+    ),
+]
 PolicyOption = Annotated[
     str | None,
     typer.Option(

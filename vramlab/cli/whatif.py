@@ -14,10 +14,18 @@ from vramlab.analysis.figures import FIGURES
 from vramlab.analysis.shifts import KEYS
 from vramlab.analysis.statistics import Interval
 from vramlab.analysis.whatif_plots import differences_plot
-from vramlab.cli.inputs import JsonOption, PlotOption, SeedOption, SetOption, cards_in, grouped, names_in
+from vramlab.cli.inputs import (
+    JsonOption,
+    OrdersOption,
+    PlotOption,
+    SeedOption,
+    SetOption,
+    cards_in,
+    grouped,
+    names_in,
+)
 from vramlab.cli.output import count, log, out, print_json, print_table, save_plot
 from vramlab.config.files import check_outputs
-from vramlab.engine.orders import order_names
 from vramlab.experiments.whatif import DRAWS, Answer, WhatIf, alternatives_of, what_if
 from vramlab.runs.run_folder import read_run
 
@@ -36,13 +44,7 @@ class AlternativesOptions:
     policies: Annotated[
         str | None, typer.Option("--policies", help="Eviction policies, with commas between.")
     ] = None
-    orders: Annotated[
-        str | None,
-        typer.Option(
-            "--orders",
-            help=f"Orders of serving, with commas between: {', '.join(order_names())}, package.module:name.",
-        ),
-    ] = None
+    orders: OrdersOption = None
     memory: Annotated[
         str | None,
         typer.Option(

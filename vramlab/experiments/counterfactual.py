@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -95,6 +96,7 @@ class Judged:
         """How many come after the warm-up, in each recording."""
         return len(self.found.drawn["recorded"][0])
 
+    @cached_property
     def live(self) -> dict[str, list[dict[str, float]]]:
         """Return the figures of every recording, by setting."""
         return {
@@ -115,7 +117,7 @@ class Judged:
         """Return the spread of a figure, of all settings or one; None where nothing was recorded twice."""
         apart = [
             _range([one[key] for one in each], key)
-            for name, each in self.live().items()
+            for name, each in self.live.items()
             if len(each) > 1 and setting in (None, name)
         ]
         return max(apart) if apart else None
@@ -177,7 +179,7 @@ def figure_rows(judged: Judged) -> list[dict[str, Any]]:
     of, that of the simulation.
     """
     rows = []
-    for setting, each in judged.live().items():
+    for setting, each in judged.live.items():
         simulated, predicted = _said(judged, setting)
         for key in KEYS:
             live = float(np.mean([one[key] for one in each]))
@@ -272,9 +274,9 @@ def pair_rows(judged: Judged) -> list[dict[str, Any]]:
     """Return one row per pair of settings and figure: real and predicted difference, and the verdict."""
     live = {
         setting: {key: float(np.mean([one[key] for one in each])) for key in KEYS}
-        for setting, each in judged.live().items()
+        for setting, each in judged.live.items()
     }
-    first = judged.live()[AS_IT_STANDS][0]
+    first = judged.live[AS_IT_STANDS][0]
     predicted = {AS_IT_STANDS: first} | {
         one.alternative.name: one.shift.predicted for one in judged.found.answers if one.shift is not None
     }

@@ -17,6 +17,7 @@ import pandas as pd
 from vramlab.analysis.figures import FIGURES
 from vramlab.analysis.shifts import KEYS
 from vramlab.config.files import replacing
+from vramlab.experiments import draws
 from vramlab.experiments.counterfactual import (
     NO_DIFFERENCE,
     NO_REPEATS,
@@ -31,17 +32,14 @@ from vramlab.experiments.fidelity import AS_IT_STANDS
 from vramlab.experiments.replay import flat
 from vramlab.runs.run_folder import write_json
 
-LIMITS = {
-    "hit_rate_points": 0.7,
-    "latency_p50_relative": 0.07,
-    "latency_p95_relative": 0.12,
-    "latency_p99_relative": 0.20,
-}
-"""The largest errors of ``record`` and then ``verify``, without a profile, with which we call that true."""
-
 _OF_LIMITS = {"hit_rate_points": "hit_rate"} | {
     f"latency_{p}_relative": f"latency_{p}_s" for p in ("p50", "p95", "p99")
 }
+LIMITS = {
+    name: round(100 * draws.LIMITS[key], 6) if key == "hit_rate" else draws.LIMITS[key]
+    for name, key in _OF_LIMITS.items()
+}
+"""The limits of ``vramlab verify``, by the names of its errors."""
 
 
 class Table(NamedTuple):

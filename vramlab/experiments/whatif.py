@@ -24,6 +24,7 @@ from vramlab.config.differences import config_differences
 from vramlab.config.errors import InputError
 from vramlab.experiments.calibration import Calibration, calibrated_case
 from vramlab.experiments.case import Case, names_of
+from vramlab.experiments.draws import since
 from vramlab.experiments.intervals import versus
 from vramlab.experiments.replay import run as replay
 from vramlab.experiments.side_by_side import card_text, on_card
@@ -271,8 +272,7 @@ def what_if(
         Answer(one, why=refused[place]) if place in refused else Answer(one, next(moved))
         for place, one in enumerate(asked)
     ]
-    warm = recorded.since(recorded.arrival_s[0] + cut_s) if cut_s else recorded
-    figures = metrics(warm, run.config, run.inventory) | {
+    figures = metrics(since(recorded, cut_s), run.config, run.inventory) | {
         "backend": run.environment.get("backend", "live"),
         "policy": run.config.scoring.policy,
         "order": run.config.serving.order,

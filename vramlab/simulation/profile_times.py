@@ -26,7 +26,7 @@ import pandas as pd
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.effects import Target
 from vramlab.runs.samples import BY_A_WORKER, ON_THE_LOOP, QUEUED
-from vramlab.simulation.service_times import SpecTimes
+from vramlab.simulation.service_times import Quantiles, SpecTimes
 
 Samples = npt.NDArray[np.float64]
 
@@ -123,8 +123,7 @@ class ProfileTimes:
         inventory: Inventory,
         rng: np.random.Generator | None = None,
     ) -> None:
-        self._rng = rng
-        self._drawn: list[float] = []
+        self._next = Quantiles(rng).next
         self._spec = SpecTimes(config, inventory)
         self._runs: dict[tuple[str, Target], _Runs] = {}
         self._bare_runs: dict[tuple[str, Target], _Runs] = {}
@@ -148,14 +147,6 @@ class ProfileTimes:
                 self._runs[key] = _Runs(rows)
             elif what == "bare infer":
                 self._bare_runs[key] = _Runs(rows, tables.get((model, target, "bare infer after another")))
-
-    def _next(self) -> float:
-        """A quantile: the median's, or the next draw."""
-        if self._rng is None:
-            return 0.5
-        if not self._drawn:
-            self._drawn = self._rng.random(4096).tolist()
-        return self._drawn.pop()
 
     def load_s(self, model: str, target: Target) -> float:
         """A measured load, with the first run if that was the setting."""

@@ -32,6 +32,7 @@ from vramlab.engine.effects import Infer, Load, Target
 from vramlab.runs.samples import Sample
 from vramlab.simulation.history import AFTER_LOAD, AT_ONCE, QUEUED, History
 from vramlab.simulation.seen import FIRST_LOAD, RELOAD, UNLOAD
+from vramlab.simulation.service_times import Quantiles
 
 ENOUGH = 5
 """Samples of one situation that are drawn from by themselves."""
@@ -120,8 +121,7 @@ class RecordedTimes:
         inventory: Inventory,
         rng: np.random.Generator | None = None,
     ) -> None:
-        self._rng = rng
-        self._quantiles: list[float] = []
+        self._quantile = Quantiles(rng).next
         self._inventory = inventory
         self._unload_s = ms_to_s(config.serving.unload_time_ms)
         rows = cast(Iterable[Any], frame[frame.beside == ""].itertuples(index=False))
@@ -188,13 +188,6 @@ class RecordedTimes:
         if factors is not None and len(factors) >= ENOUGH:
             return base_s * factors.draw(self._quantile(), silence_s)
         return own.draw(self._quantile(), silence_s) if own is not None else base_s
-
-    def _quantile(self) -> float:
-        if self._rng is None:
-            return 0.5
-        if not self._quantiles:
-            self._quantiles = self._rng.random(4096).tolist()
-        return self._quantiles.pop()
 
     # -- medians and factors -----------------------------------------------------------------------------
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
+
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import ms_to_s
 from vramlab.engine.effects import Target
@@ -26,6 +28,22 @@ class ServiceTimes(Protocol):
 
     def infer_s(self, model: str, target: Target, items: int) -> float:
         """Time to run a model."""
+
+
+class Quantiles:
+    """Uniform quantiles to draw samples by, made many at once; without a generator each is the median's."""
+
+    def __init__(self, rng: np.random.Generator | None = None) -> None:
+        self._rng = rng
+        self._drawn: list[float] = []
+
+    def next(self) -> float:
+        """Return the next one."""
+        if self._rng is None:
+            return 0.5
+        if not self._drawn:
+            self._drawn = self._rng.random(4096).tolist()
+        return self._drawn.pop()
 
 
 class SpecTimes:
