@@ -1,8 +1,9 @@
 """What is recorded to see how true the simulator is: each workload several times, under alternatives too.
 
-A folder holds the inputs: ``config.yaml``, ``models.yaml`` (where the scenario names no inventory),
-``workloads/*.yaml`` (generator specs), ``alternatives.yaml`` (what is changed, by name) and ``unseen/*.yaml`` (workloads that no rule was found on:
-recorded once, as they stand). ``real/`` in it is such a folder for real models. Recordings go to
+A folder holds the inputs: ``config.yaml``, ``models.yaml`` (where that scenario names no inventory),
+``workloads/*.yaml`` (generator specs), ``alternatives.yaml`` (what is changed, by name) and ``unseen/*.yaml``
+(workloads that no rule was found on: recorded once, as they stand). ``real/`` in it is such a folder for real
+models. Recordings go to
 ``RUNS/WORKLOAD/SETTING-NUMBER``, where ``recorded`` is the setting as it stands; each is made by a process of
 its own. What comes of them is judged in :mod:`vramlab.experiments.counterfactual`, with no recording again.
 """
@@ -21,7 +22,7 @@ from pydantic import Field
 from vramlab.config.errors import InputError
 from vramlab.config.fields import Positive, Section
 from vramlab.config.files import read_json
-from vramlab.config.loading import fingerprint, load_inventory, load_scenario
+from vramlab.config.loading import fingerprint, load_config, load_inventory, load_scenario
 from vramlab.config.validation import validated
 from vramlab.config.yaml_files import read_yaml
 from vramlab.experiments.case import Case
