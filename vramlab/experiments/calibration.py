@@ -10,7 +10,7 @@ import pandas as pd
 
 from vramlab.engine.effects import Target
 from vramlab.experiments.case import Case, resolve_case
-from vramlab.experiments.recorded_samples import recorded_samples
+from vramlab.experiments.recorded_samples import WarmUp, recorded_samples
 from vramlab.runs.run_folder import RunFolder
 from vramlab.simulation.recorded import ORIGINS, Origin, RecordedTimes, What
 
@@ -100,7 +100,7 @@ _ORIGIN_TEXTS: dict[Origin, str] = {
 
 
 def calibrated_case(
-    run: RunFolder, seed: int = 0, until_s: float | None = None, warm_up_s: float | None = None
+    run: RunFolder, seed: int = 0, until_s: float | None = None, warm: WarmUp | None = None
 ) -> tuple[Case, Calibration]:
     """Make a case of a run, with the service times that it has seen itself.
 
@@ -112,15 +112,15 @@ def calibrated_case(
         Draws the times.
     until_s : float, optional
         Times are taken from the journal up to here, in its own seconds.
-    warm_up_s : float, optional
-        Seconds from the first request on whose times are left out; by default as the journal shows.
+    warm : WarmUp, optional
+        Times of what came before are left out; by default as the journal shows.
 
     Raises
     ------
     InputError
         If the journal has no effect that ended well.
     """
-    frame = recorded_samples(run, until_s, warm_up_s)
+    frame = recorded_samples(run, until_s, warm)
     case = resolve_case(
         run.trace, run.config, run.inventory, seed=seed, service_times="recorded", profile=frame
     )

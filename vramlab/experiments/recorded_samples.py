@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -24,13 +25,21 @@ from vramlab.simulation.seen import Seen, seen_work
 WARM_SHARE = 0.95
 """Of the most memory that sessions ever held: when it was first held, the run was warm."""
 
+
+class WarmUp(NamedTuple):
+    """When a run was warm, in seconds from its first request on, and by what rule, in a sentence."""
+
+    seconds: float
+    rule: str
+
+
 _MACHINE = ("device", "onnxruntime", "python", "system", "cpu_count", "device_cores", "backend")
 
 
 def recorded_samples(
     run: RunFolder,
     until_s: float | None = None,
-    warm_up_s: float | None = None,
+    warm: WarmUp | None = None,
     profile: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Return the samples of a run, beside those of a profile.
@@ -41,8 +50,8 @@ def recorded_samples(
         A recorded run.
     until_s : float, optional
         Of effects that ended by then, in the journal's own seconds.
-    warm_up_s : float, optional
-        Seconds from the first request on that are left out; by default as :func:`warm_up` finds them.
+    warm : WarmUp, optional
+        What came before is left out; by default as :func:`warm_up` finds it.
     profile : DataFrame, optional
         By default the run's own, if it has one.
 
@@ -58,10 +67,8 @@ def recorded_samples(
     seen = seen_work(first, cores, device_cores)
     if not seen:
         raise InputError(run.path, "", "a journal in which nothing ran", "a recording that served requests")
-    found_s, rule = warm_up(run)
-    warm_up_s = found_s if warm_up_s is None else warm_up_s
-    warm_from_s = float(run.trace.times_s[0]) + warm_up_s
-    samples = _without_early(seen, warm_from_s)
+    warm_up_s, rule = warm or warm_up(run)
+    samples = _without_early(seen, float(run.trace.times_s[0]) + warm_up_s)
     if until_s is not None:
         rest = seen_work(lines, cores, device_cores)[len(seen) :]
         samples += later(sample for _, sample in rest)
@@ -103,8 +110,8 @@ def _kind(sample: Sample) -> tuple[str, str, str, int]:
     return sample.model, sample.target, sample.what, sample.items
 
 
-def warm_up(run: RunFolder) -> tuple[float, str]:
-    """Return from when on a run was warm, in seconds from its first request on, and the rule in a sentence.
+def warm_up(run: RunFolder) -> WarmUp:
+    """Find from when on a run was warm.
 
     Until sessions hold about the most memory that they ever do, memory is still to come from the system:
     loads into it take longer than into memory that others have left, and misses come of an empty card.
@@ -137,4 +144,4 @@ def warm_up(run: RunFolder) -> tuple[float, str]:
         f"warm from {warm_up_s:.1f} s on, when sessions first held {WARM_SHARE:.0%} "
         f"of the most {span} ({bytes_to_mib(most):,.0f} MB)"
     )
-    return warm_up_s, rule
+    return WarmUp(warm_up_s, rule)

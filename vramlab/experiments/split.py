@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from vramlab.config.errors import InputError
-from vramlab.experiments.recorded_samples import warm_up
+from vramlab.experiments.recorded_samples import WarmUp, warm_up
 from vramlab.runs.run_folder import RunFolder
 from vramlab.simulation.choosing import Times
 
@@ -35,6 +35,11 @@ class Split(NamedTuple):
     from_s: float
     requests: int
     problem: str = ""
+
+    @property
+    def warm(self) -> WarmUp:
+        """When the run was warm, and by what rule."""
+        return WarmUp(self.warm_up_s, self.rule)
 
 
 def split_of(run: RunFolder, warm_up_s: float | None = None, times: Times = "recorded") -> Split:

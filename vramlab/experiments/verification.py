@@ -191,7 +191,7 @@ def verify(
     calibration = None
     if times == "recorded":
         until_s = float(run.trace.times_s[0]) + split.from_s
-        case, calibration = calibrated_case(run, seed, until_s, split.warm_up_s)
+        case, calibration = calibrated_case(run, seed, until_s, split.warm)
     else:
         case = resolve_case(
             run.trace, run.config, run.inventory, seed=seed, service_times=times, profile=run.profile
