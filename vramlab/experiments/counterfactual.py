@@ -38,7 +38,6 @@ from vramlab.experiments.case import Case
 from vramlab.experiments.fidelity import AS_IT_STANDS, Take, takes_in
 from vramlab.experiments.verification import Verification, verify
 from vramlab.experiments.whatif import DRAWS, Alternative, WhatIf, what_if
-from vramlab.runs.lockstep import lockstep
 from vramlab.runs.records import Records
 from vramlab.runs.run_folder import RunFolder, read_run
 
@@ -137,7 +136,7 @@ def read_recordings(
     for take in takes_in(runs):
         announce(f"following {take.folder}")
         run = read_run(runs / take.folder)
-        report = lockstep(run.journal[: run.journal.whole], run.config, run.inventory)
+        report = run.followed
         one = Recorded(take, run, report.records, report.decisions, len(report.differences))
         found.setdefault(take.workload, {AS_IT_STANDS: []}).setdefault(take.setting, []).append(one)
     for workload, by_setting in found.items():
@@ -166,7 +165,7 @@ def judge(name: str, recordings: dict[str, list[Recorded]], draws: int = DRAWS, 
         return made
 
     found = what_if(first, alternatives, draws=draws, seed=seed)
-    return Judged(name, recordings, verify(first.path, seed), found)
+    return Judged(name, recordings, verify(first, seed), found)
 
 
 # -- figures ------------------------------------------------------------------------------------------

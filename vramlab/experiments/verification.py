@@ -20,7 +20,7 @@ from vramlab.experiments.case import ConfigLike, ModelsLike, resolve_case
 from vramlab.experiments.draws import SEEDS, Draws, draws, since
 from vramlab.experiments.split import Split, split_of
 from vramlab.runs.journal_reading import read_journal
-from vramlab.runs.lockstep import LockstepReport, lockstep
+from vramlab.runs.lockstep import LockstepReport
 from vramlab.runs.passing import longest_passed_over
 from vramlab.runs.records import Records
 from vramlab.runs.run_folder import RunFolder, is_journal, journal_trace, read_run
@@ -136,7 +136,7 @@ class Verification:
 
 # Users name them by keyword.
 def verify(
-    folder: Path | str,
+    folder: RunFolder | Path | str,
     seed: int = 0,
     service_times: Times | None = None,
     warm_up_s: float | None = None,
@@ -151,8 +151,8 @@ def verify(
 
     Parameters
     ----------
-    folder : Path or str
-        Of the run; or a journal, that of one's own server too.
+    folder : RunFolder, Path or str
+        The run, or its folder; or a journal, that of one's own server too.
     seed : int
         Draws the service times, as do those that follow on it.
     service_times : str, optional
@@ -175,7 +175,7 @@ def verify(
     run = _run(folder, config, models)
     times = service_times or "recorded"
     split = split_of(run, warm_up_s, times)
-    report = lockstep(run.journal[: run.journal.whole], run.config, run.inventory)
+    report = run.followed
     if report.differences and not split.problem:  # its records end there
         line = report.differences[0].line
         split = split._replace(problem=f"the journal is followed up to line {line} only")
@@ -203,12 +203,13 @@ def verify(
     )  # fmt: skip
 
 
-def _run(path: Path | str, config: ConfigLike, models: ModelsLike) -> RunFolder:
-    """A run's folder; or a journal by itself, with what it was written under."""
-    if not is_journal(path):
+def _run(run: RunFolder | Path | str, config: ConfigLike, models: ModelsLike) -> RunFolder:
+    """A run, or its folder; or a journal by itself, with what it was written under."""
+    path = run.path if isinstance(run, RunFolder) else run
+    if isinstance(run, RunFolder) or not is_journal(path):
         if config is not None or models is not None:
             raise InputError(path, "", "a folder, which has its settings", "no others beside it")
-        return read_run(path)
+        return run if isinstance(run, RunFolder) else read_run(path)
     lines = read_journal(there(path))
     trace = journal_trace(lines[: lines.whole], str(path))
     case = resolve_case(trace, config, models)

@@ -29,7 +29,6 @@ from vramlab.experiments.intervals import versus
 from vramlab.experiments.replay import run as replay
 from vramlab.experiments.side_by_side import card_text, on_card
 from vramlab.experiments.split import FEWEST
-from vramlab.runs.lockstep import lockstep
 from vramlab.runs.records import Records
 from vramlab.runs.run_folder import RunFolder, read_run
 
@@ -293,7 +292,7 @@ def recorded_in(run: RunFolder) -> Records:
     InputError
         If this version's engine does not come to the journal's decisions, or too many requests failed.
     """
-    report = lockstep(run.journal[: run.journal.whole], run.config, run.inventory)
+    report = run.followed
     if report.differences:
         version = run.environment.get("vramlab", "another version")
         raise InputError(
