@@ -273,9 +273,7 @@ def answered(journal: Iterable[Line]) -> str:
 
 
 def _error(result: Verification, key: str) -> str:
-    live, simulated = result.live[key], result.simulated[key]
-    if live is None or simulated is None:
-        return "-"
-    if key == "hit_rate":
-        return f"{100 * (simulated - live):+.2f} points"
-    return f"{100 * (simulated / live - 1):+.1f} %" if live else ("0" if simulated == live else "-")
+    off = result.off(key)
+    if off is None:
+        return "0" if result.simulated[key] == result.live[key] == 0 else "-"
+    return f"{100 * off:+.2f} points" if key == "hit_rate" else f"{100 * off:+.1f} %"

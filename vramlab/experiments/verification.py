@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vramlab.analysis.metrics import metrics
+from vramlab.analysis.shifts import apart
 from vramlab.config.bundled import there
 from vramlab.config.errors import InputError
 from vramlab.config.faults import FaultPlan
@@ -92,14 +94,19 @@ class Verification:
 
     def errors(self) -> dict[str, float | None]:
         """Return how far the simulation is off: points for the hit rate, else relative to the live run."""
-        rate = self.simulated["hit_rate"]
-        errors: dict[str, float | None] = {
-            "hit_rate_points": None if rate is None else 100 * (rate - self.live["hit_rate"])
-        }
-        for key in ("latency_p50", "latency_p95", "latency_p99"):
-            errors[f"{key}_relative"] = _relative(self.simulated[f"{key}_s"], self.live[f"{key}_s"])
-        errors["cold_starts_relative"] = _relative(self.simulated["cold_starts"], self.live["cold_starts"])
+        rate = self.off("hit_rate")
+        errors = {"hit_rate_points": None if rate is None else 100 * rate}
+        for key in ("latency_p50_s", "latency_p95_s", "latency_p99_s", "cold_starts"):
+            errors[f"{key.removesuffix('_s')}_relative"] = self.off(key)
         return errors
+
+    def off(self, key: str) -> float | None:
+        """Return how far a simulated figure is from the live one; None where that cannot be said."""
+        simulated, live = self.simulated[key], self.live[key]
+        if simulated is None or live is None:
+            return None
+        off = apart(simulated, live, key)
+        return None if math.isnan(off) else off
 
     def verdicts(self) -> dict[str, str]:
         """Return what :data:`vramlab.experiments.draws.RULE` says of each figure that is judged."""
@@ -252,7 +259,3 @@ def _failures_of(journal: Sequence[Line]) -> FaultPlan:
             ],
         }
     )
-
-
-def _relative(simulated: float | None, live: float | None) -> float | None:
-    return simulated / live - 1 if live and simulated is not None else None
