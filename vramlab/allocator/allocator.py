@@ -119,6 +119,10 @@ class Allocator:
         """
         return list(self._always_loaded)
 
+    def tell_moves(self, hear: Callable[[Model], object]) -> None:
+        """Let ``hear(model)`` be called when a model that somebody waits for begins to come or to leave."""
+        self._loads.on_moved = hear
+
     @property
     def claims(self) -> tuple[Model, ...]:
         """Loads that wait for the bytes of their victims, in the order in which they get them."""

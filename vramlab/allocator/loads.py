@@ -11,7 +11,7 @@ bytes alone, so nobody starves. Rules that must hold:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from vramlab.allocator.facts import ABSENT, Decision, Kind, Ledger, Model, Zone
@@ -32,9 +32,15 @@ class Loads:
         The device-wide budget.
     placement : Placement
         Where in its zone a model may lie.
+
+    Attributes
+    ----------
+    on_moved : callable
+        Called with a model that somebody waits for when it begins to come or to leave.
     """
 
     def __init__(self, zones: Sequence[Zone], device: Ledger, placement: Placement) -> None:
+        self.on_moved: Callable[[Model], object] = _nobody_hears
         self._zones, self._device, self._placement = zones, device, placement
         self.claims: list[Model] = []
         self._learned: dict[Model, int] = {}  # footprints of models that are on the device with less
@@ -48,6 +54,8 @@ class Loads:
         for victim in victims:
             self.evict(victim)
         zone.promise(model)
+        if model.wanted is not None:
+            self.on_moved(model)
         model.pins = int(pin)
         self._placement.promised(model)
         zone.policy.admitted(model, now_s)
@@ -64,6 +72,8 @@ class Loads:
     def evict(self, model: Model, evicted: bool = True) -> None:
         """Begin to send `model` away, as a victim or (`evicted` false) by command."""
         model.zone.reclaim(model)
+        if model.wanted is not None:
+            self.on_moved(model)
         self._placement.reclaimed(model)
         model.zone.policy.removed(model, evicted)
 
@@ -124,6 +134,9 @@ class Loads:
             model.bytes = self._learned.pop(model)
             for zone in self._zones:
                 zone.policy.grown(model)
+
+
+def _nobody_hears(model: Model) -> None: ...
 
 
 class AtOnce(Loads):

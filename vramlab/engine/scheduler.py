@@ -185,10 +185,6 @@ class Scheduler(Decider):
         if self._waiting.entries:
             self.decide(now_s)
 
-    def changed(self, now_s: float) -> None:
-        """Decide: what has moved may make room."""
-        self.freed(now_s)
-
     def load_failed(self, model: Model, failure: EffectFailed | Cancelled) -> None:
         """Send those elsewhere that it has failed, unless another try may help."""
         again = worth_another_try(failure)
@@ -333,9 +329,6 @@ class Scheduler(Decider):
         self._loads[plan.model] = self._loads.get(plan.model, 0) + 1
         if self._finish is not None:
             self._finish.load_began(plan.model, now_s)
-        self._waiting.moved(plan.model)
-        for victim in plan.victims:
-            self._waiting.moved(victim)
         self._notes.decision(number, now_s, decision)
         return decision
 
@@ -344,8 +337,6 @@ class Scheduler(Decider):
         self._channel.free -= 1
         self._candidates.clearing.add(plan.model)
         decision = self._allocator.clear(plan)
-        for victim in plan.victims:
-            self._waiting.moved(victim)
         self._notes.decision(number, self._candidates.now_s, decision)
         return decision
 
@@ -354,7 +345,7 @@ class Scheduler(Decider):
         now_s = yield from self._loading.clear(decision, now_s)
         self._candidates.clearing.discard(self._allocator.models[decision.model])
         self._channel.release()
-        self.changed(now_s)
+        self.freed(now_s)
 
     def _block(self, entry: Waiting) -> bool:
         """Let nobody behind `entry` use what it waits for, and nothing else be loaded."""
