@@ -108,7 +108,7 @@ class Scheduler(Decider):
         try:
             while True:
                 if entry.told is None:
-                    now_s, _ = yield Wait(entry.gate)
+                    now_s, _ = yield Wait(waiting.gate(entry))
                 told, entry.told = entry.told, None
                 if told is _RUN:
                     if entry.batch is None:
@@ -198,7 +198,8 @@ class Scheduler(Decider):
 
     def load_ended(self, model: Model, now_s: float) -> None:
         """Decide: a channel is free, and perhaps the model there."""
-        self._waiting.moved(model)
+        if model.wanted is not None:
+            self._waiting.moved(model)
         self.freed(now_s)
 
     # -- deciding ----------------------------------------------------------------------------------------
@@ -214,7 +215,7 @@ class Scheduler(Decider):
             while gpu.free and waiting.there and not self._may_load(now_s):
                 first = waiting.there[0][1].first
                 self._run(first if first.due_s <= now_s else waiting.turns[0][1].next)
-            if candidates.under_way and not self._may_load(now_s):
+            if not waiting.absent or (candidates.under_way and not self._may_load(now_s)):
                 return
         while (gpu.free and waiting.there) or (channel.free and waiting.absent):
             candidates.plans.clear()
