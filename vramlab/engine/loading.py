@@ -6,6 +6,7 @@ are there and the load channel has room. Others may join it; a task that is canc
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from vramlab.allocator import Decision
@@ -32,6 +33,9 @@ from vramlab.engine.outcomes import EvictionRecord, LoadRecord
 AT_THE_END = "stop"
 """The reason for unloading at the end of a run, which counts as no eviction."""
 
+# Without the constructor's detour: twice as fast.
+_load_record, _eviction_record = partial(tuple.__new__, LoadRecord), partial(tuple.__new__, EvictionRecord)
+
 
 class Loading:
     """The loads and unloads of one engine.
@@ -52,6 +56,7 @@ class Loading:
         self._timeout_s = ms_to_s(desk.config.serving.load_timeout_ms)
         # of models being loaded: opens with the failure, or None; no gate where nobody has joined the load
         self._ends: dict[str, Gate | None] = {}
+        self._unloads = {name: Unload(name) for name in self._allocator.models}
 
     @property
     def idle(self) -> bool:
@@ -172,7 +177,8 @@ class Loading:
         elif isinstance(failure, EffectFailed) and failure.kind is Failure.DEVICE_LOST:
             self._learning.device_lost("load", now_s, failure.message)
         error = "" if failure is None else str(failure)
-        desk.notes.recorder.loads.append(LoadRecord(started_s, now_s, name, zone, size, reason, error))
+        row = started_s, now_s, name, zone, size, reason, error
+        desk.notes.recorder.loads.append(_load_record(row))
         if gate is not None:
             gate.open(failure)
         desk.decider.load_ended(model, now_s)
@@ -207,14 +213,13 @@ class Loading:
         desk, model = self._desk, self._allocator.models[name]
         desk.leaves(name, now_s, reason)
         try:
-            now_s, _ = yield Unload(name)
+            now_s, _ = yield self._unloads[name]
         except EffectFailed as failure:  # the session is gone either way
             now_s = failure.now_s
             desk.notes.notice(now_s, "unload", "unload failed", name, model.bytes, str(failure))
         if reason != AT_THE_END:
-            desk.notes.recorder.evictions.append(
-                EvictionRecord(now_s, name, model.zone.name, model.bytes, reason)
-            )
+            row = now_s, name, model.zone.name, model.bytes, reason
+            desk.notes.recorder.evictions.append(_eviction_record(row))
         self._claims.met(self._allocator.unloaded(name), now_s)
         desk.changed(now_s)
         return now_s

@@ -70,7 +70,7 @@ class Scheduler(Decider):
         self._order = make_order(name)
         self._waiting_is_nothing = desk.config.rules.waited_for == "ignored"
         self._heedless = name in HEEDLESS or self._waiting_is_nothing
-        self._plain = name == "backlog"
+        self._plain = name == "backlog" and not self._heedless
         self._waiting_is_use = desk.config.rules.waited_for == "in_use"
         self._greedy = name in GREEDY and desk.config.fallback.when == "full"
         candidates = self._candidates = Candidates(desk, self._heedless)
@@ -146,7 +146,7 @@ class Scheduler(Decider):
             return
         plan = self._allocator.plan(model, now_s, rank)
         if plan.kind is Kind.LOAD:
-            decision = self._begin_load(number, plan, now_s)
+            decision = self._carry_out(number, plan, now_s)
             yield Spawn(f"load for {number}", self._loading.load(decision, now_s, "request", True))
 
     def _cpu_at_once(self, number: int, model: Model, rank: int, items: int, now_s: float) -> str:
@@ -220,6 +220,8 @@ class Scheduler(Decider):
         while (gpu.free and waiting.there) or (channel.free and waiting.absent):
             candidates.plans.clear()
             try:
+                if self._plain and self._load_only():
+                    return
                 if not self._begin_next(now_s) and not self._begin_any():
                     return
             except PolicyError as error:  # of whoever asked first, not of the one whose end brought us here
@@ -229,6 +231,19 @@ class Scheduler(Decider):
                     return
                 self._waiting.leave(entry)
                 entry.tell(error)
+
+    def _load_only(self) -> bool:
+        """Begin the only thing that could be begun, a load: two in three misses, in half the calls."""
+        waiting, candidates = self._waiting, self._candidates
+        if len(waiting.absent) != 1 or (self._gpu.free and waiting.there):
+            return False
+        entry = waiting.absent[0][1].first
+        if not candidates.is_next(entry) or not candidates.may_load:
+            return False
+        plan = self._plan(entry, None)
+        if plan.kind is Kind.LOAD:
+            self._begin_load(entry, plan)
+        return plan.kind is Kind.LOAD
 
     def _may_load(self, now_s: float) -> bool:
         """Whether a load might be begun, beside which a run is not all that there is to do."""
@@ -308,8 +323,7 @@ class Scheduler(Decider):
         """Load for a request, or send it elsewhere. Returns whether one of these was done."""
         plan = self._plan(entry, turn)
         if plan.kind is Kind.LOAD:
-            entry.outcome = Outcome.COLD_START
-            entry.tell(self._begin_load(entry.number, plan, self._candidates.now_s))
+            self._begin_load(entry, plan)
         elif plan.kind is Kind.CLEAR:
             entry.tell(self._clear(entry.number, plan))
         elif plan.kind is Kind.WAIT:
@@ -323,7 +337,12 @@ class Scheduler(Decider):
         """Write down that a request goes elsewhere."""
         self._notes.decision(number, now_s, self._allocator.decline(plan, now_s))
 
-    def _begin_load(self, number: int, plan: Plan, now_s: float) -> Decision:
+    def _begin_load(self, entry: Waiting, plan: Plan) -> None:
+        """Load for a request."""
+        entry.outcome = Outcome.COLD_START
+        entry.tell(self._carry_out(entry.number, plan, self._candidates.now_s))
+
+    def _carry_out(self, number: int, plan: Plan, now_s: float) -> Decision:
         """Take a channel and send the victims away; the load itself is a story of its own."""
         self._channel.free -= 1
         decision = self._allocator.carry_out(plan, now_s)
