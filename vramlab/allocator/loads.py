@@ -12,13 +12,9 @@ bytes alone, so nobody starves. Rules that must hold:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
-from vramlab.allocator.facts import ABSENT, Decision, Kind, Ledger, Model, Zone
+from vramlab.allocator.facts import ABSENT, Ledger, Model, Zone
 from vramlab.allocator.placement import Placement
-
-_LOAD = Kind.LOAD  # for the hot path
-_decision = partial(tuple.__new__, Decision)  # without the constructor's detour: twice as fast
 
 
 class Loads:
@@ -47,7 +43,7 @@ class Loads:
 
     def begin(
         self, model: Model, zone: Zone, victims: list[Model], now_s: float, uses: int, pin: bool
-    ) -> Decision:
+    ) -> None:
         """Begin to load `model` into `zone` and to send its victims away."""
         model.uses = uses
         model.loaded_at_s = now_s
@@ -66,8 +62,6 @@ class Loads:
             # in one piece, a place may be clear of the victims, who may leave from elsewhere
             if not victims or self._placement.in_one_piece:
                 self.meet_claims()
-        names = tuple([victim.name for victim in victims])
-        return _decision((_LOAD, model.name, zone.name, names, ""))
 
     def evict(self, model: Model, evicted: bool = True) -> None:
         """Begin to send `model` away, as a victim or (`evicted` false) by command."""
@@ -144,7 +138,7 @@ class AtOnce(Loads):
 
     def begin(
         self, model: Model, zone: Zone, victims: list[Model], now_s: float, uses: int, pin: bool
-    ) -> Decision:
+    ) -> None:
         model.uses = uses
         model.loaded_at_s = now_s
         for victim in victims:
@@ -152,8 +146,6 @@ class AtOnce(Loads):
             victim.zone.expel(victim)
         zone.admit(model)
         zone.policy.admitted(model, now_s)
-        names = tuple([victim.name for victim in victims])
-        return _decision((_LOAD, model.name, zone.name, names, ""))
 
     def evict(self, model: Model, evicted: bool = True) -> None:
         model.zone.policy.removed(model, evicted)

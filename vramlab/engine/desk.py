@@ -55,7 +55,7 @@ class Decider:
         """A run of `model` has ended while others wait, and its stream is free."""
 
     def freed(self, now_s: float) -> None:
-        """A stream, a CPU worker or a part of the budget is free, or models have come, gone or been released."""
+        """A stream, a CPU worker or a part of the budget is free, or models have come or gone."""
 
     def load_failed(self, model: Model, failure: EffectFailed | Cancelled) -> None:
         """A load has failed, and nothing has been learned of that yet."""
