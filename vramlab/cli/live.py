@@ -159,8 +159,8 @@ def verify_command(
         Times | None,
         typer.Option(
             "--service-times",
-            help="As in `replay`. Default: recorded, from the first half of what came after the warm-up, and "
-            "judged on the second.",
+            help="As in `replay`. Default: recorded, each window of the run with what those of the "
+            "other half have seen.",
         ),
     ] = None,
     plot: Annotated[
@@ -236,7 +236,7 @@ def _show_fidelity(result: Verification, drawn: Draws) -> None:
     split, spread, verdicts = result.split, drawn.spread(), result.verdicts()
     if result.calibration is not None:
         print(result.calibration.summary())
-    print(f"{split.rule}; judged from {split.from_s:.1f} s on: {count(split.requests)} requests")
+    print(f"{split.rule}; judged since then: {count(split.requests)} requests")
     rows = []
     for figure in table("fidelity"):
         key = figure.key

@@ -86,11 +86,11 @@ class Verification:
         if self.calibration is not None:
             found += [caveat for caveat in self.calibration.caveats if "damaged" not in caveat]
         profile = None if self.times == "spec" or self.draws is None else self.run.profile
-        parts = None
+        used = None
         if self.calibration is not None:
-            first_s, split = float(self.run.trace.times_s[0]), self.split
-            parts = first_s + split.warm_up_s, first_s + split.from_s, first_s + self.run.trace.duration_s
-        return found + disturbances(self.run.environment, None if profile is None else profile.attrs, parts)
+            first_s = float(self.run.trace.times_s[0])
+            used = first_s + self.split.warm_up_s, first_s + self.run.trace.duration_s
+        return found + disturbances(self.run.environment, None if profile is None else profile.attrs, used)
 
     def errors(self) -> dict[str, float | None]:
         """Return how far the simulation is off: points for the hit rate, else relative to the live run."""
@@ -153,8 +153,10 @@ def verify(
 ) -> Verification:
     """Hold a recorded run, or any journal, against the engine and against the simulator.
 
-    The whole run is simulated, with the times that its first half has seen, and judged on the second. What
-    came before it was warm is in neither half.
+    All of the run is simulated, and judged but for its warm-up. It is simulated with its own times, but never
+    with those of what is being judged: windows of two seconds belong to two halves in turns, and those of one
+    half are simulated with what those of the other have seen (:mod:`vramlab.simulation.in_turns`). A first
+    and a second half would judge the machine's drift as well, which was a tenth within half a minute.
 
     Parameters
     ----------
@@ -167,7 +169,7 @@ def verify(
         run, and all of it is judged that came after the warm-up.
     warm_up_s : float, optional
         Seconds from the first request on that count as warm-up. By default it is found from the journal
-        (:func:`vramlab.experiments.recorded_samples.warm_up`).
+        (:func:`vramlab.experiments.split.warm_up`).
     config, models
         Settings and inventory of the server that wrote the journal. A run's folder has its own.
     seeds : int
@@ -186,7 +188,7 @@ def verify(
     if report.differences and not split.problem:  # its records end there
         line = report.differences[0].line
         split = split._replace(problem=f"the journal is followed up to line {line} only")
-    recorded = report.records if split.problem else since(report.records, split.from_s)
+    recorded = report.records if split.problem else since(report.records, split.warm_up_s)
     live = metrics(recorded, run.config, run.inventory)
     live |= {"backend": run.environment.get("backend", "live"), "policy": run.config.scoring.policy}
     passed_over_s = longest_passed_over(run.journal[: run.journal.whole], run.config, run.inventory)
@@ -197,13 +199,13 @@ def verify(
         )
     calibration = None
     if times == "recorded":
-        until_s = float(run.trace.times_s[0]) + split.from_s
-        case, calibration = calibrated_case(run, seed, until_s, split.warm)
+        case, calibration = calibrated_case(run, seed, split)
     else:
         case = resolve_case(
             run.trace, run.config, run.inventory, seed=seed, service_times=times, profile=run.profile
         )
-    drawn = draws(replace(case, faults=_failures_of(run.journal[: run.journal.whole])), split.from_s, seeds)
+    case = replace(case, faults=_failures_of(run.journal[: run.journal.whole]))
+    drawn = draws(case, split.warm_up_s, seeds)
     return Verification(
         run, report, live, drawn.median(), recorded, drawn.records[0], times, passed_over_s, split, drawn,
         calibration,

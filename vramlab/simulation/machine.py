@@ -27,6 +27,7 @@ import pandas as pd
 from vramlab.engine.effects import Infer, Load, Target, describe_effect
 from vramlab.engine.short_runs import ShortRuns
 from vramlab.simulation.history import History
+from vramlab.simulation.in_turns import TimesInTurns
 from vramlab.simulation.profile_times import ProfileTimes
 from vramlab.simulation.recorded import RecordedTimes
 from vramlab.simulation.service_times import ServiceTimes
@@ -76,7 +77,7 @@ class SharedMachine:
         self._slowdowns = dict(slowdowns or {})
         self._one_link = one_link
         self._profile = times if isinstance(times, ProfileTimes) else None
-        self._recorded = times if isinstance(times, RecordedTimes) else None
+        self._recorded = times if isinstance(times, RecordedTimes | TimesInTurns) else None
         self._short_runs = ShortRuns(inline_run_s)
         self._speeds: dict[tuple[tuple[str, ...], tuple[int, ...]], list[float]] = {}
         self._kinds: dict[Any, str] = {}
