@@ -8,7 +8,7 @@ short list.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from vramlab.engine.effects import Infer, Load, Unload
 from vramlab.engine.engine import Engine
@@ -28,7 +28,7 @@ class _End:
     def __init__(self) -> None:
         self.matters = True
 
-    acts = True
+    acts: ClassVar[bool] = True
 
 
 class _Limit:
@@ -44,7 +44,7 @@ class _Limit:
         """Whether the load may still be under way."""
         return self.task.effect is self.effect
 
-    acts = False
+    acts: ClassVar[bool] = False
 
 
 class SharedDriver(SimulatedDriver):
