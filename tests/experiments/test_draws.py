@@ -94,6 +94,13 @@ def test_with_other_times_all_that_was_warm_is_judged():
     assert found.split.rule == "the first 10 s are left out, as asked"
 
 
+def test_a_warm_up_that_was_asked_for_is_told_as_the_rule_wherever_a_rule_is_told(monkeypatch):
+    monkeypatch.setattr("vramlab.experiments.recorded_samples.warm_up", None)  # nobody looks for another
+    document = verify(RECORDED, warm_up_s=10.0, seeds=1).document()
+    for part in (document["judged"], document["calibration"]):
+        assert (part["warm_up_s"], part["rule"]) == (10.0, "the first 10 s are left out, as asked")
+
+
 def test_a_run_that_is_too_short_gives_no_number():
     run = read_run(RECORDED)
     problem = split_of(run, warm_up_s=run.trace.duration_s - 1).problem
