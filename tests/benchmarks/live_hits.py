@@ -18,8 +18,8 @@ from vramlab.config.loading import load_config
 from vramlab.config.schema import ModelSpec
 from vramlab.engine.effects import Target
 from vramlab.live.blocking import BlockingRuntime
+from vramlab.live.hops import Hop
 from vramlab.live.inputs import make_inputs
-from vramlab.live.interplay import Hop
 from vramlab.live.stand_ins import with_stand_ins
 
 NAME = "small.onnx"

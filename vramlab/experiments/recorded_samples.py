@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
@@ -54,7 +55,7 @@ def recorded_samples(
     warm_up_s, rule = warm_up(run) if split is None else (split.warm_up_s, split.rule)
     windows = None if split is None else split.windows(run)
     warm_from_s = float(run.trace.times_s[0]) + warm_up_s
-    facts = {key: value for key, value in run.environment.items() if key in _MACHINE}
+    facts: dict[Any, Any] = {key: run.environment[key] for key in _MACHINE if key in run.environment}
     profile = run.profile if profile is None else profile
     if windows is None:
         used = _without_early(seen, warm_from_s)

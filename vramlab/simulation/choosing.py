@@ -8,8 +8,8 @@ name          how long effects take
               show; loads that run at once share it
 ``median``    medians of the profile's samples, by batch size
 ``sampled``   the samples themselves, drawn with a seed
-``contended`` drawn samples that depend on how long nothing has run, on a machine that gets slower the more
-              runs at once (:mod:`vramlab.simulation.machine`)
+``contended`` drawn samples that depend on how long the model has not run, on a machine whose cores effects
+              share (:mod:`vramlab.simulation.machine`)
 ``recorded``  what a run has seen itself, drawn in the like situation, on the same machine
               (:mod:`vramlab.simulation.recorded`)
 ============= ========================================================================================
@@ -25,10 +25,9 @@ import pandas as pd
 
 from vramlab.config.errors import InputError, check_choice
 from vramlab.config.schema import Inventory, VramConfig
-from vramlab.config.units import ms_to_s
 from vramlab.simulation.in_turns import TimesInTurns, Windows
 from vramlab.simulation.link import LinkTimes, fit_link
-from vramlab.simulation.machine import SharedMachine, measured_slowdowns
+from vramlab.simulation.machine import SharedMachine
 from vramlab.simulation.profile_times import ProfileTimes
 from vramlab.simulation.recorded import RecordedTimes
 from vramlab.simulation.service_times import ServiceTimes, SpecTimes
@@ -79,13 +78,7 @@ def choose_times(
     times_drawn = ProfileTimes(profile, config, inventory, rng)
     if name == "sampled":
         return times_drawn
-    return SharedMachine(
-        times_drawn,
-        cores,
-        device_cores,
-        measured_slowdowns(profile),
-        inline_run_s=ms_to_s(config.serving.inline_run_ms),
-    )
+    return SharedMachine(times_drawn, cores, device_cores)
 
 
 def recorded_times(
