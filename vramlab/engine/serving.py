@@ -75,8 +75,8 @@ class Serving:
             self._preloading.asked(name, now_s)
         gpu, allocator = self._gpu, self._allocator
         model = allocator.models.get(name) or allocator.model(name)
-        if self._limits is not None and (why := self._limits.refusal(model)):
-            return notes.answer(number, now_s, REFUSED, None, why)
+        if self._limits is not None and (full := self._limits.refusal(model)):
+            return notes.answer(number, now_s, REFUSED, None, full)
         state = model.state
         outcome = HIT
         why: Any = ""  # a text, or what a run with others has given
