@@ -78,7 +78,7 @@ class Allocator:
         policy: Callable[[ScoringConfig], Policy] = make_policy,
         instant: bool = False,
     ) -> None:
-        self._instant = instant
+        self.instant = instant
         self.room_bytes = config.room_bytes(inventory)
         self.shared_bytes = config.shared_bytes(inventory) or 0
         self.device = Ledger("device", self.room_bytes)
@@ -123,6 +123,11 @@ class Allocator:
     def claims(self) -> tuple[Model, ...]:
         """Loads that wait for the bytes of their victims, in the order in which they get them."""
         return tuple(self._loads.claims)
+
+    @property
+    def there(self) -> Iterable[Model]:
+        """Models that are coming, there or leaving, in whatever order; not where loads take no time."""
+        return self._loads.there
 
     @property
     def binding(self) -> dict[str, int]:
@@ -180,7 +185,7 @@ class Allocator:
         model.uses = 1
         plan = self._planner.plan(model, requester, pin)
         cleared: tuple[str, ...] = ()
-        while plan[0] is _CLEAR and self._instant:
+        while plan[0] is _CLEAR and self.instant:
             for gone in plan[3]:
                 self._loads.evict(gone)
                 cleared += (gone.name,)
@@ -317,7 +322,7 @@ class Allocator:
 
         Returns the victims in the order of leaving. They may free less than `needed_bytes`.
         """
-        victims = relief_victims(self.models.values(), needed_bytes, now_s)
+        victims = relief_victims(self.there, needed_bytes, now_s)
         for victim in victims:
             self._loads.evict(victim)
         return [victim.name for victim in victims]

@@ -32,11 +32,17 @@ class Loads:
         The device-wide budget.
     placement : Placement
         Where in its zone a model may lie.
+
+    Attributes
+    ----------
+    there : dict
+        Models that are coming, there or leaving: an inventory may have a thousand times as many.
     """
 
     def __init__(self, zones: Sequence[Zone], device: Ledger, placement: Placement) -> None:
         self._zones, self._device, self._placement = zones, device, placement
         self.claims: list[Model] = []
+        self.there: dict[Model, None] = {}
         self._learned: dict[Model, int] = {}  # footprints of models that are on the device with less
 
     def begin(
@@ -48,6 +54,7 @@ class Loads:
         for victim in victims:
             self.evict(victim)
         zone.promise(model)
+        self.there[model] = None
         model.pins = int(pin)
         self._placement.promised(model)
         zone.policy.admitted(model, now_s)
@@ -72,6 +79,7 @@ class Loads:
         if model.claiming:
             self.claims.remove(model)
         model.zone.cancel(model)
+        del self.there[model]
         self._placement.released(model)
         model.zone.policy.removed(model, False)
         self._apply_learned(model)
@@ -80,6 +88,7 @@ class Loads:
     def unloaded(self, model: Model) -> list[str]:
         """Take back the bytes of `model`, which has left. Returns models whose claims are met by that."""
         model.zone.release(model)
+        del self.there[model]
         self._placement.released(model)
         if self._learned:
             self._apply_learned(model)
