@@ -111,7 +111,7 @@ build/compiled/.ready: $(CORE) | $(READY)
 	@$(BIN)/python .ci/compiling.py
 	@touch $@
 
-compiled: build/compiled/.ready ## the allocator as machine code beside its source, for this checkout (wants a C compiler)
+compiled: build/compiled/.ready ## the core as machine code beside its source, for this checkout (wants a C compiler)
 
 interpreted: $(READY) ## take back what `make compiled` did
 	@$(BIN)/python .ci/compiling.py --remove

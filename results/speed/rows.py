@@ -175,21 +175,23 @@ def decide_row(name: str, figure: str, policy: str) -> Callable[[int, int], dict
 
 
 def live(part: int, rounds: int) -> dict[str, object]:
-    """A hit beyond the bare run, microseconds: medians of each round."""
-    from tests.benchmarks.live_hits import blocking, on_the_loop, serving
+    """A hit beyond the bare run, or beyond a hop to a worker with it, microseconds: medians of each round."""
+    from tests.benchmarks.live_hits import blocking, by_a_worker, on_the_loop, serving
 
     requests = max(2000 // part, 50)
-    figures: Figures = {"live_blocking": [], "live_loop": [], "live_worker": []}
-    with tempfile.TemporaryDirectory() as folder:
+    figures: Figures = {}
+
+    def measure(name: str, function: Callable[..., Figures], by_workers: bool = False) -> None:
+        with serving(folder, by_workers=by_workers) as served:
+            peer_s, live_s = function(*served, requests)
+        figures.setdefault(name, []).append(1e6 * float(np.median(live_s) - np.median(peer_s)))
+
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
         for _ in range(rounds):
-            with serving(Path(folder)) as (runtime, inputs):
-                bare_s, live_s = blocking(runtime, inputs, requests)
-                figures["live_blocking"].append(1e6 * float(np.median(live_s) - np.median(bare_s)))
-                bare_s, live_s, _ = on_the_loop(runtime, inputs, requests)
-                figures["live_loop"].append(1e6 * float(np.median(live_s) - np.median(bare_s)))
-            with serving(Path(folder), by_workers=True) as (runtime, inputs):
-                _, live_s, hop_s = on_the_loop(runtime, inputs, requests)
-                figures["live_worker"].append(1e6 * float(np.median(live_s) - np.median(hop_s)))
+            measure("live_blocking", blocking)
+            measure("live_loop", on_the_loop)
+            measure("live_worker", by_a_worker, by_workers=True)
     return {"figures": figures}
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vramlab.analysis.shifts import KEYS, Series, shifts
+from vramlab.analysis.shifts import KEYS, Series, apart, shifts
 from vramlab.config.errors import InputError
 
 
@@ -149,3 +149,9 @@ def test_few_draws_widen_intervals_and_ends_are_possible():
         return ends.high - ends.low
 
     assert width(2) > width(10)
+
+
+def test_how_far_a_figure_is_off_is_relative_but_for_the_hit_rate():
+    assert apart(0.75, 0.5, "hit_rate") == 0.25
+    assert apart(0.75, 0.5, "latency_p50_s") == 0.5
+    assert np.isnan(apart(0.75, 0.0, "latency_p50_s"))

@@ -7,10 +7,11 @@ import pytest
 
 from vramlab.config.errors import InputError
 from vramlab.config.schema import ModelSpec, VramConfig
+from vramlab.engine.effects import Target
 from vramlab.engine.journal import Line
 from vramlab.experiments.calibration import calibrated_case
-from vramlab.experiments.recorded_samples import warm_up
 from vramlab.experiments.replay import run as simulate
+from vramlab.experiments.split import Split, warm_up
 from vramlab.runs.journal_reading import JournalLines
 from vramlab.runs.run_folder import RunFolder, journal_trace, read_run
 from vramlab.runs.samples import Sample, samples_frame
@@ -55,10 +56,16 @@ def test_a_run_is_simulated_with_the_times_that_it_has_seen():
     assert set(records.latency_s) <= {3.0, 2.25, 0.25, 1.0}
 
 
-def test_up_to_a_time_only():
-    case, found = calibrated_case(run_of(ONE), until_s=5.0)
-    assert found.samples == 2
-    assert simulate(case).records.latency_s.tolist() == [3.0, 1.0]
+def test_a_window_is_simulated_with_times_of_the_other_half():
+    # Windows of 1 s from 0.5 on, in the order 0110 1001: runs at 2.5 and 9.0 are of half 1, one at 9.75 of 0.
+    rows = [*ONE, Line(9.75, "arrival", 2, "a"), *effect(2, "a", "infer on gpu", 9.75, 9.875)]
+    case, found = calibrated_case(run_of(rows), split=Split(0.0, "", 3, 1.0))
+    assert (found.samples, found.window_s) == (4, 1.0)
+    # The load, in half 0, was seen there alone, and is named so. Runs have what the other half has seen.
+    assert found.times.source("load", "a", Target.GPU).origin == "later"
+    latency_s = simulate(case).records.latency_s
+    assert latency_s[:2].tolist() == [2.0 + 0.125, 0.125]
+    assert latency_s[2] in (1.0, 0.25)
 
 
 def test_where_times_come_from():

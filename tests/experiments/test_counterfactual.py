@@ -11,6 +11,7 @@ from tests.experiments.made_runs import made_run
 from tests.experiments.test_fidelity import FOLDER
 from vramlab.analysis.shifts import KEYS
 from vramlab.config.errors import InputError
+from vramlab.experiments import verification
 from vramlab.experiments.counterfactual import (
     NO_ANSWER,
     NO_DIFFERENCE,
@@ -24,6 +25,8 @@ from vramlab.experiments.counterfactual import (
 )
 from vramlab.experiments.fidelity import AS_IT_STANDS, plan_of
 from vramlab.experiments.fidelity_tables import Fidelity, filled, tables, write_fidelity
+from vramlab.runs import run_folder
+from vramlab.runs.lockstep import lockstep
 
 
 def verdict(real, predicted, spread):
@@ -105,6 +108,20 @@ def test_recordings_whose_requests_come_some_ms_earlier_or_later_are_compared_re
     assert lengths == {judged.requests}
     found = Fidelity.of([judged])
     assert len(found.requests) == 4
+
+
+def test_each_recording_is_read_and_followed_once(runs, monkeypatch):
+    followed = []
+
+    def counted(lines, *rest):
+        followed.append(lines)
+        return lockstep(lines, *rest)
+
+    monkeypatch.setattr(run_folder, "lockstep", counted)
+    recordings = read_recordings(runs, lambda text: None)
+    monkeypatch.setattr(verification, "read_run", None)
+    judge("steady", recordings["steady"], draws=2)
+    assert len(followed) == sum(len(each) for its in recordings.values() for each in its.values())
 
 
 def test_recordings_of_other_lengths_are_one_error(runs):

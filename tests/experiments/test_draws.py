@@ -76,22 +76,29 @@ def test_the_bundled_recording_is_split_simulated_and_judged():
     found = verify(RECORDED, seeds=3)
     split = found.split
     assert found.times == "recorded"
-    assert split.from_s == pytest.approx((split.warm_up_s + found.run.trace.duration_s) / 2)
+    assert split.window_s == 2.0
     assert found.live["requests"] == found.simulated["requests"] == split.requests == len(found.live_records)
     document = found.document()
     assert document["fidelity"]["draws"] == 3
     assert set(document["fidelity"]["verdict"]) == set(LIMITS)
-    assert document["calibration"]["until_s"] == pytest.approx(split.from_s + found.run.trace.times_s[0])
+    assert document["calibration"]["window_s"] == document["judged"]["window_s"] == 2.0
     assert abs(document["fidelity"]["error"]["hit_rate_points"]) < 3
     assert document["fidelity"]["per_request"]["same_outcome"] > 0.9
 
 
 def test_with_other_times_all_that_was_warm_is_judged():
     found = verify(RECORDED, service_times="spec", warm_up_s=10.0)
-    assert (found.split.from_s, found.calibration) == (10.0, None)
+    assert (found.split.warm_up_s, found.split.window_s, found.calibration) == (10.0, None, None)
     assert found.draws is not None
     assert len(found.draws.figures) == 1  # nothing is drawn
     assert found.split.rule == "the first 10 s are left out, as asked"
+
+
+def test_a_warm_up_that_was_asked_for_is_told_as_the_rule_wherever_a_rule_is_told(monkeypatch):
+    monkeypatch.setattr("vramlab.experiments.recorded_samples.warm_up", None)  # nobody looks for another
+    document = verify(RECORDED, warm_up_s=10.0, seeds=1).document()
+    for part in (document["judged"], document["calibration"]):
+        assert (part["warm_up_s"], part["rule"]) == (10.0, "the first 10 s are left out, as asked")
 
 
 def test_a_run_that_is_too_short_gives_no_number():

@@ -7,7 +7,7 @@ import pytest
 
 from vramlab.live.cores import Cores
 from vramlab.live.gpu_state import AFTER_SILENCE, after_silence, placement_flags, silence_flags
-from vramlab.live.interplay import Hops
+from vramlab.live.hops import Hops
 from vramlab.runs.samples import Sample
 
 

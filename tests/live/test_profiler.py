@@ -9,7 +9,7 @@ from vramlab.config.units import MIB
 from vramlab.engine.effects import Target
 from vramlab.live.footprints import Footprint, Stage, footprint, memory_flags
 from vramlab.live.heap import private_bytes
-from vramlab.live.interplay import PAUSES_S
+from vramlab.live.hops import PAUSES_S
 from vramlab.live.measurements import Measurements, measured, median_ms
 from vramlab.live.profiler import profile
 from vramlab.live.stand_ins import with_stand_ins
@@ -85,9 +85,7 @@ def test_models_of_a_zone_of_ones_own_are_profiled_whole(tmp_path):
     config = load_config(None, ["zones={hot: {size_mb: 100, reserved_models: [a.onnx, b.onnx]}}"])
     _, found = profile(config, inventory, "cpu-emulated", loads=1, runs=1)
     assert not found.failed
-    measured_what = set(found.frame().what)
-    serving = {"serving on the loop", "serving by a worker", "serving from a queue"}
-    assert serving | {"bare infer after another"} <= measured_what
+    assert {"load", "infer", "unload"} <= set(found.frame().what)
 
 
 def test_a_model_without_room_for_another_beside_it_is_measured_alone(tmp_path):
@@ -99,8 +97,6 @@ def test_a_model_without_room_for_another_beside_it_is_measured_alone(tmp_path):
     _, found = profile(load_config(None, overrides), inventory, "cpu-emulated", loads=1, runs=1)
     assert not found.failed
     kinds = found.frame().groupby(["model", "target"]).what.unique()
-    assert "bare infer after another" in kinds["small.onnx", "gpu"]
-    assert "bare infer after another" not in kinds["big.onnx", "gpu"]
     assert "infer" in kinds["big.onnx", "gpu"]
 
 
@@ -120,19 +116,9 @@ def test_profile_of_stand_ins_on_the_emulated_device(tmp_path):
     alone = frame[(frame.beside == "") & (frame.what == "infer") & (frame.model == names[1])]
     assert sorted(alone["items"].unique()) == [1, 2, 3]
     assert sorted(alone[alone["items"] == 1].pause_s.unique()) == list(PAUSES_S)
-    kinds = {"infer", "bare infer", "bare infer after another"}
-    serving = frame[frame.what.str.startswith("serving")]
-    loading = {"cold load", "load", "warm-up", "first infer", "unload"}
-    assert set(frame.what) == loading | kinds | set(serving.what)
-    pauses_s = serving.groupby("what").pause_s.unique().map(sorted).to_dict()
-    assert pauses_s == {
-        "serving on the loop": list(PAUSES_S),
-        "serving by a worker": list(PAUSES_S),
-        "serving from a queue": [0.0],
-    }
-    assert serving.seconds.between(0, 0.1).all()
-    assert set(frame.beside) == {"", "infer on gpu", "load on gpu", "infer on cpu"}
-    assert (frame[frame.what.isin(kinds)].groupby(["model", "what"]).size() > 0).unstack().all(axis=None)
+    assert set(frame.what) == {"cold load", "load", "warm-up", "first infer", "unload", "infer"}
+    assert set(frame.beside) == {""}
+    assert set(frame[frame.what == "infer"].model) == set(names)
     assert frame.attrs["cpu_count"] >= 1
     assert all(profiled[name].splits for name in names)  # shown: stand-ins are plain convolutions
     memory = found.memory().set_index(["model", "target", "stage"]).device_bytes

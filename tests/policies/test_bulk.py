@@ -77,9 +77,9 @@ CONFIGS = {
 # How runs are handed in: model by model, as columns whenever that may be (after a first chunk of one),
 # and in turns, from chunk to chunk.
 WAYS = {
-    "model by model": {"_FEW": 10**9},
+    "model by model": {"_FEW": 10**9, "_MANY": 0},
     "columns": {"_FEW": 0, "_FIRST_CHUNK": 1},
-    "in turns": {"_FEW": 3, "_FIRST_CHUNK": 8, "_CHUNK": 24},
+    "in turns": {"_FEW": 3, "_MANY": 1, "_FIRST_CHUNK": 8, "_CHUNK": 24},
 }
 
 

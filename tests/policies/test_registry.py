@@ -1,9 +1,13 @@
 """Policies by name, and one's own."""
 
+import inspect
+
 import pytest
 
 from tests.policies.cache import Cache
 from vramlab.allocator.policies import POLICIES, make_policy, policy_names
+from vramlab.allocator.policies.registry import OPTIONS
+from vramlab.config.compiled import compiled
 from vramlab.config.errors import InputError
 from vramlab.config.loading import fingerprint, with_overrides
 from vramlab.config.schema import ScoreWeights, ScoringConfig, VramConfig
@@ -25,11 +29,19 @@ def test_every_policy_says_what_it_is_and_serves(name):
     policy = make_policy(ScoringConfig(policy=name))
     assert isinstance(policy.in_order, bool)
     assert isinstance(policy.merges_uses, bool)
-    assert ("Source:" in (type(policy).__doc__ or "")) or name in ("fifo", "random", "seed", "seed_fixed")
+    unnamed = name in ("fifo", "random", "seed", "seed_fixed")
+    assert unnamed or compiled() or "Source:" in type(policy).__doc__  # machine code has no docstrings
     cache = Cache(name, 4)
     left = cache.ask("ABCDAABEFGHAIJKLMNO")
     assert len(left) == len("".join(sorted(set(left)))) or len(left) > 8
     assert len(cache.order()) == 4
+
+
+@pytest.mark.skipif(compiled(), reason="machine code does not say what it is made with")
+@pytest.mark.parametrize("name", POLICIES)
+def test_the_options_of_a_policy_are_what_it_is_made_with(name):
+    made_with = {*inspect.signature(POLICIES[name]).parameters}
+    assert {*OPTIONS.get(name, ())} == made_with - {"worth"}
 
 
 def test_weights_move_the_score_and_only_the_score():

@@ -33,22 +33,6 @@ def samples():
     ]
 
 
-def served_samples():
-    """Bare runs as long as those of :func:`samples`; a worker adds 0.5 or 0.3 s, loop 0.2, queue 0.6."""
-    bare = [one._replace(what="bare infer") for one in samples() if one.what == "infer" and not one.beside]
-    return [
-        *samples(),
-        *bare,
-        Sample("m", "gpu", "bare infer after another", 1, 3.0, 0.0),
-        *(
-            Sample("m", "gpu", "serving by a worker", 1, s, p)
-            for s, p in ((0.3, 0.0), (0.5, 0.02), (0.5, 0.02))
-        ),
-        *(Sample("m", "gpu", "serving on the loop", 1, 0.2, p) for p in (0.0, 0.02)),
-        Sample("m", "gpu", "serving from a queue", 1, 0.6, 0.0),
-    ]
-
-
 def times(rng=None):
     return ProfileTimes(samples_frame(samples(), {}), VramConfig(), INVENTORY, rng)
 
@@ -80,45 +64,10 @@ def test_pauses_are_interpolated_and_the_first_run_is_a_cold_one():
     assert times().run_s("m", GPU, 4, 0.0) == pytest.approx(10.0 - 2.0)
 
 
-def test_after_another_models_run_the_machine_is_awake():
-    known = ProfileTimes(samples_frame(served_samples(), {}), VramConfig(), INVENTORY)
-
-    def bare_s(items, idle_s):
-        return known.served_s("m", GPU, items, 0.0, idle_s).bare_s
-
-    assert bare_s(1, None) == 4.0
-    assert bare_s(1, 1.0) == 4.0  # nothing has run for long
-    assert bare_s(1, 0.0) == 3.0
-    assert bare_s(1, 0.005) == pytest.approx(3.25)  # on the way to 0.02
-    assert bare_s(4, 0.0) == pytest.approx(10.0 - 1.0)
-
-
-def test_what_serving_adds_depends_on_the_thread_and_on_how_long_nothing_has_run():
-    known = ProfileTimes(samples_frame(served_samples(), {}), VramConfig(), INVENTORY)
-    assert known.served_s("m", GPU, 1, 1.0, None) == (4.0, 4.5, 4.2, 4.6)
-    assert known.served_s("m", GPU, 1, 1.0, 9.0) == (4.0, 4.5, 4.2, 4.6)
-    assert known.served_s("m", GPU, 1, 0.0, 0.0) == pytest.approx((3.0, 3.3, 3.2, 3.6))
-    assert known.served_s("m", CPU, 1, 0.0, 0.0) is None
-    assert known.served_s("other", GPU, 1, 0.0, 0.0) is None
-    assert times().served_s("m", GPU, 1, 0.0, 0.0) is None  # profiles of before have no such samples
-    one_kind = [sample for sample in served_samples() if sample.what != "serving on the loop"]
-    one_kind = ProfileTimes(samples_frame(one_kind, {}), VramConfig(), INVENTORY)
-    assert one_kind.served_s("m", GPU, 1, 0.0, 0.0) is None
-    alone = [sample for sample in served_samples() if sample.what != "bare infer after another"]
-    alone = ProfileTimes(samples_frame(alone, {}), VramConfig(), INVENTORY)
-    assert alone.served_s("m", GPU, 1, 0.0, None).bare_s == 2.0  # by its own pause
-    few = [sample for sample in served_samples() if sample.what != "serving from a queue"]
-    known = ProfileTimes(samples_frame(few, {}), VramConfig(), INVENTORY)
-    assert known.served_s("m", GPU, 1, 1.0, None) == (4.0, 4.5, 4.2, 4.5)
-
-
-def test_a_machine_knows_when_any_model_ran_last():
-    machine = SharedMachine(ProfileTimes(samples_frame(served_samples(), {}), VramConfig(), INVENTORY))
-    assert machine.begin(Infer("m", GPU, 1), 0.0) == 4.5
-    machine.begin(Infer("other", GPU, 1), 0.0)
-    machine.end(0, 4.0)
-    machine.end(0, 9.0)
-    assert machine.begin(Infer("m", GPU, 1), 9.0) == 3.3
+def test_profiles_of_earlier_versions_have_kinds_that_say_nothing_here():
+    more = [Sample("m", "gpu", "bare infer", 1, 9.0), Sample("m", "gpu", "serving by a worker", 1, 9.0)]
+    known = ProfileTimes(samples_frame([*samples(), *more], {}), VramConfig(), INVENTORY)
+    assert known.run_s("m", GPU, 1, 0.005) == times().run_s("m", GPU, 1, 0.005)
 
 
 def test_draws_are_seeded_and_take_each_sample_equally_often():

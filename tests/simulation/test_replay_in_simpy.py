@@ -65,7 +65,7 @@ def assert_equal(first, second):
 
 
 def shared(config, inventory):
-    return SharedMachine(SpecTimes(config, inventory), 2, slowdowns={("infer on gpu", "load on gpu"): 1.5})
+    return SharedMachine(SpecTimes(config, inventory), 1)
 
 
 EVERYTHING = (

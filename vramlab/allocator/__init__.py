@@ -1,6 +1,7 @@
 """The allocator: zones, eviction scoring and policies. Pure, in whole bytes, without a clock."""
 
-from vramlab.allocator.allocator import Allocator, make_allocator
+from vramlab.allocator.allocator import Allocator
 from vramlab.allocator.facts import Decision, IllegalTransition, Kind, State
+from vramlab.allocator.making import make_allocator
 
 __all__ = ["Allocator", "Decision", "IllegalTransition", "Kind", "State", "make_allocator"]

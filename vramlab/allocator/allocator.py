@@ -13,9 +13,10 @@ it, and :mod:`vramlab.allocator.loads` carries it out. Rules that must hold:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
-from vramlab.allocator.accounts import accounts, loaded_at_start
+from vramlab.allocator.accounts import accounts, limits_met, loaded_at_start
 from vramlab.allocator.eviction import Choice, Requester, WaitingRequester
 from vramlab.allocator.extents import Extent
 from vramlab.allocator.facts import (
@@ -35,8 +36,8 @@ from vramlab.allocator.facts import (
     Zone,
 )
 from vramlab.allocator.loads import AtOnce, Loads
-from vramlab.allocator.placement import Contiguous, Paged, Placement, Unmapped
-from vramlab.allocator.planning import Plan, Planner
+from vramlab.allocator.placement import Placement, Unmapped
+from vramlab.allocator.planning import Plan, Planned, Planner
 from vramlab.allocator.policies import make_policy
 from vramlab.allocator.relief import relief_victims
 from vramlab.allocator.rules import RuledPlanner
@@ -45,6 +46,7 @@ from vramlab.config.rules import RulesConfig
 from vramlab.config.schema import Inventory, Priority, ScoringConfig, VramConfig
 
 _LOAD, _CLEAR = Kind.LOAD, Kind.CLEAR  # for the hot path
+_decision = partial(tuple.__new__, Decision)  # without the constructor's detour: twice as fast
 
 
 class Allocator:
@@ -93,6 +95,8 @@ class Allocator:
             choice = "in_order" if zones[0].policy.in_order else "pruned"
         self.placement = placement(zones, choice)
         self._loads = (AtOnce if instant else Loads)(zones, self.device, self.placement)
+        # models that are coming, there or leaving; empty where loads take no time
+        self.there: Iterable[Model] = self._loads.there
         planner = Planner(config, self.zones, self.device, self.placement)
         self._planner: Planner | RuledPlanner = planner
         if config.rules != RulesConfig():
@@ -113,11 +117,12 @@ class Allocator:
             raise InputError("request", "model", repr(name), expected) from None
 
     def always_loaded(self) -> list[str]:
-        """List the models that are loaded at start, in the order of the inventory.
-
-        Those that the inventory calls ``always_loaded`` and those that a zone reserves its place for.
-        """
+        """List the models that are loaded at start, in the order of the inventory."""
         return list(self._always_loaded)
+
+    def tell_moves(self, hear: Callable[[Model], object]) -> None:
+        """Let ``hear(model)`` be called when a model that somebody waits for begins to come or to leave."""
+        self._loads.on_moved = hear
 
     @property
     def claims(self) -> tuple[Model, ...]:
@@ -125,21 +130,9 @@ class Allocator:
         return tuple(self._loads.claims)
 
     @property
-    def there(self) -> Iterable[Model]:
-        """Models that are coming, there or leaving, in whatever order; not where loads take no time."""
-        return self._loads.there
-
-    @property
     def binding(self) -> dict[str, int]:
-        """How often a limit left a requested model no free room in its own zone; only those that ever did.
-
-        By name, as in ``max_models in flexible``; ``total_memory_mb`` is the device's.
-        """
-        counts = {"total_memory_mb": self.device.bound}
-        for name, zone in self.zones.items():
-            counts[f"size_mb in {name}"] = zone.bound
-            counts[f"max_models in {name}"] = zone.bound_slots
-        return {name: count for name, count in counts.items() if count}
+        """How often a limit left a requested model no free room in its own zone; only those that ever did."""
+        return limits_met(self.device, self.zones)
 
     # -- requests ------------------------------------------------------------------------------------
 
@@ -181,26 +174,37 @@ class Allocator:
             model.zone.policy.used(model, now_s)
             model.pins += pin
             return Decision(Kind.JOIN, name, model.zone.name)
-        requester = Requester(model.rank if priority is None else priority.rank, now_s)
+        rank = model.rank if priority is None else priority.rank
+        plan, left = self.miss(model, rank, now_s, pin)
+        zone = model.zone.name if plan[0] is _LOAD else None
+        return _decision((plan[0], name, zone, tuple([gone.name for gone in left]), plan[4]))
+
+    def miss(
+        self, model: Model, rank: int, now_s: float, pin: bool = False
+    ) -> tuple[Planned, Sequence[Model]]:
+        """As :meth:`request` for an absent model, whose asking has been counted; with accounts for names.
+
+        Returns the plan that was carried out or declined, and who has left for it.
+        """
         model.uses = 1
+        requester = Requester(rank, now_s)
         plan = self._planner.plan(model, requester, pin)
-        cleared: tuple[str, ...] = ()
+        cleared: list[Model] = []
         while plan[0] is _CLEAR and self.instant:
             for gone in plan[3]:
                 self._loads.evict(gone)
-                cleared += (gone.name,)
+            cleared += plan[3]
             plan = self._planner.plan(model, requester, pin)
         kind, _, zone, victims, _, outbid = plan
-        if kind is not _LOAD or zone is None:
-            return self.decline(Plan(*plan), now_s, cleared)
-        if victims:
-            model.home.note_shortage(model.bytes)
-            if outbid:
-                zone.policy.rejected(model, now_s)
-        decision = self._loads.begin(model, zone, victims, now_s, uses=1, pin=pin)
-        if cleared:
-            return decision._replace(victims=cleared + decision.victims)
-        return decision
+        if kind is _LOAD and zone is not None:
+            if victims:
+                model.home.note_shortage(model.bytes)
+                if outbid:
+                    zone.policy.rejected(model, now_s)
+            self._loads.begin(model, zone, victims, now_s, uses=1, pin=pin)
+            return plan, cleared + victims if cleared else victims
+        self.decline(Plan(*plan), now_s)
+        return plan, cleared
 
     def plan(
         self,
@@ -239,7 +243,8 @@ class Allocator:
             model.home.note_shortage(model.bytes)
             if plan.outbid:
                 zone.policy.rejected(model, now_s)
-        return self._loads.begin(model, zone, plan.victims, now_s, uses=1, pin=False)
+        self._loads.begin(model, zone, plan.victims, now_s, uses=1, pin=False)
+        return _decision((_LOAD, model.name, zone.name, tuple([gone.name for gone in plan.victims]), ""))
 
     def clear(self, plan: Plan) -> Decision:
         """Send away what has to leave before the load of a plan is decided anew."""
@@ -250,14 +255,14 @@ class Allocator:
         names = tuple(victim.name for victim in plan.victims)
         return Decision(Kind.CLEAR, plan.model.name, None, names, plan.reason)
 
-    def decline(self, plan: Plan, now_s: float, left: tuple[str, ...] = ()) -> Decision:
-        """Write off a plan that is no load, though these have left: the request waits, or goes elsewhere."""
+    def decline(self, plan: Plan, now_s: float) -> Decision:
+        """Write off a plan that is no load: the request waits, or goes elsewhere."""
         model = plan.model
         if model.state is not EVICTING:
             model.home.note_shortage(model.bytes)
         if plan.outbid and plan.zone is not None:
             plan.zone.policy.rejected(model, now_s)
-        return Decision(plan.kind, model.name, None, left, plan.reason)
+        return Decision(plan.kind, model.name, None, (), plan.reason)
 
     def asked(self, model: Model, now_s: float) -> None:
         """Count a request that begins to wait for `model`."""
@@ -290,7 +295,8 @@ class Allocator:
         if zone is None or (zone is not model.home and name not in self._always_loaded):
             return None
         model.last_used_s = now_s
-        return self._loads.begin(model, zone, [], now_s, uses=0, pin=False)
+        self._loads.begin(model, zone, [], now_s, uses=0, pin=False)
+        return Decision(_LOAD, name, zone.name)
 
     def reserve_at(self, name: str, now_s: float, zone: Zone, extents: tuple[Extent, ...]) -> Decision | None:
         """Load a model at that place of that zone, or else where it fits in the zone; None if it does not.
@@ -305,7 +311,8 @@ class Allocator:
         # it may have turned out larger while it was unloaded, and then that place is none for it
         self.placement.aim = extents if sum(extent.length for extent in extents) == model.bytes else ()
         try:
-            return self._loads.begin(model, zone, [], now_s, uses=model.uses, pin=False)
+            self._loads.begin(model, zone, [], now_s, uses=model.uses, pin=False)
+            return Decision(_LOAD, name, zone.name)
         finally:
             self.placement.aim = ()
 
@@ -385,21 +392,10 @@ class Allocator:
 
     def settle(self, decision: Decision, now_s: float) -> None:
         """Let a load and its evictions end at once, for callers that take no time."""
-        for victim in decision.victims:
-            self.unloaded(victim)
-        self.loaded(decision.model, now_s)
+        self.settle_load(self.model(decision.model), map(self.model, decision.victims), now_s)
 
-
-def make_allocator(config: VramConfig, inventory: Inventory, mapped: bool = True) -> Allocator:
-    """Make the allocator for the placement that the configuration asks for.
-
-    Parameters
-    ----------
-    config, inventory
-        As for :class:`Allocator`.
-    mapped : bool
-        Keep a map even where it decides nothing. Without it, millions of decisions are cheaper.
-    """
-    if config.placement == "contiguous":
-        return Allocator(config, inventory, Contiguous)
-    return Allocator(config, inventory, Paged if mapped else Unmapped)
+    def settle_load(self, model: Model, victims: Iterable[Model], now_s: float) -> None:
+        """As :meth:`settle`, with accounts for names."""
+        for victim in victims:
+            self._loads.unloaded(victim)
+        model.loaded(now_s)

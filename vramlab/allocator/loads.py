@@ -11,14 +11,10 @@ bytes alone, so nobody starves. Rules that must hold:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 
-from vramlab.allocator.facts import ABSENT, Decision, Kind, Ledger, Model, Zone
+from vramlab.allocator.facts import ABSENT, Ledger, Model, Zone
 from vramlab.allocator.placement import Placement
-
-_LOAD = Kind.LOAD  # for the hot path
-_decision = partial(tuple.__new__, Decision)  # without the constructor's detour: twice as fast
 
 
 class Loads:
@@ -37,9 +33,12 @@ class Loads:
     ----------
     there : dict
         Models that are coming, there or leaving: an inventory may have a thousand times as many.
+    on_moved : callable
+        Called with a model that somebody waits for when it begins to come or to leave.
     """
 
     def __init__(self, zones: Sequence[Zone], device: Ledger, placement: Placement) -> None:
+        self.on_moved: Callable[[Model], object] = _nobody_hears
         self._zones, self._device, self._placement = zones, device, placement
         self.claims: list[Model] = []
         self.there: dict[Model, None] = {}
@@ -47,7 +46,7 @@ class Loads:
 
     def begin(
         self, model: Model, zone: Zone, victims: list[Model], now_s: float, uses: int, pin: bool
-    ) -> Decision:
+    ) -> None:
         """Begin to load `model` into `zone` and to send its victims away."""
         model.uses = uses
         model.loaded_at_s = now_s
@@ -55,6 +54,8 @@ class Loads:
             self.evict(victim)
         zone.promise(model)
         self.there[model] = None
+        if model.wanted is not None:
+            self.on_moved(model)
         model.pins = int(pin)
         self._placement.promised(model)
         zone.policy.admitted(model, now_s)
@@ -65,12 +66,12 @@ class Loads:
             # in one piece, a place may be clear of the victims, who may leave from elsewhere
             if not victims or self._placement.in_one_piece:
                 self.meet_claims()
-        names = tuple([victim.name for victim in victims])
-        return _decision((_LOAD, model.name, zone.name, names, ""))
 
     def evict(self, model: Model, evicted: bool = True) -> None:
         """Begin to send `model` away, as a victim or (`evicted` false) by command."""
         model.zone.reclaim(model)
+        if model.wanted is not None:
+            self.on_moved(model)
         self._placement.reclaimed(model)
         model.zone.policy.removed(model, evicted)
 
@@ -135,12 +136,15 @@ class Loads:
                 zone.policy.grown(model)
 
 
+def _nobody_hears(model: Model) -> None: ...
+
+
 class AtOnce(Loads):
     """Loads and evictions that take no time (decide mode): half the time of a miss."""
 
     def begin(
         self, model: Model, zone: Zone, victims: list[Model], now_s: float, uses: int, pin: bool
-    ) -> Decision:
+    ) -> None:
         model.uses = uses
         model.loaded_at_s = now_s
         for victim in victims:
@@ -148,8 +152,6 @@ class AtOnce(Loads):
             victim.zone.expel(victim)
         zone.admit(model)
         zone.policy.admitted(model, now_s)
-        names = tuple([victim.name for victim in victims])
-        return _decision((_LOAD, model.name, zone.name, names, ""))
 
     def evict(self, model: Model, evicted: bool = True) -> None:
         model.zone.policy.removed(model, evicted)

@@ -139,7 +139,7 @@ def specs_of(trace: Trace, inventory: Inventory) -> list[ModelSpec]:
 
 
 def model_sizes(trace: Trace, inventory: Inventory) -> tuple[Floats, Floats]:
-    """Return bytes and load times in seconds of the models; order and errors are those of :func:`specs_of`."""
+    """Return bytes and load times in seconds of the models; order and errors as of :func:`specs_of`."""
     specs = specs_of(trace, inventory)
     size = np.array([spec.footprint_bytes for spec in specs], dtype=np.float64)
     return size, np.array([spec.load_s for spec in specs], dtype=np.float64)

@@ -16,6 +16,7 @@ cannot be told from none. Over several alternatives they are simultaneous
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -72,6 +73,11 @@ class Shift:
     predicted: dict[str, float]
     differences: dict[str, Interval]
     simulated: dict[str, float]
+
+
+def apart(value: float, base: float, key: str) -> float:
+    """Return how far a figure is from another: in shares for the hit rate, else relative; NaN if to 0."""
+    return value - base if key == "hit_rate" else value / base - 1 if base else math.nan
 
 
 def shifts(

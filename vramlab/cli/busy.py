@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,6 @@ from vramlab.cli.output import log
 
 CALM_S = 60.0
 """So long we wait for other programs to end before recording again."""
-
-_DEFAULTS: dict[str, Any] = {"--device": "auto", "--speed": 1.0, "--seed": 0}
 
 
 class Again:
@@ -64,7 +61,7 @@ def _wanted(why: str) -> bool:
 
 
 def offered_again(
-    why: str, workload: Path, out: Path, settings: SettingsOptions, given: Mapping[str, Any]
+    why: str, workload: Path, out: Path, settings: SettingsOptions, given: dict[str, Any]
 ) -> str:
     """Say that a recording is that of a busy machine, and by which command to record again.
 
@@ -73,12 +70,11 @@ def offered_again(
     why : str
         What other programs did.
     workload, out, settings, given
-        Of the recording; `given` has the values of its other options.
+        Of the recording; `given` has its other options, but for those that stand as they do by default.
     """
     parts: list[Any] = ["vramlab", "record", "--workload", workload, "--out", _free_name(out)]
     options = {"--config": settings.config, "--models": settings.models}
-    options |= {option: value for option, value in given.items() if value != _DEFAULTS[option]}
-    for option, value in options.items():
+    for option, value in (options | given).items():
         parts += [] if value is None else [option, value]
     for change in settings.overrides or []:
         parts += ["--set", change]

@@ -1,8 +1,8 @@
 """``demo``: the main job, on bundled inputs, in about a minute.
 
 It records live sessions under a budget that is too small, verifies the journal, and simulates the same
-requests with times that the first half of the run has seen. One line says whether the second half came out as
-near as we claim (:data:`PROMISED`), or why not and what to do. Then it compares eviction policies, and the
+requests with times that the run has seen in other windows. One line says whether they came out as near as we
+claim (:data:`PROMISED`), or why not and what to do. Then it compares eviction policies, and the
 offline optimum, on a longer trace.
 """
 
@@ -31,9 +31,9 @@ from vramlab.traces.files import read_trace
 from vramlab.traces.generate import generate
 from vramlab.traces.spec import load_spec
 
-SCENARIO = ROOT / "config" / "scenarios" / "tight.yaml"
-MODELS = ROOT / "config" / "model_config.yaml"
-WORKLOAD = ROOT / "traces" / "live_workload.yaml"
+SCENARIO = ROOT / "config" / "scenarios" / "minute.yaml"
+MODELS = ROOT / "config" / "twelve_models.yaml"
+WORKLOAD = ROOT / "traces" / "minute.yaml"
 TRACE = ROOT / "traces" / "forty_models.csv.gz"
 COMPARED = ROOT / "config" / "scenarios" / "forty_models.yaml"
 
@@ -87,7 +87,7 @@ def _live(folder: Path, device: str, seconds: float) -> Verification:
     inventory = with_stand_ins(load_inventory(MODELS))
     size_mb = sum(spec.vram_size_mb for spec in inventory.values())
     out.print(
-        f"{len(inventory)} ONNX stand-ins of the specification's sizes, {size_mb:,.0f} MB in all; "
+        f"{len(inventory)} ONNX stand-ins, {size_mb:,.0f} MB in all; "
         f"room for {bytes_to_mib(config.budget_bytes):,.0f} MB"
     )
     if not wait_for_calm(CALM_S):

@@ -42,8 +42,7 @@ class RecordingOptions:
         Path,
         typer.Option(
             "--folder",
-            help="config.yaml, models.yaml, alternatives.yaml, workloads/*.yaml, else the bundled ones; gets "
-            "the results.",
+            help="config.yaml, alternatives.yaml, workloads/*.yaml, else the bundled ones; gets the results.",
         ),
     ] = FOLDER
     runs: Annotated[

@@ -69,6 +69,16 @@ class PlayOptions:
         ),
     ] = None
 
+    def given(self) -> dict[str, Any]:
+        """Return what is not as it is by default, by option, but for ``--retry-busy``."""
+        usual = PlayOptions()
+        values = {
+            "--device": (self.device, usual.device),
+            "--speed": (self.speed, usual.speed),
+            "--seed": (self.seed, usual.seed),
+        }
+        return {option: value for option, (value, default) in values.items() if value != default}
+
 
 @grouped
 def record_command(
@@ -105,8 +115,7 @@ def record_command(
         raise
     log.print(f"written to {out}; next: vramlab verify {out}")
     if figures["disturbed"]:
-        given = {"--device": play.device, "--speed": play.speed, "--seed": play.seed}
-        log.print(offered_again(figures["disturbed"], workload, out, settings, given))
+        log.print(offered_again(figures["disturbed"], workload, out, settings, play.given()))
     if as_json:
         print_json(figures)
     else:
@@ -150,8 +159,8 @@ def verify_command(
         Times | None,
         typer.Option(
             "--service-times",
-            help="As in `replay`. Default: recorded, from the first half of what came after the warm-up, and "
-            "judged on the second.",
+            help="As in `replay`. Default: recorded, each window of the run with what those of the "
+            "other half have seen.",
         ),
     ] = None,
     plot: Annotated[
@@ -227,7 +236,7 @@ def _show_fidelity(result: Verification, drawn: Draws) -> None:
     split, spread, verdicts = result.split, drawn.spread(), result.verdicts()
     if result.calibration is not None:
         print(result.calibration.summary())
-    print(f"{split.rule}; judged from {split.from_s:.1f} s on: {count(split.requests)} requests")
+    print(f"{split.rule}; judged since then: {count(split.requests)} requests")
     rows = []
     for figure in table("fidelity"):
         key = figure.key
@@ -264,9 +273,7 @@ def answered(journal: Iterable[Line]) -> str:
 
 
 def _error(result: Verification, key: str) -> str:
-    live, simulated = result.live[key], result.simulated[key]
-    if live is None or simulated is None:
-        return "-"
-    if key == "hit_rate":
-        return f"{100 * (simulated - live):+.2f} points"
-    return f"{100 * (simulated / live - 1):+.1f} %" if live else ("0" if simulated == live else "-")
+    off = result.off(key)
+    if off is None:
+        return "0" if result.simulated[key] == result.live[key] == 0 else "-"
+    return f"{100 * off:+.2f} points" if key == "hit_rate" else f"{100 * off:+.1f} %"

@@ -104,7 +104,7 @@ class Candidates:
         """The first request of each absent model that could be loaded, while a channel is free."""
         if self.blocked is not None or not self.may_load:
             return
-        too_large: dict[tuple[Zone, int], int] = {}
+        too_large: dict[tuple[Zone, int], float] = {}
         named = False
         for _, group in self._waiting.absent[:WINDOW]:
             model, entry = group.model, group.first

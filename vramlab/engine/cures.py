@@ -162,7 +162,6 @@ class Cures:
             for model in self._allocator.models.values()
             if self._allocator.unload(model.name, now_s) is not None
         ]
-        self._desk.moved(*idle)
         for one in idle:
             now_s = yield from self._loading.unload(one, now_s, Failure.DEVICE_LOST.value)
         self._desk.changed(now_s)

@@ -55,10 +55,7 @@ class Decider:
         """A run of `model` has ended while others wait, and its stream is free."""
 
     def freed(self, now_s: float) -> None:
-        """A stream, a CPU worker or a part of the budget is free."""
-
-    def changed(self, now_s: float) -> None:
-        """Models have been released, or have come or gone."""
+        """A stream, a CPU worker or a part of the budget is free, or models have come or gone."""
 
     def load_failed(self, model: Model, failure: EffectFailed | Cancelled) -> None:
         """A load has failed, and nothing has been learned of that yet."""
@@ -110,6 +107,7 @@ class Desk:
         release_timeout_s = ms_to_s(serving.release_timeout_ms)
         self.room = RoomQueue(self.allocator, ready, self.notes.decision, release_timeout_s)
         self.waiting = WaitingRequests(ready, serving.max_wait_s, serving.order in BY_COMING)
+        self.allocator.tell_moves(self.waiting.moved)
         self.cache = ResultCache(config.caching) if config.caching.enable_result_caching else None
         self.memory_taken = Gate(ready)
         self.decider: Decider
@@ -129,13 +127,7 @@ class Desk:
         """Models have been released, or have come or gone: decide anew."""
         if self.room.waiters:
             self.room.decide(now_s)
-        self.decider.changed(now_s)
-
-    def moved(self, *names: str) -> None:
-        """The states of these models have changed."""
-        if self.waiting.entries:
-            for name in names:
-                self.waiting.moved(self.allocator.models[name])
+        self.decider.freed(now_s)
 
     def others_wait(self, name: str, task: int | str) -> bool:
         """Whether requests other than `task` wait for a model that is being loaded."""
@@ -143,7 +135,6 @@ class Desk:
 
     def leaves(self, name: str, now_s: float, reason: str) -> None:
         """A model begins to leave the device."""
-        self.moved(name)
         self.waiting.changes += 1  # from now on a load may claim its room
         if self.on_leave is not None:
             self.on_leave(name, now_s, reason)

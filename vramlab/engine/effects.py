@@ -158,7 +158,7 @@ class Spawn(NamedTuple):
     """Start `story` as a task of its own, called `name` in the journal."""
 
     name: str
-    story: Story
+    story: Generator[Any, Any, Any]
 
 
 TIMED_OUT = object()

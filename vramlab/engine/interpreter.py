@@ -12,7 +12,9 @@ that event's one time, `now_s`. That is why a journal of such events can be repl
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
+
+from mypy_extensions import mypyc_attr
 
 from vramlab.engine.effects import (
     TIMED_OUT,
@@ -32,6 +34,7 @@ from vramlab.engine.journal import Journal
 from vramlab.engine.requests import Request
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Task:
     """One running story.
 
@@ -79,6 +82,7 @@ def _is_pause(effect: Any) -> bool:
     return isinstance(effect, ReadMemory) and effect.after_s > 0
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Interpreter:
     """Base of the drivers.
 
@@ -90,7 +94,7 @@ class Interpreter:
         Where effects are written down.
     """
 
-    task_type: type[Task] = Task
+    task_type: ClassVar[type[Task]] = Task
 
     def __init__(self, engine: Engine, journal: Journal | None = None) -> None:
         self.engine = engine

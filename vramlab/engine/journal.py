@@ -42,6 +42,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
+from mypy_extensions import mypyc_attr
+
 from vramlab.allocator import Decision
 from vramlab.engine.cache import Kept
 from vramlab.engine.effects import (
@@ -121,6 +123,7 @@ class _Forms(dict[Any, Form]):
         return form
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Journal:
     """Lines in memory, in the order in which they were written.
 
@@ -292,7 +295,7 @@ def _text(fours: Iterable[tuple[float, int | str, Form, float | None]]) -> str:
     parts = []
     last_s, time_text = None, ""
     for time_s, task, form, since_s in fours:
-        if time_s is not last_s:  # lines come in groups of one time
+        if time_s != last_s:  # lines come in groups of one time
             last_s, time_text = time_s, _number(time_s)
         before, between, after = form.texts or form.written()
         task_text = task if type(task) is int else json.dumps(task)

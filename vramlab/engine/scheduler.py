@@ -70,7 +70,7 @@ class Scheduler(Decider):
         self._order = make_order(name)
         self._waiting_is_nothing = desk.config.rules.waited_for == "ignored"
         self._heedless = name in HEEDLESS or self._waiting_is_nothing
-        self._plain = name == "backlog"
+        self._plain = name == "backlog" and not self._heedless
         self._waiting_is_use = desk.config.rules.waited_for == "in_use"
         self._greedy = name in GREEDY and desk.config.fallback.when == "full"
         candidates = self._candidates = Candidates(desk, self._heedless)
@@ -108,7 +108,7 @@ class Scheduler(Decider):
         try:
             while True:
                 if entry.told is None:
-                    now_s, _ = yield Wait(entry.gate)
+                    now_s, _ = yield Wait(waiting.gate(entry))
                 told, entry.told = entry.told, None
                 if told is _RUN:
                     if entry.batch is None:
@@ -146,7 +146,7 @@ class Scheduler(Decider):
             return
         plan = self._allocator.plan(model, now_s, rank)
         if plan.kind is Kind.LOAD:
-            decision = self._begin_load(number, plan, now_s)
+            decision = self._carry_out(number, plan, now_s)
             yield Spawn(f"load for {number}", self._loading.load(decision, now_s, "request", True))
 
     def _cpu_at_once(self, number: int, model: Model, rank: int, items: int, now_s: float) -> str:
@@ -185,10 +185,6 @@ class Scheduler(Decider):
         if self._waiting.entries:
             self.decide(now_s)
 
-    def changed(self, now_s: float) -> None:
-        """Decide: what has moved may make room."""
-        self.freed(now_s)
-
     def load_failed(self, model: Model, failure: EffectFailed | Cancelled) -> None:
         """Send those elsewhere that it has failed, unless another try may help."""
         again = worth_another_try(failure)
@@ -202,7 +198,8 @@ class Scheduler(Decider):
 
     def load_ended(self, model: Model, now_s: float) -> None:
         """Decide: a channel is free, and perhaps the model there."""
-        self._waiting.moved(model)
+        if model.wanted is not None:
+            self._waiting.moved(model)
         self.freed(now_s)
 
     # -- deciding ----------------------------------------------------------------------------------------
@@ -218,11 +215,13 @@ class Scheduler(Decider):
             while gpu.free and waiting.there and not self._may_load(now_s):
                 first = waiting.there[0][1].first
                 self._run(first if first.due_s <= now_s else waiting.turns[0][1].next)
-            if candidates.under_way and not self._may_load(now_s):
+            if not waiting.absent or (candidates.under_way and not self._may_load(now_s)):
                 return
         while (gpu.free and waiting.there) or (channel.free and waiting.absent):
             candidates.plans.clear()
             try:
+                if self._plain and self._load_only():
+                    return
                 if not self._begin_next(now_s) and not self._begin_any():
                     return
             except PolicyError as error:  # of whoever asked first, not of the one whose end brought us here
@@ -232,6 +231,19 @@ class Scheduler(Decider):
                     return
                 self._waiting.leave(entry)
                 entry.tell(error)
+
+    def _load_only(self) -> bool:
+        """Begin the only thing that could be begun, a load: two in three misses, in half the calls."""
+        waiting, candidates = self._waiting, self._candidates
+        if len(waiting.absent) != 1 or (self._gpu.free and waiting.there):
+            return False
+        entry = waiting.absent[0][1].first
+        if not candidates.is_next(entry) or not candidates.may_load:
+            return False
+        plan = self._plan(entry, None)
+        if plan.kind is Kind.LOAD:
+            self._begin_load(entry, plan)
+        return plan.kind is Kind.LOAD
 
     def _may_load(self, now_s: float) -> bool:
         """Whether a load might be begun, beside which a run is not all that there is to do."""
@@ -311,8 +323,7 @@ class Scheduler(Decider):
         """Load for a request, or send it elsewhere. Returns whether one of these was done."""
         plan = self._plan(entry, turn)
         if plan.kind is Kind.LOAD:
-            entry.outcome = Outcome.COLD_START
-            entry.tell(self._begin_load(entry.number, plan, self._candidates.now_s))
+            self._begin_load(entry, plan)
         elif plan.kind is Kind.CLEAR:
             entry.tell(self._clear(entry.number, plan))
         elif plan.kind is Kind.WAIT:
@@ -326,16 +337,18 @@ class Scheduler(Decider):
         """Write down that a request goes elsewhere."""
         self._notes.decision(number, now_s, self._allocator.decline(plan, now_s))
 
-    def _begin_load(self, number: int, plan: Plan, now_s: float) -> Decision:
+    def _begin_load(self, entry: Waiting, plan: Plan) -> None:
+        """Load for a request."""
+        entry.outcome = Outcome.COLD_START
+        entry.tell(self._carry_out(entry.number, plan, self._candidates.now_s))
+
+    def _carry_out(self, number: int, plan: Plan, now_s: float) -> Decision:
         """Take a channel and send the victims away; the load itself is a story of its own."""
         self._channel.free -= 1
         decision = self._allocator.carry_out(plan, now_s)
         self._loads[plan.model] = self._loads.get(plan.model, 0) + 1
         if self._finish is not None:
             self._finish.load_began(plan.model, now_s)
-        self._waiting.moved(plan.model)
-        for victim in plan.victims:
-            self._waiting.moved(victim)
         self._notes.decision(number, now_s, decision)
         return decision
 
@@ -344,8 +357,6 @@ class Scheduler(Decider):
         self._channel.free -= 1
         self._candidates.clearing.add(plan.model)
         decision = self._allocator.clear(plan)
-        for victim in plan.victims:
-            self._waiting.moved(victim)
         self._notes.decision(number, self._candidates.now_s, decision)
         return decision
 
@@ -354,7 +365,7 @@ class Scheduler(Decider):
         now_s = yield from self._loading.clear(decision, now_s)
         self._candidates.clearing.discard(self._allocator.models[decision.model])
         self._channel.release()
-        self.changed(now_s)
+        self.freed(now_s)
 
     def _block(self, entry: Waiting) -> bool:
         """Let nobody behind `entry` use what it waits for, and nothing else be loaded."""

@@ -32,7 +32,8 @@ class ShortRuns:
 
     def note(self, run: Infer, took_s: float) -> None:
         """`run` took so long, a change of threads not counted."""
-        session, known = run[:2], self._items.get(run[:2], 0)
+        session = run[:2]
+        known = self._items.get(session, 0)
         if took_s <= self._most_s:
             if run.items > known:
                 self._items[session] = run.items

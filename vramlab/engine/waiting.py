@@ -83,7 +83,7 @@ class Waiting:
         self.due_s: float  # from here on set when it enters
         self.place: Turn
         self.turn: Turn
-        self.gate: Gate
+        self.gate: Gate | None = None  # where its story waits, if it does
         self.outcome = Outcome.HIT  # what it will count as if it runs
         self.tries = 0  # loads that have failed it
         self.told: Any = None  # what became of it, until its story has heard of it
@@ -94,7 +94,8 @@ class Waiting:
     def tell(self, what: Any) -> None:
         """Let its story go on with `what`."""
         self.told = what
-        self.gate.open(what)
+        if self.gate is not None:
+            self.gate.open(what)
 
     def __repr__(self) -> str:
         return f"<Waiting {self.number} for {self.model.name} since {self.arrival_s:g} s>"
@@ -120,11 +121,6 @@ class _OfModel:
     @property
     def next(self) -> Waiting:
         return self.by_turn[0][2]
-
-    @property
-    def stands(self) -> bool:
-        """Whether its place and turn are still those of its first and its next."""
-        return bool(self.by_place) and self.first.place == self.place and self.next.turn == self.turn
 
     def add(self, entry: Waiting) -> bool:
         """Whether it is the first, or the next."""
@@ -202,7 +198,7 @@ class WaitingRequests:
         """A request begins to wait."""
         model = entry.model
         due_s = entry.due_s = entry.arrival_s + self._max_wait_s * _PATIENCE.get(entry.rank, 1.0)
-        entry.gate, entry.place = Gate(self._ready), (due_s, entry.number)
+        entry.place = due_s, entry.number
         # a request of higher priority has its turn as much earlier as it is due
         turn_s = entry.arrival_s if self._by_coming else due_s + STRETCH * entry.run_s
         entry.turn = turn_s, entry.number
@@ -214,6 +210,11 @@ class WaitingRequests:
             group = self._of_model[model] = _OfModel(model)
         if group.add(entry):
             self._place(group)
+
+    def gate(self, entry: Waiting) -> Gate:
+        """Where the story of a request waits until it is told what becomes of it."""
+        gate = entry.gate = Gate(self._ready)
+        return gate
 
     def put_back(self, entries: list[Waiting], alone: bool) -> list[Waiting]:
         """Requests that were served in vain wait once more, where they have waited.
@@ -257,10 +258,8 @@ class WaitingRequests:
         self._passed += 1
 
     def moved(self, model: Model) -> None:
-        """The state of `model` has changed."""
-        group = self._of_model.get(model)
-        if group is not None:
-            self._place(group)
+        """The state of `model` has changed, and somebody waits for it."""
+        self._place(self._of_model[model])
 
     def _place(self, group: _OfModel) -> None:
         """Put a model where it belongs, after its state or its first request has changed."""
@@ -273,22 +272,30 @@ class WaitingRequests:
             listed = self.coming
         if listed is self.absent or before is self.absent or (not group.by_place and state is RESIDENT):
             self.changes += 1
-        if before is not None:
-            if before is listed and group.stands:
-                return
-            del before[bisect_left(before, (group.place,))]
-            if before is self.there:
-                del self.turns[bisect_left(self.turns, (group.turn,))]
         if not group.by_place:
+            self._take_out(group)
             group.listed = None
             del self._of_model[model]
             model.wanted = None
             return
-        group.listed, group.place, group.turn = listed, group.first.place, group.next.turn
-        insort(listed, (group.place, group))
+        place, turn = group.by_place[0][2].place, group.by_turn[0][2].turn
+        if before is listed and place == group.place and turn == group.turn:
+            return
+        self._take_out(group)
+        group.listed, group.place, group.turn = listed, place, turn
+        insort(listed, (place, group))
         if listed is self.there:
-            insort(self.turns, (group.turn, group))
-        model.wanted = group.place  # so that it is no victim for others
+            insort(self.turns, (turn, group))
+        model.wanted = place  # so that it is no victim for others
+
+    def _take_out(self, group: _OfModel) -> None:
+        """Take a model out of the lists."""
+        listed = group.listed
+        if listed is None:
+            return
+        del listed[bisect_left(listed, (group.place,))]
+        if listed is self.there:
+            del self.turns[bisect_left(self.turns, (group.turn,))]
 
     # -- who they are ------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pandas as pd
@@ -11,7 +11,10 @@ import pandas as pd
 from vramlab.engine.effects import Target
 from vramlab.experiments.case import Case, resolve_case
 from vramlab.experiments.recorded_samples import recorded_samples
+from vramlab.experiments.split import Split
 from vramlab.runs.run_folder import RunFolder
+from vramlab.simulation.choosing import recorded_times
+from vramlab.simulation.in_turns import TimesInTurns
 from vramlab.simulation.recorded import ORIGINS, Origin, RecordedTimes, What
 
 _KINDS: tuple[What, ...] = ("load", "run")
@@ -29,8 +32,9 @@ class Calibration:
         Those that the trace asks for.
     samples : int
         Effects of the run that times are drawn from.
-    until_s : float or None
-        Up to when, in the journal's own seconds; None: all of the run.
+    window_s : float or None
+        Length of the windows that are each simulated with times from those of the other half; None: the run
+        is simulated with all of its times.
     warm_up_s : float
         Seconds from the first request on after which the run was warm.
     rule : str
@@ -39,10 +43,10 @@ class Calibration:
         What is wrong with the recording, a sentence each.
     """
 
-    times: RecordedTimes
+    times: RecordedTimes | TimesInTurns
     models: list[str]
     samples: int
-    until_s: float | None = None
+    window_s: float | None = None
     warm_up_s: float = 0.0
     rule: str = ""
     caveats: list[str] = field(default_factory=list)
@@ -70,8 +74,9 @@ class Calibration:
             for origin in ORIGINS[1:]
             if origins[origin]
         ]
-        part = "" if self.until_s is None else f" of its first {self.until_s:.1f} s"
-        text = f"times: the run's own, {self.samples:,} effects{part} of {len(self.models)} models"
+        text = f"times: the run's own, {self.samples:,} effects of {len(self.models)} models"
+        if self.window_s is not None:
+            text += f", each window of {self.window_s:.2g} s with those of the other half's"
         return "; ".join([text, *said])
 
     def _named(self, rows: list[dict[str, Any]], origin: Origin) -> str:
@@ -83,7 +88,7 @@ class Calibration:
         """Return the value of ``calibration`` in JSON documents."""
         return {
             "samples": self.samples,
-            "until_s": self.until_s,
+            "window_s": self.window_s,
             "warm_up_s": self.warm_up_s,
             "rule": self.rule,
             "sources": self.rows(),
@@ -94,14 +99,12 @@ _ORIGIN_TEXTS: dict[Origin, str] = {
     "run": "the run's own",
     "profile": "from its profile",
     "estimated": "estimated from other models",
-    "later": "from the part that is judged",
+    "later": "from the windows that are judged",
     "unknown": "unknown, and an error where they are needed",
 }
 
 
-def calibrated_case(
-    run: RunFolder, seed: int = 0, until_s: float | None = None, warm_up_s: float | None = None
-) -> tuple[Case, Calibration]:
+def calibrated_case(run: RunFolder, seed: int = 0, split: Split | None = None) -> tuple[Case, Calibration]:
     """Make a case of a run, with the service times that it has seen itself.
 
     Parameters
@@ -110,21 +113,20 @@ def calibrated_case(
         A recorded run.
     seed : int
         Draws the times.
-    until_s : float, optional
-        Times are taken from the journal up to here, in its own seconds.
-    warm_up_s : float, optional
-        Seconds from the first request on whose times are left out; by default as the journal shows.
+    split : Split, optional
+        Its windows, and its warm-up, whose times are left out; by default nothing is split, and the warm-up
+        is as the journal shows.
 
     Raises
     ------
     InputError
         If the journal has no effect that ended well.
     """
-    frame = recorded_samples(run, until_s, warm_up_s)
+    frame = recorded_samples(run, split)
     case = resolve_case(
         run.trace, run.config, run.inventory, seed=seed, service_times="recorded", profile=frame
     )
-    return case, replace(cast(Calibration, calibration_of(case)), until_s=until_s)
+    return case, cast(Calibration, calibration_of(case))
 
 
 def calibration_of(case: Case) -> Calibration | None:
@@ -132,9 +134,9 @@ def calibration_of(case: Case) -> Calibration | None:
     frame = case.measurements()
     if case.service_times != "recorded" or frame is None:
         return None
-    times = RecordedTimes(frame, case.config, case.inventory)
+    times = recorded_times(frame, case.config, case.inventory)
     about = frame.attrs.get("recording", {})
-    return Calibration(times, sorted(set(case.trace.model_names)), times.samples, **about)
+    return Calibration(times, sorted(set(case.trace.model_names)), **about)
 
 
 def said_of_times(case: Case) -> list[str]:

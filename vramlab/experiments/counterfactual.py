@@ -31,14 +31,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from vramlab.analysis.shifts import KEYS, Series, series_of
+from vramlab.analysis.shifts import KEYS, Series, apart, series_of
 from vramlab.config.differences import config_differences
 from vramlab.config.errors import InputError
 from vramlab.experiments.case import Case
 from vramlab.experiments.fidelity import AS_IT_STANDS, Take, takes_in
 from vramlab.experiments.verification import Verification, verify
 from vramlab.experiments.whatif import DRAWS, Alternative, WhatIf, what_if
-from vramlab.runs.lockstep import lockstep
 from vramlab.runs.records import Records
 from vramlab.runs.run_folder import RunFolder, read_run
 
@@ -137,7 +136,7 @@ def read_recordings(
     for take in takes_in(runs):
         announce(f"following {take.folder}")
         run = read_run(runs / take.folder)
-        report = lockstep(run.journal[: run.journal.whole], run.config, run.inventory)
+        report = run.followed
         one = Recorded(take, run, report.records, report.decisions, len(report.differences))
         found.setdefault(take.workload, {AS_IT_STANDS: []}).setdefault(take.setting, []).append(one)
     for workload, by_setting in found.items():
@@ -166,7 +165,7 @@ def judge(name: str, recordings: dict[str, list[Recorded]], draws: int = DRAWS, 
         return made
 
     found = what_if(first, alternatives, draws=draws, seed=seed)
-    return Judged(name, recordings, verify(first.path, seed), found)
+    return Judged(name, recordings, verify(first, seed), found)
 
 
 # -- figures ------------------------------------------------------------------------------------------
@@ -185,7 +184,7 @@ def figure_rows(judged: Judged) -> list[dict[str, Any]]:
             live = float(np.mean([one[key] for one in each]))
             spread = judged.spread(key, AS_IT_STANDS if setting == AS_IT_STANDS else None)
             errors = {
-                word: None if said is None else _apart(said[key], live, key)
+                word: None if said is None else apart(said[key], live, key)
                 for word, said in (("simulated", simulated), ("predicted", predicted))
             }
             error = errors["simulated"] if setting == AS_IT_STANDS else errors["predicted"]
@@ -218,13 +217,8 @@ def _verdict(error: float | None, spread: float | None) -> str:
     return WITHIN if abs(error) <= spread else OUTSIDE
 
 
-def _apart(value: float, base: float, key: str) -> float:
-    """How far a figure is from another: in shares for the hit rate, else relative."""
-    return value - base if key == "hit_rate" else value / base - 1 if base else float("nan")
-
-
 def _range(values: Sequence[float], key: str) -> float:
-    return _apart(max(values), min(values), key)
+    return apart(max(values), min(values), key)
 
 
 # -- requests ---------------------------------------------------------------------------------------------
@@ -287,10 +281,10 @@ def pair_rows(judged: Judged) -> list[dict[str, Any]]:
     for pair in (_Pair(*names) for names in combinations(live, 2)):
         answered = pair.first in predicted and pair.second in predicted
         for key in KEYS:
-            real = _apart(live[pair.second][key], live[pair.first][key], key)
+            real = apart(live[pair.second][key], live[pair.first][key], key)
             said = float("nan")
             if answered:
-                said = _apart(predicted[pair.second][key], predicted[pair.first][key], key)
+                said = apart(predicted[pair.second][key], predicted[pair.first][key], key)
             spread = judged.spread(key)
             if spread is not None and key != "hit_rate":
                 spread *= min(1.0, 1.0 + real)  # a spread is a share of the smaller of two

@@ -1,8 +1,9 @@
 """What is recorded to see how true the simulator is: each workload several times, under alternatives too.
 
-A folder holds the inputs: ``config.yaml``, ``models.yaml``, ``workloads/*.yaml`` (generator specs),
-``alternatives.yaml`` (what is changed, by name) and ``unseen/*.yaml`` (workloads that no rule was found on:
-recorded once, as they stand). ``real/`` in it is such a folder for real models. Recordings go to
+A folder holds the inputs: ``config.yaml``, ``models.yaml`` (where that scenario names no inventory),
+``workloads/*.yaml`` (generator specs), ``alternatives.yaml`` (what is changed, by name) and ``unseen/*.yaml``
+(workloads that no rule was found on: recorded once, as they stand). ``real/`` in it is such a folder for real
+models. Recordings go to
 ``RUNS/WORKLOAD/SETTING-NUMBER``, where ``recorded`` is the setting as it stands; each is made by a process of
 its own. What comes of them is judged in :mod:`vramlab.experiments.counterfactual`, with no recording again.
 """
@@ -21,7 +22,7 @@ from pydantic import Field
 from vramlab.config.errors import InputError
 from vramlab.config.fields import Positive, Section
 from vramlab.config.files import read_json
-from vramlab.config.loading import fingerprint, load_config, load_inventory
+from vramlab.config.loading import fingerprint, load_config, load_inventory, load_scenario
 from vramlab.config.validation import validated
 from vramlab.config.yaml_files import read_yaml
 from vramlab.experiments.case import Case
@@ -118,12 +119,14 @@ def plan_of(folder: Path, repeats: int = 3, seconds: float = SECONDS, seed: int 
     specs = sorted((folder / "workloads").glob("*.yaml"))
     if not specs:
         raise InputError(folder / "workloads", "", "no *.yaml", "specs of workloads")
-    config, inventory = load_config(folder / "config.yaml"), load_inventory(folder / "models.yaml")
+    scenario = load_scenario(folder / "config.yaml")
+    models = scenario.models_path or folder / "models.yaml"
+    config, inventory = scenario.config, load_inventory(models)
     changes = alternatives_in(folder / "alternatives.yaml")
 
     def case_of(spec: Path) -> Case:
         trace = generate(load_spec(spec)).between(0, seconds)
-        return Case(trace, config, inventory, seed=seed, models_source=str(folder / "models.yaml"))
+        return Case(trace, config, inventory, seed=seed, models_source=str(models))
 
     cases: dict[str, dict[str, Case]] = {}
     takes: list[Take] = []

@@ -1,37 +1,33 @@
 """Samples of service times that a run has seen itself, in the format of a profile.
 
-Of a journal, or of its first part. What the part has not seen, the profile that went with the run fills in;
-what neither has, and no estimate gives, comes from the rest of the run, and is named so.
+What the run has not seen, the profile that went with it fills in. Where a run is judged by its own samples,
+each half of its windows has those of the other (:mod:`vramlab.simulation.in_turns`); what neither these nor
+a profile have, and no estimate gives, comes from the windows that are judged, and is named so.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
 from vramlab import __version__
 from vramlab.config.errors import InputError
-from vramlab.config.units import bytes_to_mib
-from vramlab.engine.effects import Target
+from vramlab.experiments.split import Split, warm_up
 from vramlab.runs.run_folder import RunFolder
 from vramlab.runs.samples import Sample, samples_frame
 from vramlab.simulation.choosing import device_cores_of
+from vramlab.simulation.in_turns import Windows
 from vramlab.simulation.recorded import ENOUGH, later
 from vramlab.simulation.seen import Seen, seen_work
-
-WARM_SHARE = 0.95
-"""Of the most memory that sessions ever held: when it was first held, the run was warm."""
 
 _MACHINE = ("device", "onnxruntime", "python", "system", "cpu_count", "device_cores", "backend")
 
 
 def recorded_samples(
-    run: RunFolder,
-    until_s: float | None = None,
-    warm_up_s: float | None = None,
-    profile: pd.DataFrame | None = None,
+    run: RunFolder, split: Split | None = None, profile: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """Return the samples of a run, beside those of a profile.
 
@@ -39,10 +35,10 @@ def recorded_samples(
     ----------
     run : RunFolder
         A recorded run.
-    until_s : float, optional
-        Of effects that ended by then, in the journal's own seconds.
-    warm_up_s : float, optional
-        Seconds from the first request on that are left out; by default as :func:`warm_up` finds them.
+    split : Split, optional
+        Its windows and warm-up. The table then has all samples that are drawn from in windows of half 0, and
+        all for those of half 1, told apart by the column ``half``. By default nothing is split, and the
+        warm-up is as :func:`vramlab.experiments.split.warm_up` finds it.
     profile : DataFrame, optional
         By default the run's own, if it has one.
 
@@ -53,26 +49,52 @@ def recorded_samples(
     """
     cores = run.environment.get("cpu_count") or 0
     device_cores = device_cores_of(run.environment, run.config.serving.gpu_streams)
-    lines = run.journal[: run.journal.whole]
-    first = lines if until_s is None else [line for line in lines if line.time_s <= until_s]
-    seen = seen_work(first, cores, device_cores)
+    seen = seen_work(run.journal[: run.journal.whole], cores, device_cores)
     if not seen:
         raise InputError(run.path, "", "a journal in which nothing ran", "a recording that served requests")
-    found_s, rule = warm_up(run)
-    warm_up_s = found_s if warm_up_s is None else warm_up_s
+    warm_up_s, rule = warm_up(run) if split is None else (split.warm_up_s, split.rule)
+    windows = None if split is None else split.windows(run)
     warm_from_s = float(run.trace.times_s[0]) + warm_up_s
-    samples = _without_early(seen, warm_from_s)
-    if until_s is not None:
-        rest = seen_work(lines, cores, device_cores)[len(seen) :]
-        samples += later(sample for _, sample in rest)
-    facts = {key: value for key, value in run.environment.items() if key in _MACHINE}
-    frame = samples_frame(samples, facts)
+    facts: dict[Any, Any] = {key: run.environment[key] for key in _MACHINE if key in run.environment}
     profile = run.profile if profile is None else profile
-    if profile is not None:
-        frame = pd.concat([frame, profile], ignore_index=True)
-        frame.attrs = dict(facts.items())  # the run's machine, whatever the profile's was
-    frame.attrs["recording"] = {"warm_up_s": warm_up_s, "rule": rule, "caveats": caveats(run)}
+    if windows is None:
+        used = _without_early(seen, warm_from_s)
+        frame = _with(profile, [one.sample for one in used])
+    else:
+        used, frames = [], []
+        for half in (0, 1):
+            others, own = _of_other_windows(half, windows, seen, warm_from_s)
+            used += others
+            samples = [one.sample for one in others] + later(one.sample for one in own)
+            frames.append(_with(profile, samples).assign(half=half))
+        frame = pd.concat(frames, ignore_index=True)
+        facts["windows"] = tuple(windows)
+    frame.attrs = facts  # the run's machine, whatever the profile's was
+    frame.attrs["recording"] = {
+        "samples": len(set(used)),
+        "window_s": None if windows is None else windows.length_s,
+        "warm_up_s": warm_up_s,
+        "rule": rule,
+        "caveats": caveats(run),
+    }
     return frame
+
+
+def _with(profile: pd.DataFrame | None, samples: list[Sample]) -> pd.DataFrame:
+    frame = samples_frame(samples, {})
+    return frame if profile is None else pd.concat([frame, profile], ignore_index=True)
+
+
+def _of_other_windows(
+    half: int, windows: Windows, seen: Iterable[Seen], warm_from_s: float
+) -> tuple[list[Seen], list[Seen]]:
+    """Return what windows of a half are simulated with, which others and the warm-up saw, and their own."""
+    others: list[Seen] = []
+    own: list[Seen] = []
+    for one in seen:
+        of_half = one.begin_s >= warm_from_s and windows.half(one.begin_s) == half
+        (own if of_half else others).append(one)
+    return _without_early(others, warm_from_s), own
 
 
 def caveats(run: RunFolder) -> list[str]:
@@ -92,49 +114,11 @@ def caveats(run: RunFolder) -> list[str]:
     return found
 
 
-def _without_early(seen: Iterable[Seen], warm_from_s: float) -> list[Sample]:
+def _without_early(seen: list[Seen], warm_from_s: float) -> list[Seen]:
     """Leave out what began before the run was warm, of kinds that were seen often enough afterwards."""
-    pairs = list(seen)
-    warm = Counter(_kind(sample) for begin_s, sample in pairs if begin_s >= warm_from_s)
-    return [s for begin_s, s in pairs if begin_s >= warm_from_s or warm[_kind(s)] < ENOUGH]
+    warm = Counter(_kind(one.sample) for one in seen if one.begin_s >= warm_from_s)
+    return [one for one in seen if one.begin_s >= warm_from_s or warm[_kind(one.sample)] < ENOUGH]
 
 
 def _kind(sample: Sample) -> tuple[str, str, str, int]:
     return sample.model, sample.target, sample.what, sample.items
-
-
-def warm_up(run: RunFolder) -> tuple[float, str]:
-    """Return from when on a run was warm, in seconds from its first request on, and the rule in a sentence.
-
-    Until sessions hold about the most memory that they ever do, memory is still to come from the system:
-    loads into it take longer than into memory that others have left, and misses come of an empty card.
-    """
-    held: dict[tuple[str, str], int] = {}
-    total, most, reached = 0, 0, [(0.0, 0)]
-    for line in run.journal[: run.journal.whole]:
-        if line.event != "end" or line.model not in run.inventory or line.what is None:
-            continue
-        what, _, target = line.what.partition(" on ")
-        if what == "load":
-            held[line.model, target] = run.inventory[line.model].footprint_bytes
-        elif what == "unload":
-            held.pop((line.model, Target.GPU.value), None)
-        else:
-            continue
-        total = sum(held.values())
-        if total > most:
-            most = total
-            reached.append((line.time_s, total))
-    when_s = next(time_s for time_s, total in reached if total >= WARM_SHARE * most)
-    half_s = (float(run.trace.times_s[0]) + run.journal[run.journal.whole - 1].time_s) / 2
-    span = "that they ever did"
-    if when_s > half_s:  # a model that is asked for late is no warm-up
-        reached = [pair for pair in reached if pair[0] <= half_s]
-        most, span = reached[-1][1], "that they did in the first half"
-        when_s = next(time_s for time_s, total in reached if total >= WARM_SHARE * most)
-    warm_up_s = max(0.0, when_s - float(run.trace.times_s[0]))
-    rule = (
-        f"warm from {warm_up_s:.1f} s on, when sessions first held {WARM_SHARE:.0%} "
-        f"of the most {span} ({bytes_to_mib(most):,.0f} MB)"
-    )
-    return warm_up_s, rule

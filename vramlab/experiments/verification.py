@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vramlab.analysis.metrics import metrics
+from vramlab.analysis.shifts import apart
 from vramlab.config.bundled import there
 from vramlab.config.errors import InputError
 from vramlab.config.faults import FaultPlan
@@ -20,7 +22,7 @@ from vramlab.experiments.case import ConfigLike, ModelsLike, resolve_case
 from vramlab.experiments.draws import SEEDS, Draws, draws, since
 from vramlab.experiments.split import Split, split_of
 from vramlab.runs.journal_reading import read_journal
-from vramlab.runs.lockstep import LockstepReport, lockstep
+from vramlab.runs.lockstep import LockstepReport
 from vramlab.runs.passing import longest_passed_over
 from vramlab.runs.records import Records
 from vramlab.runs.run_folder import RunFolder, is_journal, journal_trace, read_run
@@ -84,22 +86,27 @@ class Verification:
         if self.calibration is not None:
             found += [caveat for caveat in self.calibration.caveats if "damaged" not in caveat]
         profile = None if self.times == "spec" or self.draws is None else self.run.profile
-        parts = None
+        used = None
         if self.calibration is not None:
-            first_s, split = float(self.run.trace.times_s[0]), self.split
-            parts = first_s + split.warm_up_s, first_s + split.from_s, first_s + self.run.trace.duration_s
-        return found + disturbances(self.run.environment, None if profile is None else profile.attrs, parts)
+            first_s = float(self.run.trace.times_s[0])
+            used = first_s + self.split.warm_up_s, first_s + self.run.trace.duration_s
+        return found + disturbances(self.run.environment, None if profile is None else profile.attrs, used)
 
     def errors(self) -> dict[str, float | None]:
         """Return how far the simulation is off: points for the hit rate, else relative to the live run."""
-        rate = self.simulated["hit_rate"]
-        errors: dict[str, float | None] = {
-            "hit_rate_points": None if rate is None else 100 * (rate - self.live["hit_rate"])
-        }
-        for key in ("latency_p50", "latency_p95", "latency_p99"):
-            errors[f"{key}_relative"] = _relative(self.simulated[f"{key}_s"], self.live[f"{key}_s"])
-        errors["cold_starts_relative"] = _relative(self.simulated["cold_starts"], self.live["cold_starts"])
+        rate = self.off("hit_rate")
+        errors = {"hit_rate_points": None if rate is None else 100 * rate}
+        for key in ("latency_p50_s", "latency_p95_s", "latency_p99_s", "cold_starts"):
+            errors[f"{key.removesuffix('_s')}_relative"] = self.off(key)
         return errors
+
+    def off(self, key: str) -> float | None:
+        """Return how far a simulated figure is from the live one; None where that cannot be said."""
+        simulated, live = self.simulated[key], self.live[key]
+        if simulated is None or live is None:
+            return None
+        off = apart(simulated, live, key)
+        return None if math.isnan(off) else off
 
     def verdicts(self) -> dict[str, str]:
         """Return what :data:`vramlab.experiments.draws.RULE` says of each figure that is judged."""
@@ -136,7 +143,7 @@ class Verification:
 
 # Users name them by keyword.
 def verify(
-    folder: Path | str,
+    folder: RunFolder | Path | str,
     seed: int = 0,
     service_times: Times | None = None,
     warm_up_s: float | None = None,
@@ -146,13 +153,15 @@ def verify(
 ) -> Verification:
     """Hold a recorded run, or any journal, against the engine and against the simulator.
 
-    The whole run is simulated, with the times that its first half has seen, and judged on the second. What
-    came before it was warm is in neither half.
+    All of the run is simulated, and judged but for its warm-up. It is simulated with its own times, but never
+    with those of what is being judged: windows of two seconds belong to two halves in turns, and those of one
+    half are simulated with what those of the other have seen (:mod:`vramlab.simulation.in_turns`). A first
+    and a second half would judge the machine's drift as well, which was a tenth within half a minute.
 
     Parameters
     ----------
-    folder : Path or str
-        Of the run; or a journal, that of one's own server too.
+    folder : RunFolder, Path or str
+        The run, or its folder; or a journal, that of one's own server too.
     seed : int
         Draws the service times, as do those that follow on it.
     service_times : str, optional
@@ -160,7 +169,7 @@ def verify(
         run, and all of it is judged that came after the warm-up.
     warm_up_s : float, optional
         Seconds from the first request on that count as warm-up. By default it is found from the journal
-        (:func:`vramlab.experiments.recorded_samples.warm_up`).
+        (:func:`vramlab.experiments.split.warm_up`).
     config, models
         Settings and inventory of the server that wrote the journal. A run's folder has its own.
     seeds : int
@@ -175,11 +184,11 @@ def verify(
     run = _run(folder, config, models)
     times = service_times or "recorded"
     split = split_of(run, warm_up_s, times)
-    report = lockstep(run.journal[: run.journal.whole], run.config, run.inventory)
+    report = run.followed
     if report.differences and not split.problem:  # its records end there
         line = report.differences[0].line
         split = split._replace(problem=f"the journal is followed up to line {line} only")
-    recorded = report.records if split.problem else since(report.records, split.from_s)
+    recorded = report.records if split.problem else since(report.records, split.warm_up_s)
     live = metrics(recorded, run.config, run.inventory)
     live |= {"backend": run.environment.get("backend", "live"), "policy": run.config.scoring.policy}
     passed_over_s = longest_passed_over(run.journal[: run.journal.whole], run.config, run.inventory)
@@ -190,25 +199,26 @@ def verify(
         )
     calibration = None
     if times == "recorded":
-        until_s = float(run.trace.times_s[0]) + split.from_s
-        case, calibration = calibrated_case(run, seed, until_s, split.warm_up_s)
+        case, calibration = calibrated_case(run, seed, split)
     else:
         case = resolve_case(
             run.trace, run.config, run.inventory, seed=seed, service_times=times, profile=run.profile
         )
-    drawn = draws(replace(case, faults=_failures_of(run.journal[: run.journal.whole])), split.from_s, seeds)
+    case = replace(case, faults=_failures_of(run.journal[: run.journal.whole]))
+    drawn = draws(case, split.warm_up_s, seeds)
     return Verification(
         run, report, live, drawn.median(), recorded, drawn.records[0], times, passed_over_s, split, drawn,
         calibration,
     )  # fmt: skip
 
 
-def _run(path: Path | str, config: ConfigLike, models: ModelsLike) -> RunFolder:
-    """A run's folder; or a journal by itself, with what it was written under."""
-    if not is_journal(path):
+def _run(run: RunFolder | Path | str, config: ConfigLike, models: ModelsLike) -> RunFolder:
+    """A run, or its folder; or a journal by itself, with what it was written under."""
+    path = run.path if isinstance(run, RunFolder) else run
+    if isinstance(run, RunFolder) or not is_journal(path):
         if config is not None or models is not None:
             raise InputError(path, "", "a folder, which has its settings", "no others beside it")
-        return read_run(path)
+        return run if isinstance(run, RunFolder) else read_run(path)
     lines = read_journal(there(path))
     trace = journal_trace(lines[: lines.whole], str(path))
     case = resolve_case(trace, config, models)
@@ -251,7 +261,3 @@ def _failures_of(journal: Sequence[Line]) -> FaultPlan:
             ],
         }
     )
-
-
-def _relative(simulated: float | None, live: float | None) -> float | None:
-    return simulated / live - 1 if live and simulated is not None else None

@@ -19,7 +19,7 @@ import pandas as pd
 
 from vramlab.allocator import Allocator
 from vramlab.analysis.metrics import metrics
-from vramlab.analysis.shifts import KEYS, Series, Shift, series_of, shifts
+from vramlab.analysis.shifts import KEYS, Series, Shift, apart, series_of, shifts
 from vramlab.config.differences import config_differences
 from vramlab.config.errors import InputError
 from vramlab.experiments.calibration import Calibration, calibrated_case
@@ -29,7 +29,6 @@ from vramlab.experiments.intervals import versus
 from vramlab.experiments.replay import run as replay
 from vramlab.experiments.side_by_side import card_text, on_card
 from vramlab.experiments.split import FEWEST
-from vramlab.runs.lockstep import lockstep
 from vramlab.runs.records import Records
 from vramlab.runs.run_folder import RunFolder, read_run
 
@@ -117,11 +116,7 @@ class WhatIf:
 
     def errors(self) -> dict[str, float]:
         """Return how far the settings as recorded are off when simulated; relative but for the hit rate."""
-        found = {}
-        for key, value in self.simulated.items():
-            live = self.recorded[key]
-            found[key] = value - live if key == "hit_rate" else value / live - 1 if live else float("nan")
-        return found
+        return {key: apart(value, self.recorded[key], key) for key, value in self.simulated.items()}
 
     def frame(self) -> pd.DataFrame:
         """Return one row per alternative that has an answer: figures, and differences with their ends."""
@@ -293,7 +288,7 @@ def recorded_in(run: RunFolder) -> Records:
     InputError
         If this version's engine does not come to the journal's decisions, or too many requests failed.
     """
-    report = lockstep(run.journal[: run.journal.whole], run.config, run.inventory)
+    report = run.followed
     if report.differences:
         version = run.environment.get("vramlab", "another version")
         raise InputError(

@@ -216,10 +216,6 @@ class OnnxBackend:
             raise InputError("request", "inputs", "a lone array", expected)
         return {names[0]: array}
 
-    def has_room_for(self, *models: str) -> bool:
-        """Whether the device's budget is enough for all of these at once, workspaces included."""
-        return sum(self._held[name].footprint_bytes for name in models) <= self._room_bytes
-
     def memory(self) -> MemoryReading:
         """What the device says of its memory, with what it still owes to models that are there.
 

@@ -284,20 +284,16 @@ class LiveDriver(Interpreter):
         """Let the loop call :meth:`time_out`."""
         self._world.later(timeout_s, self._time_is_up, task, gate)
 
-    def finished(self, task: Any, value: Any) -> None:
-        """Give the story's value to whoever awaits it."""
-        self._tell(task, value, None)
-
     def crashed(self, task: Any, error: Exception) -> None:
         """Report a bug; after one of a user's policy the run goes on, and endless stories begin anew."""
         self._world.say(_LOG.error, "task %s crashed", task.name, exc_info=error)
         if not isinstance(error, PolicyError):
-            self._tell(task, None, error)
+            self.finished(task, None, error)
             return
         answer = self.engine.policy_failed(task.name, self.now_s, error)
         endless = task.name in ENDLESS
         # of an endless story nobody asks what became of it
-        self._tell(task, answer, None if answer is not None or endless else error)
+        self.finished(task, answer, None if answer is not None or endless else error)
         if endless and not self._closing:
             pause_s = self.engine.config.optimization.monitoring_interval
             self._world.later(pause_s, self._begin_anew, task.name)
@@ -306,7 +302,8 @@ class LiveDriver(Interpreter):
         if not self._closing:
             self.run_story(name)
 
-    def _tell(self, task: LiveTask, value: Any, error: Exception | None) -> None:
+    def finished(self, task: Any, value: Any, error: Exception | None = None) -> None:
+        """Give the story's value, or the bug that has ended it, to whoever awaits it."""
         self.tasks.pop(task.name, None)
         future, caller = task.future, task.caller
         # A timer may hold the task for minutes; through the future it would hold the outputs, and these hold

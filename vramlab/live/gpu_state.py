@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from vramlab.engine.effects import Target
-from vramlab.live.interplay import Hop, timed_run
+from vramlab.live.hops import Hop, timed_run
 from vramlab.live.onnx_sessions import Session
 from vramlab.live.values import Feeds
 from vramlab.runs.samples import Sample
@@ -28,7 +28,7 @@ async def after_silence(
     """Time runs of a model after the device did nothing for so long; the first time is after none."""
     samples = []
     for pause_s in (0.0, *pauses_s) * _ROUNDS:
-        seconds, _ = await timed_run(hop, session, inputs, pause_s)
+        seconds = await timed_run(hop, session, inputs, pause_s)
         samples.append(Sample(name, Target.GPU.value, AFTER_SILENCE, 1, seconds, pause_s))
     return samples
 

@@ -25,7 +25,6 @@ from typing import Any, TypeVar
 
 _NAMES = ("SIGINT", "SIGALRM", "SIGTERM")
 _NUMBERS = tuple(int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name))
-_UNSEEN = tuple((number, object()) for number in _NUMBERS)
 _Value = TypeVar("_Value")
 _Handler = Callable[[int, FrameType | None], Any]
 
@@ -65,16 +64,14 @@ class Guard:
     def __init__(self) -> None:
         self.state = FREE
         self.pending: list[tuple[_Handler, int, FrameType | None]] = []
-        # handlers at the last look, ours where they could be; before the first look, none of anybody
-        self._seen: tuple[tuple[int, Any], ...] = _UNSEEN
+        # handlers at the last look, ours where they could be; before the first look, none
+        self._seen: tuple[Any, ...] = ()
         self._users = 0
 
     def enter(self) -> State:
         """Be busy. Returns what :meth:`leave` needs. In the main thread only."""
-        for number, handler in self._seen:
-            if getsignal(number) is not handler:
-                self._install()
-                break
+        if tuple(map(getsignal, _NUMBERS)) != self._seen:
+            self._install()
         before, self.state = self.state, BUSY
         return before
 
@@ -97,7 +94,7 @@ class Guard:
             handler = getsignal(number)
             if callable(handler) and not isinstance(handler, _Deferring):
                 signal.signal(number, _Deferring(self, handler))
-        self._seen = tuple((number, getsignal(number)) for number in _NUMBERS)
+        self._seen = tuple(map(getsignal, _NUMBERS))
 
     def opened(self) -> None:
         """A runtime is open."""
@@ -115,7 +112,7 @@ class Guard:
             handler = getsignal(number)
             if isinstance(handler, _Deferring):
                 signal.signal(number, handler.handler)
-        self._seen = _UNSEEN
+        self._seen = ()
 
 
 GUARD = Guard()

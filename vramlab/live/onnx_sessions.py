@@ -156,11 +156,13 @@ class Session:
         place, session = self._place, self._session
         if session is None or self._stale:
             session = self._usable()
+        run = self._run_whole if self._split_axis is None else self._run_parts
+        options = self._shrinking if shrink else None
         if place is None:
-            return self._run_parts(session, inputs, shrink)
+            return run(session, inputs, options)
         place.begin_run(self._doing)
         try:
-            return self._run_parts(session, inputs, shrink)
+            return run(session, inputs, options)
         except OutOfMemory:
             self._stale = self._device is not None and self._device.distrusts
             raise
@@ -168,14 +170,13 @@ class Session:
             place.end_run(shrink)
 
     def _run_parts(
-        self, session: onnxruntime.InferenceSession, inputs: Mapping[str, Any], shrink: bool
+        self, session: onnxruntime.InferenceSession, inputs: Mapping[str, Any], options: Any
     ) -> list[Any]:
-        if self._split_axis is not None:
-            if self._pad_to:
-                return self._run_padded(session, inputs, shrink)
-            if self._is_to_be_split(inputs):
-                return self._run_split(session, inputs, shrink)
-        return self._run_whole(session, inputs, self._shrinking if shrink else None)
+        if self._pad_to:
+            return self._run_padded(session, inputs, options)
+        if self._is_to_be_split(inputs):
+            return self._run_split(session, inputs, options)
+        return self._run_whole(session, inputs, options)
 
     def _usable(self) -> onnxruntime.InferenceSession:
         """onnxruntime's session, made anew where it is not to be trusted."""
@@ -240,27 +241,27 @@ class Session:
         return items > 0 and (items > self.batch_size if fixed is None else items != fixed)
 
     def _run_padded(
-        self, session: onnxruntime.InferenceSession, inputs: Mapping[str, Any], shrink: bool
+        self, session: onnxruntime.InferenceSession, inputs: Mapping[str, Any], options: Any
     ) -> list[Any]:
         """Fill a request up to the next size that is planned for, or cut it into the largest of them."""
         assert self._split_axis is not None
         items = self._split_axis.items(inputs)
         size = next((size for size in self._pad_to if size >= items), self._pad_to[-1])
         axis = BatchAxis(self._split_axis.names, min(size, self.batch_size))
-        return self._run_split(session, inputs, shrink, axis)
+        return self._run_split(session, inputs, options, axis)
 
     def _run_split(
         self,
         session: onnxruntime.InferenceSession,
         inputs: Mapping[str, Any],
-        shrink: bool,
+        options: Any,
         axis: BatchAxis | None = None,
     ) -> list[Any]:
         axis = axis or self._split_axis
         assert axis is not None
 
         def run(chunk: Feeds) -> list[Any]:
-            return self._run_whole(session, chunk, self._shrinking if shrink else None)
+            return self._run_whole(session, chunk, options)
 
         inputs = {name: self.signature.as_array(name, value) for name, value in inputs.items()}
         missing = [name for name in axis.names if name not in inputs]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from vramlab.live.device_facts import Demand, Providers
 from vramlab.live.errors import OutOfMemory
@@ -185,8 +186,12 @@ class ChargedPlace:
         entries: dict[str, str] | None = None,
     ) -> None:
         self.providers, self.entries = providers, entries or {}
-        self._ledger, self._demand, self._shared = ledger, demand, shared
-        self._own = OwnWorkspace(ledger, demand.workspace_bytes)
+        self._ledger, self._demand = ledger, demand
+        own = self._own = OwnWorkspace(ledger, demand.workspace_bytes)
+        self.begin_run, self.end_run = own.begin, own.end
+        if shared is not None:
+            self.begin_run = partial(shared.begin, demand.workspace_bytes)
+            self.end_run = partial(shared.end, demand.workspace_bytes)
         self._promised = demand.weights_bytes + (demand.workspace_bytes if shared is None else 0)
 
     def enter(self, doing: str) -> None:
@@ -213,20 +218,6 @@ class ChargedPlace:
     def held_bytes(self) -> int | None:
         """What it was charged for the load: where nothing is measured, that is the truth."""
         return self._demand.weights_bytes
-
-    def begin_run(self, what: str) -> None:
-        """Charge the workspace."""
-        if self._shared is None:
-            self._own.begin(what)
-        else:
-            self._shared.begin(self._demand.workspace_bytes, what)
-
-    def end_run(self, shrink: bool) -> None:
-        """Keep it, or give it back."""
-        if self._shared is None:
-            self._own.end(shrink)
-        else:
-            self._shared.end(self._demand.workspace_bytes, shrink)
 
     def leave(self) -> None:
         """Take all charges back."""

@@ -2,9 +2,8 @@
 
 Every effect hops to a worker thread, where the live driver's end too. A model that has not run for some
 milliseconds runs slower than one in a tight loop (caches, clocks), by half and more for small ones: so runs
-are measured after pauses of several lengths, and the inventory gets the time after the longest. Where another
-model has run meanwhile, only the caches are cold: that is measured too. What effects do to each other is
-measured on two models of middling size, pair by pair. Memory is in :mod:`vramlab.live.footprints`.
+are measured after pauses of several lengths, and the inventory gets the time after the longest. Memory is in
+:mod:`vramlab.live.footprints`.
 
 What is chosen per model by measurement (prepacking, and whether requests may be split) is in
 :mod:`vramlab.live.choices`. Where other programs were busy meanwhile, a block of measurements is repeated.
@@ -19,7 +18,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -31,11 +29,11 @@ from vramlab.live.choices import choose
 from vramlab.live.errors import SessionError
 from vramlab.live.footprints import measure_often, memory_flags
 from vramlab.live.gpu_state import after_silence, placement_flags, silence_flags
+from vramlab.live.hops import PAUSES_S, Hops, timed_run
 from vramlab.live.inputs import Recipe, make_inputs
-from vramlab.live.interplay import PAUSES_S, Hop, Hops, middling, neighbours, serving_overheads, timed_run
 from vramlab.live.loops import run_to_end
 from vramlab.live.machine_load import OtherProcesses, busy_cores
-from vramlab.live.measurements import Measurements, measured, median_ms, slow_first_runs
+from vramlab.live.measurements import Measurements, measured, slow_first_runs
 from vramlab.live.model_files import check_model_file
 from vramlab.live.onnx_sessions import Session, make_session
 from vramlab.live.stand_ins import is_stand_in
@@ -46,7 +44,6 @@ _MOST_LOADS, _LOADS_S = 10, 1.0  # few loads say little of how long the longest 
 _MS = 1000.0
 _LEAST_RUNS = 3  # of each kind, whatever the time limit; of a slow model one
 _PATIENCE, _CALM_S = 2, 1.0  # for measurements that other programs disturb
-_NEIGHBOUR_S = 0.25  # a model whose load and run take longer is no neighbour: sixty effects are timed
 
 
 # seven, and all but the first two may be left out: how long to measure, and where
@@ -104,7 +101,7 @@ def profile(
                 if done is not None:
                     done(name)
                 await profiler.one(name)
-            await profiler.interplay(device)
+            await profiler.silence()
             if done is not None:
                 done("")
         finally:
@@ -240,10 +237,6 @@ class _Profiler:
             session, _ = await hop(lambda: self.backend.open(name, target))
             stack.callback(lambda: session.close())
             on_device = target is Target.GPU
-            other = next((other for other in self._others() if on_device and other != name), None)
-            another = await self._another(hop, name, other, target)
-            if another is not None:
-                stack.callback(another[0].close)
             taken_s, number = 0.0, -1
             most = _MOST_LOADS if on_device else self.loads
             while number < self.loads or (number < most and taken_s < _LOADS_S):
@@ -261,109 +254,32 @@ class _Profiler:
                     taken_s += load_s + warm_up_s
                 number += 1
             single = min(inputs)
-            if another is not None:
-                for pause_s, bare_s in await self._after_another(run_hop, session, inputs[single], *another):
-                    note("bare infer after another", single, bare_s, pause_s)
-                await hop(another[0].close)  # which may be in the way of larger batches
             each = [(single, pause_s) for pause_s in reversed(PAUSES_S)]
             several = [(items, PAUSES_S[-1]) for items in inputs if items > single]
             for number in range(self.runs if on_device else (self.runs + 1) // 2):
                 for items, pause_s in each + several * (number % 2 == 0):
                     if self.late and number >= self.least_runs:
                         break
-                    await self._timed(run_hop, session, inputs, items, pause_s, note)
+                    seconds = await timed_run(run_hop, session, inputs[items], pause_s)
+                    note("infer", items, seconds, pause_s)
         return samples
 
-    async def _timed(
-        self,
-        hop: Hop,
-        session: Session,
-        inputs: dict[int, Feeds],
-        items: int,
-        pause_s: float,
-        note: Callable[..., None],
-    ) -> None:
-        seconds, bare_s = await timed_run(hop, session, inputs[items], pause_s)
-        note("infer", items, seconds, pause_s)
-        note("bare infer", items, bare_s, pause_s)
-
-    def _others(self) -> list[str]:
-        return middling(self.config, self.found.specs, self.found.specs)
-
-    async def _another(
-        self, hop: Hop, name: str, other: str | None, target: Target
-    ) -> tuple[Session, Any] | None:
-        """A session of `other` that has run, and its inputs; none if none is to be had beside `name`."""
-        backend = self.backend
-        if other is None or not backend.has_room_for(name, other):
-            return None
-        try:
-            session, _ = await hop(lambda: backend.open(other, target))
-            try:
-                recipe = backend.find_recipe(other, session)
-                rng = np.random.default_rng(0)
-                inputs = make_inputs(session, 1, rng, recipe, self.found.specs[other])
-                _, seconds = await hop(lambda: session.run(inputs))
-            except BaseException:
-                session.close()
-                raise
-        except (SessionError, InputError):  # its own measurement says what is wrong with it
-            return None
-        if seconds > _NEIGHBOUR_S:
-            session.close()
-            return None
-        return session, inputs
-
-    async def _after_another(
-        self, hop: Hop, session: Session, inputs: Any, another: Session, others: Any
-    ) -> list[tuple[float, float]]:
-        """Pauses and times of runs, in seconds, before which another model ran, on `others`."""
-
-        def run_for_long() -> None:  # as much as it takes to drive the model's weights out of the caches
-            until_s = time.perf_counter() + PAUSES_S[-1]
-            while time.perf_counter() < until_s:
-                another.run(others)
-
-        timed: list[tuple[float, float]] = []
-        for pause_s in PAUSES_S[:-1] * ((self.runs + 1) // 2):
-            if self.late and len(timed) >= self.least_runs * len(PAUSES_S[:-1]):
-                break
-            await hop(run_for_long)
-            _, bare_s = await timed_run(hop, session, inputs, pause_s)
-            timed.append((pause_s, bare_s))
-        return timed
-
-    async def interplay(self, device: str) -> None:
-        """What effects do to each other, and what serving adds, on two models of middling size."""
-        found, specs = self.found, self.found.specs
-        samples = [sample for sample in found.samples if sample.what in ("load", "infer")]
-        quick = [
-            name
-            for name in specs
-            if name not in found.failed
-            and sum(median_ms(samples, Target.GPU, what, name) or 0 for what in ("load", "infer"))
-            < _NEIGHBOUR_S * _MS
-        ]
-        pair = middling(self.config, specs, quick)
-        if not pair:
+    async def silence(self) -> None:
+        """How a GPU wakes up, on one model of middling size."""
+        specs = self.found.specs
+        ordered = sorted(
+            (name for name in specs if name not in self.found.failed),
+            key=lambda name: specs[name].footprint_bytes,
+        )
+        if self.backend.device.emulated or not ordered:
             return
-        one, other = pair
-        made = {name: self.made[name] for name in pair}
-        both = {name: specs[name] for name in pair}
+        name = ordered[(len(ordered) - 1) // 2]
         try:
-            found.samples += await self._calmly(
-                one, lambda: neighbours(self.hops, self.backend, made, self.runs)
-            )
-            found.samples += await self._calmly(
-                one, lambda: serving_overheads(self.config, both, made, device, self.runs)
-            )
-            if not self.backend.device.emulated:
-                await self._silence(one)
+            await self._silence(name)
         except SessionError as error:
-            found.flags[one].append(f"not measured beside {other}: {error}")
+            self.found.flags[name].append(f"not measured after a silence: {error}")
 
     async def _silence(self, name: str) -> None:
-        """How the device wakes up, on one model."""
         session, _ = await self.hops.of("load", Target.GPU)(lambda: self.backend.open(name, Target.GPU))
         with closing(session):
             hop = self.hops.of("infer", Target.GPU)

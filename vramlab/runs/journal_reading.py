@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import zlib
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -191,9 +192,9 @@ def _parsed(row: bytes) -> Line:
         line = Line(**json.loads(row))
     except (ValueError, TypeError, RecursionError) as error:
         raise _NoLine(repr(row[:60].decode("utf-8", "replace"))) from error
-    for value, name, kinds in zip(line, Line._fields, _KINDS, strict=True):
-        if type(value) not in kinds:
-            raise _NoLine(f"{name} {str(value)[:60]!r}")
+    wrong = _wrong_kind(tuple(map(type, line)))
+    if wrong is not None:
+        raise _NoLine(f"{Line._fields[wrong]} {str(line[wrong])[:60]!r}")
     if not 0 <= line.time_s < math.inf:
         raise _NoLine(f"time_s {line.time_s}")
     detail = line.detail or {}
@@ -204,6 +205,12 @@ def _parsed(row: bytes) -> Line:
     if not fits:
         raise _NoLine(f"detail {str(detail)[:60]}")
     return line
+
+
+@cache
+def _wrong_kind(found: tuple[type, ...]) -> int | None:
+    """The place of the first value that is of none of the kinds it may be; None: all are."""
+    return next((place for place, kinds in enumerate(_KINDS) if found[place] not in kinds), None)
 
 
 def _is_of_arrival(detail: dict[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from vramlab.allocator.placement import Block
@@ -27,7 +28,8 @@ from vramlab.runs.records import Recorder, Records
 Watch = Callable[[list[Line], Engine], object]
 """Called after each outside event with the journal lines that came of it, and the engine as it stands."""
 
-_COMPARED = ("event", "task", "model", "what", "zone", "size_bytes", "why", "detail")
+_essence = itemgetter(*(place for place, name in enumerate(Line._fields) if not name.endswith("_s")))
+"""What must be equal: all but times, which follow from the events that are fed."""
 
 
 @dataclass
@@ -226,11 +228,6 @@ def _feed(line: Line, driver: _Lockstep, recorder: RecordSink) -> str:
         message = (line.detail or {}).get("message", "")
         driver.fail(task, now_s, Failure(line.why), message, line.size_bytes)
     return ""
-
-
-def _essence(line: Line) -> tuple[Any, ...]:
-    """What must be equal: all but times, which follow from the events that are fed."""
-    return tuple(getattr(line, name) for name in _COMPARED)
 
 
 def _shown(line: Line) -> str:

@@ -10,10 +10,12 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import nan
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from mypy_extensions import mypyc_attr
 
 from vramlab.config.errors import InputError
 from vramlab.engine.outcomes import (
@@ -26,6 +28,8 @@ from vramlab.engine.outcomes import (
     UsageRecord,
 )
 
+# A member of an enum and a name in numpy take ten cache lines to look up, at each hit.
+_NOT_ENDED = int(Outcome.FAILED)
 _RAN_ON = {
     Outcome.HIT: "gpu",
     Outcome.COLD_START: "gpu",
@@ -61,6 +65,7 @@ class RequestRecord(NamedTuple):
         return self.finish_s - self.arrival_s
 
 
+@mypyc_attr(native_class=False)  # others inherit from it, and it goes from process to process
 @dataclass(eq=False)
 class Records:
     """All records of one run.
@@ -182,16 +187,16 @@ class Recorder:
         self._codes = {name: code for code, name in enumerate(model_names)}
         self._models = array("i", model_codes.astype(np.int32).tobytes())
         self.arrival_s = np.ascontiguousarray(arrival_s).data  # its items are plain floats
-        self.outcomes = bytearray([Outcome.FAILED]) * count
-        self.finish_s = array("d", [np.nan]) * count
+        self.outcomes = bytearray([_NOT_ENDED]) * count
+        self.finish_s = array("d", [nan]) * count
 
     def arrived(self, model: str, now_s: float) -> int:
         """Number a request that was not expected."""
         assert isinstance(self.arrival_s, array)
         self._models.append(self._codes.setdefault(model, len(self._codes)))
         self.arrival_s.append(now_s)
-        self.outcomes.append(Outcome.FAILED)
-        self.finish_s.append(np.nan)
+        self.outcomes.append(_NOT_ENDED)
+        self.finish_s.append(nan)
         return len(self.outcomes) - 1
 
     def done(self, number: int, outcome: Outcome, now_s: float, why: str = "") -> None:

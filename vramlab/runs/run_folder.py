@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from vramlab.engine.journal import Journal, Line
 from vramlab.runs.frames import frames
 from vramlab.runs.journal_reading import JournalLines, read_journal
 from vramlab.runs.journal_writing import write_journal
+from vramlab.runs.lockstep import LockstepReport, lockstep
 from vramlab.runs.records import Records
 from vramlab.runs.samples import read_samples, samples_path
 from vramlab.traces.files import read_trace
@@ -46,6 +48,11 @@ class RunFolder:
     trace: Trace
     environment: dict[str, Any]
     profile: pd.DataFrame | None = None
+
+    @cached_property
+    def followed(self) -> LockstepReport:
+        """What a fresh engine comes to with its journal, as far as that is whole."""
+        return lockstep(self.journal[: self.journal.whole], self.config, self.inventory)
 
 
 def read_run(path: Path | str) -> RunFolder:

@@ -7,14 +7,11 @@ column       meaning
 ``target``   ``gpu`` or ``cpu``
 ``what``     ``load`` (as it is served, with the first run if that is the setting), ``cold load`` (the file
              not in the system's cache), ``infer`` (from the event loop to its end in a worker's thread),
-             ``bare infer`` (the same runs, in that thread alone), ``bare infer after another`` (while it
-             paused, another model ran), ``first infer`` (after a load without one), ``unload``; ``serving
-             on the loop``, ``serving by a worker`` and ``serving from a queue`` (what that adds to a bare
-             run; the last, to one that another run's end lets begin)
+             ``first infer`` (after a load without one), ``unload``; other kinds are of earlier versions
 ``items``    along the batch axis
 ``seconds``  it took
-``pause_s``  how long the model had not run before an ``infer``; after another: how long none had
-``beside``   what ran all the while on another thread: ``infer on gpu``, ``load on gpu``...; empty: nothing
+``pause_s``  how long the model had not run before an ``infer``
+``beside``   what ran all the while on another thread (in profiles of earlier versions); empty: nothing
 ============ ===========================================================================================
 
 The file also keeps facts of the machine (``cpu_count``, ``device_cores``...), as ``DataFrame.attrs``.
@@ -30,8 +27,6 @@ import pandas as pd
 
 from vramlab.config.errors import InputError
 from vramlab.config.files import replacing
-
-ON_THE_LOOP, BY_A_WORKER, QUEUED = "serving on the loop", "serving by a worker", "serving from a queue"
 
 
 class Sample(NamedTuple):

@@ -8,7 +8,7 @@ before a request that comes at that moment is decided, as in a replay.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
@@ -57,11 +57,6 @@ class Agenda:
     def next_s(self) -> float:
         """When something comes next; infinite if nothing does."""
         return self.heap[0][0] if self.heap else inf
-
-    @property
-    def things(self) -> Iterator[Any]:
-        """All that something is planned for."""
-        return (thing for _, _, _, thing in self.heap)
 
     def step(self) -> None:
         """Let the next happen."""

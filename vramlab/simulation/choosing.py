@@ -8,8 +8,8 @@ name          how long effects take
               show; loads that run at once share it
 ``median``    medians of the profile's samples, by batch size
 ``sampled``   the samples themselves, drawn with a seed
-``contended`` drawn samples that depend on how long nothing has run, on a machine that gets slower the more
-              runs at once (:mod:`vramlab.simulation.machine`)
+``contended`` drawn samples that depend on how long the model has not run, on a machine whose cores effects
+              share (:mod:`vramlab.simulation.machine`)
 ``recorded``  what a run has seen itself, drawn in the like situation, on the same machine
               (:mod:`vramlab.simulation.recorded`)
 ============= ========================================================================================
@@ -25,9 +25,9 @@ import pandas as pd
 
 from vramlab.config.errors import InputError, check_choice
 from vramlab.config.schema import Inventory, VramConfig
-from vramlab.config.units import ms_to_s
+from vramlab.simulation.in_turns import TimesInTurns, Windows
 from vramlab.simulation.link import LinkTimes, fit_link
-from vramlab.simulation.machine import SharedMachine, measured_slowdowns
+from vramlab.simulation.machine import SharedMachine
 from vramlab.simulation.profile_times import ProfileTimes
 from vramlab.simulation.recorded import RecordedTimes
 from vramlab.simulation.service_times import ServiceTimes, SpecTimes
@@ -74,17 +74,22 @@ def choose_times(
     cores = profile.attrs.get("cpu_count")
     device_cores = device_cores_of(profile.attrs, config.serving.gpu_streams)
     if name == "recorded":
-        return SharedMachine(RecordedTimes(profile, config, inventory, rng), cores, device_cores)
+        return SharedMachine(recorded_times(profile, config, inventory, rng), cores, device_cores)
     times_drawn = ProfileTimes(profile, config, inventory, rng)
     if name == "sampled":
         return times_drawn
-    return SharedMachine(
-        times_drawn,
-        cores,
-        device_cores,
-        measured_slowdowns(profile),
-        inline_run_s=ms_to_s(config.serving.inline_run_ms),
-    )
+    return SharedMachine(times_drawn, cores, device_cores)
+
+
+def recorded_times(
+    frame: pd.DataFrame, config: VramConfig, inventory: Inventory, rng: np.random.Generator | None = None
+) -> RecordedTimes | TimesInTurns:
+    """Make times of a run's own samples: of two halves in turns, where they have come in such."""
+    windows = frame.attrs.get("windows")
+    if windows is None:
+        return RecordedTimes(frame, config, inventory, rng)
+    halves = [RecordedTimes(frame[frame.half == half], config, inventory, rng) for half in (0, 1)]
+    return TimesInTurns(Windows(*windows), halves)
 
 
 def device_cores_of(machine: Mapping[Any, Any], streams: int) -> int:

@@ -4,8 +4,10 @@ Between two misses the set of resident models does not change. So a run of hits 
 and where the policy allows it (``merges_uses``) it is applied in bulk. The result is that of one
 request after the other, to the last bit; what is saved is most of the work of a hit:
 
-- Where misses are many, each model of a run is told of its uses once, in the order of the last ones.
-- Where they are few, in one zone, a run is handed to the twin of the policy as columns
+- Where misses are many, each use is told by itself, as runs would be short.
+- Where there are several hits to a miss, each model of a run is told of its uses once, in the order of the
+  last ones.
+- Where misses are few, in one zone, a run is handed to the twin of the policy as columns
   (:mod:`vramlab.allocator.policies.in_bulk`), and a model's account is brought up to date when it leaves, or
   at the end of the chunk. Then a hit costs a few nanoseconds. A twin that needs the time of each use, as that
   of ``decayed``, looks it up there, and gets the uses of other chunks one by one. Not where a score is asked
@@ -18,7 +20,7 @@ chunk is taken in the way that suits the misses of the one before.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
@@ -26,8 +28,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vramlab.allocator import Allocator, Decision, Kind
-from vramlab.allocator.facts import Model
+from vramlab.allocator import Allocator, Kind
+from vramlab.allocator.facts import RESIDENT, Model
 from vramlab.allocator.placement import Contiguous, Unmapped
 from vramlab.allocator.policies import make_policy
 from vramlab.allocator.policies.in_bulk import TWINS
@@ -36,12 +38,12 @@ from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.engine.outcomes import LossRecord, Outcome
 from vramlab.runs.records import Records
-from vramlab.simulation.decided import START, DecidedRecords, Log
+from vramlab.simulation.decided import DecidedRecords, Log
 from vramlab.simulation.watching import tell
 from vramlab.traces.trace import Trace, check_models
 
+_LOAD = Kind.LOAD  # for the hot path
 _OUTCOMES = {
-    Kind.HIT: Outcome.HIT,
     Kind.LOAD: Outcome.COLD_START,
     Kind.BYPASS: Outcome.COLD_START,
     Kind.CPU: Outcome.FALLBACK,
@@ -51,6 +53,7 @@ _OUTCOMES = {
 _CHUNK = 1 << 16  # requests that are held as Python objects at once
 _FIRST_CHUNK = 1 << 12  # the first is short, and each twice as long as the one before
 _FEW = 32  # hits for each miss, from which on runs of hits are columns
+_MANY = 4  # hits for each miss, up to which uses are told one by one
 _LOOKED_AT = 24  # hits that a loop passes before numpy looks for the end of the run
 _BLOCK = 256  # requests that numpy looks at in one go
 
@@ -129,19 +132,21 @@ class _Run:
         kind = np.uint16 if len(self.models) < 1 << 16 else np.int32  # numpy sorts the former by counting
         self.numbers = np.array([allocator.models[name].number for name in trace.model_names], dtype=kind)
         self.log = Log([] if len(self.zones) > 1 else None)
+        self.outcomes = bytearray(len(trace))  # hits, where nothing else is noted
         self.resident = bytearray(len(self.models))
         self.misses = 0
         self.asks_scores = config.scoring.victims == "exact" or any(
             config.admission_for(priority) == "compete" for priority in Priority
         )
         given = trace.priorities
-        self.priorities = None if given is None else [text and Priority(text) for text in given]
-        self.records = DecidedRecords(trace, self.log, allocator)
+        self.ranks = None if given is None else [Priority(text).rank if text else None for text in given]
+        self.records = DecidedRecords(trace, self.log, self.outcomes, allocator)
         start_s = float(trace.times_s[0])
         for name in allocator.always_loaded():
-            decision = allocator.reserve(name, start_s)
-            if decision is not None:
-                self._settle(START, allocator.models[name], decision, start_s)
+            if allocator.reserve(name, start_s) is not None:
+                model = allocator.models[name]
+                self.log.started.append(model.number)
+                self._loaded(model, (), start_s)
 
     def all(self, bulk: bool) -> None:
         """Hand in the trace, chunk by chunk, each in the way that suits the misses of the one before."""
@@ -149,28 +154,27 @@ class _Run:
         merges_uses = bulk and all(policy.merges_uses for policy in policies)
         hears_runs = isinstance(policies[0], HearsRuns) and policies[0].takes_runs
         may_have_columns = (merges_uses or hears_runs) and len(self.zones) == 1 and not self.asks_scores
-        few = False
+        misses, requests = 1, 1
         for chunk in self._chunks():
             before = self.misses
-            if few and may_have_columns:
+            if may_have_columns and misses * _FEW < requests:
                 self._in_columns(chunk)
-            elif merges_uses:
+            elif merges_uses and misses * _MANY < requests:
                 self._model_by_model(chunk)
             else:
                 self._one_by_one(chunk)
-            few = (self.misses - before) * _FEW < len(chunk.numbers)
+            misses, requests = self.misses - before, len(chunk.numbers)
 
     def _one_by_one(self, chunk: _Chunk) -> None:
         """Hand in each request by itself."""
-        request, miss, hit = self.allocator.request, self._miss, Kind.HIT
-        models, priorities = self.models, self.priorities
+        miss, models = self._miss, self.models
         requests = zip(chunk.numbers.tolist(), chunk.times_s.tolist(), strict=True)
         for place, (number, now_s) in enumerate(requests, chunk.first):
             model = models[number]
-            priority = None if priorities is None else priorities[place]
-            decision = request(model.name, now_s, priority, False)
-            if decision.kind is not hit:
-                miss(place, model, decision, now_s)
+            if model.state is RESIDENT:
+                tell_hits(model, model.uses_total + 1, now_s)
+            else:
+                miss(place, model, now_s)
 
     def _model_by_model(self, chunk: _Chunk) -> None:
         """Tell each model of a run of its uses."""
@@ -188,7 +192,7 @@ class _Run:
                     if next_use[i] >= end:
                         hits(models[i], uses[i], times_s[i])
             if end < len(numbers):
-                self._ask(chunk.first + end, models[end], times_s[end])
+                self._miss(chunk.first + end, models[end], times_s[end])
             place = end + 1
 
     def _in_columns(self, chunk: _Chunk) -> None:
@@ -219,8 +223,8 @@ class _Run:
                 hear(Run(models, codes, times_s[part], uses[part], uses_before, next_use[part], end, stretch))
             if end < count:
                 model = models[numbers.item(end)]
-                for name in self._ask(chunk.first + end, model, times_s.item(end)).victims:
-                    catch_up(self.allocator.models[name])
+                for gone in self._miss(chunk.first + end, model, times_s.item(end)):
+                    catch_up(gone)
                 uses_before[model.number] = model.uses_total - model.uses
             place = end + 1
         for number in np.flatnonzero(last_use >= 0).tolist():
@@ -266,44 +270,32 @@ class _Run:
             yield _Chunk(first, numbers, trace.times_s[part], next_use, uses, order)
             first, length = first + length, min(2 * length, _CHUNK)
 
-    def _ask(self, place: int, model: Model, now_s: float) -> Decision:
-        """Hand in one request."""
-        priority = None if self.priorities is None else self.priorities[place]
-        decision = self.allocator.request(model.name, now_s, priority, False)
-        self._miss(place, model, decision, now_s)
-        return decision
-
-    def _miss(self, place: int, model: Model, decision: Decision, now_s: float) -> None:
-        kind = decision.kind
+    def _miss(self, place: int, model: Model, now_s: float) -> Sequence[Model]:
+        """Hand in a request for a model that is absent; returns who has left for it."""
+        rank = None if self.ranks is None else self.ranks[place]
+        self.allocator.asked(model, now_s)
+        plan, left = self.allocator.miss(model, model.rank if rank is None else rank, now_s)
+        kind, log = plan[0], self.log
         self.misses += 1
-        self.records.outcomes[place] = _OUTCOMES[kind]
-        if kind is Kind.LOAD:
-            self._settle(place, model, decision, now_s)
-            return
-        self._leave(place, decision)  # rules may have sent models away before nothing could be loaded
-        if kind is Kind.BYPASS:
-            self.log.bypassed.append(place)
+        self.outcomes[place] = _OUTCOMES[kind]
+        for gone in left:  # rules may have sent models away before nothing could be loaded
+            self.resident[gone.number] = False
+            log.evicted_at.append(place)
+            log.evicted.append(gone.number)
+        if kind is _LOAD:
+            self._loaded(model, left, now_s)
+        elif kind is Kind.BYPASS:
+            log.bypassed.append(place)
         elif kind is Kind.REFUSE:
-            self.records.lost.append(LossRecord(place, Outcome.REFUSED, decision.reason))
+            self.records.lost.append(LossRecord(place, Outcome.REFUSED, plan[4]))
+        return left
 
-    def _settle(self, place: int, model: Model, decision: Decision, now_s: float) -> None:
-        log = self.log
-        self._leave(place, decision)
+    def _loaded(self, model: Model, left: Sequence[Model], now_s: float) -> None:
         if not self.instant:
-            self.allocator.settle(decision, now_s)
+            self.allocator.settle_load(model, left, now_s)
         self.resident[model.number] = True
-        log.loaded_at.append(place)
-        log.loaded.append(model.number)
-        if log.zones is not None:
-            log.zones.append(model.zone.name)
-
-    def _leave(self, place: int, decision: Decision) -> None:
-        """Note who leaves."""
-        for name in decision.victims:
-            gone = self.allocator.models[name].number
-            self.resident[gone] = False
-            self.log.evicted_at.append(place)
-            self.log.evicted.append(gone)
+        if self.log.zones is not None:
+            self.log.zones.append(model.zone.name)
 
 
 def tell_hits(model: Model, uses_total: int, last_used_s: float) -> None:

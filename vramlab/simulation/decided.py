@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from functools import cached_property
+from itertools import repeat
 
 import numpy as np
 
@@ -12,31 +13,33 @@ from vramlab.engine.outcomes import EvictionRecord, LoadRecord, Outcome, UsageRe
 from vramlab.runs.records import Records
 from vramlab.traces.trace import Trace
 
-START = -1  # stands for the time before the first request
+_START = -1  # stands for the time before the first request
 
 
 class Log:
-    """What happened to whom at which request, as numbers: the rows of the records are made when looked at."""
+    """What happened to whom, as numbers: the rows of the records are made when looked at.
 
-    __slots__ = ("bypassed", "evicted", "evicted_at", "loaded", "loaded_at", "zones")
+    That a request loaded its model is said by its outcome.
+    """
+
+    __slots__ = ("bypassed", "evicted", "evicted_at", "started", "zones")
 
     def __init__(self, zones: list[str] | None) -> None:
-        self.loaded_at = array("q")
-        self.loaded = array("i")
+        self.started = array("i")  # models that were loaded before the first request
         self.evicted_at = array("q")
         self.evicted = array("i")
-        self.bypassed = array("q")
+        self.bypassed = array("q")  # requests whose loads were not kept
         self.zones = zones  # of each load; None where there is only one
 
 
 class DecidedRecords(Records):
     """Records whose rows of loads, evictions and usage are made from the log."""
 
-    def __init__(self, trace: Trace, log: Log, allocator: Allocator) -> None:
+    def __init__(self, trace: Trace, log: Log, outcomes: bytearray, allocator: Allocator) -> None:
         self.model_names = trace.model_names
         self.model_codes = trace.model_codes
         self.arrival_s = trace.times_s
-        self.outcomes = np.full(len(trace), Outcome.HIT, dtype=np.uint8)
+        self.outcomes = np.frombuffer(outcomes, dtype=np.uint8)
         self.finish_s = trace.times_s
         self.zone_names = list(allocator.zones)
         self.lost = []
@@ -57,24 +60,25 @@ class DecidedRecords(Records):
     @cached_property
     def loads(self) -> list[LoadRecord]:  # type: ignore[override]
         """Loads, those that were not kept (bypass) among them, in the order of time."""
-        log, times = self._log, self.arrival_s.tolist()
-        zones = log.zones or [self.zone_names[0]] * len(log.loaded)
-        rows = [
-            (at, number, zone, "start" if at == START else "request")
-            for at, number, zone in zip(log.loaded_at, log.loaded, zones, strict=True)
-        ]
-        if log.bypassed:
-            numbers = [self._numbers[self.model_codes[at]] for at in log.bypassed]
-            rows += [
-                (at, number, self._homes[number], "bypass")
-                for at, number in zip(log.bypassed, numbers, strict=True)
-            ]
-            rows.sort(key=lambda row: row[0])
-        names, sizes = self._names, self._sizes
-        return [
-            LoadRecord(times[max(at, 0)], times[max(at, 0)], names[number], zone, sizes[number], reason)
-            for at, number, zone, reason in rows
-        ]
+        times, names, sizes = self.arrival_s.tolist(), self._names, self._sizes
+        bypassed = set(self._log.bypassed)
+        rows = []
+        for at, number, zone in self._load_zones:
+            reason = "start" if at == _START else "bypass" if at in bypassed else "request"
+            time_s = times[max(at, 0)]
+            rows.append(LoadRecord(time_s, time_s, names[number], zone, sizes[number], reason))
+        return rows
+
+    @cached_property
+    def _load_zones(self) -> list[tuple[int, int, str]]:
+        """(request, model, zone) of each load; for one that is not kept, the zone is the model's home."""
+        log = self._log
+        asked = np.flatnonzero(self.outcomes == Outcome.COLD_START).tolist()
+        loads = [(_START, number) for number in log.started]
+        loads += [(at, self._numbers[self.model_codes[at]]) for at in asked]
+        bypassed = set(log.bypassed)
+        zones = repeat(self.zone_names[0]) if log.zones is None else iter(log.zones)
+        return [(at, number, self._homes[number] if at in bypassed else next(zones)) for at, number in loads]
 
     @cached_property
     def evictions(self) -> list[EvictionRecord]:  # type: ignore[override]
@@ -89,9 +93,8 @@ class DecidedRecords(Records):
         """(request, model, zone) of each eviction: a model leaves the zone that it was last loaded into."""
         log = self._log
         where: dict[int, str] = {}
-        zones = log.zones or [self.zone_names[0]] * len(log.loaded)
         rows, k = [], 0
-        for at, number, zone in zip(log.loaded_at, log.loaded, zones, strict=True):
+        for at, number, zone in self._load_zones:
             while k < len(log.evicted) and log.evicted_at[k] <= at:
                 rows.append((log.evicted_at[k], log.evicted[k], where[log.evicted[k]]))
                 k += 1

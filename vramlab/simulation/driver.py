@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from heapq import heappush
 from math import inf
-from typing import Any
+from typing import Any, ClassVar
+
+from mypy_extensions import mypyc_attr
 
 from vramlab.engine.effects import Failure, Infer, Load, MemoryReading, ReadMemory, Story, Unload
 from vramlab.engine.engine import ENDLESS, Engine
@@ -59,9 +61,10 @@ class _Timer:
         """Whether the run has to go on for it: somebody still waits there."""
         return self.task.waiting is self.gate and self.task.name not in ENDLESS
 
-    acts = False
+    acts: ClassVar[bool] = False
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class SimulatedDriver(Interpreter):
     """Runs the engine on simulated time.
 
@@ -84,7 +87,7 @@ class SimulatedDriver(Interpreter):
         While that is true loads take no time.
     """
 
-    task_type = SimTask
+    task_type: ClassVar[type[Task]] = SimTask
 
     def __init__(
         self,
@@ -117,10 +120,10 @@ class SimulatedDriver(Interpreter):
 
         Not for stories that never end, unless somebody waits for what they do.
         """
-        if any(thing.matters for thing in self.agenda.things):
+        if any(thing.matters for *_, thing in self._heap):
             return True
         waiting = self.engine.waiting_for_gpu + self.engine.waiting_for_room
-        return waiting > 0 and any(thing.acts for thing in self.agenda.things)
+        return waiting > 0 and any(thing.acts for *_, thing in self._heap)
 
     def finish(self, time_s: float = inf) -> None:
         """Let happen what is due, as long as the run has to go on, and at `time_s` at the latest."""

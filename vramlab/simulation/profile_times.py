@@ -1,11 +1,9 @@
 """Service times from a profile's measurements: their medians, or seeded draws.
 
-A run takes longer the longer nothing has run (a machine falls asleep within some tens of milliseconds), so
-the profile has runs after pauses of several lengths, before which another model ran; between them times are
-interpolated in a straight line, and beyond the longest they stay. What serving adds to a run depends on the
-pause as well, and on which thread does it. (How long the model itself has not run says little beside that:
-seen in recordings. It counts where no other model was measured with it.) The first run after a load counts as
-one after the longest pause. Between measured batch sizes, times are interpolated too; more items than the
+A run takes longer the longer its model has not run (a machine falls asleep within some tens of milliseconds),
+so the profile has runs after pauses of several lengths; between them times are interpolated in a straight
+line, and beyond the longest they stay. The first run of a session counts as one after the longest pause.
+Between measured batch sizes, times are interpolated too; more items than the
 largest measured batch run in chunks, as a session does it.
 
 The first session that a model gets on the CPU takes as long as a cold load: it is an addition to what the
@@ -17,7 +15,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from math import inf
-from typing import NamedTuple, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +23,6 @@ import pandas as pd
 
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.effects import Target
-from vramlab.runs.samples import BY_A_WORKER, ON_THE_LOOP, QUEUED
 from vramlab.simulation.service_times import Quantiles, SpecTimes
 
 Samples = npt.NDArray[np.float64]
@@ -66,41 +63,23 @@ def _curve(rows: pd.DataFrame, axis: str) -> Curve:
 
 
 class _Runs:
-    """Times of one session's runs, by pause and by number of items; `after_another`: others ran before."""
+    """Times of one session's runs, by pause and by number of items."""
 
-    def __init__(self, rows: pd.DataFrame, after_another: pd.DataFrame | None = None) -> None:
-        single = rows[rows["items"] == rows["items"].min()]
-        self._by_pause = _curve(single, "pause_s")
+    def __init__(self, rows: pd.DataFrame) -> None:
+        self._by_pause = _curve(rows[rows["items"] == rows["items"].min()], "pause_s")
         longest = rows.groupby("items").pause_s.transform("max")
         self._by_items = _curve(rows[rows.pause_s == longest], "items")
-        self._by_idleness: Curve | None = None
-        if after_another is not None:  # after the longest pause it is as if there had been none
-            long_since = single[single.pause_s == single.pause_s.max()]
-            self._by_idleness = _curve(pd.concat([after_another, long_since]), "pause_s")
 
-    def at(self, items: int, pause_s: float, idle_s: float, quantile: float) -> float:
-        """The quantile of runs, in seconds, `idle_s` after any, or else `pause_s` after its own last."""
+    def at(self, items: int, pause_s: float, quantile: float) -> float:
+        """The quantile of runs `pause_s` after the session's last, in seconds."""
         by_items, by_pause = self._by_items, self._by_pause
         most = by_items.points[-1]
         whole, rest = divmod(items, most)
         time_s = whole * by_items.at(most, quantile) if whole else 0.0
         if rest:
             time_s += by_items.at(rest, quantile)
-        longest_s = by_pause.points[-1]
-        if self._by_idleness is None:
-            paused_s = by_pause.at(pause_s, quantile)
-        else:
-            paused_s = self._by_idleness.at(idle_s, quantile)
-        return max(time_s - by_pause.at(longest_s, quantile) + paused_s, paused_s)
-
-
-class ServedRun(NamedTuple):
-    """Seconds of a run: bare; from its arrival, by a worker or on the event loop; from a queue."""
-
-    bare_s: float
-    by_worker_s: float
-    on_loop_s: float
-    queued_s: float
+        paused_s = by_pause.at(pause_s, quantile)
+        return max(time_s - by_pause.at(by_pause.points[-1], quantile) + paused_s, paused_s)
 
 
 class ProfileTimes:
@@ -126,18 +105,14 @@ class ProfileTimes:
         self._next = Quantiles(rng).next
         self._spec = SpecTimes(config, inventory)
         self._runs: dict[tuple[str, Target], _Runs] = {}
-        self._bare_runs: dict[tuple[str, Target], _Runs] = {}
-        self._serving: dict[str, Curve] = {}
         self._loads: dict[tuple[str, Target], Samples] = {}
         self._cold_loads: dict[tuple[str, Target], Samples] = {}
         self._unloads: dict[str, Samples] = {}
         groups = frame[frame.beside == ""].groupby(["model", "target", "what"])
-        tables = {cast(tuple[str, str, str], group): rows for group, rows in groups}
-        for (model, target, what), rows in tables.items():
+        for group, rows in groups:
+            model, target, what = cast(tuple[str, str, str], group)
             key = (model, Target(target))
-            if what in (ON_THE_LOOP, BY_A_WORKER, QUEUED):
-                self._serving[what] = _curve(rows, "pause_s")
-            elif what == "load":
+            if what == "load":
                 self._loads[key] = np.sort(rows.seconds.to_numpy())
             elif what == "cold load":
                 self._cold_loads[key] = np.sort(rows.seconds.to_numpy())
@@ -145,8 +120,6 @@ class ProfileTimes:
                 self._unloads[model] = np.sort(rows.seconds.to_numpy())
             elif what == "infer":
                 self._runs[key] = _Runs(rows)
-            elif what == "bare infer":
-                self._bare_runs[key] = _Runs(rows, tables.get((model, target, "bare infer after another")))
 
     def load_s(self, model: str, target: Target) -> float:
         """A measured load, with the first run if that was the setting."""
@@ -172,25 +145,4 @@ class ProfileTimes:
         runs = self._runs.get((model, target))
         if runs is None:
             return self._spec.infer_s(model, target, items)
-        return runs.at(items, _seconds(pause_s), inf, self._next())
-
-    def served_s(
-        self, model: str, target: Target, items: int, pause_s: float | None, idle_s: float | None
-    ) -> ServedRun | None:
-        """A run as it is served, `idle_s` after any other (see above); None if that was not measured."""
-        bare = self._bare_runs.get((model, target))
-        serving = self._serving
-        if bare is None or not {BY_A_WORKER, ON_THE_LOOP} <= serving.keys():
-            return None
-        silence_s = _seconds(idle_s)
-        bare_s = bare.at(items, _seconds(pause_s), silence_s, self._next())
-        by_worker_s = bare_s + serving[BY_A_WORKER].at(silence_s, 0.5)
-        on_loop_s = bare_s + serving[ON_THE_LOOP].at(silence_s, 0.5)
-        # profiles had no queued runs at first
-        queued_s = bare_s + serving[QUEUED].at(silence_s, 0.5) if QUEUED in serving else by_worker_s
-        return ServedRun(bare_s, by_worker_s, on_loop_s, queued_s)
-
-
-def _seconds(since: float | None) -> float:
-    """Of a time since something that perhaps never was."""
-    return inf if since is None else since
+        return runs.at(items, inf if pause_s is None else pause_s, self._next())

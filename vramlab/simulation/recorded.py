@@ -7,10 +7,10 @@ before which nothing had run for about as long (a machine falls asleep).
 
 Where there are fewer than :data:`ENOUGH`, the situation's factor is drawn from all models on that target, and
 multiplied by the model's own median. Where a model was never seen on a target, its median is that of a
-profile; else it is estimated from the other target by the ratio that at least :data:`OTHERS` other models
-show; else, for a load, from the model's size by a line through as many others; else it is what a later part
-of the run has seen, or an estimate from what that has seen of others. Each says where it came from
-(:meth:`RecordedTimes.source`). What none of these tells is an error, not a guess.
+profile; else it is estimated from the other target by the ratio that other models show; else, for a load,
+from the model's size by a line through at least :data:`OTHERS` of them; else it is what those parts of the
+run have seen that are judged, or an estimate from what these have seen of others. Each says where it came
+from (:meth:`RecordedTimes.source`). What none of these tells is an error, not a guess.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ENOUGH = 5
 """Samples of one situation that are drawn from by themselves."""
 
 OTHERS = 3
-"""Other models that an estimate needs."""
+"""Other models that an estimate from sizes, or of reloads, needs."""
 
 _NEAREST = 16  # runs with the like silence that one is drawn from
 _LOADS, _RUNS = (FIRST_LOAD, RELOAD), (AT_ONCE, QUEUED, AFTER_LOAD)
@@ -296,7 +296,7 @@ class RecordedTimes:
             for least in [min(by_items)]
             if least in here and by_items[least] > 0
         ]
-        if len(ratios) < OTHERS:
+        if not ratios:
             return None
         return median(ratios) * _between(there, items), len(ratios)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
+from mypy_extensions import mypyc_attr
 
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import ms_to_s
@@ -46,6 +47,7 @@ class Quantiles:
         return self._drawn.pop()
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class SpecTimes:
     """Constant times, from the inventory.
 

@@ -8,9 +8,9 @@ short list.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from vramlab.engine.effects import Infer, Load, Story, Unload
+from vramlab.engine.effects import Infer, Load, Unload
 from vramlab.engine.engine import Engine
 from vramlab.engine.interpreter import Task
 from vramlab.simulation.driver import Answered, SimulatedDriver
@@ -28,7 +28,7 @@ class _End:
     def __init__(self) -> None:
         self.matters = True
 
-    acts = True
+    acts: ClassVar[bool] = True
 
 
 class _Limit:
@@ -44,7 +44,7 @@ class _Limit:
         """Whether the load may still be under way."""
         return self.task.effect is self.effect
 
-    acts = False
+    acts: ClassVar[bool] = False
 
 
 class SharedDriver(SimulatedDriver):
@@ -72,23 +72,7 @@ class SharedDriver(SimulatedDriver):
         self._reckoned_s = 0.0  # when the work left was true
         self._planned: _End | None = None
         self._first = 0  # place of the task that is done first
-        self._under_way = -len(engine.endless_stories())  # requests, and stories that end
         self._reporting = False  # an end
-
-    def start(self, task: Task, now_s: float) -> None:
-        """Begin a task."""
-        self._under_way += 1
-        super().start(task, now_s)
-
-    def spawn(self, name: str, story: Story) -> None:
-        """Start a story of the engine's own."""
-        self._under_way += 1
-        super().spawn(name, story)
-
-    def finished(self, task: Task, value: Any) -> None:
-        """A task has ended."""
-        self._under_way -= 1
-        super().finished(task, value)
 
     def perform(self, task: Task, effect: Any) -> None:
         """Begin the work of `effect`."""
@@ -98,7 +82,7 @@ class SharedDriver(SimulatedDriver):
         now_s = self.now_s
         self._reckon(now_s)
         self._running.append(task)
-        work_s = self._machine.begin(effect, now_s, self._under_way - 1, self._reporting)
+        work_s = self._machine.begin(effect, now_s, self._reporting)
         if self.faults is not None:
             work_s = self.faults.begins(task.name, effect, now_s, work_s)
         self._left_s.append(work_s)

@@ -61,9 +61,9 @@ class ValueHeap:
         heap, entries, renewed = self._heap, self.entries, self.renewed
         while heap:
             entry = heap[0]
-            if entries.get(entry[2]) is not entry:
+            if entries.get(entry[2]) != entry:
                 heappop(heap)
-            elif renewed is not None and (now := renewed(entry)) is not entry:
+            elif renewed is not None and (now := renewed(entry)) != entry:
                 entries[entry[2]] = now
                 heapreplace(heap, now)
             else:
@@ -74,8 +74,8 @@ class ValueHeap:
             if place == _RENEWED:
                 yield entry[2]
                 continue
-            if entries.get(entry[2]) is entry:
-                if renewed is not None and (now := renewed(entry)) is not entry:
+            if entries.get(entry[2]) == entry:
+                if renewed is not None and (now := renewed(entry)) != entry:
                     heappush(front, (now, _RENEWED))
                 else:
                     yield entry[2]

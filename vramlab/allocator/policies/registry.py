@@ -1,8 +1,9 @@
 """All policies by name, and how one's own gets in: as ``package.module:name``, or by entry point.
 
-A new policy of ours is a class in a file of its own, and a line in :data:`POLICIES`. An entry point of the
-group ``vramlab.policies`` (:mod:`vramlab.config.plugins`) names a function ``score(model, now_s)`` or a class
-with the methods of Policy, as ``package.module:name`` does. All are made with ``scoring.policy_options``.
+A new policy of ours is a class in a file of its own, and a line in :data:`POLICIES` (its options, if it has
+some, in :data:`OPTIONS`). An entry point of the group ``vramlab.policies`` (:mod:`vramlab.config.plugins`)
+names a function ``score(model, now_s)`` or a class with the methods of Policy, as ``package.module:name``
+does. All are made with ``scoring.policy_options``.
 """
 
 from __future__ import annotations
@@ -65,6 +66,16 @@ POLICIES: dict[str, Factory] = {
 }
 """Name to what makes a fresh policy: ``factory(**options)``."""
 
+_EXPONENTS = tuple(asdict(SEED))
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "seed": _EXPONENTS,
+    "seed_fixed": _EXPONENTS,
+    "decayed": ("half_life_s", *_EXPONENTS),
+    "lru_k": ("k", "keeps_history"),
+    "random": ("seed",),
+}
+"""Options of those that have some, as a compiled class cannot be asked for them."""
+
 
 def policy_names() -> list[str]:
     """All names that ``scoring.policy`` takes, beside ``package.module:name``: ours, then plug-ins."""
@@ -112,14 +123,14 @@ def make_policy(
 
 def _ours(name: str, scoring: ScoringConfig, source: str, twins: Mapping[str, Factory]) -> Policy:
     """Make a policy of ours with its options, of which some may stand where they stood before."""
-    takes = inspect.signature(POLICIES[name]).parameters
+    takes = OPTIONS.get(name, ())
     options = dict(scoring.policy_options)
     _check_names(options, takes, name, source)
     for option, value in options.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise InputError(source, f"scoring.policy_options.{option}", repr(value), "a number")
     for key, old in scoring.old_options().items():
-        if key == "weights" and not takes.keys() >= old.keys():
+        if key == "weights" and not {*takes} >= old.keys():
             raise _no_weights(name, source)
         for option, value in old.items():
             if option in options:
