@@ -74,3 +74,19 @@ def test_nothing_undercuts_the_bound_where_a_miss_may_load_nothing(mode):
     forced = compare(TRACE, POOL, policies=["gdsf"], mode="decide")
     assert forced.optimum.admission == "forced"
     assert compete.optimum.load_cost_s <= forced.optimum.load_cost_s
+
+
+def test_a_price_below_0_is_explained():
+    trace = read_trace(ROOT / "traces" / "live_workload.csv")
+    small = compare(trace, TIGHT, INVENTORY, policies=["lru"], overrides=["zones.flexible.size_mb=20"])
+    (row,) = small.rows
+    assert row["price_mean_s"] < 0 < row["fallbacks"]
+    assert small.floor["fallbacks"] == 0
+    (said,) = [line for line in small.remarks() if "price" in line]
+    assert said.startswith("a price below 0 is no gain of having less memory: the CPU answers ")
+    assert said.endswith("requests beside the GPU")
+    (said,) = compare(
+        TRACE, POOL, policies=["lru"]
+    ).remarks()  # of the specification's zones, which refuse some
+    assert said.endswith(": requests without an answer have no latency")
+    assert compare(TRACE, TIGHT, policies=["lru"]).remarks()[0].startswith("your zones")

@@ -16,6 +16,9 @@ from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import bytes_to_mib
 from vramlab.experiments.case import Case
 
+PRICES = {"price_mean_s": "latency_mean_s", "price_p99_s": "latency_p99_s"}
+"""What is above the floor, and by which latency. Below 0 where the CPU serves too, or others go first."""
+
 
 def with_memory_for_all(config: VramConfig, inventory: Inventory) -> VramConfig:
     """Copy of a configuration under which nobody ever has to leave."""
@@ -46,7 +49,7 @@ def without_pressure(case: Case) -> Case:
 def prices(figures: Mapping[str, Any], floor: Mapping[str, Any] | None) -> dict[str, float | None]:
     """Return mean and 99th percentile of a run above the floor's, seconds; None where there is no latency."""
     found: dict[str, float | None] = {}
-    for what in ("mean", "p99"):
-        here, least = figures[f"latency_{what}_s"], (floor or {}).get(f"latency_{what}_s")
-        found[f"price_{what}_s"] = None if here is None or least is None else here - least
+    for price, latency in PRICES.items():
+        here, least = figures[latency], (floor or {}).get(latency)
+        found[price] = None if here is None or least is None else here - least
     return found

@@ -9,6 +9,7 @@ from typing import Any
 from vramlab.analysis.figures import FIGURES
 from vramlab.experiments.case import Case
 from vramlab.experiments.doubts import doubts, ignored_limits, span
+from vramlab.experiments.floor import PRICES
 
 _Row = Mapping[str, Any]
 
@@ -25,6 +26,7 @@ def remarks_on(
     """
     lines = doubts(case)
     lines += _unserved(case, rows)
+    lines += _below_the_floor([*rows, *baselines])
     if zones is not None and (len(case.config.zones) > 1 or _limited(case)):
         lines.append(zones_text(zones))
     limits = ignored_limits(case.config, [row["binding"] for row in rows])
@@ -62,6 +64,20 @@ def _unserved(case: Case, rows: Sequence[_Row]) -> list[str]:
     words = what[price] if isinstance(price, str) else f"costs {price:g} s"
     many = span([row["unserved"] for row in lost])
     return [f"{many} requests were refused or failed; each {words} (study.unserved_price)"]
+
+
+def _below_the_floor(rows: Sequence[_Row]) -> list[str]:
+    """Say why requests may be answered sooner than with memory for all models, where the GPU serves alone."""
+    below = [row for row in rows if any((row.get(key) or 0.0) < 0 for key in PRICES)]
+    if not below:
+        return []
+    why = []
+    if any(row["fallbacks"] for row in below):
+        why.append(f"the CPU answers {span([row['fallbacks'] for row in below])} requests beside the GPU")
+    if any(row["unserved"] for row in below):
+        why.append("requests without an answer have no latency")
+    reasons = "; ".join(why) or "others go first than those who came first"
+    return [f"a price below 0 is no gain of having less memory: {reasons}"]
 
 
 def zones_text(zones: Mapping[str, Any]) -> str:
