@@ -80,7 +80,7 @@ class Allocator:
         policy: Callable[[ScoringConfig], Policy] = make_policy,
         instant: bool = False,
     ) -> None:
-        self._instant = instant
+        self.instant = instant
         self.room_bytes = config.room_bytes(inventory)
         self.shared_bytes = config.shared_bytes(inventory) or 0
         self.device = Ledger("device", self.room_bytes)
@@ -95,6 +95,8 @@ class Allocator:
             choice = "in_order" if zones[0].policy.in_order else "pruned"
         self.placement = placement(zones, choice)
         self._loads = (AtOnce if instant else Loads)(zones, self.device, self.placement)
+        # models that are coming, there or leaving; empty where loads take no time
+        self.there: Iterable[Model] = self._loads.there
         planner = Planner(config, self.zones, self.device, self.placement)
         self._planner: Planner | RuledPlanner = planner
         if config.rules != RulesConfig():
@@ -188,21 +190,26 @@ class Allocator:
         requester = Requester(rank, now_s)
         plan = self._planner.plan(model, requester, pin)
         cleared: list[Model] = []
-        while plan[0] is _CLEAR and self._instant:
+        while plan[0] is _CLEAR and self.instant:
             for gone in plan[3]:
                 self._loads.evict(gone)
             cleared += plan[3]
             plan = self._planner.plan(model, requester, pin)
-        kind, _, zone, victims, _, outbid = plan
-        if kind is _LOAD and zone is not None:
-            if victims:
-                model.home.note_shortage(model.bytes)
-                if outbid:
-                    zone.policy.rejected(model, now_s)
+        self._follow(plan, now_s, pin)
+        if plan[0] is not _LOAD:
+            return plan, cleared
+        return plan, cleared + plan[3] if cleared else plan[3]
+
+    def _follow(self, plan: Planned, now_s: float, pin: bool) -> None:
+        """Begin the load of a plan, or write it off where it is none."""
+        kind, model, zone, victims, _, outbid = plan
+        loads = kind is _LOAD
+        if victims if loads else model.state is not EVICTING:
+            model.home.note_shortage(model.bytes)
+        if outbid and zone is not None and (victims or not loads):
+            zone.policy.rejected(model, now_s)
+        if loads and zone is not None:
             self._loads.begin(model, zone, victims, now_s, uses=1, pin=pin)
-            return plan, cleared + victims if cleared else victims
-        self.decline(Plan(*plan), now_s)
-        return plan, cleared
 
     def plan(
         self,
@@ -237,11 +244,7 @@ class Allocator:
         model, zone = plan.model, plan.zone
         if plan.kind is not _LOAD or zone is None:
             raise IllegalTransition(f"carry out: the plan for model {model.name!r} is {plan.kind.value}")
-        if plan.victims:
-            model.home.note_shortage(model.bytes)
-            if plan.outbid:
-                zone.policy.rejected(model, now_s)
-        self._loads.begin(model, zone, plan.victims, now_s, uses=1, pin=False)
+        self._follow(plan, now_s, pin=False)
         return _decision((_LOAD, model.name, zone.name, tuple([gone.name for gone in plan.victims]), ""))
 
     def clear(self, plan: Plan) -> Decision:
@@ -255,12 +258,8 @@ class Allocator:
 
     def decline(self, plan: Plan, now_s: float) -> Decision:
         """Write off a plan that is no load: the request waits, or goes elsewhere."""
-        model = plan.model
-        if model.state is not EVICTING:
-            model.home.note_shortage(model.bytes)
-        if plan.outbid and plan.zone is not None:
-            plan.zone.policy.rejected(model, now_s)
-        return Decision(plan.kind, model.name, None, (), plan.reason)
+        self._follow(plan, now_s, pin=False)
+        return Decision(plan.kind, plan.model.name, None, (), plan.reason)
 
     def asked(self, model: Model, now_s: float) -> None:
         """Count a request that begins to wait for `model`."""
@@ -327,7 +326,7 @@ class Allocator:
 
         Returns the victims in the order of leaving. They may free less than `needed_bytes`.
         """
-        victims = relief_victims(self.models.values(), needed_bytes, now_s)
+        victims = relief_victims(self.there, needed_bytes, now_s)
         for victim in victims:
             self._loads.evict(victim)
         return [victim.name for victim in victims]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,7 @@ class ResultCache:
         self.held_bytes = 0
         self._kept: OrderedDict[_Key, Any] = OrderedDict()  # least recently asked for first
         self._until_s: OrderedDict[_Key, float] = OrderedDict()  # the first to end first
+        self._first_end_s = math.inf  # none ends before
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -64,26 +66,25 @@ class ResultCache:
         """Keep an answer, if the request says what it is an answer to."""
         if request.input_key is None:
             return
-        key, kept, until_s = (request.model, request.input_key), self._kept, self._until_s
-        while until_s:
-            oldest = next(iter(until_s))
-            if now_s < until_s[oldest]:
-                break
-            self._drop(oldest)
+        key, kept = (request.model, request.input_key), self._kept
+        if now_s >= self._first_end_s:
+            self._drop_ended(now_s)
         if answer is not None and _size_of(answer) > self.limit_bytes:
             return
         if key in kept:
             kept.move_to_end(key)
-            until_s.move_to_end(key)
+            self._until_s.move_to_end(key)
             self.held_bytes -= _size_of(kept[key])
         elif len(kept) >= self._size:
-            self._drop(next(iter(kept)))
+            self._drop_first()
         kept[key] = answer
-        until_s[key] = now_s + self._ttl_s
+        until_s = self._until_s[key] = now_s + self._ttl_s
+        if until_s < self._first_end_s:  # it is the only one
+            self._first_end_s = until_s
         if answer is not None:
             self.held_bytes += _size_of(answer)
             while self.held_bytes > self.limit_bytes:
-                self._drop(next(iter(kept)))
+                self._drop_first()
 
     def forget(self, model: str) -> None:
         """Drop all answers of a model: another file has its name now."""
@@ -93,6 +94,20 @@ class ResultCache:
     def _drop(self, key: _Key) -> None:
         del self._until_s[key]
         self.held_bytes -= _size_of(self._kept.pop(key))
+
+    def _drop_first(self) -> None:
+        """Drop what has not been asked for longest."""
+        key, answer = self._kept.popitem(last=False)
+        del self._until_s[key]
+        if answer is not None:
+            self.held_bytes -= _size_of(answer)
+
+    def _drop_ended(self, now_s: float) -> None:
+        """Drop what has been kept long enough."""
+        until_s = self._until_s
+        while until_s and until_s[key := next(iter(until_s))] <= now_s:
+            self._drop(key)
+        self._first_end_s = next(iter(until_s.values()), math.inf)
 
 
 def _size_of(answer: Any) -> int:

@@ -114,18 +114,18 @@ class Scheduler(Decider):
                     if entry.batch is None:
                         return now_s, entry.outcome, ""
                     now_s, told = yield from self._batching.run(entry, now_s)
+                if isinstance(told, Decision):
+                    if told.kind is Kind.CLEAR:
+                        yield Spawn(f"room for {number}", self._make_room(told, now_s))
+                    else:
+                        now_s, _ = yield from self._loading.load_for(
+                            number, told, now_s, pinned=False, has_channel=True
+                        )
+                    continue
                 if isinstance(told, Ran):
                     return now_s, entry.outcome, told
                 if isinstance(told, Again):
                     entry = told.entry
-                    continue
-                if isinstance(told, Decision) and told.kind is Kind.CLEAR:
-                    yield Spawn(f"room for {number}", self._make_room(told, now_s))
-                    continue
-                if isinstance(told, Decision):
-                    now_s, _ = yield from self._loading.load_for(
-                        number, told, now_s, pinned=False, has_channel=True
-                    )
                     continue
                 if isinstance(told, PolicyError):
                     raise told

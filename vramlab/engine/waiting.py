@@ -171,7 +171,7 @@ class WaitingRequests:
         self.coming: list[tuple[Turn, _OfModel]] = []  # whose load is under way
         self.turns: list[tuple[Turn, _OfModel]] = []  # of those that are there
         self._ready, self._max_wait_s, self._by_coming = ready, max_wait_s, by_coming
-        self._of_model: dict[Model, _OfModel] = {}
+        self._of_model: dict[Model, _OfModel] = {}  # of all that anybody has waited for
         self.work_s = 0.0  # of all their runs
         self.changes = 0
         self._passed = 0  # starts, so far, of requests that were not the first by place
@@ -272,30 +272,22 @@ class WaitingRequests:
             listed = self.coming
         if listed is self.absent or before is self.absent or (not group.by_place and state is RESIDENT):
             self.changes += 1
+        if group.by_place:
+            place, turn = group.by_place[0][2].place, group.by_turn[0][2].turn
+            if before is listed and place == group.place and turn == group.turn:
+                return
+        if before is not None:
+            del before[bisect_left(before, (group.place,))]
+            if before is self.there:
+                del self.turns[bisect_left(self.turns, (group.turn,))]
         if not group.by_place:
-            self._take_out(group)
-            group.listed = None
-            del self._of_model[model]
-            model.wanted = None
+            group.listed = model.wanted = None
             return
-        place, turn = group.by_place[0][2].place, group.by_turn[0][2].turn
-        if before is listed and place == group.place and turn == group.turn:
-            return
-        self._take_out(group)
         group.listed, group.place, group.turn = listed, place, turn
         insort(listed, (place, group))
         if listed is self.there:
             insort(self.turns, (turn, group))
         model.wanted = place  # so that it is no victim for others
-
-    def _take_out(self, group: _OfModel) -> None:
-        """Take a model out of the lists."""
-        listed = group.listed
-        if listed is None:
-            return
-        del listed[bisect_left(listed, (group.place,))]
-        if listed is self.there:
-            del self.turns[bisect_left(self.turns, (group.turn,))]
 
     # -- who they are ------------------------------------------------------------------------------------
 
@@ -313,12 +305,12 @@ class WaitingRequests:
     def first_of(self, model: Model) -> Waiting | None:
         """The first by place of those who wait for one model."""
         group = self._of_model.get(model)
-        return None if group is None else group.first
+        return group.first if group is not None and group.by_place else None
 
     def next_of(self, model: Model) -> Waiting | None:
         """The first by turn of those who wait for one model."""
         group = self._of_model.get(model)
-        return None if group is None else group.next
+        return group.next if group is not None and group.by_turn else None
 
     def first_due_beside(self, model: Model, now_s: float) -> Turn | None:
         """Place of the first who is due of those that could run but for a stream, and need other models."""

@@ -118,7 +118,8 @@ def requests_of(trace: Trace) -> Iterator[Request]:
         alike = [Request(name) for name in names]
         return map(alike.__getitem__, codes)
     given = [repeat(None) if column is None else plain(column) for column in columns]
-    return map(Request.noted, map(names.__getitem__, codes), plain(trace.items), *given)
+    make = Request if trace.priorities is None else Request.noted  # which knows priorities by their texts
+    return map(make, map(names.__getitem__, codes), plain(trace.items), *given)
 
 
 def plain(values: np.ndarray) -> Iterator[Any]:
