@@ -9,6 +9,7 @@ import numpy as np
 from vramlab.allocator.facts import Model
 from vramlab.allocator.policies.decayed import Decayed
 from vramlab.allocator.policies.in_bulk.runs import HearsRuns, Run, Stretch, Whole
+from vramlab.allocator.scoring import DECAYED
 
 # The least exponent of frequency with which runs of hits are counted late.
 _LEAST_FREQUENCY = 1e-3
@@ -17,8 +18,17 @@ _LEAST_FREQUENCY = 1e-3
 class DecayedInBulk(Decayed, HearsRuns):
     """Notes the last use and the number of all, and counts them late. Options: those of ``decayed``."""
 
-    def __init__(self, **options: float) -> None:
-        super().__init__(**options)
+    # as its original is made: mypyc hands keywords on wrongly
+    def __init__(
+        self,
+        half_life_s: float = 21_600.0,
+        priority: float = DECAYED.priority,
+        frequency: float = DECAYED.frequency,
+        recency: float = DECAYED.recency,
+        size: float = DECAYED.size,
+        cost: float = DECAYED.cost,
+    ) -> None:
+        super().__init__(half_life_s, priority, frequency, recency, size, cost)
         frequency, recency = self._exponents.frequency, self._exponents.recency
         # A use then raises the score, by far more than rounding could lower it: one that lags behind the
         # uses is too low, and needs to be set right only when it is the lowest.
