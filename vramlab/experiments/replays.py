@@ -53,6 +53,7 @@ def replays_of(cases: Sequence[Case], jobs: int | None = 1) -> Iterator[Callable
             return found
 
         yield replayed
+        made.clear()  # what nobody has kept is no longer held by the function
 
 
 def _key(case: Case) -> tuple[str, ...]:
