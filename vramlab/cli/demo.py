@@ -164,7 +164,7 @@ def _plot(verification: Verification, comparison: Comparison, folder: Path) -> N
     backend = verification.live["backend"]
     latencies_s = {f"live ({backend})": live.latency_s, "simulated": simulated.latency_s}
     drawn = {
-        "live_residency": residency_timeline(live, title=f"Who was resident, live ({backend})"),
+        "live_residency": residency_timeline(verification.lockstep.records, title=f"Who was resident, live ({backend})"),
         "load_cost_by_policy": plot_load_costs(comparison, "Which eviction policy? (simulated)"),
     }
     if verification.draws is not None:
