@@ -29,12 +29,25 @@ NEEDS = ["mypy[mypyc]>=1.19"]
 CORE = (
     "config/compiled.py",
     "allocator/*.py",
+    "allocator/policies/*.py",
+    "allocator/policies/in_bulk/*.py",
+    "engine/*.py",
+    "simulation/agenda.py",
+    "simulation/decide.py",
+    "simulation/driver.py",
+    "simulation/shared.py",
+    "simulation/machine.py",
+    "simulation/history.py",
+    "simulation/service_times.py",
 )
 """What is compiled, in the folder of the package."""
 
 INTERPRETED = {
     "__init__.py": "has nothing to compile",
     "allocator/invariants.py": "runs in tests",
+    "policies/about.py": "is read once",
+    "policies/own.py": "holds users' own code, and has switches of each object's own",
+    "policies/registry.py": "is asked once a run",
 }
 """What CORE names and is not compiled, by the end of its path, and why."""
 

@@ -11,10 +11,12 @@ from vramlab.config.errors import InputError
 from vramlab.config.loading import fingerprint, load_config, write_config
 from vramlab.experiments.calibration import calibrated_case, calibration_of, said_of_times
 from vramlab.experiments.case import resolve_case
+from vramlab.experiments.preload_curve import preload_curve
 from vramlab.experiments.sweep import cases_of
 from vramlab.experiments.verification import verify
 from vramlab.runs.run_folder import read_run
 from vramlab.runs.samples import Sample, samples_frame
+from vramlab.widgets.explorer import PolicyExplorer
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "traces" / "recorded_tight"
@@ -29,6 +31,15 @@ def run(tmp_path):
 def environment(run, **changes):
     path = run / "environment.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_preload_curve_has_the_runs_own_times():
+    from_run = preload_curve(RECORDED, thresholds=[0.9])
+    assert from_run.equals(preload_curve(RECORDED, thresholds=[0.9], service_times="recorded"))
+
+
+def test_the_explorer_has_the_runs_own_times():
+    assert PolicyExplorer(RECORDED).result.figures["service_times"] == "recorded"
 
 
 def test_everything_is_the_runs():

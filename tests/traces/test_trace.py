@@ -209,3 +209,13 @@ def test_times_that_no_clock_shows_can_be_kept_and_not_be_reckoned_with(time_s):
     trace = Trace.from_frame(pd.DataFrame({"time_s": sorted([0.0, time_s]), "model": "a"}))
     with pytest.raises(InputError, match=r"time_s: found .*, expected at most 1e\+15 s"):
         check_times(trace)
+
+
+def test_texts_are_categories_in_order_of_appearance():
+    trace = Trace.from_frame(table().assign(requester=["u", None, "", "a"]))
+    codes, names = trace.texts["requester"]
+    assert (codes.tolist(), names) == ([0, -1, -1, 1], ["u", "a"])
+    assert trace.requesters.tolist() == ["u", None, None, "a"]
+    assert trace.frame["requester"].dtype == "category"
+    last = trace.head(4).between(trace.times_s[3], np.inf)
+    assert last.texts["requester"].names == ["a"]

@@ -80,7 +80,7 @@ class Allocator:
         policy: Callable[[ScoringConfig], Policy] = make_policy,
         instant: bool = False,
     ) -> None:
-        self._instant = instant
+        self.instant = instant
         self.room_bytes = config.room_bytes(inventory)
         self.shared_bytes = config.shared_bytes(inventory) or 0
         self.device = Ledger("device", self.room_bytes)
@@ -95,6 +95,7 @@ class Allocator:
             choice = "in_order" if zones[0].policy.in_order else "pruned"
         self.placement = placement(zones, choice)
         self._loads = (AtOnce if instant else Loads)(zones, self.device, self.placement)
+        self.there: Iterable[Model] = self._loads.there  # or coming, or leaving; none if `instant`
         planner = Planner(config, self.zones, self.device, self.placement)
         self._planner: Planner | RuledPlanner = planner
         if config.rules != RulesConfig():
@@ -188,7 +189,7 @@ class Allocator:
         requester = Requester(rank, now_s)
         plan = self._planner.plan(model, requester, pin)
         cleared: list[Model] = []
-        while plan[0] is _CLEAR and self._instant:
+        while plan[0] is _CLEAR and self.instant:
             for gone in plan[3]:
                 self._loads.evict(gone)
             cleared += plan[3]
@@ -324,7 +325,7 @@ class Allocator:
 
         Returns the victims in the order of leaving. They may free less than `needed_bytes`.
         """
-        victims = relief_victims(self.models.values(), needed_bytes, now_s)
+        victims = relief_victims(self.there, needed_bytes, now_s)
         for victim in victims:
             self._loads.evict(victim)
         return [victim.name for victim in victims]

@@ -112,7 +112,7 @@ def _sets(costs_s: Mapping[str, float]) -> Iterator[tuple[str, ...]]:
 
     def push(*chosen: int) -> None:
         if chosen[-1] < len(names):
-            heappush(heap, (sum(costs_s[names[i]] for i in chosen), len(chosen), chosen))
+            heappush(heap, (sum([costs_s[names[i]] for i in chosen]), len(chosen), chosen))
 
     push(0)
     while heap:
@@ -146,7 +146,7 @@ def _stretches(
             if fine and names and not longest:
                 break
         if fine and names:
-            found[tuple(names)] = sum(costs_s[name] for name in names)
+            found[tuple(names)] = sum([costs_s[name] for name in names])
     return sorted(found, key=lambda names: (found[names], len(names), names))
 
 
@@ -172,7 +172,7 @@ def _plan_of(
         bins = [*others, Extent(gaps[index].offset, spare)] if spare > 0 else others
         moves = _packed(sizes, bins) if contiguous else _poured(sizes, bins)
         if moves is not None:
-            cost_s = sum(costs_s[name] for name in names)
+            cost_s = sum([costs_s[name] for name in names])
             used = sum(p.length for m in moves for p in m.extents if gaps[index].overlaps(p))
             largest = max([gaps[index].length - used, *(_left(gap, moves) for gap in others)])
             return Plan(tuple(moves), cost_s, 1.0 - largest / free)

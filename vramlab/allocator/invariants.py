@@ -26,7 +26,10 @@ def check(allocator: Allocator) -> None:
         With the rule that broke, and where.
     """
     models = list(allocator.models.values())
-    _check_ledger(allocator.device, [model for model in models if model.state is not ABSENT])
+    everywhere = [model for model in models if model.state is not ABSENT]
+    _check_ledger(allocator.device, everywhere)
+    listed = set(allocator.there)
+    _rule(allocator.instant or listed == set(everywhere), f"{listed} are called there, not {everywhere}")
     for zone in allocator.zones.values():
         there = [model for model in models if model.zone is zone and model.state is not ABSENT]
         staying = [model for model in there if model.state in STAYING]

@@ -31,6 +31,8 @@ class Loads:
 
     Attributes
     ----------
+    there : dict
+        Models that are coming, there or leaving: an inventory may have a thousand times as many.
     on_moved : callable
         Called with a model that somebody waits for when it begins to come or to leave.
     """
@@ -39,6 +41,7 @@ class Loads:
         self.on_moved: Callable[[Model], object] = _nobody_hears
         self._zones, self._device, self._placement = zones, device, placement
         self.claims: list[Model] = []
+        self.there: dict[Model, None] = {}
         self._learned: dict[Model, int] = {}  # footprints of models that are on the device with less
 
     def begin(
@@ -50,6 +53,7 @@ class Loads:
         for victim in victims:
             self.evict(victim)
         zone.promise(model)
+        self.there[model] = None
         if model.wanted is not None:
             self.on_moved(model)
         model.pins = int(pin)
@@ -76,6 +80,7 @@ class Loads:
         if model.claiming:
             self.claims.remove(model)
         model.zone.cancel(model)
+        del self.there[model]
         self._placement.released(model)
         model.zone.policy.removed(model, False)
         self._apply_learned(model)
@@ -84,6 +89,7 @@ class Loads:
     def unloaded(self, model: Model) -> list[str]:
         """Take back the bytes of `model`, which has left. Returns models whose claims are met by that."""
         model.zone.release(model)
+        del self.there[model]
         self._placement.released(model)
         if self._learned:
             self._apply_learned(model)

@@ -30,14 +30,15 @@ def unused_models(models: Iterable[Model], now_s: float, unused_after_s: float) 
     Parameters
     ----------
     models : iterable of Model
-        All models.
+        Those that are there.
     now_s, unused_after_s : float
         The time, and how long a model must have been unused, seconds.
 
     Returns
     -------
     list of Model
-        Largest first (specification, "sort by memory impact"); of equal ones, the longest unused.
+        Largest first (specification, "sort by memory impact"); of equal ones, the longest unused, then in the
+        order of the inventory.
     """
     found = [
         model
@@ -47,7 +48,7 @@ def unused_models(models: Iterable[Model], now_s: float, unused_after_s: float) 
         and may_be_unused(model)
         and now_s > unused_since(model, unused_after_s)
     ]
-    return sorted(found, key=lambda model: (-model.bytes, model.last_used_s))
+    return sorted(found, key=lambda model: (-model.bytes, model.last_used_s, model.number))
 
 
 def relief_victims(models: Iterable[Model], needed_bytes: int, now_s: float) -> list[Model]:
@@ -78,4 +79,4 @@ def _by_score(models: Iterable[Model], now_s: float) -> Iterator[Model]:
         model for model in models if model.state is RESIDENT and not model.critical and not model.zone.never
     ]
     # those that requests wait for last
-    yield from sorted(there, key=lambda m: (m.wanted is not None, m.zone.policy.score(m, now_s)))
+    yield from sorted(there, key=lambda m: (m.wanted is not None, m.zone.policy.score(m, now_s), m.number))

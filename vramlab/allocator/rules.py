@@ -105,7 +105,7 @@ class RuledPlanner:
         for together in self._sets:
             if model.name not in together:
                 continue
-            cost = sum(costs.get(other.name, 1.0) for other in there if other.name not in together)
+            cost = sum([costs.get(other.name, 1.0) for other in there if other.name not in together])
             if least is None or cost < least:
                 least, chosen = cost, together
         return [other for other in there if other.name not in chosen]

@@ -29,6 +29,7 @@ from vramlab.analysis.intervals import (
     model_sizes,
     one_group,
     pose,
+    specs_of,
     zone_groups,
 )
 from vramlab.analysis.prices import WINDOW_STEPS, lagrangian, solve_windows
@@ -166,17 +167,20 @@ def cpu_extra_cost_s(trace: Trace, inventory: Inventory, performance_ratio: floa
 
     `performance_ratio` is ``fallback.cpu_performance_ratio``. Shape (requests,), for `cpu_cost`.
     """
-    model_sizes(trace, inventory)  # names the model that the inventory lacks
-    specs = [inventory[name] for name in trace.model_names]
-    per_item = np.array(
+    per_item = cpu_extra_per_item_s(trace, inventory, performance_ratio)
+    return np.asarray(per_item[trace.model_codes] * trace.items)
+
+
+def cpu_extra_per_item_s(trace: Trace, inventory: Inventory, performance_ratio: float) -> Floats:
+    """Return those of one item per model of the trace; shape (models,)."""
+    return np.array(
         [
             max(0.0, spec.cpu_inference_s(performance_ratio) - spec.inference_s)
             if spec.may_run_on_cpu
             else np.inf
-            for spec in specs
+            for spec in specs_of(trace, inventory)
         ]
     )
-    return np.asarray(per_item[trace.model_codes] * trace.items)
 
 
 def skip_costs(trace: Trace, cpu_cost: CpuCost | None, admission: AdmissionRule) -> Floats | None:

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vramlab.config.errors import InputError, check_choice, nearest
-from vramlab.config.schema import Inventory, VramConfig, zone_of
+from vramlab.config.schema import Inventory, ModelSpec, VramConfig, zone_of
 from vramlab.traces.trace import Trace
 
 Floats = npt.NDArray[np.float64]
@@ -123,8 +123,8 @@ class Posed(NamedTuple):
     repeats: Flags
 
 
-def model_sizes(trace: Trace, inventory: Inventory) -> tuple[Floats, Floats]:
-    """Return bytes and load times in seconds of the trace's models, in the order of ``trace.model_names``.
+def specs_of(trace: Trace, inventory: Inventory) -> list[ModelSpec]:
+    """Return the specs of the trace's models, in the order of ``trace.model_names``.
 
     Raises
     ------
@@ -135,7 +135,12 @@ def model_sizes(trace: Trace, inventory: Inventory) -> tuple[Floats, Floats]:
         if name not in inventory:
             expected = f"a model of the inventory{nearest(name, inventory)}"
             raise InputError(trace.source, "model", repr(name), expected)
-    specs = [inventory[name] for name in trace.model_names]
+    return [inventory[name] for name in trace.model_names]
+
+
+def model_sizes(trace: Trace, inventory: Inventory) -> tuple[Floats, Floats]:
+    """Return bytes and load times in seconds of the models; order and errors as of :func:`specs_of`."""
+    specs = specs_of(trace, inventory)
     size = np.array([spec.footprint_bytes for spec in specs], dtype=np.float64)
     return size, np.array([spec.load_s for spec in specs], dtype=np.float64)
 

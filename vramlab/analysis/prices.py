@@ -95,6 +95,7 @@ def solve(problem: Problem) -> tuple[Floats, Floats, float]:
             [np.zeros(free + count), np.concatenate([np.ones(free), *(flow.room for flow in flows)])]
         ),
         method="highs-ds",
+        options={"simplex_dual_edge_weight_strategy": "devex"},  # half the time of steepest edge
     )
     if result.status != 0:
         raise RuntimeError(f"the linear program of the offline bound was not solved: {result.message}")

@@ -62,17 +62,15 @@ class Finish:
 
     def on_gpu_s(self, model: Model, items: int, now_s: float) -> float:
         """How long it would take on the GPU, seconds."""
-        under_way_s = sum(max(0.0, end_s - now_s) for end_s in self._run_ends_s)
-        busy = sum(end_s > now_s for end_s in self._run_ends_s)
+        # sums of lists: those of generators are compiled to plain additions, which round otherwise
+        under_way_s = sum([max(0.0, end_s - now_s) for end_s in self._run_ends_s])
+        busy = len([end_s for end_s in self._run_ends_s if end_s > now_s])
         waiting_s = self._waiting.work_s
         wait_s = (under_way_s + waiting_s) / self._streams if busy >= self._streams or waiting_s else 0.0
         if model.state in (ABSENT, EVICTING):
-            loads_s = sum(max(0.0, end_s - now_s) for end_s in self._load_ends_s.values())
-            loads_s += sum(
-                group.model.load_s
-                for _, group in islice(self._waiting.absent, _WINDOW)
-                if group.model is not model
-            )
+            loads_s = sum([max(0.0, end_s - now_s) for end_s in self._load_ends_s.values()])
+            absent = islice(self._waiting.absent, _WINDOW)
+            loads_s += sum([group.model.load_s for _, group in absent if group.model is not model])
             wait_s = max(wait_s, loads_s / self._channels + model.load_s)
         elif model.state is LOADING:
             wait_s = max(wait_s, self._load_ends_s.get(model, now_s) - now_s)

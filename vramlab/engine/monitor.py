@@ -28,7 +28,7 @@ from __future__ import annotations
 import math
 
 from vramlab.allocator.relief import may_be_unused, unused_models, unused_since
-from vramlab.allocator.states import ABSENT, EVICTING, IN_USE, LOADING
+from vramlab.allocator.states import EVICTING, IN_USE, LOADING
 from vramlab.config.units import bytes_to_mib, mib_to_bytes, ms_to_s
 from vramlab.engine.claims import Claims
 from vramlab.engine.defragmentation import defragment
@@ -133,7 +133,7 @@ class Monitor:
 
     def _next_s(self, now_s: float, reading: MemoryReading, short: int) -> float:
         """When something could be done that cannot be done now, if no memory is taken before."""
-        there = [model for model in self._allocator.models.values() if model.state is not ABSENT]
+        there = self._allocator.there
         if (short > 0 or self._broken_up()) and any(
             model.state in _ON_THE_MOVE and not model.critical for model in there
         ):
@@ -159,7 +159,7 @@ class Monitor:
         leaving = device.held - device.committed
         excess = reading.used_bytes - leaving - self._threshold * reading.total_bytes
         acted = False
-        for model in unused_models(allocator.models.values(), now_s, self._unused_after_s):
+        for model in unused_models(allocator.there, now_s, self._unused_after_s):
             if excess <= 0:
                 break
             if allocator.unload(model.name, now_s) is None:

@@ -9,6 +9,8 @@ view of all who wait (:mod:`.scheduler`), or on arrival (:mod:`.arrival`).
 
 from __future__ import annotations
 
+from typing import Any
+
 from vramlab.allocator.states import IN_USE, RESIDENT
 from vramlab.engine.cache import MISS
 from vramlab.engine.cures import Cures
@@ -73,10 +75,11 @@ class Serving:
             self._preloading.asked(name, now_s)
         gpu, allocator = self._gpu, self._allocator
         model = allocator.models.get(name) or allocator.model(name)
-        if self._limits is not None and (why := self._limits.refusal(model)):
-            return notes.answer(number, now_s, REFUSED, None, why)
+        if self._limits is not None and (full := self._limits.refusal(model)):
+            return notes.answer(number, now_s, REFUSED, None, full)
         state = model.state
-        outcome, why = HIT, ""
+        outcome = HIT
+        why: Any = ""  # a text, or what a run with others has given
         if (
             (state is IN_USE or state is RESIDENT)
             and gpu.free

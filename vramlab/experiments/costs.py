@@ -8,19 +8,22 @@ takes it from here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 
-from vramlab.analysis.bounds import cpu_extra_cost_s
-from vramlab.analysis.intervals import Floats
+from vramlab.analysis.bounds import cpu_extra_per_item_s
+from vramlab.analysis.intervals import Floats, specs_of
 from vramlab.analysis.metrics import metrics
 from vramlab.analysis.statistics import request_series
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.outcomes import EvictionRecord, LoadRecord, Outcome
 from vramlab.experiments.case import Case
 from vramlab.runs.records import Records
+from vramlab.traces.trace import Trace
 
 _UNSERVED = (Outcome.REFUSED, Outcome.FAILED)
 
@@ -40,10 +43,13 @@ def prices_s(case: Case) -> Floats:
         return np.full(len(case.trace), np.inf)
     if not isinstance(price, str):
         return np.full(len(case.trace), float(price))
-    specs = [case.inventory[name] for name in case.trace.model_names]
-    load_s, run_s = (np.array([getattr(spec, key) for spec in specs]) for key in ("load_s", "inference_s"))
+    load_s, run_s = _per_model(case, "times", _times_s)
     codes = case.trace.model_codes
     return np.asarray(load_s[codes] + run_s[codes] * case.trace.items, dtype=np.float64)
+
+
+def _times_s(case: Case) -> Floats:
+    return np.array([(spec.load_s, spec.inference_s) for spec in specs_of(case.trace, case.inventory)]).T
 
 
 def cpu_answers(config: VramConfig, inventory: Inventory) -> bool:
@@ -55,7 +61,24 @@ def cpu_extra_of(case: Case) -> Floats | None:
     """Return the extra seconds of the CPU per request, or None where it never answers."""
     if not cpu_answers(case.config, case.inventory):
         return None
-    return cpu_extra_cost_s(case.trace, case.inventory, case.config.fallback.cpu_performance_ratio)
+    ratio = case.config.fallback.cpu_performance_ratio
+    per_item = _per_model(
+        case, f"extra {ratio}", lambda case: cpu_extra_per_item_s(case.trace, case.inventory, ratio)
+    )
+    return np.asarray(per_item[case.trace.model_codes] * case.trace.items)
+
+
+def _per_model(case: Case, what: str, make: Callable[[Case], Floats]) -> Floats:
+    """Return figures of the models, made once for all runs of a trace: there may be 50,000 models."""
+    known = _PER_MODEL.setdefault(case.trace, {})
+    inventory, found = known.get(what, (None, None))
+    if found is None or inventory is not case.inventory:
+        found = make(case)
+        known[what] = case.inventory, found
+    return found
+
+
+_PER_MODEL: WeakKeyDictionary[Trace, dict[str, tuple[Inventory, Floats]]] = WeakKeyDictionary()
 
 
 def extras_s(case: Case, records: Records) -> tuple[Floats, Floats]:

@@ -25,7 +25,7 @@ def preload_curve(
     thresholds: Sequence[float] = THRESHOLDS,
     overrides: Sequence[str] = (),
     seed: int = 0,
-    service_times: Times = "spec",
+    service_times: Times | None = None,
 ) -> pd.DataFrame:
     """Return what preloading gains and costs, by predictor and threshold.
 

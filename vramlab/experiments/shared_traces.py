@@ -19,7 +19,7 @@ from pyarrow import ipc
 
 from vramlab.config.files import replacing
 from vramlab.experiments.case import Case
-from vramlab.traces.trace import Trace
+from vramlab.traces.trace import TEXT_COLUMNS, Texts, Trace
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,14 @@ def share(trace: Trace, folder: Path | None = None) -> SharedTrace:
     folder : Path, optional
         Of the Arrow file, for workers of this machine; without it the handle carries the bytes.
     """
+    path = folder and folder / f"{trace.sha256}.arrow"
+    if path is not None and path.exists():
+        return SharedTrace(trace.source, trace.sha256, len(trace), str(path))
     table = _table(trace)
-    if folder is None:
+    if path is None:
         sink = pa.BufferOutputStream()
         _write(table, sink)
         return SharedTrace(trace.source, trace.sha256, len(trace), sink.getvalue().to_pybytes())
-    path = folder / f"{trace.sha256}.arrow"
     with replacing(path) as temporary, pa.OSFile(str(temporary), "wb") as file:
         _write(table, file)
     return SharedTrace(trace.source, trace.sha256, len(trace), str(path))
@@ -82,15 +84,10 @@ def share(trace: Trace, folder: Path | None = None) -> SharedTrace:
 
 def _table(trace: Trace) -> pa.Table:
     """Return the known columns; a trace's other ones play no part in a run."""
-    names = pa.array(trace.model_names, pa.string())
-    columns = {
-        "time_s": pa.array(trace.times_s),
-        "model": pa.DictionaryArray.from_arrays(pa.array(trace.model_codes), names),
-        "items": pa.array(trace.items),
-    }
-    for column in ("requester", "input_key", "priority"):
-        if column in trace.frame:
-            columns[column] = pa.array(trace.frame[column].to_numpy(), pa.string()).dictionary_encode()
+    columns = {"time_s": pa.array(trace.times_s), "items": pa.array(trace.items)}
+    for column, (codes, names) in trace.texts.items():
+        indices = pa.array(codes, mask=codes < 0)
+        columns[column] = pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string()))
     return pa.table(columns)
 
 
@@ -103,20 +100,17 @@ def _write(table: pa.Table, sink: pa.NativeFile) -> None:
 def _opened(shared: SharedTrace) -> Trace:
     buffer = pa.BufferReader(shared.place) if isinstance(shared.place, bytes) else pa.memory_map(shared.place)
     table = ipc.open_file(buffer).read_all()
-    frame = table.to_pandas(split_blocks=True)
-    for column in ("requester", "input_key", "priority"):
-        if column in frame:  # texts as a trace has them: objects, None where there is none
-            values = frame[column].astype(object)
-            frame[column] = values.where(values.notna(), None)
-    trace = Trace(frame, shared.source)
-    model = table["model"].combine_chunks()
-    model = model.chunk(0) if isinstance(model, pa.ChunkedArray) else model
-    codes = np.asarray(model.indices)
+    trace = Trace(table.to_pandas(split_blocks=True), shared.source)
     # what a trace works out once from its frame is known already
     trace.__dict__.update(
-        times_s=table["time_s"].to_numpy(),
-        items=table["items"].to_numpy(),
-        _coded_models=(codes, model.dictionary.to_pylist()),
-        sha256=shared.sha256,
-    )
+        times_s=table["time_s"].to_numpy(), items=table["items"].to_numpy(), sha256=shared.sha256,
+        texts={column: _texts(table[column]) for column in TEXT_COLUMNS if column in table.column_names},
+    )  # fmt: skip
     return trace
+
+
+def _texts(column: pa.ChunkedArray) -> Texts:
+    coded = column.combine_chunks()
+    coded = coded.chunk(0) if isinstance(coded, pa.ChunkedArray) else coded
+    codes = coded.indices.fill_null(-1) if coded.indices.null_count else coded.indices
+    return Texts(np.asarray(codes), coded.dictionary.to_pylist())

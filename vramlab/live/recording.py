@@ -57,15 +57,13 @@ async def play(
         By which inputs are made, per model (:func:`playable_recipes`).
     """
     inputs = _Inputs(runtime, rng, recipes or {})
-    columns = trace.frame
-    optional = {
-        key: columns[key].tolist() for key in ("requester", "priority", "input_key") if key in columns
-    }
+    optional = {key: coded.each().tolist() for key, coded in trace.texts.items() if key != "model"}
     driver = runtime.driver
     first_s = float(trace.times_s[0])
     begin_s = driver.clock()
     tasks: list[asyncio.Task[Any]] = []
-    rows = zip(trace.times_s.tolist(), columns["model"].tolist(), trace.items.tolist(), strict=True)
+    models = trace.texts["model"].each().tolist()
+    rows = zip(trace.times_s.tolist(), models, trace.items.tolist(), strict=True)
     for number, (time_s, model, items) in enumerate(rows):
         made = inputs.of(model, items)
         pause_s = (time_s - first_s) / speed - (driver.clock() - begin_s)

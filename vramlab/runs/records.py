@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from mypy_extensions import mypyc_attr
 
 from vramlab.config.errors import InputError
 from vramlab.engine.outcomes import (
@@ -65,7 +64,6 @@ class RequestRecord(NamedTuple):
         return self.finish_s - self.arrival_s
 
 
-@mypyc_attr(native_class=False)  # others inherit from it, and it goes from process to process
 @dataclass(eq=False)
 class Records:
     """All records of one run.

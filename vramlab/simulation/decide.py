@@ -23,7 +23,7 @@ import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +57,7 @@ _MANY = 4  # hits for each miss, up to which uses are told one by one
 _LOOKED_AT = 24  # hits that a loop passes before numpy looks for the end of the run
 _BLOCK = 256  # requests that numpy looks at in one go
 
-_Numbers = npt.NDArray[np.integer]
+_Numbers: TypeAlias = npt.NDArray[np.integer]
 
 
 class _Chunk(NamedTuple):
@@ -184,6 +184,7 @@ class _Run:
         for end in self._misses(chunk.numbers, numbers):
             if end - place > 2 * _LOOKED_AT:
                 last = np.flatnonzero(next_uses[place:end] >= end)
+                i: int
                 for i in (last + place).tolist():
                     hits(models[i], uses[i], times_s[i])
             else:
@@ -208,7 +209,7 @@ class _Run:
         stretch = Stretch(len(models), numbers, times_s, uses, order)
 
         def catch_up(model: Model) -> None:
-            at = last_use.item(model.number)
+            at: int = last_use.item(model.number)
             if at >= 0:
                 model.catch_up(uses.item(at), times_s.item(at))
                 last_use[model.number] = -1
@@ -258,7 +259,7 @@ class _Run:
 
     def _chunks(self) -> Iterator[_Chunk]:
         trace = self.trace
-        so_far = np.zeros(len(self.models), dtype=np.int64)
+        so_far: npt.NDArray[np.int64] = np.zeros(len(self.models), dtype=np.int64)
         first, length = 0, min(_FIRST_CHUNK, _CHUNK)
         while first < len(trace):
             tell(first / len(trace))
@@ -313,10 +314,10 @@ def _uses_of_same(
     order = np.argsort(numbers, kind="stable")
     sorted_numbers = numbers[order]
     same = sorted_numbers[1:] == sorted_numbers[:-1]
-    next_use = np.full(count, count, dtype=np.int32)
+    next_use: npt.NDArray[np.int32] = np.full(count, count, dtype=np.int32)
     next_use[order[:-1][same]] = order[1:][same]
     places = np.arange(count)
     starts = np.maximum.accumulate(np.where(np.concatenate([[False], same]), 0, places))
-    uses = np.empty(count, dtype=np.int64)
+    uses: npt.NDArray[np.int64] = np.empty(count, dtype=np.int64)
     uses[order] = places - starts
     return next_use, uses + chunk.uses_before[numbers] + 1, order

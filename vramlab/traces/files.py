@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 from vramlab.config.bundled import there
 from vramlab.config.errors import InputError
 from vramlab.config.files import replacing
-from vramlab.traces.trace import Trace
+from vramlab.traces.trace import TEXT_COLUMNS, Trace
 
-_TEXT_COLUMNS = ("model", "requester", "input_key", "priority")
+_ROWS = 1024 * 1024  # of a row group, whose texts are in memory at a time
 
 # A trace's metadata stand in a Parquet file's under keys with this prefix.
 _METADATA_PREFIX = b"vramlab."
@@ -42,7 +42,7 @@ def read_trace(path: Path | str) -> Trace:
         If the file cannot be read, is not what its suffix says, or holds no valid trace.
     """
     if _format_of(path) == ".csv":
-        frame = read_csv(path, dtype=dict.fromkeys(_TEXT_COLUMNS, "str"))
+        frame = read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, "str"))
         try:
             return Trace.from_frame(frame, str(path))
         except InputError as error:
@@ -156,7 +156,7 @@ def _check_header(data: bytes, path: Path | str) -> None:
 def _read_parquet(path: Path | str) -> tuple[pd.DataFrame, dict[str, str]]:
     data = _read_bytes(path)
     try:
-        table = pq.read_table(io.BytesIO(data))
+        table = pq.read_table(io.BytesIO(data), read_dictionary=list(TEXT_COLUMNS))
         metadata = {
             key.removeprefix(_METADATA_PREFIX).decode(): value.decode()
             for key, value in (table.schema.metadata or {}).items()
@@ -190,16 +190,25 @@ def _csv_bytes(trace: Trace) -> bytes:
     return text.encode("utf-8")
 
 
-def _parquet_bytes(trace: Trace, path: Path | str) -> bytes:
+def _parquet_bytes(trace: Trace, path: Path | str) -> memoryview:
     buffer = io.BytesIO()
     try:
         table = pa.Table.from_pandas(trace.frame, preserve_index=False)
         # pandas' own metadata names its version: without it the bytes depend on the trace alone
         metadata = {_METADATA_PREFIX + key.encode(): value for key, value in sorted(trace.metadata.items())}
-        pq.write_table(table.replace_schema_metadata(metadata or None), buffer, compression="zstd")
+        schema = pa.schema(
+            [
+                column.with_type(pa.string()) if column.name in TEXT_COLUMNS else column
+                for column in table.schema
+            ],
+            metadata or None,
+        )
+        with pq.ParquetWriter(buffer, schema, compression="zstd") as file:
+            for first in range(0, len(trace), _ROWS):
+                file.write_table(table.slice(first, _ROWS).cast(schema), _ROWS)
     except pa.ArrowException as error:
         raise InputError(path, "", str(error).splitlines()[0], "columns that Parquet can hold") from error
-    return buffer.getvalue()
+    return buffer.getbuffer()
 
 
 def _format_of(path: Path | str) -> str:

@@ -2,6 +2,7 @@
 
 A trace is a table with one row per request. ``time_s`` (finite, non-decreasing) and ``model`` are required;
 ``items`` (default 1), ``requester``, ``input_key`` and ``priority`` are optional; other columns are kept.
+Texts are categories: a trace of millions has each of them once.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import html
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NoReturn, cast
+from typing import Any, NamedTuple, NoReturn, cast
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from vramlab.config.errors import InputError, nearest
 from vramlab.config.fields import LARGEST
@@ -22,13 +24,31 @@ from vramlab.config.schema import Priority
 
 REQUIRED_COLUMNS = ("time_s", "model")
 KNOWN_COLUMNS = ("time_s", "model", "items", "requester", "input_key", "priority")
+TEXT_COLUMNS = ("model", "requester", "input_key", "priority")
 
 # Items travel through float64 while they are checked; above this it would no longer hold every whole number.
 _MAX_ITEMS = 2**53
 _MOST_COLUMNS = 12  # that a message names
+_PIECE = 1_000_000  # requests whose texts are in memory at a time
 
 # From 2001 to 2096; as seconds, milliseconds since 1970 would be some ten thousand years.
 _EPOCH_S = (1e9, 4e9)
+
+
+class Texts(NamedTuple):
+    """A column of texts: int32 `codes` per request (-1 where missing), `names` in order of appearance."""
+
+    codes: np.ndarray
+    names: list[str]
+
+    def each(self) -> np.ndarray:
+        """Return the text per request, None where missing."""
+        return np.array([*self.names, None], dtype=object)[self.codes]
+
+
+def categories(codes: np.ndarray, names: Sequence[str]) -> pd.Categorical:
+    """Return a column of a trace's frame: different texts by codes, -1 where missing."""
+    return pd.Categorical.from_codes(codes, pd.Index(names, dtype=object))  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +60,7 @@ class Trace:
     Parameters
     ----------
     frame : pandas.DataFrame
-        Validated and normalised: known columns first, ``items`` always present, missing text is None.
+        Validated and normalised: known columns first, ``items`` always present, texts as categories.
     source : str
         Where the trace came from, for messages.
     metadata : mapping of str to str
@@ -78,37 +98,37 @@ class Trace:
         return _read_only(self.frame["items"].to_numpy())
 
     @cached_property
-    def _coded_models(self) -> tuple[np.ndarray, list[str]]:
-        codes, names = pd.factorize(self.frame["model"].to_numpy())
-        return _read_only(codes.astype(np.int32)), list(names)
+    def texts(self) -> dict[str, Texts]:
+        """Columns of texts as codes."""
+        return {column: _coded(self.frame[column]) for column in TEXT_COLUMNS if column in self.frame}
 
     @property
     def model_names(self) -> list[str]:
         """Each model once, in order of first appearance."""
-        return list(self._coded_models[1])
+        return list(self.texts["model"].names)
 
     @property
     def model_codes(self) -> np.ndarray:
         """Per request the index of its model in `model_names`, int32."""
-        return self._coded_models[0]
+        return self.texts["model"].codes
 
     @cached_property
     def requesters(self) -> np.ndarray | None:
         """Requester per request (None where missing), or None where the trace has no such column."""
-        return self._texts("requester")
+        return self._per_request("requester")
 
     @cached_property
     def input_keys(self) -> np.ndarray | None:
         """Key of the input per request (None where missing), or None where there is no such column."""
-        return self._texts("input_key")
+        return self._per_request("input_key")
 
     @cached_property
     def priorities(self) -> np.ndarray | None:
         """Priority per request as text (None where missing), or None where there is no such column."""
-        return self._texts("priority")
+        return self._per_request("priority")
 
-    def _texts(self, column: str) -> np.ndarray | None:
-        return _read_only(self.frame[column].to_numpy()) if column in self.frame else None
+    def _per_request(self, column: str) -> np.ndarray | None:
+        return _read_only(self.texts[column].each()) if column in self.texts else None
 
     @property
     def duration_s(self) -> float:
@@ -126,16 +146,20 @@ class Trace:
             if column not in self.frame:
                 continue
             digest.update(f"{column}\n".encode())
-            values = self.frame[column].to_numpy()
             if column == "time_s":
-                digest.update(values.astype("<f8").tobytes())
+                digest.update(np.ascontiguousarray(self.times_s, "<f8"))
             elif column == "items":
-                digest.update(values.astype("<i8").tobytes())
+                digest.update(np.ascontiguousarray(self.items, "<i8"))
             else:
                 # lengths before texts, so that no two tables can run together into the same bytes
-                texts = [(text or "").encode("utf-8", "surrogatepass") for text in values]
-                digest.update(np.fromiter(map(len, texts), "<i8", len(texts)).tobytes())
-                digest.update(b"".join(texts))
+                codes, names = self.texts[column]
+                texts = [name.encode("utf-8", "surrogatepass") for name in names] + [b""]
+                digest.update(np.array([len(text) for text in texts], "<i8")[codes])
+                each = pa.array(texts, pa.large_binary())
+                for first in range(0, len(self), _PIECE):
+                    part = codes[first : first + _PIECE]
+                    _, _, data = each.take(pa.array(np.where(part < 0, len(names), part))).buffers()
+                    digest.update(data if data is not None else b"")
         return digest.hexdigest()
 
     def between(self, start_s: float, end_s: float) -> Trace:
@@ -324,26 +348,32 @@ def _priorities(frame: pd.DataFrame, source: str) -> pd.Series:
     known = [priority.value for priority in Priority]
     expected = f"one of {', '.join(known)}, or nothing"
     texts = _texts(frame, "priority", source, expected)
-    codes, names = pd.factorize(texts.to_numpy())
-    for code, name in enumerate(names):
+    for code, name in enumerate(texts.cat.categories):
         if name not in known:
-            row = int(np.flatnonzero(codes == code)[0])
+            row = int(np.flatnonzero(texts.cat.codes == code)[0])
             refuse_row(source, row, "priority", name, expected + nearest(name, known))
-    # code -1 (missing) takes the last entry
-    return pd.Series(np.array([*map(str, names), None], dtype=object)[codes], dtype=object)
+    return texts
 
 
 def _texts(frame: pd.DataFrame, column: str, source: str, expected: str) -> pd.Series:
-    """Return a column of Python text, None where it is missing or empty (CSV cannot tell them apart)."""
-    series = frame[column].astype(object)
-    if pd.api.types.infer_dtype(series, skipna=True) not in ("string", "empty"):
+    """Return a column of texts, missing where there is none or an empty one (CSV cannot tell them apart)."""
+    series = frame[column]
+    try:
+        codes, names = pd.factorize(series)
+    except TypeError:  # what has no hash is no text
         no_text = _each(series, lambda cell: not isinstance(cell, str)) & series.notna().to_numpy()
-        _refuse_where(no_text, frame[column], source, expected)
-    values = series.to_numpy()
-    missing = series.isna().to_numpy()
-    empty = missing | (np.where(missing, "", values) == "")
-    values = np.where(empty, None, values)  # type: ignore[call-overload]  # numpy's types leave None out
-    return pd.Series(values, dtype=object)
+        _refuse_where(no_text, series, source, expected)
+        raise
+    no_text = np.array([*(not isinstance(name, str) for name in names), False])[codes]
+    _refuse_where(no_text, series, source, expected)
+    index = {name: code for code, name in enumerate(dict.fromkeys(str(name) for name in names if name))}
+    of_name = np.array([*(index.get(name, -1) for name in names), -1], dtype=np.int32)
+    return pd.Series(categories(of_name[codes], list(index)))
+
+
+def _coded(texts: pd.Series) -> Texts:
+    codes, names = pd.factorize(texts)
+    return Texts(_read_only(codes.astype(np.int32)), list(names))
 
 
 def _each(series: pd.Series, test: Callable[[object], bool]) -> np.ndarray:

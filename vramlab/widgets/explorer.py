@@ -61,8 +61,8 @@ class PolicyExplorer(widgets.VBox):
         ``simulate`` (with queues and latencies) or ``decide`` (the allocator alone).
     seed : int
         Of the replays.
-    service_times : str
-        See :mod:`vramlab.simulation.choosing`.
+    service_times : str, optional
+        See :mod:`vramlab.simulation.choosing`; by default the inventory's, of a live run its own.
     most : int
         So many models are drawn, the most requested.
     export_to : Path or str
@@ -94,7 +94,7 @@ class PolicyExplorer(widgets.VBox):
         models: ModelsLike = None,
         mode: Mode = "simulate",
         seed: int = 0,
-        service_times: Times = "spec",
+        service_times: Times | None = None,
         most: int = 10,
         export_to: Path | str = "vram_config.yaml",
         policies: Sequence[Own] = (),

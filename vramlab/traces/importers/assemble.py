@@ -14,7 +14,7 @@ from vramlab.config.errors import InputError
 from vramlab.traces.importers.options import ImportOptions, ImportReport, counted
 from vramlab.traces.importers.rows import RowLog, categorical
 from vramlab.traces.popularity import draw
-from vramlab.traces.trace import KNOWN_COLUMNS, Trace
+from vramlab.traces.trace import KNOWN_COLUMNS, Trace, categories
 
 # Texts that stand for nothing in many tables, and are names in some.
 _MISSING = {"nan", "null", "none", "n/a", "na", "-", "undefined", "<na>"}
@@ -168,7 +168,7 @@ def assemble(
         runs.add(piece)
         gathered.add(_thinned(_cut(piece, log, options), log, options, thinning))
         spread_s = piece.spread_s
-    columns = {name: np.concatenate(parts) for name, parts in gathered.columns.items()}
+    columns = {name: np.concatenate(gathered.columns.pop(name)) for name in list(gathered.columns)}
     if not len(columns.get("time_s", ())):
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in log.dropped.items())
         window = options.start_s is not None or options.end_s is not None
@@ -179,9 +179,13 @@ def assemble(
     columns, models = _with_models(columns, gathered.functions.names, log, options, dealing)
     columns = _expanded(columns, spread_s, spreading, log)
     times = columns["time_s"]
-    order = np.argsort(times, kind="stable")
-    # requests spread at random within a minute have no order that the source could have given
-    back_s = np.diff(times)[np.diff(times) < 0] if not spread_s else np.empty(0)
+    steps_s = np.diff(times)
+    back_s = steps_s[steps_s < 0]
+    if back_s.size:
+        order = np.argsort(times, kind="stable")
+        columns = {name: values[order] for name, values in columns.items()}
+    if spread_s:  # requests spread at random within a minute have no order that the source could have given
+        back_s = back_s[:0]
     reordered = bool(len(back_s))
     if reordered and -back_s.min() > _CLOCK_SET_S and len(back_s) < _FEW:
         times_back = counted(len(back_s), "time")
@@ -189,7 +193,6 @@ def assemble(
     if private and "requester" in gathered.names:
         requesters = gathered.names["requester"].names
         requesters[:] = [f"r{number}" for number in range(1, len(requesters) + 1)]
-    columns = {name: values[order] for name, values in columns.items()}
     trace = Trace(_frame(columns, models, gathered.names, options), str(log.source))
     report = ImportReport(
         rows_read=log.rows_read,
@@ -207,14 +210,13 @@ def _frame(
     columns: dict[str, np.ndarray], models: list[str], names: dict[str, _Names], options: ImportOptions
 ) -> pd.DataFrame:
     """Return the table of a trace as :meth:`Trace.from_frame` would, which takes as long as the import."""
-    frame: dict[str, np.ndarray | pd.Series] = {
+    frame: dict[str, np.ndarray | pd.Categorical] = {
         "time_s": (columns["time_s"] - columns["time_s"][0]) / options.speed,
-        "model": pd.Series(np.array(models, dtype=object)[columns["function"]], dtype=object),
+        "model": categories(columns["function"], models),
         "items": columns.get("items", np.ones(len(columns["time_s"]), dtype=np.int64)),
     }
     for column in sorted(names, key=KNOWN_COLUMNS.index):
-        texts = np.array([*names[column].names, None], dtype=object)[columns[column]]
-        frame[column] = pd.Series(texts, dtype=object)
+        frame[column] = categories(columns[column], names[column].names)
     return pd.DataFrame(frame)
 
 

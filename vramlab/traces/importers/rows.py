@@ -151,9 +151,10 @@ class Chunk:
         """Return the column as int64 of at least `default`, which also stands in for a missing cell."""
         values = as_floats(self.cells[column])
         good = (values >= default) & (values <= 2**53) & (values == np.floor(values))
-        missing = ~self.present(column)
-        self.check(good | missing, column, expected)
-        return np.where(good, values, default).astype(np.int64)
+        if not good.all():
+            self.check(good | ~self.present(column), column, expected)
+            values = np.where(good, values, default)
+        return values.astype(np.int64)
 
     def strings(self, column: str) -> pa.StringArray:
         """Return a column as text, missing where empty; blanks round it are kept."""

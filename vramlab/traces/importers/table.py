@@ -187,7 +187,7 @@ def _pieces(source: _Source, log: RowLog, sizes: dict[str, int]) -> Iterator[Pie
             items=None if items is None else items[good],
             texts={role: values[good] for role, values in texts.items()},
             counts=None if counts is None else counts[good],
-            spread_s=interval.of(time_s[chunk.good]),
+            spread_s=None if counts is None else interval.of(time_s[chunk.good]),
             origin_s=0.0 if clock is None else clock.origin_s,
         )
 

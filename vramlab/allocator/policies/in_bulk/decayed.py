@@ -8,13 +8,13 @@ import numpy as np
 
 from vramlab.allocator.facts import Model
 from vramlab.allocator.policies.decayed import Decayed
-from vramlab.allocator.policies.in_bulk.runs import HearsRuns, Run, Stretch
+from vramlab.allocator.policies.in_bulk.runs import HearsRuns, Run, Stretch, Whole
 
 # The least exponent of frequency with which runs of hits are counted late.
 _LEAST_FREQUENCY = 1e-3
 
 
-class DecayedInBulk(HearsRuns, Decayed):
+class DecayedInBulk(Decayed, HearsRuns):
     """Notes the last use and the number of all, and counts them late. Options: those of ``decayed``."""
 
     def __init__(self, **options: float) -> None:
@@ -28,7 +28,7 @@ class DecayedInBulk(HearsRuns, Decayed):
         # What runs of hits have left to be counted, as long as there is a stretch: by the model's number, the
         # uses so far; by use, sorted by model, its time and how much the count has faded since the last one.
         self._stretch: Stretch | None = None
-        self._uses = np.empty(0, dtype=np.int64)
+        self._uses: Whole = np.empty(0, dtype=np.int64)
         self._base: list[int] = []
         self._times_s = self._gains = np.empty(0)
         self._half_lives: list[float] = []
@@ -87,7 +87,7 @@ class DecayedInBulk(HearsRuns, Decayed):
         """Count the uses that runs have left to be counted. Returns whether there were any."""
         if self._stretch is None:
             return False
-        uses = self._uses.item(model.number)
+        uses: int = self._uses.item(model.number)
         count, last_s, counted = self._counts[model]
         if uses <= counted:
             return False

@@ -9,16 +9,17 @@ import numpy as np
 from vramlab.allocator.facts import Model
 from vramlab.allocator.policies.greedy_dual import GreedyDual
 from vramlab.allocator.policies.heap import Entry
-from vramlab.allocator.policies.in_bulk.runs import HearsRuns, Run
+from vramlab.allocator.policies.in_bulk.runs import HearsRuns, Run, Whole
 
 
-class GreedyDualInBulk(HearsRuns, GreedyDual):
+class GreedyDualInBulk(GreedyDual, HearsRuns):
     """Notes what the values would be made of: a value is needed only once the old one is the lowest."""
 
     def __init__(self, worth: Callable[[Model], float]) -> None:
         super().__init__(worth)
         # What runs have left to the heap to find out, by the model's number: clock, uses, L of the last use
-        self._clock = self._uses = np.empty(0, dtype=np.int64)
+        self._clock: Whole = np.empty(0, dtype=np.int64)
+        self._uses: Whole = self._clock
         self._l = np.empty(0)
 
     def used_together(self, run: Run) -> None:
@@ -36,7 +37,7 @@ class GreedyDualInBulk(HearsRuns, GreedyDual):
     def _renewed(self, entry: Entry) -> Entry:
         model = entry[2]
         number = model.number
-        clock = self._clock.item(number)
+        clock: int = self._clock.item(number)
         if clock <= entry[1]:
             return entry
         return (self._l.item(number) + self._uses.item(number) * self._worth(model), clock, model)

@@ -9,7 +9,7 @@ from vramlab.allocator.policies.in_bulk.runs import HearsRuns, Run
 from vramlab.allocator.scoring import cost_per_byte
 
 
-class HyperbolicInBulk(HearsRuns, Hyperbolic):
+class HyperbolicInBulk(Hyperbolic, HearsRuns):
     """Writes the values of a run into the column."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from vramlab.allocator.policies.log_linear import LogLinear
 from vramlab.allocator.scoring import constant_factor
 
 
-class LogLinearInBulk(HearsRuns, LogLinear):
+class LogLinearInBulk(LogLinear, HearsRuns):
     """Writes the values and times of a run into the columns. Options: those of the family."""
 
     def __init__(self, **exponents: float) -> None:

@@ -10,11 +10,11 @@ import numpy as np
 from vramlab.allocator.facts import Model, Policy
 from vramlab.allocator.policies.at_random import Random
 from vramlab.allocator.policies.fifo import FIFO
-from vramlab.allocator.policies.in_bulk.runs import HearsRuns, Run
+from vramlab.allocator.policies.in_bulk.runs import HearsRuns, Run, Whole
 from vramlab.allocator.policies.sieve import Sieve
 
 
-class LRUInBulk(HearsRuns, Policy):
+class LRUInBulk(Policy, HearsRuns):
     """Twin of ``lru``: a run only notes the time of each last use.
 
     Whoever was used so stands behind all that were not, wherever it still is in the queue. It is taken out
@@ -28,7 +28,7 @@ class LRUInBulk(HearsRuns, Policy):
         self._order: OrderedDict[Model, None] = OrderedDict()
         self._later: dict[Model, None] = {}  # taken out
         self._clock = 0  # of uses; 0 where there are no runs to look back on
-        self._noted = np.empty(0, dtype=np.int64)  # last use by number; 0 where the queue knows it
+        self._noted: Whole = np.empty(0, dtype=np.int64)  # last use by number; 0 where the queue knows it
 
     def admitted(self, model: Model, now_s: float) -> None:
         self._order[model] = None
@@ -89,19 +89,19 @@ class LRUInBulk(HearsRuns, Policy):
         self._clock = 0
 
 
-class FIFOInBulk(HearsRuns, FIFO):
+class FIFOInBulk(FIFO, HearsRuns):
     """Twin of ``fifo``: being used often changes nothing either."""
 
     def used_together(self, run: Run) -> None: ...
 
 
-class RandomInBulk(HearsRuns, Random):
+class RandomInBulk(Random, HearsRuns):
     """Twin of ``random``: being used often changes nothing either."""
 
     def used_together(self, run: Run) -> None: ...
 
 
-class SieveInBulk(HearsRuns, Sieve):
+class SieveInBulk(Sieve, HearsRuns):
     """Twin of ``sieve``: a run marks all its models at once."""
 
     def used_together(self, run: Run) -> None:

@@ -9,13 +9,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from mypy_extensions import trait
 
 from vramlab.allocator.facts import Model, Policy
 
-Whole = npt.NDArray[np.int64]
+Whole: TypeAlias = npt.NDArray[np.int64]
 
 
 class Stretch:
@@ -53,7 +55,7 @@ class Stretch:
     def by_model(self) -> tuple[npt.NDArray[np.float64], Whole]:
         """Times sorted by model, and ``base``: use n of a model is entry ``base[number] + n`` of them."""
         order = self._order
-        base = np.zeros(self._models, dtype=np.int64)
+        base: Whole = np.zeros(self._models, dtype=np.int64)
         base[self._numbers[order]] = np.arange(len(order)) - self._uses_total[order]
         return self._times_s[order], base
 
@@ -132,6 +134,7 @@ class Run:
             yield model
 
 
+@trait
 class HearsRuns(ABC):
     """Base of the twins: a policy that is told of a run at once, and then ranks as its original does.
 
