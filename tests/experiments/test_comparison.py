@@ -1,13 +1,17 @@
 """Comparisons: intervals that hold the figure, verdicts, the warm-up cut for all alike, the right bound."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.experiments.studying import POOL, ROOT
+from vramlab.config.errors import InputError
 from vramlab.config.loading import load_inventory
 from vramlab.experiments.case import resolve_case
-from vramlab.experiments.comparison import compare
+from vramlab.experiments.comparison import Compared, compare, compared
 from vramlab.experiments.intervals import warmup_of
 from vramlab.experiments.optimum import optimum_of
+from vramlab.experiments.replays import replays_of
 from vramlab.traces.files import read_trace
 
 TRACE = read_trace(ROOT / "traces" / "synthetic_tight.csv.gz").head(6000)
@@ -90,3 +94,27 @@ def test_a_price_below_0_is_explained():
     ).remarks()  # of the specification's zones, which refuse some
     assert said.endswith(": requests without an answer have no latency")
     assert compare(TRACE, TIGHT, policies=["lru"]).remarks()[0].startswith("your zones")
+
+
+def test_several_processes_find_what_one_finds(monkeypatch):
+    monkeypatch.setattr("vramlab.experiments.replays._ENOUGH", 0)
+    case = resolve_case(TRACE.head(1000), TIGHT, INVENTORY)
+    what = Compared(["lru", "gdsf"])
+    alone, together = (compared(case, what, jobs=jobs).document() for jobs in (1, 2))
+    for document in (alone, together):
+        for row in (*document["rows"], *document["baselines"], document["floor"]):
+            for key in ("wall_s", "requests_per_s"):
+                row.pop(key, None)
+    assert together == alone
+
+
+def test_a_case_that_cannot_be_replayed_is_refused_whoever_replays_it(monkeypatch):
+    monkeypatch.setattr("vramlab.experiments.replays._ENOUGH", 0)
+    case = resolve_case(TRACE.head(100), TIGHT, INVENTORY)
+    good = case.changed(["scoring.policy=lru"])
+    bad = replace(case, inventory=dict(list(case.inventory.items())[:1]))
+    for jobs in (1, 2):
+        with replays_of([good, bad], jobs) as replayed:
+            with pytest.raises(InputError, match="expected a model of the inventory"):
+                replayed(bad)
+            assert replayed(good) is replayed(good)

@@ -95,8 +95,7 @@ class Allocator:
             choice = "in_order" if zones[0].policy.in_order else "pruned"
         self.placement = placement(zones, choice)
         self._loads = (AtOnce if instant else Loads)(zones, self.device, self.placement)
-        # models that are coming, there or leaving; empty where loads take no time
-        self.there: Iterable[Model] = self._loads.there
+        self.there: Iterable[Model] = self._loads.there  # or coming, or leaving; none if `instant`
         planner = Planner(config, self.zones, self.device, self.placement)
         self._planner: Planner | RuledPlanner = planner
         if config.rules != RulesConfig():

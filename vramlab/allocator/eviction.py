@@ -109,9 +109,7 @@ def choose_victims(
         Empty if there is room already; None if the candidates do not free enough.
     """
     short = Shortage(size, zone)
-    if short.none:
-        return []
-    if choice == "exact":
+    if choice == "exact" and not short.none:
         cheapest = _cheapest(short, zone, guest, giving_zones(zones, zone, short), requester)
         if cheapest is not None:
             return cheapest

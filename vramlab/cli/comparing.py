@@ -121,6 +121,10 @@ class ComparedOptions:
     skip_warmup: Annotated[
         bool, typer.Option("--skip-warmup", help="Leave out the warm-up, as the MSER-5 rule sees it.")
     ] = False
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", help="Processes on this machine. Default: one per core, for long traces."),
+    ] = None
 
     def resolve(self) -> Compared:
         """Take the lists apart."""
@@ -162,8 +166,9 @@ def compare_command(
     runs = what.runs if len(places) == 1 else len(places) * max(1, what.runs)
     with tqdm(total=runs + len(places), desc="compare", unit="run", disable=None, leave=False) as progress:
         found = side_by_side(
-            places, what, intervals=options.intervals, skip_warmup=options.skip_warmup, done=progress.update
-        )
+            places, what, intervals=options.intervals, skip_warmup=options.skip_warmup, done=progress.update,
+            jobs=options.jobs,
+        )  # fmt: skip
     if plot is not None:
         result = found.comparisons[0]
         title = f"{where.requests[0].name}: {result.rows[0]['requests']:,} requests"

@@ -163,8 +163,9 @@ def _plot(verification: Verification, comparison: Comparison, folder: Path) -> N
     live, simulated = verification.live_records, verification.simulated_records
     backend = verification.live["backend"]
     latencies_s = {f"live ({backend})": live.latency_s, "simulated": simulated.latency_s}
+    whole = verification.lockstep.records  # the warm-up too: what was loaded in it stays
     drawn = {
-        "live_residency": residency_timeline(live, title=f"Who was resident, live ({backend})"),
+        "live_residency": residency_timeline(whole, title=f"Who was resident, live ({backend})"),
         "load_cost_by_policy": plot_load_costs(comparison, "Which eviction policy? (simulated)"),
     }
     if verification.draws is not None:

@@ -58,6 +58,9 @@ class SessionSettings(Section):
     """Further entries as ONNX Runtime's documentation names them."""
 
 
+_NONE_SET = SessionSettings()  # one for all models: pydantic would copy a default for each of 50,000
+
+
 class ModelSpec(Section):
     """One model of the inventory.
 
@@ -117,7 +120,7 @@ class ModelSpec(Section):
     """These are the figures of a stand-in of that size, and `path` leads to one."""
     inputs: InputsField | None = None
     """True inputs for profiles and first runs: an `.npz` file, or a shape and a range per input."""
-    session_options: SessionSettings = SessionSettings()
+    session_options: SessionSettings = Field(default_factory=lambda: _NONE_SET)
     custom_ops: tuple[str, ...] = Field(default=(), strict=False)
     """Libraries of operators that it needs."""
 

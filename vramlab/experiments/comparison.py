@@ -13,7 +13,6 @@ import pandas as pd
 from vramlab.allocator import Allocator
 from vramlab.analysis.bounds import Bound
 from vramlab.config.errors import InputError
-from vramlab.config.loading import fingerprint
 from vramlab.experiments.baselines import LRU, Baseline, baselines_of
 from vramlab.experiments.case import Case, ConfigLike, Mode, ModelsLike, TraceLike, names_of, resolve_case
 from vramlab.experiments.floor import prices, without_pressure
@@ -21,7 +20,8 @@ from vramlab.experiments.html import comparison_html
 from vramlab.experiments.intervals import INTERVAL, Counted, warmup_of, with_intervals, zones_cost
 from vramlab.experiments.optimum import costed, counted, optimum_of
 from vramlab.experiments.remarks import remarks_on
-from vramlab.experiments.replay import Replay, flat, run
+from vramlab.experiments.replay import Replay, flat
+from vramlab.experiments.replays import replays_of
 
 DEFAULT_POLICIES = ("seed", "seed_fixed", "decayed", "lru", "lfu", "fifo", "gdsf")
 
@@ -217,6 +217,7 @@ def compared(
     intervals: bool = False,
     skip_warmup: bool = False,
     done: Callable[[], object] | None = None,
+    jobs: int | None = 1,
 ) -> Comparison:
     """Replay a case once per policy and order, and as model servers of today, and its baselines.
 
@@ -234,6 +235,8 @@ def compared(
         for the one that takes longest.
     done : callable, optional
         Called after each replay of a policy, order or server, and after the bound.
+    jobs : int or None
+        Processes on this machine, where there is enough to do; None is one per core.
 
     Raises
     ------
@@ -242,19 +245,22 @@ def compared(
     """
     cases = (what or Compared()).cases(case)
     done = done or (lambda: None)
-    replays = []
-    for one in cases:
-        replays.append(run(one))
-        done()
     named = [one.config.scoring.policy for one in cases]
     own = case.config.scoring.policy if case.config.scoring.policy in named else named[0]
     outside = baselines_of(case, [own])
-    outside, made = _replayed(outside, cases, replays)
-    if LRU not in made:  # critical models that go with zones only, say: then within the configuration's
-        inside = _under(case, "lru", case.config.serving.order)
-        outside, made = [*outside[1:], Baseline(LRU, inside)], made | {LRU: run(inside)}
-    first = warmup_of([one.records for one in (*replays, made[LRU])]) if skip_warmup else 0
-    floor = _floor(case, first)
+    alone = without_pressure(case) if case.mode == "simulate" else None
+    beside_them = [one.case for one in outside if one.case is not None]
+    with replays_of([*cases, *beside_them, *([] if alone is None else [alone])], jobs) as replayed:
+        replays = []
+        for one in cases:
+            replays.append(replayed(one))
+            done()
+        outside, made = _replayed(outside, replayed)
+        if LRU not in made:  # critical models that go with zones only, say: then within the configuration's
+            inside = _under(case, "lru", case.config.serving.order)
+            outside, made = [*outside[1:], Baseline(LRU, inside)], made | {LRU: replayed(inside)}
+        first = warmup_of([one.records for one in (*replays, made[LRU])]) if skip_warmup else 0
+        floor = _floor(alone, replayed, first)
     rows = [costed(one, result, first) for one, result in zip(cases, replays, strict=True)]
     beside = [_baseline_row(one, made.get(one.name), first) for one in outside]
     of_lru = next(row for row in beside if row["baseline"] == LRU)
@@ -283,37 +289,27 @@ def compared(
 
 
 def _replayed(
-    outside: Sequence[Baseline], cases: Sequence[Case], replays: Sequence[Replay]
+    outside: Sequence[Baseline], replayed: Callable[[Case], Replay]
 ) -> tuple[list[Baseline], dict[str, Replay]]:
-    """Replay the baselines by name; one that is among what was compared has been replayed already.
-
-    One for which a recording has no times stays without a case.
-    """
-    known = {
-        (fingerprint(one.config), fingerprint(one.inventory)): result
-        for one, result in zip(cases, replays, strict=True)
-    }
+    """Replay the baselines by name; one for which a recording has no times stays without a case."""
     made: dict[str, Replay] = {}
     kept = []
     for one in outside:
         if one.case is not None:
-            what = fingerprint(one.case.config), fingerprint(one.case.inventory)
             try:
-                if what not in known:
-                    known[what] = run(one.case)
-                made[one.name] = known[what]
+                made[one.name] = replayed(one.case)
             except InputError as error:
                 one = Baseline(one.name, None, str(error))
         kept.append(one)
     return kept, made
 
 
-def _floor(case: Case, first: int) -> dict[str, Any] | None:
+def _floor(alone: Case | None, replayed: Callable[[Case], Replay], first: int) -> dict[str, Any] | None:
     """Figures with memory for all models; None without queues, and where a recording has no times for it."""
-    if case.mode != "simulate":
+    if alone is None:
         return None
     try:
-        return counted(case, run(without_pressure(case)), first)
+        return counted(alone, replayed(alone), first)
     except InputError:
         return None
 

@@ -69,12 +69,14 @@ def share(trace: Trace, folder: Path | None = None) -> SharedTrace:
     folder : Path, optional
         Of the Arrow file, for workers of this machine; without it the handle carries the bytes.
     """
+    path = folder and folder / f"{trace.sha256}.arrow"
+    if path is not None and path.exists():
+        return SharedTrace(trace.source, trace.sha256, len(trace), str(path))
     table = _table(trace)
-    if folder is None:
+    if path is None:
         sink = pa.BufferOutputStream()
         _write(table, sink)
         return SharedTrace(trace.source, trace.sha256, len(trace), sink.getvalue().to_pybytes())
-    path = folder / f"{trace.sha256}.arrow"
     with replacing(path) as temporary, pa.OSFile(str(temporary), "wb") as file:
         _write(table, file)
     return SharedTrace(trace.source, trace.sha256, len(trace), str(path))

@@ -156,6 +156,7 @@ def side_by_side(
     intervals: bool = False,
     skip_warmup: bool = False,
     done: Callable[[], object] | None = None,
+    jobs: int | None = 1,
 ) -> SideBySide:
     """Compare the same things at several places.
 
@@ -163,7 +164,7 @@ def side_by_side(
     ----------
     places : sequence of Place
         At least one.
-    what, intervals, skip_warmup, done
+    what, intervals, skip_warmup, done, jobs
         As for :func:`~vramlab.experiments.comparison.compared`; with several places their configurations'
         own policies are compared where none are named.
 
@@ -182,7 +183,7 @@ def side_by_side(
             )
     alone = len(places) == 1
     comparisons = [
-        compared(one.case, what, intervals=intervals and alone, skip_warmup=skip_warmup, done=done)
+        compared(one.case, what, intervals=intervals and alone, skip_warmup=skip_warmup, done=done, jobs=jobs)
         for one in places
     ]
     if intervals and not alone:

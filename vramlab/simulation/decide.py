@@ -66,9 +66,7 @@ class _Chunk(NamedTuple):
     first: int
     numbers: _Numbers  # of the models
     times_s: npt.NDArray[np.float64]
-    next_use: npt.NDArray[np.int32]  # place of the next request for the same model; the length if none
-    uses: npt.NDArray[np.int64]  # requests for the same model so far, this one included
-    order: npt.NDArray[np.intp]  # sorts them by model
+    uses_before: npt.NDArray[np.int64]  # requests for each model before the chunk
 
 
 def decide(trace: Trace, config: VramConfig, inventory: Inventory, bulk: bool = True) -> Records:
@@ -180,11 +178,12 @@ class _Run:
         """Tell each model of a run of its uses."""
         hits, numbers, times_s = tell_hits, chunk.numbers.tolist(), chunk.times_s.tolist()
         models = [self.models[number] for number in numbers]
-        next_use, uses = chunk.next_use.tolist(), chunk.uses.tolist()
+        next_uses, uses_so_far, _ = _uses_of_same(chunk)
+        next_use, uses = next_uses.tolist(), uses_so_far.tolist()
         place = 0
         for end in self._misses(chunk.numbers, numbers):
             if end - place > 2 * _LOOKED_AT:
-                last = np.flatnonzero(chunk.next_use[place:end] >= end)
+                last = np.flatnonzero(next_uses[place:end] >= end)
                 i: int
                 for i in (last + place).tolist():
                     hits(models[i], uses[i], times_s[i])
@@ -198,15 +197,16 @@ class _Run:
 
     def _in_columns(self, chunk: _Chunk) -> None:
         """Hand in each run as columns; accounts are brought up to date when models leave, and at the end."""
-        models, times_s, uses = self.models, chunk.times_s, chunk.uses
+        models, times_s = self.models, chunk.times_s
+        next_use, uses, order = _uses_of_same(chunk)
         numbers = chunk.numbers.astype(np.intp)  # what numpy would make of them at each look-up
-        next_use, count = chunk.next_use, len(numbers)
+        count = len(numbers)
         policy = self.zones[0].policy
         hear = policy.used_together if isinstance(policy, HearsRuns) else partial(tell_last_uses, policy)
         places = np.arange(count)
         last_use = np.full(len(models), -1)  # where in the chunk each account has got to, -1 for its start
         uses_before = np.array([model.uses_total - model.uses for model in models])
-        stretch = Stretch(len(models), numbers, times_s, uses, chunk.order)
+        stretch = Stretch(len(models), numbers, times_s, uses, order)
 
         def catch_up(model: Model) -> None:
             at: int = last_use.item(model.number)
@@ -265,10 +265,8 @@ class _Run:
             tell(first / len(trace))
             part = slice(first, first + length)
             numbers = self.numbers[trace.model_codes[part]]
-            next_use, earlier, order = _uses_of_same(numbers)
-            uses = so_far[numbers] + earlier + 1
+            yield _Chunk(first, numbers, trace.times_s[part], so_far)
             so_far += np.bincount(numbers, minlength=len(so_far))
-            yield _Chunk(first, numbers, trace.times_s[part], next_use, uses, order)
             first, length = first + length, min(2 * length, _CHUNK)
 
     def _miss(self, place: int, model: Model, now_s: float) -> Sequence[Model]:
@@ -308,9 +306,10 @@ def tell_hits(model: Model, uses_total: int, last_used_s: float) -> None:
 
 
 def _uses_of_same(
-    numbers: _Numbers,
+    chunk: _Chunk,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.intp]]:
-    """Per request the place of the next one for the same model and how many there were; an order by model."""
+    """Place of the next request for the same model (the length if none), how many came, an order by model."""
+    numbers = chunk.numbers
     count = len(numbers)
     order = np.argsort(numbers, kind="stable")
     sorted_numbers = numbers[order]
@@ -319,6 +318,6 @@ def _uses_of_same(
     next_use[order[:-1][same]] = order[1:][same]
     places = np.arange(count)
     starts = np.maximum.accumulate(np.where(np.concatenate([[False], same]), 0, places))
-    earlier: npt.NDArray[np.int64] = np.empty(count, dtype=np.int64)
-    earlier[order] = places - starts
-    return next_use, earlier, order
+    uses: npt.NDArray[np.int64] = np.empty(count, dtype=np.int64)
+    uses[order] = places - starts
+    return next_use, uses + chunk.uses_before[numbers] + 1, order

@@ -127,7 +127,8 @@ class SimulatedDriver(Interpreter):
 
     def finish(self, time_s: float = inf) -> None:
         """Let happen what is due, as long as the run has to go on, and at `time_s` at the latest."""
-        while self.agenda.next_s <= time_s and self.busy:
+        heap = self._heap
+        while heap and heap[0][0] <= time_s and (heap[0][3].matters or self.busy):
             self.agenda.step()
 
     def perform(self, task: Any, effect: Any) -> None:

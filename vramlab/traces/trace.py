@@ -43,12 +43,13 @@ class Texts(NamedTuple):
 
     def each(self) -> np.ndarray:
         """Return the text per request, None where missing."""
-        return np.array([*self.names, None], dtype=object)[self.codes]
+        texts: np.ndarray = np.array([*self.names, None], dtype=object)[self.codes]
+        return texts
 
 
 def categories(codes: np.ndarray, names: Sequence[str]) -> pd.Categorical:
     """Return a column of a trace's frame: different texts by codes, -1 where missing."""
-    return pd.Categorical.from_codes(codes, pd.Index(names, dtype=object))  # type: ignore[call-overload]
+    return pd.Categorical.from_codes(codes, pd.Index(list(names), dtype=object))
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,9 +148,9 @@ class Trace:
                 continue
             digest.update(f"{column}\n".encode())
             if column == "time_s":
-                digest.update(np.ascontiguousarray(self.times_s, "<f8"))
+                digest.update(np.ascontiguousarray(self.times_s, "<f8").data)
             elif column == "items":
-                digest.update(np.ascontiguousarray(self.items, "<i8"))
+                digest.update(np.ascontiguousarray(self.items, "<i8").data)
             else:
                 # lengths before texts, so that no two tables can run together into the same bytes
                 codes, names = self.texts[column]
