@@ -1,5 +1,6 @@
 """The core compiled and interpreted: which one runs, how it is built, and that both give the same."""
 
+import ast
 import importlib.util
 import json
 import os
@@ -67,6 +68,17 @@ def test_what_is_left_out_exists():
     for end in module.INTERPRETED:
         assert any(path.as_posix().endswith(f"/{end}") for path in (ROOT / "vramlab").rglob("*.py"))
         assert not any(name.endswith(f"/{end}") for name in module.core(ROOT))
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "vramlab" / "engine").glob("*.py")), ids=lambda path: path.stem
+)
+def test_no_story_yields_while_it_handles_an_exception(path):
+    """Machine code would lose the exception, and crash."""
+    for block in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(block, ast.Try):
+            rest = [inner for part in (*block.handlers, *block.finalbody) for inner in ast.walk(part)]
+            assert not any(isinstance(inner, ast.Yield | ast.YieldFrom) for inner in rest), block.lineno
 
 
 def test_a_wheel_is_pure_python_unless_it_is_asked_to_be_compiled(tmp_path, monkeypatch):

@@ -90,14 +90,15 @@ class Loading:
         name = decision.model
         try:
             return (yield from self.load(decision, now_s, reason, has_channel))
-        except Cancelled as cancelled:
-            if self._allocator.models[name].pins > pinned or self._desk.others_wait(name, task):
-                if pinned:
-                    self._allocator.withdraw(name)
-                yield Spawn(f"load for {task}", self._load(name, (), cancelled.now_s, reason))
-            else:
-                self._ended(name, cancelled.now_s, cancelled.now_s, reason, cancelled)
-            raise
+        except Cancelled as error:
+            cancelled = error  # no story yields while it handles an exception: mypyc loses that one
+        if self._allocator.models[name].pins > pinned or self._desk.others_wait(name, task):
+            if pinned:
+                self._allocator.withdraw(name)
+            yield Spawn(f"load for {task}", self._load(name, (), cancelled.now_s, reason))
+        else:
+            self._ended(name, cancelled.now_s, cancelled.now_s, reason, cancelled)
+        raise cancelled
 
     def load(self, decision: Decision, now_s: float, reason: str, has_channel: bool = False) -> Story:
         """Unload the victims, wait for their bytes and (unless it has one) for a load channel, load.

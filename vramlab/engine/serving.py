@@ -99,19 +99,21 @@ class Serving:
                 if cache is not None:
                     cache.put(request, why.outputs, now_s)
                 return notes.answer(number, now_s, outcome, why.outputs)
+        failed: EffectFailed | None = None
         try:
             now_s, outputs = yield (
                 self._run_one[name] if request.items == 1 else Infer(name, Target.GPU, request.items)
             )
         except EffectFailed as failure:
-            gpu.release()
-            self._decider.freed(failure.now_s)
-            return (yield from self._cures.run(number, request, outcome, failure))
+            failed = failure
         except Cancelled as cancelled:
             gpu.release()
             self._desk.withdraw(name, cancelled.now_s)
             raise
         gpu.release()
+        if failed is not None:
+            self._decider.freed(failed.now_s)
+            return (yield from self._cures.run(number, request, outcome, failed))
         idle = model.unpin()
         if idle and self._keep_alive is not None:
             self._keep_alive.idle(model, now_s)
