@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from tests.cli.test_cli import MODELS, POOL, REPLAY_KEYS, TRACE, json_of
-from vramlab.experiments import comparison, trials
+from vramlab.experiments import replays, trials
 from vramlab.experiments import sweep as sweeping
 
 
@@ -116,7 +116,7 @@ def test_an_interrupted_comparison_says_so(vramlab, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(comparison, "run", interrupted)
+    monkeypatch.setattr(replays, "run", interrupted)
     assert vramlab("compare", TRACE, "--config", POOL) == (130, "", "vramlab: interrupted\n")
 
 
