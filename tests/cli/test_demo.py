@@ -18,6 +18,7 @@ def found(errors=(), environment=IDLE, requests=900, problem="", differences=(),
         lockstep=SimpleNamespace(differences=list(differences)),
         split=SimpleNamespace(problem=problem, requests=requests),
         run=SimpleNamespace(environment=environment),
+        used_s=lambda: (5.0, 45.0),
     )
 
 

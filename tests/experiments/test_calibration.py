@@ -62,7 +62,7 @@ def test_a_window_is_simulated_with_times_of_the_other_half():
     case, found = calibrated_case(run_of(rows), split=Split(0.0, "", 3, 1.0))
     assert (found.samples, found.window_s) == (4, 1.0)
     # The load, in half 0, was seen there alone, and is named so. Runs have what the other half has seen.
-    assert found.times.source("load", "a", Target.GPU).origin == "later"
+    assert found.times.source("load", "a", Target.GPU).origin == "judged"
     latency_s = simulate(case).records.latency_s
     assert latency_s[:2].tolist() == [2.0 + 0.125, 0.125]
     assert latency_s[2] in (1.0, 0.25)
@@ -117,7 +117,7 @@ def test_a_model_that_is_asked_for_late_is_no_warm_up():
     ]
     warm_up_s, rule = warm_up(run_of(rows))
     assert warm_up_s == 2.0
-    assert rule.endswith("of the most that they did in the first half (20 MB)")
+    assert rule.endswith("of the most that they did by the middle of the run (20 MB)")
 
 
 def test_the_bundled_recording():

@@ -7,10 +7,12 @@ import pytest
 
 from tests.experiments.made_runs import made_run
 from vramlab.config.errors import InputError
+from vramlab.config.loading import fingerprint
 from vramlab.experiments.fidelity import (
     AS_IT_STANDS,
     Take,
     alternatives_in,
+    copy_inputs,
     is_there,
     plan_of,
     rotated,
@@ -38,16 +40,25 @@ def plan():
 
 def test_the_bundled_plan_has_what_was_promised(plan):
     full = plan_of(FOLDER)
-    assert full.seconds / 60 < 38  # and three seconds each to open and close
+    assert full.seconds / 60 < 39  # and three seconds each to open and close
     seen = {name: its for name, its in plan.cases.items() if len(its) > 1}
     assert len(seen) == 4
-    assert len(plan.cases) == 5
+    assert len(plan.cases) == 6
     for its in seen.values():
         settings = {(c.config.scoring.policy, c.config.serving.order) for c in its.values()}
         assert len(settings) >= 3
         assert len({c.config.total_memory_mb for c in its.values()}) == 2
-    unseen = (plan.cases.keys() - seen.keys()).pop()
-    assert [one for one in plan.takes if one.workload == unseen] == [Take(unseen, AS_IT_STANDS, 1)]
+    unseen = sorted(plan.cases.keys() - seen.keys())
+    takes = [one for one in plan.takes if one.workload in unseen]
+    assert takes == [Take(name, AS_IT_STANDS, 1) for name in unseen]
+
+
+def test_the_bundled_inputs_work_in_any_folder(tmp_path, plan):
+    copy_inputs(FOLDER, tmp_path / "a")
+    copied = plan_of(tmp_path / "a", seconds=3).cases["steady"][AS_IT_STANDS]
+    own = plan.cases["steady"][AS_IT_STANDS]
+    assert fingerprint(copied.config) == fingerprint(own.config)
+    assert copied.inventory == own.inventory
 
 
 def test_a_larger_card_has_larger_zones(plan):

@@ -77,8 +77,7 @@ def test_median_of_larger_batches_is_per_item():
     assert median_ms(samples, Target.GPU, "infer") is None
 
 
-def test_models_of_a_zone_of_ones_own_are_profiled_whole(tmp_path):
-    """Critical ones that are reserved there, as are all that could be measured beside each other."""
+def test_models_of_a_zone_of_ones_own_are_profiled(tmp_path):
     spec = ModelSpec(priority="critical", vram_size_mb=1.3, load_time_ms=1, workspace_mb=1, zone="hot")
     names = ["a.onnx", "b.onnx"]
     inventory = with_stand_ins(dict.fromkeys(names, spec), tmp_path)
@@ -86,18 +85,6 @@ def test_models_of_a_zone_of_ones_own_are_profiled_whole(tmp_path):
     _, found = profile(config, inventory, "cpu-emulated", loads=1, runs=1)
     assert not found.failed
     assert {"load", "infer", "unload"} <= set(found.frame().what)
-
-
-def test_a_model_without_room_for_another_beside_it_is_measured_alone(tmp_path):
-    small = ModelSpec(priority="medium", vram_size_mb=1.5, workspace_mb=1, load_time_ms=1)
-    big = small.model_copy(update={"vram_size_mb": 6, "workspace_mb": 3.5})
-    inventory = with_stand_ins({"big.onnx": big, "small.onnx": small, "other.onnx": small}, tmp_path)
-    overrides = ["total_memory_mb=10", "overhead={cuda_context_mb: 0, framework_mb: 0, buffer_mb: 0}"]
-    overrides += ["zones={flexible: {size_mb: 10}}", "serving.warm_up=false"]
-    _, found = profile(load_config(None, overrides), inventory, "cpu-emulated", loads=1, runs=1)
-    assert not found.failed
-    kinds = found.frame().groupby(["model", "target"]).what.unique()
-    assert "infer" in kinds["big.onnx", "gpu"]
 
 
 def test_profile_of_stand_ins_on_the_emulated_device(tmp_path):

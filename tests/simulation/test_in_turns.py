@@ -11,6 +11,7 @@ from vramlab.runs.samples import Sample, samples_frame
 from vramlab.simulation.choosing import recorded_times
 from vramlab.simulation.history import QUEUED, History
 from vramlab.simulation.in_turns import TimesInTurns, Windows
+from vramlab.simulation.recorded import judged
 
 INVENTORY = {"a": ModelSpec(priority="medium", vram_size_mb=10, load_time_ms=1, inference_ms=1)}
 
@@ -49,6 +50,9 @@ def test_each_half_has_its_own_times():
 
 
 def test_the_source_is_that_of_the_half_that_knows_less():
-    times = in_turns()
-    assert times.source("run", "a", Target.GPU).origin == "run"
+    samples = [Sample("a", "gpu", QUEUED, 1, 1.0)], judged([Sample("a", "gpu", QUEUED, 1, 3.0)])
+    frame = pd.concat([samples_frame(each, {}).assign(half=half) for half, each in enumerate(samples)])
+    frame.attrs = {"windows": (0.0, 2.0)}
+    times = recorded_times(frame, VramConfig(), INVENTORY)
+    assert times.source("run", "a", Target.GPU).origin == "judged"
     assert times.source("load", "a", Target.GPU).origin == "unknown"

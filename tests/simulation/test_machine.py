@@ -78,7 +78,7 @@ def test_four_runs_on_two_cores():
     assert finished == pytest.approx([2.0, 4.0, 2.0, 4.0])
 
 
-def test_with_cores_enough_and_no_neighbours_it_is_the_constant_path():
+def test_with_cores_enough_it_is_the_constant_path():
     rows = [(0.0, "a", 1), (0.25, "b", 3), (0.5, "c", 2), (0.5, "a", 1), (4.0, "b", 1)]
     alone = finish_s(rows, Constant(), "serving.gpu_streams=2")
     assert finish_s(rows, SharedMachine(Constant(), cores=8), "serving.gpu_streams=2") == pytest.approx(alone)

@@ -240,6 +240,12 @@ def test_the_other_device_by_the_ratio_of_three_models():
     assert drawn.source("run", "a", Target.CPU) == Source("estimated", 3, 15.0)
 
 
+def test_one_other_model_is_enough_for_a_ratio():
+    samples = [*runs("a", QUEUED, 5.0), *runs("b", QUEUED, 1.0), *runs("b", QUEUED, 2.0, target="cpu")]
+    drawn = times(samples, models("a", "b"))
+    assert drawn.source("run", "a", Target.CPU) == Source("estimated", 1, 10.0)
+
+
 def test_a_load_by_its_size():
     # 1 s and 0.1 s per MB, from three models: 20 MB take 3 s.
     inventory = models("a", size_mb=20)

@@ -124,7 +124,7 @@ def verdict(found: Verification) -> str:
 
 
 def _why_not(found: Verification, missed: list[str]) -> str:
-    others = disturbances(found.run.environment, None)
+    others = disturbances(found.run.environment, None, found.used_s())
     if others:
         return f"{others[0].partition(':')[0]}; run it again when they have ended"
     slowest = round(found.split.requests * (0.01 if missed == ["latency_p99_relative"] else 0.05))

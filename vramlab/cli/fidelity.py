@@ -112,7 +112,7 @@ def fidelity_command(options: RecordingOptions, as_json: JsonOption = False) -> 
     if options.resume and options.analyse_only:
         raise InputError("--resume", "", "--analyse-only beside it", "one of the two")
     if not folder.exists():
-        shutil.copytree(ROOT / "results" / "fidelity", folder)
+        copy_inputs(ROOT / "results" / "fidelity", folder)
     if not options.analyse_only:
         record_all(options.plan(), runs, options.device, options.resume, log.print)
     found = _judged(runs, options.seed)

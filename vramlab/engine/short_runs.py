@@ -1,7 +1,7 @@
 """Which runs are so short that a change of threads would cost more than the run itself.
 
 The asynchronous runtime does such a run on the event loop's thread if it is a lone one
-(``serving.inline_run_ms``). The simulator goes by the same rule, as the run takes so much less time.
+(``serving.inline_run_ms``).
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Calibration:
 
     Parameters
     ----------
-    times : RecordedTimes
+    times : RecordedTimes or TimesInTurns
         The times, which know.
     models : list of str
         Those that the trace asks for.
@@ -58,7 +58,7 @@ class Calibration:
             | self.times.source(what, model, target)._asdict()
             for model in self.models
             for target in Target
-            for what in _KINDS
+            for what in (*_KINDS, *(["unload"] if target is Target.GPU else []))
         ]
 
     def frame(self) -> pd.DataFrame:
@@ -76,7 +76,7 @@ class Calibration:
         ]
         text = f"times: the run's own, {self.samples:,} effects of {len(self.models)} models"
         if self.window_s is not None:
-            text += f", each window of {self.window_s:.2g} s with those of the other half's"
+            text += f", each window of {self.window_s:.2g} s with those of the other half"
         return "; ".join([text, *said])
 
     def _named(self, rows: list[dict[str, Any]], origin: Origin) -> str:
@@ -99,7 +99,7 @@ _ORIGIN_TEXTS: dict[Origin, str] = {
     "run": "the run's own",
     "profile": "from its profile",
     "estimated": "estimated from other models",
-    "later": "from the windows that are judged",
+    "judged": "from the windows that are judged",
     "unknown": "unknown, and an error where they are needed",
 }
 
@@ -135,7 +135,7 @@ def calibration_of(case: Case) -> Calibration | None:
     if case.service_times != "recorded" or frame is None:
         return None
     times = recorded_times(frame, case.config, case.inventory)
-    about = frame.attrs.get("recording", {})
+    about = {"samples": len(frame)} | frame.attrs.get("recording", {})
     return Calibration(times, sorted(set(case.trace.model_names)), **about)
 
 

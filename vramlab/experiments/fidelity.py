@@ -1,11 +1,11 @@
 """What is recorded to see how true the simulator is: each workload several times, under alternatives too.
 
-A folder holds the inputs: ``config.yaml``, ``models.yaml`` (where that scenario names no inventory),
+A folder holds the inputs: ``config.yaml``, ``models.yaml`` (else the scenario's inventory),
 ``workloads/*.yaml`` (generator specs), ``alternatives.yaml`` (what is changed, by name) and ``unseen/*.yaml``
 (workloads that no rule was found on: recorded once, as they stand). ``real/`` in it is such a folder for real
-models. Recordings go to
-``RUNS/WORKLOAD/SETTING-NUMBER``, where ``recorded`` is the setting as it stands; each is made by a process of
-its own. What comes of them is judged in :mod:`vramlab.experiments.counterfactual`, with no recording again.
+models. Recordings go to ``RUNS/WORKLOAD/SETTING-NUMBER``, where ``recorded`` is the setting as it stands;
+each is made by a process of its own. What comes of them is judged in
+:mod:`vramlab.experiments.counterfactual`, with no recording again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pydantic import Field
 from vramlab.config.errors import InputError
 from vramlab.config.fields import Positive, Section
 from vramlab.config.files import read_json
-from vramlab.config.loading import fingerprint, load_config, load_inventory, load_scenario
+from vramlab.config.loading import fingerprint, load_config, load_inventory, load_scenario, write_config
 from vramlab.config.validation import validated
 from vramlab.config.yaml_files import read_yaml
 from vramlab.experiments.case import Case
@@ -120,7 +120,8 @@ def plan_of(folder: Path, repeats: int = 3, seconds: float = SECONDS, seed: int 
     if not specs:
         raise InputError(folder / "workloads", "", "no *.yaml", "specs of workloads")
     scenario = load_scenario(folder / "config.yaml")
-    models = scenario.models_path or folder / "models.yaml"
+    own = folder / "models.yaml"
+    models = own if own.exists() or scenario.models_path is None else scenario.models_path
     config, inventory = scenario.config, load_inventory(models)
     changes = alternatives_in(folder / "alternatives.yaml")
 
@@ -173,6 +174,15 @@ def alternatives_in(path: Path) -> dict[str, Change]:
         if not change.set and change.memory_mb is None:
             raise InputError(path, f"alternatives.{name}", "nothing", "set, memory_mb or both")
     return found
+
+
+def copy_inputs(bundled: Path, folder: Path) -> None:
+    """Copy a folder of inputs, whose scenario then extends nothing."""
+    scenario = load_scenario(bundled / "config.yaml")
+    shutil.copytree(bundled, folder)
+    write_config(scenario.config, folder / "config.yaml")
+    if scenario.models_path is not None:
+        shutil.copyfile(scenario.models_path, folder / "models.yaml")
 
 
 def with_real_models(plan: Plan, inputs: Path, models: Path) -> Plan:

@@ -19,7 +19,7 @@ def observed_profile(run: RunFolder) -> tuple[Inventory, pd.DataFrame, list[str]
     """Return a corrected inventory from a run's journal.
 
     Times are those of a busy machine: what else ran is in them. They are per batch size, and without the
-    pauses and neighbours that ``vramlab profile`` measures.
+    pauses that ``vramlab profile`` measures.
 
     Returns
     -------

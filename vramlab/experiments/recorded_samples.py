@@ -20,7 +20,7 @@ from vramlab.runs.run_folder import RunFolder
 from vramlab.runs.samples import Sample, samples_frame
 from vramlab.simulation.choosing import device_cores_of
 from vramlab.simulation.in_turns import Windows
-from vramlab.simulation.recorded import ENOUGH, later
+from vramlab.simulation.recorded import ENOUGH, judged
 from vramlab.simulation.seen import Seen, seen_work
 
 _MACHINE = ("device", "onnxruntime", "python", "system", "cpu_count", "device_cores", "backend")
@@ -65,13 +65,13 @@ def recorded_samples(
         for half in (0, 1):
             others, own = _of_other_windows(half, windows, seen, warm_from_s)
             used += others
-            samples = [one.sample for one in others] + later(one.sample for one in own)
+            samples = [one.sample for one in others] + judged(one.sample for one in own)
             frames.append(_with(profile, samples).assign(half=half))
         frame = pd.concat(frames, ignore_index=True)
         facts["windows"] = tuple(windows)
     frame.attrs = facts  # the run's machine, whatever the profile's was
     frame.attrs["recording"] = {
-        "samples": len(set(used)),
+        "samples": len({id(one) for one in used}),
         "window_s": None if windows is None else windows.length_s,
         "warm_up_s": warm_up_s,
         "rule": rule,

@@ -14,7 +14,7 @@ from vramlab.simulation.choosing import Times
 from vramlab.simulation.in_turns import Windows
 
 FEWEST = 100
-"""Requests that each half needs: fewer say nothing of a 95th percentile."""
+"""Requests that each half needs, and a prediction: fewer say nothing of a 95th percentile."""
 
 WINDOW_S = 2.0
 """Of a run: a machine drifts within ten seconds, and an effect is over within a fraction of one."""
@@ -72,9 +72,10 @@ def split_of(run: RunFolder, warm_up_s: float | None = None, times: Times = "rec
     else:
         raise InputError(run.path, "--warm-up", warm_up_s, f"seconds of the run, which took {duration_s:.6g}")
     warm_s = run.trace.times_s[run.trace.times_s >= run.trace.times_s[0] + warm_up_s]
-    span_s = duration_s - warm_up_s
+    span_s = max(0.0, duration_s - warm_up_s)
     if times != "recorded":
-        return Split(warm_up_s, rule, len(warm_s), None)
+        problem = "" if len(warm_s) else "over before it was warm: record for longer, or give --warm-up 0"
+        return Split(warm_up_s, rule, len(warm_s), None, problem)
     window_s = min(WINDOW_S, span_s / _FEWEST_WINDOWS) or WINDOW_S
     split = Split(warm_up_s, rule, len(warm_s), window_s)
     windows = split.windows(run)
@@ -117,7 +118,7 @@ def warm_up(run: RunFolder) -> tuple[float, str]:
     span = "that they ever did"
     if when_s > half_s:  # a model that is asked for late is no warm-up
         reached = [pair for pair in reached if pair[0] <= half_s]
-        most, span = reached[-1][1], "that they did in the first half"
+        most, span = reached[-1][1], "that they did by the middle of the run"
         when_s = next(time_s for time_s, total in reached if total >= WARM_SHARE * most)
     warm_up_s = max(0.0, when_s - float(run.trace.times_s[0]))
     rule = (

@@ -86,11 +86,13 @@ class Verification:
         if self.calibration is not None:
             found += [caveat for caveat in self.calibration.caveats if "damaged" not in caveat]
         profile = None if self.times == "spec" or self.draws is None else self.run.profile
-        used = None
-        if self.calibration is not None:
-            first_s = float(self.run.trace.times_s[0])
-            used = first_s + self.split.warm_up_s, first_s + self.run.trace.duration_s
+        used = None if self.calibration is None else self.used_s()
         return found + disturbances(self.run.environment, None if profile is None else profile.attrs, used)
+
+    def used_s(self) -> tuple[float, float]:
+        """Return from when to when the run is judged, in its own seconds."""
+        first_s = float(self.run.trace.times_s[0])
+        return first_s + self.split.warm_up_s, first_s + self.run.trace.duration_s
 
     def errors(self) -> dict[str, float | None]:
         """Return how far the simulation is off: points for the hit rate, else relative to the live run."""
@@ -153,10 +155,11 @@ def verify(
 ) -> Verification:
     """Hold a recorded run, or any journal, against the engine and against the simulator.
 
-    All of the run is simulated, and judged but for its warm-up. It is simulated with its own times, but never
-    with those of what is being judged: windows of two seconds belong to two halves in turns, and those of one
-    half are simulated with what those of the other have seen (:mod:`vramlab.simulation.in_turns`). A first
-    and a second half would judge the machine's drift as well, which was a tenth within half a minute.
+    All of the run is simulated, and judged but for its warm-up. It is simulated with its own times, but each
+    window with those of others: windows of two seconds, or a sixteenth of a shorter run, belong to two halves
+    in turns, and those of one half are simulated with what those of the other have seen
+    (:mod:`vramlab.simulation.in_turns`). A first and a second half would judge the machine's drift as well,
+    which was a tenth within half a minute.
 
     Parameters
     ----------

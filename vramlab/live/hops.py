@@ -22,7 +22,7 @@ class Hop:
 
     def __init__(self, cores: frozenset[int] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
-        self.cores = cores
+        self._cores = cores
         self._jobs: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -36,7 +36,7 @@ class Hop:
         return value, end - begin
 
     def _work(self) -> None:
-        keep_to(self.cores)
+        keep_to(self._cores)
         while (work := self._jobs.get()) is not None:
             job, future = work
             try:

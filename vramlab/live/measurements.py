@@ -128,9 +128,9 @@ def median_times(spec: ModelSpec, samples: Sequence[Sample]) -> dict[str, float]
     return found
 
 
-def median_ms(samples: Sequence[Sample], target: Target, what: str, model: str | None = None) -> float | None:
+def median_ms(samples: Sequence[Sample], target: Target, what: str) -> float | None:
     """Median of single items after the longest measured pause, ms; None where nothing was measured."""
-    chosen = [s for s in samples if (s.target, s.what) == (target.value, what) and model in (None, s.model)]
+    chosen = [sample for sample in samples if (sample.target, sample.what) == (target.value, what)]
     if not chosen:
         return None
     fewest = min(sample.items for sample in chosen)

@@ -41,7 +41,6 @@ from vramlab.live.values import Feeds
 from vramlab.runs.samples import Sample
 
 _MOST_LOADS, _LOADS_S = 10, 1.0  # few loads say little of how long the longest take: more while cheap
-_MS = 1000.0
 _LEAST_RUNS = 3  # of each kind, whatever the time limit; of a slow model one
 _PATIENCE, _CALM_S = 2, 1.0  # for measurements that other programs disturb
 
@@ -94,7 +93,7 @@ def profile(
 
     async def measure() -> None:
         hops = Hops(backend.cores)
-        profiler = _Profiler(config, hops, backend, found, loads, runs, limit_s)
+        profiler = _Profiler(hops, backend, found, loads, runs, limit_s)
         try:
             await hops.of("load", Target.CPU)(_wake)
             for name in inventory:
@@ -130,7 +129,6 @@ def _wake() -> None:
 class _Profiler:
     """Measures one model after the other."""
 
-    config: VramConfig
     hops: Hops
     backend: OnnxBackend
     found: Measurements
@@ -265,7 +263,7 @@ class _Profiler:
         return samples
 
     async def silence(self) -> None:
-        """How a GPU wakes up, on one model of middling size."""
+        """Measure how a GPU wakes up, on one model of middling size."""
         specs = self.found.specs
         ordered = sorted(
             (name for name in specs if name not in self.found.failed),

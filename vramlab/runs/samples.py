@@ -7,10 +7,11 @@ column       meaning
 ``target``   ``gpu`` or ``cpu``
 ``what``     ``load`` (as it is served, with the first run if that is the setting), ``cold load`` (the file
              not in the system's cache), ``infer`` (from the event loop to its end in a worker's thread),
-             ``first infer`` (after a load without one), ``unload``; other kinds are of earlier versions
+             ``first infer`` (after a load without one), ``warm-up`` (the first run within a load),
+             ``unload``, ``infer after silence`` (on a GPU); other kinds are of earlier versions
 ``items``    along the batch axis
 ``seconds``  it took
-``pause_s``  how long the model had not run before an ``infer``
+``pause_s``  how long the model had not run before an ``infer``, or nothing before one after silence
 ``beside``   what ran all the while on another thread (in profiles of earlier versions); empty: nothing
 ============ ===========================================================================================
 

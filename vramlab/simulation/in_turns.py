@@ -1,8 +1,9 @@
-"""Service times of which a run's own samples are never drawn for the requests that they were seen with.
+"""Service times of a run's own samples, drawn in other windows than those that they were seen in.
 
 A run is divided into short windows of two halves that take turns. What is simulated in a window of one half
 is drawn from what the windows of the other have seen. The order is that of Thue and Morse (0110 1001...):
-neither a drift of the machine nor a period of the trace favours a half.
+neither a drift of the machine nor a period of the trace favours a half. An effect that begins in another
+window when simulated than it did live may still meet its own sample, one among many.
 """
 
 from __future__ import annotations
@@ -55,15 +56,15 @@ class TimesInTurns:
         return times.work_s(effect, history, now_s, reporting)
 
     def load_s(self, model: str, target: Target) -> float:
-        """A later load, in half 0."""
+        """Draw a reload, from half 0."""
         return self._halves[0].load_s(model, target)
 
     def unload_s(self, model: str) -> float:
-        """An unload, in half 0."""
+        """Draw an unload, from half 0."""
         return self._halves[0].unload_s(model)
 
     def infer_s(self, model: str, target: Target, items: int) -> float:
-        """A run from a queue, in half 0."""
+        """Draw a run from a queue, from half 0."""
         return self._halves[0].infer_s(model, target, items)
 
     def source(self, what: What, model: str, target: Target, items: int = 1) -> Source:

@@ -4,7 +4,8 @@ Effects under way share the machine: each has an amount of work (its time when a
 speed that depends on what else runs at the moment, so that its end moves whenever another effect begins or
 ends (processor sharing). Effects on one core share it evenly (:mod:`vramlab.simulation.shared_cores`), and so
 do loads one link. That neighbours with a core of their own slow each other down, and what changes of thread
-cost, was measured and simulated once: it moved no figure by more than four per cent.
+cost, was measured and simulated once: it moved no figure of the bundled recording (traces/recorded_tight) by
+more than four per cent.
 
 :class:`~vramlab.simulation.shared.SharedDriver` does the rescheduling; constant times need none of this and
 take the short way of :class:`~vramlab.simulation.driver.SimulatedDriver`.

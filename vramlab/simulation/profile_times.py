@@ -2,9 +2,9 @@
 
 A run takes longer the longer its model has not run (a machine falls asleep within some tens of milliseconds),
 so the profile has runs after pauses of several lengths; between them times are interpolated in a straight
-line, and beyond the longest they stay. The first run of a session counts as one after the longest pause.
-Between measured batch sizes, times are interpolated too; more items than the
-largest measured batch run in chunks, as a session does it.
+line, and beyond the longest they stay. A run whose session was there from the start counts as one after the
+longest pause. Between measured batch sizes, times are interpolated too; more items than the largest measured
+batch run in chunks, as a session does it.
 
 The first session that a model gets on the CPU takes as long as a cold load: it is an addition to what the
 process holds, while loads on the device follow on unloads, whose memory they find ready.
@@ -141,7 +141,7 @@ class ProfileTimes:
         return self.run_s(model, target, items, None)
 
     def run_s(self, model: str, target: Target, items: int, pause_s: float | None) -> float:
-        """A measured run, `pause_s` after the last one of this session; None if it is the first."""
+        """A measured run, `pause_s` after the last one of this session; None if it never ran, nor was loaded."""
         runs = self._runs.get((model, target))
         if runs is None:
             return self._spec.infer_s(model, target, items)

@@ -46,15 +46,15 @@ _OTHERS: dict[str, tuple[Origin, str]] = {
     "load": ("profile", "load"),
     "infer": ("profile", "run"),
     "unload": ("profile", "unload"),
-    "later load": ("later", "load"),
-    "later run": ("later", "run"),
-    "later unload": ("later", "unload"),
+    "judged load": ("judged", "load"),
+    "judged run": ("judged", "run"),
+    "judged unload": ("judged", "unload"),
 }
 
 What = Literal["load", "run", "unload"]
-Origin = Literal["run", "profile", "estimated", "later", "unknown"]
+Origin = Literal["run", "profile", "estimated", "judged", "unknown"]
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
-_LATER = "later "
+_JUDGED = "judged "
 Key = tuple[str, str]
 """Model and target."""
 
@@ -67,7 +67,7 @@ class Source(NamedTuple):
     Parameters
     ----------
     origin : str
-        ``run`` (this one's samples), ``profile``, ``estimated``, ``later`` (a later part of the run), or
+        ``run`` (this one's samples), ``profile``, ``estimated``, ``judged`` (windows that are judged), or
         ``unknown``.
     samples : int
         How many there are of the model itself; of an estimate, of how many other models.
@@ -135,7 +135,6 @@ class RecordedTimes:
             elif row.what in _OTHERS:
                 by_items = self._others.setdefault((*_OTHERS[row.what], key), defaultdict(list))
                 by_items[row.items].append(row.seconds)
-        self.samples = sum(len(pairs) for pairs in seen.values())
         self._medians = self._medians_of(seen)
         self._situations = {key: _Drawn(pairs) for key, pairs in seen.items()}
         self._factors = self._factors_of(seen)
@@ -156,7 +155,7 @@ class RecordedTimes:
         return self._draw("unload", effect.model, Target.GPU, UNLOAD)
 
     def load_s(self, model: str, target: Target) -> float:
-        """A later load."""
+        """Draw a reload."""
         return self._draw("load", model, target, RELOAD)
 
     def unload_s(self, model: str) -> float:
@@ -234,9 +233,10 @@ class RecordedTimes:
         if known is not None:
             return known
         estimated = self._estimated(what, key, items, self._medians)
-        known = estimated or self._other("later", what, key, items)
+        known = estimated or self._other("judged", what, key, items)
         if known is None:
-            known = self._estimated(what, key, items, self._later_medians() | self._medians)
+            known = self._estimated(what, key, items, self._judged_medians() | self._medians)
+            known = known and (known[0], known[1]._replace(origin="judged"))
         if known is not None:
             return known
         if what == "unload":
@@ -267,12 +267,12 @@ class RecordedTimes:
         base_s = _between({count: median(these) for count, these in sorted(by_items.items())}, items)
         return base_s, Source(origin, sum(map(len, by_items.values())), base_s)
 
-    def _later_medians(self) -> _Medians:
-        """Medians of a later part of the run."""
+    def _judged_medians(self) -> _Medians:
+        """Medians of the windows that are judged."""
         return {
             (what, key): {items: median(these) for items, these in sorted(by_items.items())}
             for (origin, what, key), by_items in self._others.items()
-            if origin == "later"
+            if origin == "judged"
         }
 
     def _estimated(self, what: str, key: Key, items: int, medians: _Medians) -> tuple[float, Source] | None:
@@ -337,9 +337,9 @@ def _reloads(seen: Any) -> dict[Key, list[float]]:
     return found
 
 
-def later(samples: Iterable[Sample]) -> list[Sample]:
-    """Name samples of a later part of the run as such."""
-    return [sample._replace(what=_LATER + _what(sample.what)) for sample in samples]
+def judged(samples: Iterable[Sample]) -> list[Sample]:
+    """Name samples of the windows that are judged as such."""
+    return [sample._replace(what=_JUDGED + _what(sample.what)) for sample in samples]
 
 
 def _what(label: str) -> str:
