@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vramlab.analysis.bounds import cpu_extra_cost_s, offline_bound, zoned_bound
+from vramlab.analysis.bounds import cpu_extra_per_item_s, offline_bound, zoned_bound
 from vramlab.analysis.schedules import round_schedule, round_zoned_schedule
 from vramlab.config.errors import InputError
 from vramlab.config.schema import ModelSpec, Priority, VramConfig
@@ -150,10 +150,8 @@ def test_cpu_extra_cost():
         "A": ModelSpec(priority=Priority.LOW, vram_size_mb=1, load_time_ms=10, inference_ms=100),
         "B": ModelSpec(priority=Priority.HIGH, vram_size_mb=1, load_time_ms=10, cpu_fallback="none"),
     }
-    trace = Trace.from_frame(
-        pd.DataFrame({"time_s": [0.0, 1.0, 2.0], "model": list("ABA"), "items": [1, 1, 3]})
-    )
-    assert cpu_extra_cost_s(trace, specs, 0.5).tolist() == pytest.approx([0.1, np.inf, 0.3])
+    trace = Trace.from_frame(pd.DataFrame({"time_s": [0.0, 1.0], "model": list("AB")}))
+    assert cpu_extra_per_item_s(trace, specs, 0.5).tolist() == pytest.approx([0.1, np.inf])
 
 
 def test_zones_cap_their_own_models():

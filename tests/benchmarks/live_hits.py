@@ -18,7 +18,11 @@ from vramlab.config.loading import load_config
 from vramlab.config.schema import ModelSpec
 from vramlab.engine.effects import Target
 from vramlab.live.blocking import BlockingRuntime
-from vramlab.live.hops import Hop
+
+try:
+    from vramlab.live.hops import Hop
+except ModuleNotFoundError:  # the code before, which `results/speed/remake.py --before` measures
+    from vramlab.live.interplay import Hop
 from vramlab.live.inputs import make_inputs
 from vramlab.live.stand_ins import with_stand_ins
 

@@ -14,7 +14,7 @@ from vramlab.traces.importers import IMPORTERS
 CASE = {"--config", "--models", "--set", "--mode", "--seed", "--json"}
 OPTIONS = {
     "replay": CASE | {"--policy", "--service-times", "--out", "--memory-map"},
-    "compare": CASE | {"--policies", "--plot"},
+    "compare": CASE | {"--policies", "--plot", "--jobs"},
     "sweep": {"--grid", "--jobs", "--dask", "--out", "--resume"},
     "tune": {"--trials", "--objective", "--validate-from", "--out", "--json"},
     "bound": {"--capacity-mb", "--models", "--admission", "--json"},

@@ -9,6 +9,7 @@ from vramlab.config.errors import InputError
 from vramlab.config.loading import load_inventory
 from vramlab.experiments.case import resolve_case
 from vramlab.experiments.comparison import Compared, compare, compared
+from vramlab.experiments.executors import Ended, execute
 from vramlab.experiments.intervals import warmup_of
 from vramlab.experiments.optimum import optimum_of
 from vramlab.experiments.replays import replays_of
@@ -97,15 +98,36 @@ def test_a_price_below_0_is_explained():
 
 
 def test_several_processes_find_what_one_finds(monkeypatch):
+    handed_out = []
+
+    def watched(function, shared, tasks, jobs):
+        handed_out.append(len(tasks))
+        yield from execute(function, shared, tasks, jobs)
+
     monkeypatch.setattr("vramlab.experiments.replays._ENOUGH", 0)
+    monkeypatch.setattr("vramlab.experiments.replays.execute", watched)
     case = resolve_case(TRACE.head(1000), TIGHT, INVENTORY)
     what = Compared(["lru", "gdsf"])
     alone, together = (compared(case, what, jobs=jobs).document() for jobs in (1, 2))
+    assert len(handed_out) == 1
+    assert handed_out[0] >= 3  # two policies, and what they are held against
     for document in (alone, together):
         for row in (*document["rows"], *document["baselines"], document["floor"]):
             for key in ("wall_s", "requests_per_s"):
                 row.pop(key, None)
     assert together == alone
+
+
+def test_what_a_worker_could_not_do_is_done_here(monkeypatch):
+    def killed(function, shared, tasks, jobs):
+        yield from (Ended(task, None, "killed") for task in tasks)
+
+    monkeypatch.setattr("vramlab.experiments.replays._ENOUGH", 0)
+    monkeypatch.setattr("vramlab.experiments.replays.execute", killed)
+    case = resolve_case(TRACE.head(100), TIGHT, INVENTORY)
+    other = case.changed(["scoring.policy=lru"])
+    with replays_of([case, other], 2) as replayed:
+        assert replayed(other).figures["policy"] == "lru"
 
 
 def test_a_case_that_cannot_be_replayed_is_refused_whoever_replays_it(monkeypatch):

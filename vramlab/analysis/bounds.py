@@ -158,21 +158,15 @@ def zoned_bound(
 
 def _loaded_before(trace: Trace, inventory: Inventory, fits: Flags) -> float:
     """Load time of the models that are always loaded: spent before the first request, and not counted."""
-    specs = [inventory[name] for name in trace.model_names]
-    return sum(spec.load_s for spec, fit in zip(specs, fits, strict=True) if spec.always_loaded and fit)
-
-
-def cpu_extra_cost_s(trace: Trace, inventory: Inventory, performance_ratio: float) -> Floats:
-    """Return extra seconds per request if the CPU answers: infinite for models that never run there.
-
-    `performance_ratio` is ``fallback.cpu_performance_ratio``. Shape (requests,), for `cpu_cost`.
-    """
-    per_item = cpu_extra_per_item_s(trace, inventory, performance_ratio)
-    return np.asarray(per_item[trace.model_codes] * trace.items)
+    specs = zip(specs_of(trace, inventory), fits, strict=True)
+    return sum(spec.load_s for spec, fit in specs if spec.always_loaded and fit)
 
 
 def cpu_extra_per_item_s(trace: Trace, inventory: Inventory, performance_ratio: float) -> Floats:
-    """Return those of one item per model of the trace; shape (models,)."""
+    """Return extra seconds per item if the CPU answers: infinite for models that never run there.
+
+    `performance_ratio` is ``fallback.cpu_performance_ratio``. Shape (models,), in the trace's order.
+    """
     return np.array(
         [
             max(0.0, spec.cpu_inference_s(performance_ratio) - spec.inference_s)

@@ -188,6 +188,7 @@ def compare(
     skip_warmup: bool = False,
     orders: Sequence[str] = (),
     servers: Sequence[str] = (),
+    jobs: int | None = 1,
 ) -> Comparison:
     """Replay a trace once per policy and order, and as servers, and bound what any policy could have reached.
 
@@ -197,8 +198,8 @@ def compare(
         As for :func:`~vramlab.experiments.replay.replay`.
     policies, orders, servers
         See :class:`Compared`.
-    done, intervals, skip_warmup
-        As for :func:`compared`.
+    done, intervals, skip_warmup, jobs
+        As for :func:`compared`. With several `jobs` a policy of one's own is named ``package.module:name``.
 
     Raises
     ------
@@ -207,7 +208,7 @@ def compare(
     """
     case = resolve_case(trace, config, models, overrides, mode=mode, seed=seed)
     what = Compared(policies, orders, servers)
-    return compared(case, what, intervals=intervals, skip_warmup=skip_warmup, done=done)
+    return compared(case, what, intervals=intervals, skip_warmup=skip_warmup, done=done, jobs=jobs)
 
 
 def compared(

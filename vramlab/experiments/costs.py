@@ -19,6 +19,7 @@ from vramlab.analysis.bounds import cpu_extra_per_item_s
 from vramlab.analysis.intervals import Floats, specs_of
 from vramlab.analysis.metrics import metrics
 from vramlab.analysis.statistics import request_series
+from vramlab.config.loading import fingerprint
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.outcomes import EvictionRecord, LoadRecord, Outcome
 from vramlab.experiments.case import Case
@@ -63,22 +64,21 @@ def cpu_extra_of(case: Case) -> Floats | None:
         return None
     ratio = case.config.fallback.cpu_performance_ratio
     per_item = _per_model(
-        case, f"extra {ratio}", lambda case: cpu_extra_per_item_s(case.trace, case.inventory, ratio)
+        case, "extra", lambda case: cpu_extra_per_item_s(case.trace, case.inventory, ratio), ratio
     )
     return np.asarray(per_item[case.trace.model_codes] * case.trace.items)
 
 
-def _per_model(case: Case, what: str, make: Callable[[Case], Floats]) -> Floats:
+def _per_model(case: Case, what: str, make: Callable[[Case], Floats], ratio: float = 0.0) -> Floats:
     """Return figures of the models, made once for all runs of a trace: there may be 50,000 models."""
     known = _PER_MODEL.setdefault(case.trace, {})
-    inventory, found = known.get(what, (None, None))
-    if found is None or inventory is not case.inventory:
-        found = make(case)
-        known[what] = case.inventory, found
-    return found
+    of = fingerprint(case.inventory), ratio  # a caller may change an inventory in its place
+    if what not in known or known[what][0] != of:
+        known[what] = of, make(case)
+    return known[what][1]
 
 
-_PER_MODEL: WeakKeyDictionary[Trace, dict[str, tuple[Inventory, Floats]]] = WeakKeyDictionary()
+_PER_MODEL: WeakKeyDictionary[Trace, dict[str, tuple[tuple[str, float], Floats]]] = WeakKeyDictionary()
 
 
 def extras_s(case: Case, records: Records) -> tuple[Floats, Floats]:

@@ -8,7 +8,7 @@ other along.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, NamedTuple, TypeVar
 
@@ -33,7 +33,7 @@ class Ended(NamedTuple):
 
 def execute(
     work: Work, context: Any, tasks: Sequence[Any], jobs: int | None = 1, dask: str | None = None
-) -> Iterator[Ended]:
+) -> Generator[Ended]:
     """Do `tasks` here, on the cores of this machine, or on a cluster.
 
     Parameters
@@ -57,12 +57,17 @@ def execute(
     check_jobs(jobs)
     if dask is not None:
         return on_dask(work, context, tasks, dask)
-    if jobs is None:
-        from loky import cpu_count
-
-        jobs = cpu_count()
-    jobs = min(jobs, len(tasks))
+    jobs = min(processes(jobs), len(tasks))
     return in_process(work, context, tasks) if jobs <= 1 else on_cores(work, context, tasks, jobs)
+
+
+def processes(jobs: int | None) -> int:
+    """Return how many processes are meant: None is one per core that this one may use."""
+    if jobs is not None:
+        return jobs
+    from loky import cpu_count
+
+    return int(cpu_count())
 
 
 def check_jobs(jobs: int | None) -> None:
@@ -79,7 +84,7 @@ def attempt(work: Work, context: Any, task: Any) -> Ended:
         return Ended(task, None, _in_words(error))
 
 
-def in_process(work: Work, context: Any, tasks: Sequence[Any]) -> Iterator[Ended]:
+def in_process(work: Work, context: Any, tasks: Sequence[Any]) -> Generator[Ended]:
     """Do one task after the other, here."""
     for task in tasks:
         yield attempt(work, context, task)
@@ -88,7 +93,7 @@ def in_process(work: Work, context: Any, tasks: Sequence[Any]) -> Iterator[Ended
 # -- the cores of this machine -----------------------------------------------------------------------
 
 
-def on_cores(work: Work, context: Any, tasks: Sequence[Any], jobs: int) -> Iterator[Ended]:
+def on_cores(work: Work, context: Any, tasks: Sequence[Any], jobs: int) -> Generator[Ended]:
     """Do tasks on `jobs` processes (loky).
 
     When one of them dies (out of memory, killed, a crash in native code) all break. Which task it was is not
@@ -114,7 +119,7 @@ def on_cores(work: Work, context: Any, tasks: Sequence[Any], jobs: int) -> Itera
                 yield Ended(task, None, f"its process died: {_in_words(error)}")
 
 
-def _pool(work: Work, context: Any, tasks: Sequence[Any], jobs: int) -> Iterator[Ended]:
+def _pool(work: Work, context: Any, tasks: Sequence[Any], jobs: int) -> Generator[Ended]:
     from loky import ProcessPoolExecutor
 
     pool = ProcessPoolExecutor(jobs, initializer=_hold, initargs=(work, context))
@@ -148,7 +153,7 @@ def _held(task: Any) -> Ended:
 # -- a cluster ---------------------------------------------------------------------------------------
 
 
-def on_dask(work: Work, context: Any, tasks: Sequence[Any], address: str) -> Iterator[Ended]:
+def on_dask(work: Work, context: Any, tasks: Sequence[Any], address: str) -> Generator[Ended]:
     """Do tasks on the workers of a Dask cluster, each of which gets the context once.
 
     Dask runs the tasks of a worker that died again elsewhere; a task under which several workers died

@@ -10,7 +10,7 @@ from pathlib import Path
 from vramlab.config.errors import InputError
 from vramlab.config.loading import fingerprint
 from vramlab.experiments.case import Case
-from vramlab.experiments.executors import check_jobs, execute
+from vramlab.experiments.executors import check_jobs, execute, processes
 from vramlab.experiments.replay import Replay, run
 from vramlab.experiments.shared_traces import SharedCase, share_case
 
@@ -38,10 +38,7 @@ def replays_of(cases: Sequence[Case], jobs: int | None = 1) -> Iterator[Callable
     """
     check_jobs(jobs)
     made: dict[tuple[str, ...], _Found] = {}
-    with (
-        tempfile.TemporaryDirectory(prefix="vramlab-") as folder,
-        closing(_ahead(cases, jobs, Path(folder))) as ahead,
-    ):
+    with closing(_ahead(cases, processes(jobs))) as ahead:
 
         def replayed(case: Case) -> Replay:
             key = _key(case)
@@ -60,20 +57,19 @@ def _key(case: Case) -> tuple[str, ...]:
     return fingerprint(case.config), fingerprint(case.inventory), fingerprint(case.faults)
 
 
-def _ahead(
-    cases: Sequence[Case], jobs: int | None, folder: Path
-) -> Generator[tuple[tuple[str, ...], _Found]]:
+def _ahead(cases: Sequence[Case], jobs: int) -> Generator[tuple[tuple[str, ...], _Found]]:
     """Give replays with their keys, as they end on other processes; none where that would not pay."""
     unique = {_key(case): case for case in cases}
     requests = sum(len(case.trace) for case in unique.values() if case.mode == "simulate")
-    if jobs == 1 or len(unique) < 2 or requests < _ENOUGH:
+    if min(jobs, len(unique)) < 2 or requests < _ENOUGH:
         return
-    shared = [share_case(case, folder) for case in unique.values()]
     keys = list(unique)
-    for ended in execute(_of_shared, shared, range(len(shared)), jobs):
-        if ended.error:
-            raise RuntimeError(ended.error)
-        yield keys[ended.task], ended.result
+    with tempfile.TemporaryDirectory(prefix="vramlab-") as folder:
+        shared = [share_case(case, Path(folder)) for case in unique.values()]
+        with closing(execute(_of_shared, shared, range(len(shared)), jobs)) as tasks:
+            for ended in tasks:
+                if not ended.error:  # else it is replayed here, alone: memory may have been short for several
+                    yield keys[ended.task], ended.result
 
 
 def _of_shared(shared: Sequence[SharedCase], place: int) -> _Found:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import yaml
 
 from vramlab.config.errors import InputError, nearest
@@ -90,9 +91,9 @@ class Card:
 
 def card_of(trace: Trace, config: VramConfig, inventory: Inventory) -> Card:
     """What a trace says of the models on a card."""
-    counts = dict.fromkeys(trace.model_names, 0)
-    for code in trace.model_codes.tolist():
-        counts[trace.model_names[code]] += 1
+    names = trace.model_names
+    asked = np.bincount(trace.model_codes, minlength=len(names)).tolist()
+    counts = dict(zip(names, asked, strict=True))
     worth = {n: counts[n] * inventory[n].load_s / inventory[n].footprint_bytes for n in counts}
     sizes = {name: inventory[name].footprint_bytes for name in counts}
     by_worth = sorted(counts, key=lambda name: (-worth[name], name))

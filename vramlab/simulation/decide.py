@@ -52,8 +52,8 @@ _OUTCOMES = {
 
 _CHUNK = 1 << 16  # requests that are held as Python objects at once
 _FIRST_CHUNK = 1 << 12  # the first is short, and each twice as long as the one before
-_FEW = 32  # hits for each miss, from which on runs of hits are columns
-_MANY = 4  # hits for each miss, up to which uses are told one by one
+_FEW = 32  # requests for each miss, from which on runs of hits are columns
+_MANY = 4  # requests for each miss, up to which uses are told one by one
 _LOOKED_AT = 24  # hits that a loop passes before numpy looks for the end of the run
 _BLOCK = 256  # requests that numpy looks at in one go
 

@@ -44,7 +44,8 @@ def twin_names(trace: Trace) -> dict[str, str]:
     counts = np.bincount(trace.model_codes)
     width = len(str(len(counts)))
     ranked = np.argsort(-counts, kind="stable")
-    return {trace.model_names[code]: f"model_{rank:0{width}}" for rank, code in enumerate(ranked, 1)}
+    known = trace.model_names
+    return {known[code]: f"model_{rank:0{width}}" for rank, code in enumerate(ranked, 1)}
 
 
 def fit(trace: Trace, seed: int = 0) -> TraceSpec:
@@ -57,7 +58,7 @@ def fit(trace: Trace, seed: int = 0) -> TraceSpec:
     seed : int
         Of the spec, and of the twins that it is fitted with.
     """
-    names = twin_names(trace)
+    names, known = twin_names(trace), trace.model_names
     times_s = trace.times_s - trace.times_s[0]
     duration_s = trace.duration_s
     counts = np.bincount(trace.model_codes)
@@ -67,7 +68,7 @@ def fit(trace: Trace, seed: int = 0) -> TraceSpec:
         burstiness=_burstiness(times_s, cycle),
         cycle=cycle,
         models={
-            names[trace.model_names[code]]: float(counts[code]) for code in np.argsort(-counts, kind="stable")
+            names[known[code]]: float(counts[code]) for code in np.argsort(-counts, kind="stable")
         },
         reuse=_reuse(trace.model_codes, counts, seed),
         items=_items(trace),

@@ -159,8 +159,11 @@ class Trace:
                 each = pa.array(texts, pa.large_binary())
                 for first in range(0, len(self), _PIECE):
                     part = codes[first : first + _PIECE]
-                    _, _, data = each.take(pa.array(np.where(part < 0, len(names), part))).buffers()
-                    digest.update(data if data is not None else b"")
+                    taken = each.take(pa.array(np.where(part < 0, len(names), part)))
+                    _, offsets, data = taken.buffers()
+                    if data is not None:  # a buffer may be longer than what it holds
+                        used = int(np.frombuffer(offsets, "<i8")[len(taken)])
+                        digest.update(memoryview(data)[:used])
         return digest.hexdigest()
 
     def between(self, start_s: float, end_s: float) -> Trace:

@@ -25,16 +25,16 @@ class LRUK(Policy):
     ----------
     k : int
         How many uses back the order looks; 1 is LRU.
-    keeps_history : bool
-        Whether uses before an eviction count.
+    keeps_history : int
+        Whether uses before an eviction count: options are numbers, 0 or 1.
     """
 
     in_order = True
 
-    def __init__(self, k: int = 2, keeps_history: bool = True) -> None:
+    def __init__(self, k: int = 2, keeps_history: int = True) -> None:
         if k < 1:
             raise ValueError("k: expected 1 or more")
-        self._k, self._keeps_history = k, keeps_history
+        self._k, self._keeps_history = k, bool(keeps_history)
         self._uses: dict[Model, deque[int]] = {}
         self._heap = ValueHeap()
         self._clock = 0

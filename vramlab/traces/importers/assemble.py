@@ -16,7 +16,7 @@ from vramlab.traces.importers.rows import RowLog, categorical
 from vramlab.traces.popularity import draw
 from vramlab.traces.trace import KNOWN_COLUMNS, Trace, categories
 
-# Texts that stand for nothing in many tables, and are names in some.
+# Column that stand for nothing in many tables, and are names in some.
 _MISSING = {"nan", "null", "none", "n/a", "na", "-", "undefined", "<na>"}
 
 MAX_REQUESTS = 200_000_000
@@ -27,7 +27,7 @@ _ZIPF_EXPONENT = 0.9
 _CLOCK_SET_S, _FEW = 60.0, 100
 
 
-Texts = np.ndarray | pd.Categorical
+Column = np.ndarray | pd.Categorical
 
 
 class Piece(NamedTuple):
@@ -51,9 +51,9 @@ class Piece(NamedTuple):
     """
 
     time_s: np.ndarray
-    function: Texts
+    function: Column
     items: np.ndarray | None = None
-    texts: dict[str, Texts] = {}  # noqa: RUF012  never changed
+    texts: dict[str, Column] = {}  # noqa: RUF012  never changed
     counts: np.ndarray | None = None
     spread_s: float | None = None
     origin_s: float = 0.0
@@ -107,7 +107,7 @@ class _Names:
         self.names: list[str] = []
         self._codes: dict[str, int] = {}
 
-    def codes(self, texts: Texts) -> np.ndarray:
+    def codes(self, texts: Column) -> np.ndarray:
         """Return the int32 code per text, -1 where it is None."""
         local, names = pd.factorize(texts)
         for name in names:
