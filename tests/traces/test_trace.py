@@ -179,6 +179,12 @@ def test_between_takes_start_and_leaves_end():
         trace.between(3, 1)
 
 
+def test_the_categories_of_a_part_are_those_that_it_has():
+    trace = Trace.from_frame(pd.DataFrame({"time_s": [0.0, 1.0, 2.0], "model": ["a", "b", "a"]}))
+    assert trace.head(1).frame["model"].value_counts().to_dict() == {"a": 1}
+    assert trace.between(1.0, 2.0).model_names == ["b"]
+
+
 def test_head():
     trace = Trace.from_frame(table(), "t")
     assert trace.head(2).frame["model"].tolist() == ["b", "a"]

@@ -52,6 +52,12 @@ def categories(codes: np.ndarray, names: Sequence[str]) -> pd.Categorical:
     return pd.Categorical.from_codes(codes, pd.Index(list(names), dtype=object))
 
 
+def with_seen_categories(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame whose categories are those that its rows have: a count lists no others."""
+    texts = [c for c in TEXT_COLUMNS if c in frame and isinstance(frame[c].dtype, pd.CategoricalDtype)]
+    return frame.assign(**{column: frame[column].cat.remove_unused_categories() for column in texts})
+
+
 @dataclass(frozen=True, eq=False)
 class Trace:
     """Requests in order of arrival.
@@ -187,7 +193,8 @@ class Trace:
         return self._rows(0, n)
 
     def _rows(self, first: int, last: int) -> Trace:
-        return Trace(self.frame.iloc[first:last].reset_index(drop=True), self.source, self.metadata)
+        rows = self.frame.iloc[first:last].reset_index(drop=True)
+        return Trace(with_seen_categories(rows), self.source, self.metadata)
 
     def _repr_html_(self) -> str:
         summary = (

@@ -14,7 +14,7 @@ from vramlab.config.errors import InputError
 from vramlab.traces.importers.options import ImportOptions, ImportReport, counted
 from vramlab.traces.importers.rows import RowLog, categorical
 from vramlab.traces.popularity import draw
-from vramlab.traces.trace import KNOWN_COLUMNS, Trace, categories
+from vramlab.traces.trace import KNOWN_COLUMNS, Trace, categories, with_seen_categories
 
 # Column that stand for nothing in many tables, and are names in some.
 _MISSING = {"nan", "null", "none", "n/a", "na", "-", "undefined", "<na>"}
@@ -217,7 +217,7 @@ def _frame(
     }
     for column in sorted(names, key=KNOWN_COLUMNS.index):
         frame[column] = categories(columns[column], names[column].names)
-    return pd.DataFrame(frame)
+    return with_seen_categories(pd.DataFrame(frame))
 
 
 def _rows(piece: Piece, keep: np.ndarray) -> Piece:
