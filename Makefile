@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# where the core was compiled it is compiled anew first: Python would take the old machine code
+# where the core was compiled it is compiled anew first: Python would take the old machine code (tests refuse it)
 FRESH := $(wildcard build/compiled/.ready)
 
 .DEFAULT_GOAL := help
@@ -40,7 +40,7 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-notebooks: $(READY) ## run the notebooks and compare their tables (nbval)
+notebooks: $(READY) $(FRESH) ## run the notebooks and compare their tables (nbval)
 	$(BIN)/python -m pytest -n auto --dist loadfile --nbval --nbval-sanitize-with tests/nbval.cfg notebooks
 
 bench: $(READY) $(FRESH) ## the table of results/speed again, in ten minutes (DATA=folder of the real trace, ONLY=help,bound: rows)
@@ -82,16 +82,16 @@ $(WEBGPU)/.ready: pyproject.toml
 webgpu: $(WEBGPU)/.ready ## tests of the device webgpu; without a GPU on the renderer of a packaged Chromium (CHROMIUM=its folder)
 	PYTHONPATH=. LD_LIBRARY_PATH=$(CHROMIUM) VK_ICD_FILENAMES=$(CHROMIUM)/vk_swiftshader_icd.json $(WEBGPU)/bin/python -m pytest -o addopts= -p no:cacheprovider tests/live/test_webgpu.py
 
-conformance: $(READY) ## all test cases of the ONNX project through a live runtime, beside plain onnxruntime
+conformance: $(READY) $(FRESH) ## all test cases of the ONNX project through a live runtime, beside plain onnxruntime
 	@$(BIN)/python -W ignore -m tests.live.conformance
 
-fidelity: $(READY) $(FRESH) ## predictions beside live runs on five workloads, forty minutes; wants an idle machine (after real-models: those too)
+fidelity: $(READY) $(FRESH) ## predictions beside live runs on six workloads, forty minutes; wants an idle machine (after real-models: those too)
 	$(BIN)/vramlab fidelity $(if $(wildcard $(REAL)/.ready),--real-models $(REAL))
 
 fuzz: $(READY) ## the allocator's state machine, for long
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest tests/allocator
 
-chaos: $(READY) ## the live driver while everything fails: 10,000 seeds, some minutes (SEEDS=N: so many)
+chaos: $(READY) $(FRESH) ## the live driver while everything fails: 10,000 seeds, some minutes (SEEDS=N: so many)
 	$(BIN)/python -m tests.live.chaos $(SEEDS)
 SEEDS ?= 10000
 
@@ -120,7 +120,7 @@ interpreted: $(READY) ## take back what `make compiled` did
 test-compiled: compiled ## the test suite on that
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-lab: $(READY) ## open the notebooks in JupyterLab
+lab: $(READY) $(FRESH) ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
 wheel: $(READY) ## the wheels vramlab and vramlab-sim (without live sessions), checked, into dist

@@ -1,5 +1,6 @@
 """The demo's last word on live and simulated: as near as we claim, or why not and what to do, in one line."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +18,7 @@ def found(errors=(), environment=IDLE, requests=900, problem="", differences=(),
         verdicts=lambda: dict(verdicts),
         lockstep=SimpleNamespace(differences=list(differences)),
         split=SimpleNamespace(problem=problem, requests=requests),
-        run=SimpleNamespace(environment=environment),
+        run=SimpleNamespace(environment=environment, path=Path("run")),
         used_s=lambda: (5.0, 45.0),
     )
 

@@ -21,7 +21,7 @@ def test_a_run_is_verified_in_words(vramlab):
     status, said, _ = vramlab("verify", RECORDED, "--seeds", "2")
     said = " ".join(said.split())
     assert status == 0
-    assert " effects of 7 models, each window of 2 s with those of the other half" in said
+    assert " effects of 7 models, in windows of 2 s: each half of them with the other half's times" in said
     assert "warm from 3.1 s on, when sessions first held 95% of the most" in said
     assert "simulated (median of 2)" in said
     assert "request by request: " in said

@@ -123,7 +123,7 @@ class ComparedOptions:
     ] = False
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", help="Processes on this machine. Default: one per core, for long traces."),
+        typer.Option("--jobs", help="Processes on this machine, where 300,000 requests or more are simulated. Default: one per core."),
     ] = None
 
     def resolve(self) -> Compared:

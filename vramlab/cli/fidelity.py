@@ -61,7 +61,7 @@ class RecordingOptions:
         ),
     ] = 3
     seconds: Annotated[
-        float, typer.Option("--seconds", min=1.0, help="Of each workload that are recorded.")
+        float, typer.Option("--seconds", min=1.0, help="Seconds of each workload to record.")
     ] = SECONDS
     device: DeviceOption = "auto"
     seed: SeedOption = 0
@@ -99,8 +99,8 @@ def fidelity_command(options: RecordingOptions, as_json: JsonOption = False) -> 
 
     Takes about forty minutes and wants a machine with nothing else to do; --resume goes on where it was
     interrupted. No profile is needed: the first recording of a workload calibrates. Exit status 1 if a
-    decision differs in lock-step, or an error is beyond what we call true and beyond the spread of repeated
-    recordings.
+    decision differs in lock-step, a workload has no answer, or an error is beyond what we call true and beyond
+    the spread of repeated recordings.
 
     Example: vramlab fidelity
 

@@ -226,7 +226,7 @@ def profile_bar(models: int) -> Iterator[Callable[[str], object]]:
 
         def begins(name: str) -> None:
             bar.update(int(next(begun) > 0))  # the one before has ended
-            bar.set_description_str(f"profile {name}" if name else "profile: what models do to each other")
+            bar.set_description_str(f"profile {name}" if name else "profile")
 
         yield begins
 

@@ -76,7 +76,7 @@ class Calibration:
         ]
         text = f"times: the run's own, {self.samples:,} effects of {len(self.models)} models"
         if self.window_s is not None:
-            text += f", each window of {self.window_s:.2g} s with those of the other half"
+            text += f", in windows of {self.window_s:.2g} s: each half of them with the other half's times"
         return "; ".join([text, *said])
 
     def _named(self, rows: list[dict[str, Any]], origin: Origin) -> str:
