@@ -6,11 +6,11 @@ asks for others.
 """
 
 import os
-from importlib.machinery import EXTENSION_SUFFIXES
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+
+from vramlab.config.compiled import outdated
 
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
@@ -33,12 +33,8 @@ settings.register_profile(
 
 def pytest_configure():
     """Test the source as it is: Python would rather take machine code that was made of an older one."""
-    for path in (Path(__file__).parents[1] / "vramlab").rglob("*"):
-        source = path.with_name(path.name.partition(".")[0] + ".py")
-        if path.name.endswith(tuple(EXTENSION_SUFFIXES)) and (
-            not source.exists() or path.stat().st_mtime < source.stat().st_mtime
-        ):
-            pytest.exit(f"{path} is older than its source: make compiled, or make interpreted", returncode=2)
+    for path in outdated():
+        pytest.exit(f"{path} is older than its source: make compiled, or make interpreted", returncode=2)
 
 
 def pytest_collection_modifyitems(items):

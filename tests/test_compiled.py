@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from vramlab.cli.app import run
-from vramlab.config.compiled import compiled
+from vramlab.config.compiled import compiled, outdated
 from vramlab.experiments.replay import replay
 
 ROOT = Path(__file__).parents[1]
@@ -48,6 +48,26 @@ def built(module, root, monkeypatch, version="standard"):
 def test_the_version_says_which_runs(capsys):
     assert run(["--version"]) == 0
     assert capsys.readouterr().out.endswith(" (compiled)\n" if compiled() else " (interpreted)\n")
+
+
+def test_machine_code_older_than_its_source_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr("vramlab.cli.app.compiled", lambda: True)
+    monkeypatch.setattr("vramlab.cli.app.outdated", lambda: [Path("engine.so")])
+    assert run(["--version"]) == 2
+    assert capsys.readouterr().err.startswith("vramlab: engine.so: machine code older than its source: make")
+
+
+def test_machine_code_is_older_where_its_source_is_newer_or_gone(tmp_path, monkeypatch):
+    module = tmp_path / "config" / "compiled.py"
+    monkeypatch.setattr("vramlab.config.compiled.__file__", str(module))
+    (tmp_path / "a.py").touch()
+    for name in ("a", "gone"):
+        (tmp_path / f"{name}{EXTENSION_SUFFIXES[0]}").touch()
+    os.utime(tmp_path / "a.py", (0, 0))
+    assert [path.name.partition(".")[0] for path in outdated()] == ["gone"]
+    os.utime(tmp_path / "a.py")
+    os.utime(tmp_path / f"a{EXTENSION_SUFFIXES[0]}", (0, 0))
+    assert [path.name.partition(".")[0] for path in outdated()] == ["a", "gone"]
 
 
 def test_results_say_which_ran():

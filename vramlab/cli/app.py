@@ -16,7 +16,7 @@ import typer
 
 from vramlab import __version__
 from vramlab.cli.commands import COMMANDS
-from vramlab.config.compiled import compiled
+from vramlab.config.compiled import compiled, outdated
 from vramlab.config.errors import InputError, nearest
 
 # What typer raises for a wrong option or argument. Newer versions of typer bring their own copy of click, so
@@ -83,6 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    old = outdated() if compiled() else []
+    if old:
+        return _refuse(f"{old[0]}: machine code older than its source: make compiled, or make interpreted")
     try:
         asked = next((word for word in given if word != "--"), None)
         status = typer.main.get_command(application(asked))(given, standalone_mode=False)
