@@ -123,7 +123,10 @@ class ComparedOptions:
     ] = False
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", help="Processes on this machine, where 300,000 requests or more are simulated. Default: one per core."),
+        typer.Option(
+            "--jobs",
+            help="Processes on this machine, from 300,000 simulated requests on. Default: one per core.",
+        ),
     ] = None
 
     def resolve(self) -> Compared:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +16,7 @@ from vramlab.experiments.fidelity import (
     SECONDS,
     Plan,
     busiest,
+    copy_inputs,
     plan_of,
     record_all,
     takes_in,
@@ -99,8 +99,8 @@ def fidelity_command(options: RecordingOptions, as_json: JsonOption = False) -> 
 
     Takes about forty minutes and wants a machine with nothing else to do; --resume goes on where it was
     interrupted. No profile is needed: the first recording of a workload calibrates. Exit status 1 if a
-    decision differs in lock-step, a workload has no answer, or an error is beyond what we call true and beyond
-    the spread of repeated recordings.
+    decision differs in lock-step, a workload has no answer, or an error is beyond what we call true
+    and beyond the spread of repeated recordings.
 
     Example: vramlab fidelity
 

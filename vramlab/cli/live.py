@@ -159,8 +159,8 @@ def verify_command(
         Times | None,
         typer.Option(
             "--service-times",
-            help="As in `replay`. Default: recorded; the run is cut into windows of two halves that take turns, "
-            "and each half is simulated with what the other has seen.",
+            help="As in `replay`. Default: recorded; the run is cut into windows of two halves that take "
+            "turns, and each half is simulated with what the other has seen.",
         ),
     ] = None,
     plot: Annotated[

@@ -19,7 +19,8 @@ from pyarrow import ipc
 
 from vramlab.config.files import replacing
 from vramlab.experiments.case import Case
-from vramlab.traces.trace import TEXT_COLUMNS, Texts, Trace
+from vramlab.traces.texts import TEXT_COLUMNS, Texts
+from vramlab.traces.trace import Trace
 
 
 @dataclass(frozen=True)

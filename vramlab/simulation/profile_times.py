@@ -141,7 +141,7 @@ class ProfileTimes:
         return self.run_s(model, target, items, None)
 
     def run_s(self, model: str, target: Target, items: int, pause_s: float | None) -> float:
-        """A measured run, `pause_s` after the last one of this session; None if it never ran, nor was loaded."""
+        """A measured run, `pause_s` after this session's last; None if it has neither run nor been loaded."""
         runs = self._runs.get((model, target))
         if runs is None:
             return self._spec.infer_s(model, target, items)

@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from vramlab.config.bundled import there
 from vramlab.config.errors import InputError
 from vramlab.config.files import replacing
-from vramlab.traces.trace import TEXT_COLUMNS, Trace
+from vramlab.traces.texts import TEXT_COLUMNS
+from vramlab.traces.trace import Trace
 
 _ROWS = 1024 * 1024  # of a row group, whose texts are in memory at a time
 

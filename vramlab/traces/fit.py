@@ -67,9 +67,7 @@ def fit(trace: Trace, seed: int = 0) -> TraceSpec:
         rate_per_s=len(trace) / duration_s if duration_s > 0 else float(len(trace)),
         burstiness=_burstiness(times_s, cycle),
         cycle=cycle,
-        models={
-            names[known[code]]: float(counts[code]) for code in np.argsort(-counts, kind="stable")
-        },
+        models={names[known[code]]: float(counts[code]) for code in np.argsort(-counts, kind="stable")},
         reuse=_reuse(trace.model_codes, counts, seed),
         items=_items(trace),
         requesters=_labels(trace.requesters),

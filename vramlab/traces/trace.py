@@ -12,7 +12,7 @@ import html
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple, NoReturn, cast
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import pandas as pd
@@ -21,10 +21,10 @@ import pyarrow as pa
 from vramlab.config.errors import InputError, nearest
 from vramlab.config.fields import LARGEST
 from vramlab.config.schema import Priority
+from vramlab.traces.texts import TEXT_COLUMNS, Texts, categories, coded, with_seen_categories
 
 REQUIRED_COLUMNS = ("time_s", "model")
 KNOWN_COLUMNS = ("time_s", "model", "items", "requester", "input_key", "priority")
-TEXT_COLUMNS = ("model", "requester", "input_key", "priority")
 
 # Items travel through float64 while they are checked; above this it would no longer hold every whole number.
 _MAX_ITEMS = 2**53
@@ -33,29 +33,6 @@ _PIECE = 1_000_000  # requests whose texts are in memory at a time
 
 # From 2001 to 2096; as seconds, milliseconds since 1970 would be some ten thousand years.
 _EPOCH_S = (1e9, 4e9)
-
-
-class Texts(NamedTuple):
-    """A column of texts: int32 `codes` per request (-1 where missing), `names` in order of appearance."""
-
-    codes: np.ndarray
-    names: list[str]
-
-    def each(self) -> np.ndarray:
-        """Return the text per request, None where missing."""
-        texts: np.ndarray = np.array([*self.names, None], dtype=object)[self.codes]
-        return texts
-
-
-def categories(codes: np.ndarray, names: Sequence[str]) -> pd.Categorical:
-    """Return a column of a trace's frame: different texts by codes, -1 where missing."""
-    return pd.Categorical.from_codes(codes, pd.Index(list(names), dtype=object))
-
-
-def with_seen_categories(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame whose categories are those that its rows have: a count lists no others."""
-    texts = [c for c in TEXT_COLUMNS if c in frame and isinstance(frame[c].dtype, pd.CategoricalDtype)]
-    return frame.assign(**{column: frame[column].cat.remove_unused_categories() for column in texts})
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +84,7 @@ class Trace:
     @cached_property
     def texts(self) -> dict[str, Texts]:
         """Columns of texts as codes."""
-        return {column: _coded(self.frame[column]) for column in TEXT_COLUMNS if column in self.frame}
+        return {column: coded(self.frame[column]) for column in TEXT_COLUMNS if column in self.frame}
 
     @property
     def model_names(self) -> list[str]:
@@ -380,11 +357,6 @@ def _texts(frame: pd.DataFrame, column: str, source: str, expected: str) -> pd.S
     index = {name: code for code, name in enumerate(dict.fromkeys(str(name) for name in names if name))}
     of_name = np.array([*(index.get(name, -1) for name in names), -1], dtype=np.int32)
     return pd.Series(categories(of_name[codes], list(index)))
-
-
-def _coded(texts: pd.Series) -> Texts:
-    codes, names = pd.factorize(texts)
-    return Texts(_read_only(codes.astype(np.int32)), list(names))
 
 
 def _each(series: pd.Series, test: Callable[[object], bool]) -> np.ndarray:

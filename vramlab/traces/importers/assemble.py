@@ -14,7 +14,8 @@ from vramlab.config.errors import InputError
 from vramlab.traces.importers.options import ImportOptions, ImportReport, counted
 from vramlab.traces.importers.rows import RowLog, categorical
 from vramlab.traces.popularity import draw
-from vramlab.traces.trace import KNOWN_COLUMNS, Trace, categories, with_seen_categories
+from vramlab.traces.texts import categories, with_seen_categories
+from vramlab.traces.trace import KNOWN_COLUMNS, Trace
 
 # Column that stand for nothing in many tables, and are names in some.
 _MISSING = {"nan", "null", "none", "n/a", "na", "-", "undefined", "<na>"}
