@@ -17,7 +17,10 @@ from vramlab.simulation.choosing import recorded_times
 from vramlab.simulation.in_turns import TimesInTurns
 from vramlab.simulation.recorded import ORIGINS, Origin, RecordedTimes, What
 
-_KINDS: tuple[What, ...] = ("load", "run")
+_KINDS: dict[Target, tuple[What, ...]] = {
+    Target.GPU: ("load", "run", "unload"),
+    Target.CPU: ("load", "run"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +61,7 @@ class Calibration:
             | self.times.source(what, model, target)._asdict()
             for model in self.models
             for target in Target
-            for what in (*_KINDS, *(["unload"] if target is Target.GPU else []))
+            for what in _KINDS[target]
         ]
 
     def frame(self) -> pd.DataFrame:

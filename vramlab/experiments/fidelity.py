@@ -120,8 +120,8 @@ def plan_of(folder: Path, repeats: int = 3, seconds: float = SECONDS, seed: int 
     if not specs:
         raise InputError(folder / "workloads", "", "no *.yaml", "specs of workloads")
     scenario = load_scenario(folder / "config.yaml")
-    own = folder / "models.yaml"
-    models = own if own.exists() or scenario.models_path is None else scenario.models_path
+    beside = folder / "models.yaml"
+    models = beside if beside.exists() or scenario.models_path is None else scenario.models_path
     config, inventory = scenario.config, load_inventory(models)
     changes = alternatives_in(folder / "alternatives.yaml")
 
