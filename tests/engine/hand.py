@@ -68,7 +68,7 @@ class HandDriver(Interpreter):
 
     def end(self, name, now_s, value=None):
         task = self.tasks.pop(name)
-        task.effect, self.last = None, task.effect
+        self.last = task.effect
         self.resume(task, now_s, value)
 
     def fail(self, name, now_s, kind, message=""):

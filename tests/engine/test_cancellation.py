@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.engine.steered import SteeredDriver, settings, spec
+from vramlab.config.compiled import compiled
 from vramlab.engine.effects import EffectFailed, Failure, MemoryReading, ReadMemory, Target
 from vramlab.engine.outcomes import Outcome
 
@@ -219,6 +220,7 @@ def value_for(driver, name, data):
     return MemoryReading(total, data.draw(st.integers(0, total)))
 
 
+@pytest.mark.skipif(compiled(), reason="no method of machine code can be replaced")
 def test_the_property_can_fail():
     """A story that forgets its pin is found out."""
     driver = a_driver()

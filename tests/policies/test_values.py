@@ -102,12 +102,13 @@ def test_a_model_that_is_unloaded_leaves_no_fame_behind():
 # -- the heap --------------------------------------------------------------------------------------------
 
 
-class Thing:
-    """Stands for a model, and cannot be compared."""
+def some_models(count):
+    """Models, which cannot be compared."""
+    return list(Cache("lru", 1).allocator.models.values())[:count]
 
 
 def test_the_heap_by_hand():
-    heap, (a, b, c) = ValueHeap(), (Thing(), Thing(), Thing())
+    heap, (a, b, c) = ValueHeap(), some_models(3)
     assert list(heap.ascending()) == []
     assert heap.value(a) is None
     for thing, value in ((a, 2.0), (b, 1.0), (c, 1.0)):
@@ -126,7 +127,7 @@ def test_the_heap_by_hand():
 
 
 def test_the_heap_asks_for_renewed_values_when_the_old_ones_come_up():
-    heap, (a, b, c, d) = ValueHeap(), (Thing(), Thing(), Thing(), Thing())
+    heap, (a, b, c, d) = ValueHeap(), some_models(4)
     for thing, value in ((a, 1.0), (b, 2.0), (c, 3.0)):
         heap.put(thing, value)
     new = {a: (2.5, 7, a)}
@@ -148,7 +149,7 @@ def test_the_heap_asks_for_renewed_values_when_the_old_ones_come_up():
 @pytest.mark.parametrize("seed", range(3))
 def test_the_heap_is_a_sorted_list(seed):
     rng = np.random.default_rng(seed)
-    heap, things, expected, clock = ValueHeap(), [Thing() for _ in range(20)], {}, 0
+    heap, things, expected, clock = ValueHeap(), some_models(20), {}, 0
     for _ in range(600):
         thing = things[int(rng.integers(20))]
         if thing in expected and rng.random() < 0.2:
