@@ -29,7 +29,7 @@ from vramlab.simulation.in_turns import TimesInTurns, Windows
 from vramlab.simulation.link import LinkTimes, fit_link
 from vramlab.simulation.machine import SharedMachine
 from vramlab.simulation.profile_times import ProfileTimes
-from vramlab.simulation.recorded import RecordedTimes
+from vramlab.simulation.recorded import RecordedTimes, SeenTimes
 from vramlab.simulation.service_times import ServiceTimes, SpecTimes
 
 Times = Literal["spec", "link", "median", "sampled", "contended", "recorded"]
@@ -74,16 +74,17 @@ def choose_times(
     cores = profile.attrs.get("cpu_count")
     device_cores = device_cores_of(profile.attrs, config.serving.gpu_streams)
     if name == "recorded":
-        return SharedMachine(recorded_times(profile, config, inventory, rng), cores, device_cores)
-    times_drawn = ProfileTimes(profile, config, inventory, rng)
+        recorded = recorded_times(profile, config, inventory, rng)
+        return SharedMachine(recorded, cores, device_cores, work=recorded.work_s)
+    drawn = ProfileTimes(profile, config, inventory, rng)
     if name == "sampled":
-        return times_drawn
-    return SharedMachine(times_drawn, cores, device_cores)
+        return drawn
+    return SharedMachine(drawn, cores, device_cores, work=drawn.work_s)
 
 
 def recorded_times(
     frame: pd.DataFrame, config: VramConfig, inventory: Inventory, rng: np.random.Generator | None = None
-) -> RecordedTimes | TimesInTurns:
+) -> SeenTimes:
     """Make times of a run's own samples: of two halves in turns, where they have come in such."""
     windows = frame.attrs.get("windows")
     if windows is None:

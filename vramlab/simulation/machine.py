@@ -13,15 +13,20 @@ take the short way of :class:`~vramlab.simulation.driver.SimulatedDriver`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from vramlab.engine.effects import Infer, Load, Target
 from vramlab.simulation.history import History
-from vramlab.simulation.in_turns import TimesInTurns
-from vramlab.simulation.profile_times import ProfileTimes
-from vramlab.simulation.recorded import RecordedTimes
 from vramlab.simulation.service_times import ServiceTimes
 from vramlab.simulation.shared_cores import SharedCores
+
+Work = Callable[[Any, History, float, bool], float]
+"""``work(effect, history, now_s, reporting)``: work of an effect that begins now, in seconds without company.
+
+`reporting`: the end of another lets it. Called once per effect, in the order in which they start.
+"""
 
 
 class SharedMachine:
@@ -30,14 +35,15 @@ class SharedMachine:
     Parameters
     ----------
     times : ServiceTimes
-        What effects take when alone. Of :class:`ProfileTimes`, runs know how long their model has not run,
-        and loads whether they are its first.
+        What effects take when alone.
     cores : int, optional
         Processor cores that the effects share; None where they need none (all work is the device's).
     device_cores : int
         How many of them only runs on the device have, which then have no others.
     one_link : bool
         Whether all GPU loads under way share the bandwidth of one link evenly.
+    work : callable, optional
+        What they take in view of what has run before; by default as `times` say.
     """
 
     def __init__(
@@ -46,13 +52,13 @@ class SharedMachine:
         cores: int | None = None,
         device_cores: int = 0,
         one_link: bool = False,
+        work: Work | None = None,
     ) -> None:
         self._times = times
         self._history = History()
         self._cores = SharedCores(cores or 0, device_cores)
         self._one_link = one_link
-        self._profile = times if isinstance(times, ProfileTimes) else None
-        self._recorded = times if isinstance(times, RecordedTimes | TimesInTurns) else None
+        self._work: Work = partial(_alone_s, times) if work is None else work
 
     def load_s(self, model: str, target: Target) -> float:
         """Alone."""
@@ -71,26 +77,10 @@ class SharedMachine:
 
         `reporting`: the end of another lets it.
         """
-        if self._recorded is not None:  # which knows what each situation adds
-            work_s = self._recorded.work_s(effect, self._history, now_s, reporting)
-        else:
-            work_s = self._work_s(effect, now_s)
+        work_s = self._work(effect, self._history, now_s, reporting)
         self._history.begin(effect)
         self._cores.begin(effect)
         return work_s
-
-    def _work_s(self, effect: Any, now_s: float) -> float:
-        kind, profile = type(effect), self._profile
-        if kind is Infer:
-            if profile is None:
-                return self._times.infer_s(effect.model, effect.target, effect.items)
-            pause_s = self._history.pause_s(effect, now_s)
-            return profile.run_s(effect.model, effect.target, effect.items, pause_s)
-        if kind is Load:
-            if profile is not None and self._history.is_first(effect):
-                return profile.first_load_s(effect.model, effect.target)
-            return self._times.load_s(effect.model, effect.target)
-        return self._times.unload_s(effect.model)
 
     def end(self, place: int, now_s: float) -> None:
         """The effect at that place of those that run has ended; those behind it move up."""
@@ -108,3 +98,11 @@ class SharedMachine:
         return [
             1 / (on_core * (on_link if load else 1)) for on_core, load in zip(sharing, loads, strict=True)
         ]
+
+
+def _alone_s(times: ServiceTimes, effect: Any, history: History, now_s: float, reporting: bool) -> float:
+    """As service times say, whatever has run before."""
+    kind = type(effect)
+    if kind is Infer:
+        return times.infer_s(effect.model, effect.target, effect.items)
+    return times.load_s(effect.model, effect.target) if kind is Load else times.unload_s(effect.model)

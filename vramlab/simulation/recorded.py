@@ -20,7 +20,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from math import isfinite
 from statistics import median
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, NamedTuple, Protocol, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,7 @@ from vramlab.engine.effects import Infer, Load, Target
 from vramlab.runs.samples import Sample
 from vramlab.simulation.history import AFTER_LOAD, AT_ONCE, QUEUED, History
 from vramlab.simulation.seen import FIRST_LOAD, RELOAD, UNLOAD
-from vramlab.simulation.service_times import Quantiles
+from vramlab.simulation.service_times import Quantiles, ServiceTimes
 
 ENOUGH = 5
 """Samples of one situation that are drawn from by themselves."""
@@ -78,6 +78,16 @@ class Source(NamedTuple):
     origin: Origin
     samples: int = 0
     median_s: float | None = None
+
+
+class SeenTimes(ServiceTimes, Protocol):
+    """Times that a run has seen."""
+
+    def work_s(self, effect: Any, history: History, now_s: float, reporting: bool) -> float:
+        """Draw the work of an effect that begins now; `reporting`: the end of another lets it."""
+
+    def source(self, what: What, model: str, target: Target, items: int = 1) -> Source:
+        """Say where such times come from."""
 
 
 class _Drawn:
