@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from enum import Enum
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from mypy_extensions import mypyc_attr
 
@@ -86,13 +86,21 @@ class Decision(NamedTuple):
 
 
 # For the hot path: a look-up in the table costs no call.
-AFTER_PIN, _AFTER_UNPIN = PINNED.follows, UNPINNED.follows
-_AFTER_PROMISE, _AFTER_CHOICE = PROMISED.follows[ABSENT], CHOSEN.follows[RESIDENT]
-_AFTER_UNLOADING = UNLOADED.follows[EVICTING]
-_AFTER_ADMISSION, _AFTER_EXPULSION = ADMITTED_AT_ONCE.follows, EXPELLED_AT_ONCE.follows
+AFTER_PIN: Final = PINNED.follows
+_AFTER_UNPIN: Final = UNPINNED.follows[IN_USE]
+_AFTER_PROMISE: Final = PROMISED.follows[ABSENT]
+_AFTER_LOAD: Final = LOADED.follows[LOADING]
+_AFTER_LOAD_FOR: Final = LOADED_FOR.follows[LOADING]
+_AFTER_CHOICE: Final = CHOSEN.follows[RESIDENT]
+_AFTER_UNLOADING: Final = UNLOADED.follows[EVICTING]
+_AFTER_ADMISSION: Final = ADMITTED_AT_ONCE.follows
+_AFTER_EXPULSION: Final = EXPELLED_AT_ONCE.follows
 
-Turn = tuple[float, int]
-"""A place among waiting requests: when it is due (seconds), then a number that tells equals apart."""
+Turn = tuple[float, ...]
+"""A place among waiting requests: when it is due (seconds), then a number that tells equals apart.
+
+As the type of two fields it would be taken apart and put together again wherever it goes (mypyc).
+"""
 
 
 class Model:
@@ -144,11 +152,11 @@ class Model:
 
     def loaded(self, now_s: float) -> None:
         """End the load well; the requests that wait for it run next."""
-        event = LOADED_FOR if self.pins else LOADED
-        after = event.after(self.state, self.name)
+        if self.state is not LOADING:
+            raise LOADED.refused(self.state, self.name)
         if self.claiming:
             raise IllegalTransition(f"loaded: model {self.name!r} still waits for the bytes of its victims")
-        self.state = after
+        self.state = _AFTER_LOAD_FOR if self.pins else _AFTER_LOAD
         self.loaded_at_s = now_s
 
     def pin(self) -> None:
@@ -166,7 +174,7 @@ class Model:
         self.pins -= 1
         if self.pins:
             return False
-        self.state = _AFTER_UNPIN[IN_USE]
+        self.state = _AFTER_UNPIN
         return True
 
     def catch_up(self, uses_total: int, last_used_s: float) -> None:
