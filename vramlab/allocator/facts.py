@@ -93,14 +93,12 @@ _AFTER_LOAD: Final = LOADED.follows[LOADING]
 _AFTER_LOAD_FOR: Final = LOADED_FOR.follows[LOADING]
 _AFTER_CHOICE: Final = CHOSEN.follows[RESIDENT]
 _AFTER_UNLOADING: Final = UNLOADED.follows[EVICTING]
-_AFTER_ADMISSION: Final = ADMITTED_AT_ONCE.follows
-_AFTER_EXPULSION: Final = EXPELLED_AT_ONCE.follows
+_AFTER_ADMISSION: Final = ADMITTED_AT_ONCE.follows[ABSENT]
+_AFTER_EXPULSION: Final = EXPELLED_AT_ONCE.follows[RESIDENT]
 
 Turn = tuple[float, ...]
-"""A place among waiting requests: when it is due (seconds), then a number that tells equals apart.
-
-As the type of two fields it would be taken apart and put together again wherever it goes (mypyc).
-"""
+"""A place among waiting requests: when it is due (seconds), then a number that tells equals apart."""
+# not the type of a pair: that the compiler takes apart, and puts together again, wherever it goes
 
 
 class Model:
@@ -200,11 +198,6 @@ class Ledger:
         self.held = 0
         self.committed = 0
         self.bound = 0  # requests for which a model found too few bytes here
-
-    @property
-    def room(self) -> int:
-        """Bytes that a new load may have once everything under way has ended."""
-        return self.cap - self.committed
 
     def resize(self, cap_bytes: int) -> None:
         """Change the cap. What is there and promised stays, and nothing new comes in above the cap."""
@@ -312,10 +305,9 @@ class Zone(Ledger):
     def admit(self, model: Model) -> None:
         """Promise, grant and load at once."""
         size, device = model.bytes, self.device
-        try:
-            model.state = _AFTER_ADMISSION[model.state]
-        except KeyError:
-            raise ADMITTED_AT_ONCE.refused(model.state, model.name) from None
+        if model.state is not ABSENT:
+            raise ADMITTED_AT_ONCE.refused(model.state, model.name)
+        model.state = _AFTER_ADMISSION
         if model.zone is not self:
             self._settle(model)
         self.count += 1
@@ -326,10 +318,9 @@ class Zone(Ledger):
     def expel(self, model: Model) -> None:
         """Reclaim and release at once."""
         size, device = model.bytes, self.device
-        try:
-            model.state = _AFTER_EXPULSION[model.state]
-        except KeyError:
-            raise EXPELLED_AT_ONCE.refused(model.state, model.name) from None
+        if model.state is not RESIDENT:
+            raise EXPELLED_AT_ONCE.refused(model.state, model.name)
+        model.state = _AFTER_EXPULSION
         self.count -= 1
         self.guests -= model.guest
         self.committed = self.held = self.held - size
