@@ -46,7 +46,7 @@ class HandDriver(Interpreter):
 
     def spawn(self, name, story):
         task = self.tasks[name] = Task(name, story)
-        self._go_on(task, story.send, None)
+        self._go_on(task, None)
 
     def finished(self, task, value):
         self.tasks.pop(task.name, None)

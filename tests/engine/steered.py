@@ -54,7 +54,7 @@ class SteeredDriver(Interpreter):
 
     def spawn(self, name, story):
         task = self.tasks[name] = Task(name, story)
-        self._go_on(task, story.send, None)
+        self._go_on(task, None)
 
     def perform(self, task, effect):
         pass

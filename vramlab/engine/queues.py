@@ -36,18 +36,15 @@ class Queue(Gate):
     ----------
     free : int
         Slots that nobody has.
-    turn : Wait
-        The effect of a story that found none: it goes on with a slot.
     """
 
-    __slots__ = ("_line", "bound", "free", "turn")
+    __slots__ = ("_line", "bound", "free")
 
     def __init__(self, ready: Ready, slots: int, bound: float = math.inf) -> None:
         super().__init__(ready)
         self._line: deque[Any] = deque()
         self.waiters = self._line
         self.free, self.bound = slots, bound
-        self.turn = Wait(self)
 
     @property
     def room(self) -> float:
@@ -55,7 +52,7 @@ class Queue(Gate):
         return self.free + self.bound - len(self.waiters)
 
     def take(self) -> bool:
-        """Take a slot if one is free; else yield `turn`."""
+        """Take a slot if one is free; else yield the queue itself, and go on with one."""
         if self.free:
             self.free -= 1
             return True

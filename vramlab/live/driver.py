@@ -244,7 +244,7 @@ class LiveDriver(Interpreter):
     def spawn(self, name: str, story: Story) -> None:
         """Start a story of the engine's own."""
         task = self.tasks[name] = LiveTask(name, story)
-        self._go_on(task, story.send, None)
+        self._go_on(task, None)
 
     def perform(self, task: Any, effect: Any) -> None:
         """Hand `effect` to its caller's thread, to a worker, or to the loop's timers."""

@@ -86,7 +86,7 @@ class _Lockstep(Interpreter):
 
     def spawn(self, name: str, story: Story) -> None:
         task = self.tasks[name] = Task(name, story)
-        self._go_on(task, story.send, None)
+        self._go_on(task, None)
 
     def finished(self, task: Task, value: Any) -> None:
         del self.tasks[task.name]

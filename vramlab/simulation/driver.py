@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from heapq import heappush
 from math import inf
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from mypy_extensions import mypyc_attr
 
@@ -24,6 +24,11 @@ from vramlab.simulation.service_times import ServiceTimes
 
 Answered = Callable[[int | str, Any], object]
 """Told the name of each task that has ended, and its value."""
+
+# For the hot path: what is not Final the compiler looks up.
+_INFER: Final = Infer
+_LOAD: Final = Load
+_push: Final = heappush
 
 
 class SimTask(Task):
@@ -134,11 +139,13 @@ class SimulatedDriver(Interpreter):
     def perform(self, task: Any, effect: Any) -> None:
         """Plan the end of `effect`."""
         kind = type(effect)
-        now_s, call = self.now_s, self.on_end
-        if kind is Infer:
-            work_s = self._infer_s(effect.model, effect.target, effect.items)
-        elif kind is Load:
-            work_s = 0.0 if self.starting else self._load_s(effect.model, effect.target)
+        now_s, call, timeout_s = self.now_s, self.on_end, None
+        if kind is _INFER:
+            model, target, items, _, _ = effect
+            work_s = self._infer_s(model, target, items)
+        elif kind is _LOAD:
+            model, target, _, timeout_s = effect
+            work_s = 0.0 if self.starting else self._load_s(model, target)
         elif kind is Unload:
             work_s = self._unload_s(effect.model)
         elif kind is ReadMemory:
@@ -148,9 +155,9 @@ class SimulatedDriver(Interpreter):
             raise TypeError(f"not an effect: {effect!r}")
         if self.faults is not None:
             work_s = self.faults.begins(task.name, effect, now_s, work_s, self.starting)
-        if kind is Load and effect.timeout_s is not None and work_s > effect.timeout_s:
-            work_s, call = effect.timeout_s, self.overdue
-        heappush(self._heap, (now_s + work_s, self._next_number(), call, task))
+        if timeout_s is not None and work_s > timeout_s:
+            work_s, call = timeout_s, self.overdue
+        _push(self._heap, (now_s + work_s, self._next_number(), call, task))
 
     def set_timer(self, task: Task, gate: Gate, timeout_s: float) -> None:
         """Let :meth:`time_out` come after `timeout_s`."""

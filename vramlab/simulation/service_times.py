@@ -6,7 +6,7 @@ Measured times are in :mod:`vramlab.simulation.profile_times`, loads over a link
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from mypy_extensions import mypyc_attr
@@ -15,7 +15,7 @@ from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import ms_to_s
 from vramlab.engine.effects import Target
 
-_GPU = Target.GPU  # for the hot path
+_GPU: Final = Target.GPU  # for the hot path
 
 
 class ServiceTimes(Protocol):
@@ -65,7 +65,7 @@ class SpecTimes:
 
     def load_s(self, model: str, target: Target) -> float:
         """As the inventory says."""
-        return (self._gpu_load_s if target is Target.GPU else self._cpu_load_s)[model]
+        return (self._gpu_load_s if target is _GPU else self._cpu_load_s)[model]
 
     def unload_s(self, model: str) -> float:
         """As ``serving.unload_time_ms`` says."""
