@@ -10,6 +10,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from math import nan
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from vramlab.engine.outcomes import (
 
 # A member of an enum and a name in numpy take ten cache lines to look up, at each hit.
 _NOT_ENDED = int(Outcome.FAILED)
+_usage_record = partial(tuple.__new__, UsageRecord)  # without the constructor's detour, for each of 130,000
 _RAN_ON = {
     Outcome.HIT: "gpu",
     Outcome.COLD_START: "gpu",
@@ -222,7 +224,7 @@ class Recorder:
             zone_names=self.zone_names,
             loads=self.loads,
             evictions=self.evictions,
-            usage=[UsageRecord(*row) for row in self.usage],
+            usage=list(map(_usage_record, self.usage)),
             lost=self.lost,
             faults=self.faults,
             preloads=self.preloads,
