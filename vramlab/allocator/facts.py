@@ -93,8 +93,8 @@ _AFTER_LOAD: Final = LOADED.follows[LOADING]
 _AFTER_LOAD_FOR: Final = LOADED_FOR.follows[LOADING]
 _AFTER_CHOICE: Final = CHOSEN.follows[RESIDENT]
 _AFTER_UNLOADING: Final = UNLOADED.follows[EVICTING]
-_AFTER_ADMISSION: Final = ADMITTED_AT_ONCE.follows
-_AFTER_EXPULSION: Final = EXPELLED_AT_ONCE.follows
+_AFTER_ADMISSION: Final = ADMITTED_AT_ONCE.follows[ABSENT]
+_AFTER_EXPULSION: Final = EXPELLED_AT_ONCE.follows[RESIDENT]
 
 Turn = tuple[float, ...]
 """A place among waiting requests: when it is due (seconds), then a number that tells equals apart.
@@ -312,10 +312,9 @@ class Zone(Ledger):
     def admit(self, model: Model) -> None:
         """Promise, grant and load at once."""
         size, device = model.bytes, self.device
-        try:
-            model.state = _AFTER_ADMISSION[model.state]
-        except KeyError:
-            raise ADMITTED_AT_ONCE.refused(model.state, model.name) from None
+        if model.state is not ABSENT:
+            raise ADMITTED_AT_ONCE.refused(model.state, model.name)
+        model.state = _AFTER_ADMISSION
         if model.zone is not self:
             self._settle(model)
         self.count += 1
@@ -326,10 +325,9 @@ class Zone(Ledger):
     def expel(self, model: Model) -> None:
         """Reclaim and release at once."""
         size, device = model.bytes, self.device
-        try:
-            model.state = _AFTER_EXPULSION[model.state]
-        except KeyError:
-            raise EXPELLED_AT_ONCE.refused(model.state, model.name) from None
+        if model.state is not RESIDENT:
+            raise EXPELLED_AT_ONCE.refused(model.state, model.name)
+        model.state = _AFTER_EXPULSION
         self.count -= 1
         self.guests -= model.guest
         self.committed = self.held = self.held - size
