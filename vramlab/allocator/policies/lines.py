@@ -57,9 +57,9 @@ class Lines:
         self._recency, self._steepness = recency, fading / recency
         self._rate = max(abs(fading), abs(self._steepness))
         self._epoch_s = 0.0
-        self._greatest = _MOST ** min(recency, 1.0)
+        self._greatest: float = _MOST ** min(recency, 1.0)
         self._least = 1.0 / self._greatest
-        self._most = _MOST ** (1.0 / max(recency, 1.0))
+        self._most: float = _MOST ** (1.0 / max(recency, 1.0))
 
     def __len__(self) -> int:
         return len(self._all)
