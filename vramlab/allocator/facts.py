@@ -97,10 +97,8 @@ _AFTER_ADMISSION: Final = ADMITTED_AT_ONCE.follows[ABSENT]
 _AFTER_EXPULSION: Final = EXPELLED_AT_ONCE.follows[RESIDENT]
 
 Turn = tuple[float, ...]
-"""A place among waiting requests: when it is due (seconds), then a number that tells equals apart.
-
-As the type of two fields it would be taken apart and put together again wherever it goes (mypyc).
-"""
+"""A place among waiting requests: when it is due (seconds), then a number that tells equals apart."""
+# not the type of a pair: that the compiler takes apart, and puts together again, wherever it goes
 
 
 class Model:
@@ -200,11 +198,6 @@ class Ledger:
         self.held = 0
         self.committed = 0
         self.bound = 0  # requests for which a model found too few bytes here
-
-    @property
-    def room(self) -> int:
-        """Bytes that a new load may have once everything under way has ended."""
-        return self.cap - self.committed
 
     def resize(self, cap_bytes: int) -> None:
         """Change the cap. What is there and promised stays, and nothing new comes in above the cap."""
