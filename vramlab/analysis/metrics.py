@@ -25,6 +25,7 @@ from vramlab.analysis.figures import Held, Part, computed
 from vramlab.config.schema import Inventory, VramConfig, zone_of
 from vramlab.engine.outcomes import Outcome
 from vramlab.runs.records import Records
+from vramlab.runs.usage import usage_columns
 
 
 def metrics(records: Records, config: VramConfig, inventory: Inventory) -> dict[str, Any]:
@@ -105,8 +106,7 @@ def _held(records: Records) -> list[Held]:
     """Return the bytes held over time, per zone and then of all together; empty if nothing was recorded."""
     if not records.usage or not len(records):
         return []
-    times = np.array([row.time_s for row in records.usage])
-    held = np.array([row.held_bytes for row in records.usage], dtype=np.int64)
+    times, held = usage_columns(records.usage)
     start_s = records.arrival_s[0]
     finish_s = records.finish_s[~np.isnan(records.finish_s)]  # none, where a run was followed no further
     end_s = max(float(finish_s.max(initial=-np.inf)), float(times[-1]))

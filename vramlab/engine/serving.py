@@ -15,7 +15,7 @@ from vramlab.allocator.states import IN_USE, RESIDENT
 from vramlab.engine.cache import MISS
 from vramlab.engine.cures import Cures
 from vramlab.engine.desk import Desk
-from vramlab.engine.effects import Cancelled, EffectFailed, Infer, Story, Target
+from vramlab.engine.effects import Cancelled, EffectFailed, Infer, Result, Story, Target
 from vramlab.engine.fallback import Fallback
 from vramlab.engine.keep_alive import KeepAlive
 from vramlab.engine.limits import Limits
@@ -97,9 +97,10 @@ class Serving:
                 return notes.answer(number, now_s, outcome, why.outputs)
         failed: EffectFailed | None = None
         try:
-            now_s, outputs = yield (
+            ended: Result = yield (
                 self._run_one[name] if request.items == 1 else Infer(name, Target.GPU, request.items)
             )
+            now_s, outputs = ended
         except EffectFailed as failure:
             failed = failure
         except Cancelled as cancelled:
