@@ -14,7 +14,7 @@ import json
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from operator import itemgetter
+from operator import is_
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from vramlab.config.bundled import there
+from vramlab.config.collecting import collecting_rarely
 from vramlab.config.errors import InputError, nearest
 from vramlab.config.faults import FaultPlan
 from vramlab.config.fields import Priority
@@ -113,6 +114,7 @@ def _config_from(section: object, source: str, overrides: Iterable[str]) -> Vram
     return config
 
 
+@collecting_rarely()
 def load_inventory(path: Path | str) -> Inventory:
     """Read a model inventory: groups of models under ``models``.
 
@@ -269,22 +271,21 @@ def _fingerprint_of_all(sections: Mapping[str, BaseModel]) -> str:
 
     Every run of a study asks for that of its inventory, and sections never change.
     """
-    given = list(sections.items())
-    for known, found in tuple(_KNOWN):
-        if known.keys() == sections.keys() and all(known[name] is section for name, section in given):
+    names, values = list(sections), list(sections.values())
+    for known_names, known, found in tuple(_KNOWN):
+        if len(known) == len(values) and all(map(is_, known, values)) and known_names == names:
             return found
-    digest = hashlib.sha256()
-    before = "{"
-    for name, section in sorted(given, key=itemgetter(0)):
-        text = json.dumps(section.model_dump(mode="json"), sort_keys=True)
-        digest.update(f"{before}{json.dumps(name)}: {text}".encode())
-        before = ", "
-    digest.update(b"}" if given else b"{}")
-    _KNOWN.appendleft((dict(given), digest.hexdigest()))
+    digest = hashlib.sha256(b"{")
+    in_order = sorted(names)
+    for start in range(0, len(in_order), 1000):  # all in one text would take 30 MB for 50,000 models
+        dumped = {name: sections[name].model_dump(mode="json") for name in in_order[start : start + 1000]}
+        digest.update((", " * bool(start) + json.dumps(dumped, sort_keys=True)[1:-1]).encode())
+    digest.update(b"}")
+    _KNOWN.appendleft((names, values, digest.hexdigest()))
     return digest.hexdigest()
 
 
-_KNOWN: deque[tuple[dict[str, BaseModel], str]] = deque(maxlen=2)
+_KNOWN: deque[tuple[list[str], list[BaseModel], str]] = deque(maxlen=2)
 
 
 # -- overrides, and what a file extends ----------------------------------------------------------------

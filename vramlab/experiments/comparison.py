@@ -12,6 +12,7 @@ import pandas as pd
 
 from vramlab.allocator import Allocator
 from vramlab.analysis.bounds import Bound
+from vramlab.config.collecting import collecting_rarely
 from vramlab.config.errors import InputError
 from vramlab.experiments.baselines import LRU, Baseline, baselines_of
 from vramlab.experiments.case import Case, ConfigLike, Mode, ModelsLike, TraceLike, names_of, resolve_case
@@ -211,6 +212,7 @@ def compare(
     return compared(case, what, intervals=intervals, skip_warmup=skip_warmup, done=done, jobs=jobs)
 
 
+@collecting_rarely()
 def compared(
     case: Case,
     what: Compared | None = None,
