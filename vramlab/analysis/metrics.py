@@ -25,7 +25,6 @@ from vramlab.analysis.figures import Held, Part, computed
 from vramlab.config.schema import Inventory, VramConfig, zone_of
 from vramlab.engine.outcomes import Outcome
 from vramlab.runs.records import Records
-from vramlab.runs.usage import usage_columns
 
 
 def metrics(records: Records, config: VramConfig, inventory: Inventory) -> dict[str, Any]:
@@ -106,7 +105,7 @@ def _held(records: Records) -> list[Held]:
     """Return the bytes held over time, per zone and then of all together; empty if nothing was recorded."""
     if not records.usage or not len(records):
         return []
-    times, held = usage_columns(records.usage)
+    times, held = records.usage_columns()
     start_s = records.arrival_s[0]
     finish_s = records.finish_s[~np.isnan(records.finish_s)]  # none, where a run was followed no further
     end_s = max(float(finish_s.max(initial=-np.inf)), float(times[-1]))

@@ -13,7 +13,6 @@ from vramlab.analysis.layouts import memory_map
 from vramlab.analysis.names import display_names
 from vramlab.config.errors import InputError
 from vramlab.runs.records import Records
-from vramlab.runs.usage import usage_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -196,7 +195,7 @@ def vram_use(
     """
     if not records.usage:
         raise InputError("plot", "usage", "no records", "a run that recorded its memory use")
-    times, bytes_held = usage_columns(records.usage)
+    times, bytes_held = records.usage_columns()
     held = bytes_held.T.astype(float)
     end = max(_end_s(records), times[-1])
     top = max(held.sum(axis=0).max(), budget_bytes or 0)

@@ -23,7 +23,7 @@ from vramlab.engine.outcomes import (
     PreloadRecord,
     UsageRecord,
 )
-from vramlab.runs.usage import Usage
+from vramlab.runs.usage import Usage, usage_columns
 
 _RAN_ON = {
     Outcome.HIT: "gpu",
@@ -106,6 +106,10 @@ class Records:
         """From arrival to answer, seconds; NaN where there was none. Shape (requests,)."""
         answered = ~np.isin(self.outcomes, (Outcome.REFUSED, Outcome.FAILED, Outcome.CANCELLED))
         return np.where(answered, self.finish_s - self.arrival_s, np.nan)
+
+    def usage_columns(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Return the times of `usage` in seconds, shape (rows,), and the bytes held, shape (rows, zones)."""
+        return usage_columns(self.usage)
 
     def since(self, time_s: float) -> Records:
         """Return the part of the run from `time_s` on: its requests, and what was done since.
