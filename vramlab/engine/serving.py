@@ -96,10 +96,9 @@ class Serving:
                     cache.put(request, why.outputs, now_s)
                 return notes.answer(number, now_s, outcome, why.outputs)
         failed: EffectFailed | None = None
+        run = self._run_one[name] if request.items == 1 else Infer(name, Target.GPU, request.items)
         try:
-            ended: Result = yield (
-                self._run_one[name] if request.items == 1 else Infer(name, Target.GPU, request.items)
-            )
+            ended: Result = yield run
             now_s, outputs = ended
         except EffectFailed as failure:
             failed = failure
