@@ -7,7 +7,7 @@ from vramlab.engine.engine import Engine
 from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Request
-from vramlab.runs.records import Recorder
+from vramlab.runs.recorder import Recorder
 
 
 def settings(capacity_mb, *overrides):

@@ -9,7 +9,7 @@ from vramlab.engine.journal import Journal
 from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Request
 from vramlab.runs.lockstep import lockstep
-from vramlab.runs.records import Recorder
+from vramlab.runs.recorder import Recorder
 
 LISTS = {
     "resident": "there",

@@ -13,7 +13,7 @@ it, and :mod:`vramlab.allocator.loads` carries it out. Rules that must hold:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
@@ -180,9 +180,7 @@ class Allocator:
         zone = model.zone.name if plan[0] is _LOAD else None
         return _decision((plan[0], name, zone, tuple([gone.name for gone in left]), plan[4]))
 
-    def miss(
-        self, model: Model, rank: int, now_s: float, pin: bool = False
-    ) -> tuple[Planned, Sequence[Model]]:
+    def miss(self, model: Model, rank: int, now_s: float, pin: bool = False) -> tuple[Planned, list[Model]]:
         """As :meth:`request` for an absent model, whose asking has been counted; with accounts for names.
 
         Returns the plan that was carried out or declined, and who has left for it.

@@ -78,8 +78,7 @@ class Candidates:
     @property
     def under_way(self) -> int:
         """How many runs and loads are."""
-        running = self.serving.gpu_streams - self._gpu.free
-        return running + self.serving.load_channels - self._channel.free
+        return self._gpu.slots - self._gpu.free + self._channel.slots - self._channel.free
 
     def first_absent(self) -> Waiting | None:
         """The first by place whose model is absent."""

@@ -11,7 +11,7 @@ that event's one time, `now_s`. That is why a journal of such events can be repl
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final, cast
+from typing import Any, Final, cast
 
 from mypy_extensions import mypyc_attr
 
@@ -99,8 +99,6 @@ class Interpreter:
         Where effects are written down.
     """
 
-    task_type: ClassVar[type[Task]] = Task
-
     def __init__(self, engine: Engine, journal: Journal | None = None) -> None:
         self.engine = engine
         self.journal = journal
@@ -108,6 +106,10 @@ class Interpreter:
         self._ready, self._serving = engine.ready, engine.serving
 
     # -- for drivers to fill in --------------------------------------------------------------------------
+
+    def new_task(self, name: int | str, story: Story) -> Task:
+        """Make a task, of the driver's own kind."""
+        return Task(name, story)
 
     def perform(self, task: Task, effect: Any) -> None:
         """Begin to make `effect` happen (one of Load, Unload, Infer, ReadMemory)."""
@@ -119,7 +121,7 @@ class Interpreter:
 
     def spawn(self, name: str, story: Story) -> None:
         """Start a story of the engine's own."""
-        self._go_on(self.task_type(name, story), None)
+        self._go_on(self.new_task(name, story), None)
 
     def finished(self, task: Task, value: Any) -> None:
         """`task` has come to its end with `value`."""
@@ -140,13 +142,13 @@ class Interpreter:
         """As :meth:`request`, but the task is still to be started."""
         if self.journal is not None:
             self.journal.put((now_s, number, request, None))
-        return self.task_type(number, self._serving.serve(number, request, now_s))
+        return self.new_task(number, self._serving.serve(number, request, now_s))
 
     def begin(self, name: str, now_s: float, model: str | None = None) -> Task:
         """Begin one of the engine's own stories (:meth:`Engine.story`)."""
         if self.journal is not None:
             self.journal.write(now_s, "begin", name, model)
-        task = self.task_type(name, self.engine.story(name, now_s, model))
+        task = self.new_task(name, self.engine.story(name, now_s, model))
         self.start(task, now_s)
         return task
 

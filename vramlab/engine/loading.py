@@ -6,7 +6,6 @@ are there and the load channel has room. Others may join it; a task that is canc
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Final
 
 from vramlab.allocator import Decision
@@ -19,6 +18,7 @@ from vramlab.engine.effects import (
     Failure,
     Load,
     Replaced,
+    Result,
     Spawn,
     Story,
     Target,
@@ -33,8 +33,7 @@ AT_THE_END: Final = "stop"
 """The reason for unloading at the end of a run, which counts as no eviction."""
 
 # Without the constructor's detour: twice as fast.
-_load_record: Final = partial(tuple.__new__, LoadRecord)
-_eviction_record: Final = partial(tuple.__new__, EvictionRecord)
+_record: Final = tuple.__new__
 
 
 class Loading:
@@ -132,7 +131,8 @@ class Loading:
             effect = self._load_effects.get(name)
             if effect is None or effect[2] != model.bytes:
                 effect = self._load_effects[name] = Load(name, Target.GPU, model.bytes, self._timeout_s)
-            now_s, loaded = yield effect
+            ended: Result = yield effect
+            now_s, loaded = ended
             if loaded is not None:
                 self._see(name, loaded, now_s)
         except EffectFailed as failed:
@@ -188,7 +188,7 @@ class Loading:
             self._learning.device_lost("load", now_s, failure.message)
         error = "" if failure is None else str(failure)
         row = started_s, now_s, name, zone, size, reason, error
-        desk.notes.recorder.loads.append(_load_record(row))
+        desk.notes.recorder.loads.append(_record(LoadRecord, row))
         if gate is not None:
             gate.open(failure)
         desk.decider.load_ended(model, now_s)
@@ -226,13 +226,14 @@ class Loading:
             effect = self._unload_effects.get(name)
             if effect is None:
                 effect = self._unload_effects[name] = Unload(name)
-            now_s, _ = yield effect
+            ended: Result = yield effect
+            now_s = ended[0]
         except EffectFailed as failure:  # the session is gone either way
             now_s = failure.now_s
             desk.notes.notice(now_s, "unload", "unload failed", name, model.bytes, str(failure))
         if reason != AT_THE_END:
             row = now_s, name, model.zone.name, model.bytes, reason
-            desk.notes.recorder.evictions.append(_eviction_record(row))
+            desk.notes.recorder.evictions.append(_record(EvictionRecord, row))
         self._claims.met(self._allocator.unloaded(name), now_s)
         desk.changed(now_s)
         return now_s

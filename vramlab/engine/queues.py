@@ -34,17 +34,18 @@ class Queue(Gate):
 
     Attributes
     ----------
-    free : int
-        Slots that nobody has.
+    slots, free : int
+        All of them, and those that nobody has.
     """
 
-    __slots__ = ("_line", "bound", "free")
+    __slots__ = ("_line", "bound", "free", "slots")
 
     def __init__(self, ready: Ready, slots: int, bound: float = math.inf) -> None:
         super().__init__(ready)
         self._line: deque[Any] = deque()
         self.waiters = self._line
-        self.free, self.bound = slots, bound
+        self.slots = self.free = slots
+        self.bound = bound
 
     @property
     def room(self) -> float:

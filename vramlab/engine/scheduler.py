@@ -32,7 +32,7 @@ from vramlab.config.schema import Inventory
 from vramlab.engine.batching import Again, Batching
 from vramlab.engine.candidates import NOBODY, Candidates, View
 from vramlab.engine.desk import Decider, Desk
-from vramlab.engine.effects import Cancelled, EffectFailed, Spawn, Story, worth_another_try
+from vramlab.engine.effects import Cancelled, EffectFailed, Result, Spawn, Story, worth_another_try
 from vramlab.engine.fallback import Fallback
 from vramlab.engine.finish import Finish
 from vramlab.engine.loading import Loading
@@ -112,7 +112,8 @@ class Scheduler(Decider):
         try:
             while True:
                 if entry.told is None:
-                    now_s, _ = yield waiting.gate(entry)
+                    opened: Result = yield waiting.gate(entry)
+                    now_s = opened[0]
                 told, entry.told = entry.told, None
                 if told is _RUN:
                     if entry.batch is None:
@@ -282,8 +283,7 @@ class Scheduler(Decider):
 
     def _begin_any(self) -> bool:
         """Where nothing is under way, begin the first thing that can be: somebody waits."""
-        gpu, channel, serving = self._gpu, self._channel, self.serving
-        if gpu.free < serving.gpu_streams or channel.free < serving.load_channels:
+        if self._candidates.under_way:
             return False
         there, absent = self._candidates.first_there(), self._candidates.first_absent()
         if there is not None:

@@ -15,7 +15,7 @@ from vramlab.allocator.states import IN_USE, RESIDENT
 from vramlab.engine.cache import MISS
 from vramlab.engine.cures import Cures
 from vramlab.engine.desk import Desk
-from vramlab.engine.effects import Cancelled, EffectFailed, Infer, Story, Target
+from vramlab.engine.effects import Cancelled, EffectFailed, Infer, Result, Story, Target
 from vramlab.engine.fallback import Fallback
 from vramlab.engine.keep_alive import KeepAlive
 from vramlab.engine.limits import Limits
@@ -96,10 +96,10 @@ class Serving:
                     cache.put(request, why.outputs, now_s)
                 return notes.answer(number, now_s, outcome, why.outputs)
         failed: EffectFailed | None = None
+        run = self._run_one[name] if request.items == 1 else Infer(name, Target.GPU, request.items)
         try:
-            now_s, outputs = yield (
-                self._run_one[name] if request.items == 1 else Infer(name, Target.GPU, request.items)
-            )
+            ended: Result = yield run
+            now_s, outputs = ended
         except EffectFailed as failure:
             failed = failure
         except Cancelled as cancelled:

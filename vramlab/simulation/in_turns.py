@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from vramlab.engine.effects import Target
 from vramlab.simulation.history import History
 from vramlab.simulation.recorded import ORIGINS, RecordedTimes, Source, What
+from vramlab.simulation.service_times import ServiceTimes
 
 
 class Windows(NamedTuple):
@@ -35,7 +36,7 @@ class Windows(NamedTuple):
         return max(0, int((time_s - self.from_s) // self.length_s)).bit_count() % 2
 
 
-class TimesInTurns:
+class TimesInTurns(ServiceTimes):
     """Times of two halves, each used in its own windows.
 
     Parameters

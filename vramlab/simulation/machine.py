@@ -24,7 +24,7 @@ from vramlab.simulation.service_times import ServiceTimes
 from vramlab.simulation.shared_cores import SharedCores
 
 
-class SharedMachine:
+class SharedMachine(ServiceTimes):
     """Work from service times, speed by cores and link.
 
     Parameters

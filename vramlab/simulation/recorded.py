@@ -32,7 +32,7 @@ from vramlab.engine.effects import Infer, Load, Target
 from vramlab.runs.samples import Sample
 from vramlab.simulation.history import AFTER_LOAD, AT_ONCE, QUEUED, History
 from vramlab.simulation.seen import FIRST_LOAD, RELOAD, UNLOAD
-from vramlab.simulation.service_times import Quantiles
+from vramlab.simulation.service_times import Quantiles, ServiceTimes
 
 ENOUGH = 5
 """Samples of one situation that are drawn from by themselves."""
@@ -101,7 +101,7 @@ class _Drawn:
         return values[int(quantile * len(values))]
 
 
-class RecordedTimes:
+class RecordedTimes(ServiceTimes):
     """Times from a run's own samples of work.
 
     Parameters

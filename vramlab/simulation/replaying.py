@@ -18,7 +18,8 @@ from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.engine import Engine
 from vramlab.engine.journal import Journal
 from vramlab.engine.requests import Request
-from vramlab.runs.records import Recorder, Records
+from vramlab.runs.recorder import Recorder
+from vramlab.runs.records import Records
 from vramlab.simulation.driver import Answered, SimulatedDriver
 from vramlab.simulation.faults import Faults
 from vramlab.simulation.machine import SharedMachine

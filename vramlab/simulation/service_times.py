@@ -6,7 +6,7 @@ Measured times are in :mod:`vramlab.simulation.profile_times`, loads over a link
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from mypy_extensions import mypyc_attr
@@ -18,17 +18,24 @@ from vramlab.engine.effects import Target
 _GPU: Final = Target.GPU  # for the hot path
 
 
-class ServiceTimes(Protocol):
-    """Durations in seconds; called once per effect, in the order in which effects start."""
+@mypyc_attr(allow_interpreted_subclasses=True)
+class ServiceTimes:
+    """Durations in seconds; called once per effect, in the order in which effects start.
+
+    A base rather than a protocol: a call of what the compiler does not know is half of what an effect costs.
+    """
 
     def load_s(self, model: str, target: Target) -> float:
         """Time to make a session."""
+        raise NotImplementedError
 
     def unload_s(self, model: str) -> float:
         """Time to drop a session."""
+        raise NotImplementedError
 
     def infer_s(self, model: str, target: Target, items: int) -> float:
         """Time to run a model."""
+        raise NotImplementedError
 
 
 class Quantiles:
@@ -48,7 +55,7 @@ class Quantiles:
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class SpecTimes:
+class SpecTimes(ServiceTimes):
     """Constant times, from the inventory.
 
     A GPU item takes ``inference_ms * performance_multiplier``; a CPU item the measured time, else the GPU's
