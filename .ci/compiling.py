@@ -32,6 +32,8 @@ CORE = (
     "allocator/policies/*.py",
     "allocator/policies/in_bulk/*.py",
     "engine/*.py",
+    "runs/recorder.py",
+    "runs/usage.py",
     "simulation/agenda.py",
     "simulation/decide.py",
     "simulation/driver.py",
