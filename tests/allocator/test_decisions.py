@@ -322,6 +322,12 @@ def test_at_once_is_as_if_it_took_no_time(models, requests, policy, admission, t
             for what in ("state", "uses", "uses_total", "loaded_at_s", "last_used_s", "guest", "hit", "pins"):
                 assert getattr(one, what) == getattr(other, what)
             assert one.zone.name == other.zone.name
+    victims = at_once.relieve(mb(30), float(len(requests)))
+    assert victims == reported.relieve(mb(30), float(len(requests)))
+    for name in victims:
+        reported.unloaded(name)
+    check(at_once)
+    assert at_once.device.held == reported.device.held
 
 
 def test_at_once_by_hand():
@@ -344,6 +350,8 @@ def test_at_once_by_hand():
     assert allocator.models["n"].loaded_at_s == 3.0
     assert allocator.request("g", 4.0, pin=False).victims == ("h",)
     assert allocator.request("g", 5.0, pin=False) == Decision(Kind.HIT, "g", "high_priority")
+    assert allocator.relieve(1, 6.0) == ["m"]  # used longest ago, and gone when that returns
+    assert allocator.models["m"].state is State.ABSENT
     check(allocator)
 
 

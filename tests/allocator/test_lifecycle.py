@@ -306,21 +306,3 @@ def test_a_model_that_somebody_waits_for_is_heard_to_come_and_to_leave():
     entitled = allocator.plan(allocator.models["b"], 1.0, 2, turn=(-1.0, 0))
     allocator.carry_out(entitled, 1.0)
     assert heard == [("a", State.EVICTING), ("b", State.LOADING)]
-
-
-@pytest.mark.parametrize("placement", ["paged", "contiguous"])
-def test_a_miss_with_accounts_comes_to_what_a_request_by_name_does(placement):
-    by_name, by_account = (an_allocator(ONE, of_sizes(a=60, b=60), placement=placement) for _ in range(2))
-    for allocator in (by_name, by_account):
-        load(allocator, "a", 0.0)
-    decision = by_name.request("b", 1.0, pin=False)
-    model = by_account.models["b"]
-    by_account.asked(model, 1.0)
-    plan, left = by_account.miss(model, model.rank, 1.0)
-    assert (decision.kind, decision.victims) == (plan[0], tuple(gone.name for gone in left))
-    by_name.settle(decision, 1.0)
-    by_account.settle_load(model, left, 1.0)
-    for name in ("a", "b"):
-        assert by_name.models[name].state is by_account.models[name].state
-        assert by_name.models[name].uses_total == by_account.models[name].uses_total
-    assert by_name.binding == by_account.binding

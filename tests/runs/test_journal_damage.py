@@ -121,8 +121,8 @@ def test_a_packed_journal_is_read_up_to_the_damage(text, tmp_path):
 
 def test_a_value_that_json_does_not_know_costs_no_line():
     journal = Journal()
-    journal.put((0.0, 0, Request("a", requester=object()), None))
-    journal.put((1.0, 1, Request("a", requester={(1, 2): 3}), None))  # a key that is none
+    journal.write(0.0, "arrival", 0, "a", detail={"requester": object()})
+    journal.write(1.0, "arrival", 1, "a", detail={"requester": {(1, 2): 3}})  # a key that is none
     journal.put((2.0, 2, Request("a"), None))
     rows = [json.loads(row) for row in journal.take_text().splitlines()]
     assert [row["event"] for row in rows] == ["arrival", "unwritable", "arrival"]

@@ -97,7 +97,8 @@ class Allocator:
             choice = "in_order" if zones[0].policy.in_order else "pruned"
         self.placement = placement(zones, choice)
         self._loads = (AtOnce if instant else Loads)(zones, self.device, self.placement)
-        self.there: Iterable[Model] = self._loads.there  # or coming, or leaving; none if `instant`
+        # or coming, or leaving; absent ones too if `instant`, where nobody lists them
+        self.there: Iterable[Model] = self.models.values() if instant else self._loads.there
         planner = Planner(config, self.zones, self.device, self.placement)
         self._planner: Planner | RuledPlanner = planner
         if config.rules != RulesConfig():

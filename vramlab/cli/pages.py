@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
@@ -12,6 +11,7 @@ from vramlab.allocator.policies.about import About, about_policy
 from vramlab.allocator.policies.registry import POLICIES, policy_names
 from vramlab.cli.inputs import JsonOption
 from vramlab.cli.output import print_json
+from vramlab.config.docstrings import docstring
 from vramlab.config.settings import all_settings, settings_like
 from vramlab.engine.orders import ARRIVAL, ORDERS, order_names
 from vramlab.prediction.registry import PREDICTORS, predictor_names
@@ -99,7 +99,7 @@ _ARRIVAL = "Decided when a request comes: wait for the load, or go elsewhere."
 
 
 def _first_line(thing: object) -> str:
-    return (inspect.getdoc(thing) or "").partition("\n")[0].replace("``", "`")
+    return docstring(thing).partition("\n")[0].replace("``", "`")
 
 
 def choices_markdown(kinds: Sequence[str] = tuple(KINDS)) -> str:

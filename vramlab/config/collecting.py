@@ -15,20 +15,22 @@ _NEW = 1_000_000  # objects after which it looks; 700 otherwise
 
 
 def collect_rarely() -> None:
-    """Let the collector look seldom from now on: for processes that work off studies and nothing else."""
+    """Let the collector look seldom from now on, and at nothing that is there: for processes of studies."""
+    gc.freeze()
     gc.set_threshold(_NEW, *gc.get_threshold()[1:])
 
 
 @contextmanager
 def collecting_rarely() -> Iterator[None]:
-    """Let the collector look seldom meanwhile, and once at the end: an engine and its stories are a knot.
+    """Let the collector look seldom meanwhile.
 
-    Failures leave garbage, too, so it is never off.
+    An engine and its stories are a knot, which it looks for when the next one is made: what came of the run
+    is often gone by then, and need not be gone through.
     """
     before = gc.get_threshold()
-    collect_rarely()
+    gc.collect(1)  # what was there at the last look is left alone
+    gc.set_threshold(_NEW, *before[1:])
     try:
         yield
     finally:
         gc.set_threshold(*before)
-        gc.collect(1)  # what was there before is left alone

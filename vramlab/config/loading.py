@@ -9,12 +9,8 @@ with file, key, found and expected.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from operator import is_
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +24,7 @@ from vramlab.config.faults import FaultPlan
 from vramlab.config.fields import Priority
 from vramlab.config.files import replacing
 from vramlab.config.models import Inventory, ModelSpec
-from vramlab.config.rules import RulesConfig
 from vramlab.config.schema import VramConfig, with_order, zone_of
-from vramlab.config.study import StudyConfig
 from vramlab.config.units import bytes_to_mib, mib_to_bytes
 from vramlab.config.validation import described, validated
 from vramlab.config.yaml_files import parsed, read_yaml
@@ -244,48 +238,6 @@ def _write_yaml(data: dict[str, Any], path: Path | str, comment: str) -> None:
     header = "".join(f"# {line}\n" for line in comment.splitlines())
     with replacing(path) as temporary:
         temporary.write_text(header + yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
-
-
-LATER: dict[str, Any] = {
-    "rules": RulesConfig().model_dump(mode="json"),
-    "server": None,
-    "study": StudyConfig().model_dump(mode="json"),
-}
-"""Settings that there were none of once, as they are where nobody sets them."""
-
-
-def fingerprint(value: BaseModel | Mapping[str, BaseModel]) -> str:
-    """Return SHA-256 of a configuration or inventory, independent of file format, comments and key order."""
-    if not isinstance(value, BaseModel):
-        return _fingerprint_of_all(value)
-    data: Any = value.model_dump(mode="json")
-    # what came later counts where it is set: the fingerprints of settings without it stay
-    data = {key: part for key, part in data.items() if key not in LATER or part != LATER[key]}
-    if isinstance(value, VramConfig):
-        data["scoring"] = value.scoring.as_before(data["scoring"])
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
-
-
-def _fingerprint_of_all(sections: Mapping[str, BaseModel]) -> str:
-    """Return SHA-256 of the JSON of sections by name, sorted; the same sections again are known.
-
-    Every run of a study asks for that of its inventory, and sections never change.
-    """
-    names, values = list(sections), list(sections.values())
-    for known_names, known, found in tuple(_KNOWN):
-        if len(known) == len(values) and all(map(is_, known, values)) and known_names == names:
-            return found
-    digest = hashlib.sha256(b"{")
-    in_order = sorted(names)
-    for start in range(0, len(in_order), 1000):  # all in one text would take 30 MB for 50,000 models
-        dumped = {name: sections[name].model_dump(mode="json") for name in in_order[start : start + 1000]}
-        digest.update((", " * bool(start) + json.dumps(dumped, sort_keys=True)[1:-1]).encode())
-    digest.update(b"}")
-    _KNOWN.appendleft((names, values, digest.hexdigest()))
-    return digest.hexdigest()
-
-
-_KNOWN: deque[tuple[list[str], list[BaseModel], str]] = deque(maxlen=2)
 
 
 # -- overrides, and what a file extends ----------------------------------------------------------------

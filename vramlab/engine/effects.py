@@ -124,11 +124,13 @@ class Infer(NamedTuple):
     joined: tuple[int, ...] = ()
 
 
-class Wait(NamedTuple):
+class Wait:
     """Sleep until `gate` opens, or until `timeout_s` have passed, if they are given."""
 
-    gate: Gate
-    timeout_s: float | None
+    __slots__ = ("gate", "timeout_s")
+
+    def __init__(self, gate: Gate, timeout_s: float | None) -> None:
+        self.gate, self.timeout_s = gate, timeout_s
 
 
 class ReadMemory(NamedTuple):

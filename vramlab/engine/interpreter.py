@@ -34,7 +34,6 @@ from vramlab.engine.requests import Answer, Request
 
 # A class of tuples is none that the compiler knows: by its name it would be looked up.
 _INFER: Final = Infer
-_WAIT: Final = Wait
 _SPAWN: Final = Spawn
 _ANSWER: Final = Answer
 
@@ -247,12 +246,11 @@ class Interpreter:
             task.waiting = effect
             effect.waiters.append(task)
             return
-        elif kind is _WAIT:
-            gate, timeout_s = effect
-            task.waiting = gate
+        elif isinstance(effect, Wait):
+            gate = task.waiting = effect.gate
             gate.waiters.append(task)
-            if timeout_s is not None:
-                self.set_timer(task, gate, timeout_s)
+            if effect.timeout_s is not None:
+                self.set_timer(task, gate, effect.timeout_s)
             return
         elif kind is _SPAWN:
             self.spawn(*effect)

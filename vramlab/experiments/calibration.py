@@ -14,8 +14,7 @@ from vramlab.experiments.recorded_samples import recorded_samples
 from vramlab.experiments.split import Split
 from vramlab.runs.run_folder import RunFolder
 from vramlab.simulation.choosing import recorded_times
-from vramlab.simulation.in_turns import TimesInTurns
-from vramlab.simulation.recorded import ORIGINS, Origin, RecordedTimes, What
+from vramlab.simulation.recorded import ORIGINS, Origin, SeenTimes, What
 
 _KINDS: dict[Target, tuple[What, ...]] = {
     Target.GPU: ("load", "run", "unload"),
@@ -29,7 +28,7 @@ class Calibration:
 
     Parameters
     ----------
-    times : RecordedTimes or TimesInTurns
+    times : SeenTimes
         The times, which know.
     models : list of str
         Those that the trace asks for.
@@ -46,7 +45,7 @@ class Calibration:
         What is wrong with the recording, a sentence each.
     """
 
-    times: RecordedTimes | TimesInTurns
+    times: SeenTimes
     models: list[str]
     samples: int
     window_s: float | None = None

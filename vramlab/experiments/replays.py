@@ -10,7 +10,7 @@ from pathlib import Path
 from vramlab.analysis.by_model import ByModel
 from vramlab.analysis.metrics import metrics
 from vramlab.config.errors import InputError
-from vramlab.config.loading import fingerprint
+from vramlab.config.fingerprints import fingerprint
 from vramlab.experiments.case import Case
 from vramlab.experiments.executors import check_jobs, execute, processes
 from vramlab.experiments.replay import Replay, run

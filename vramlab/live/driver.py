@@ -11,7 +11,7 @@ Rules:
    times the memory). Which cores they keep to is in :mod:`vramlab.live.cores`.
 3. A run is done by a worker, or by its caller's own thread where that blocks anyway
    (:meth:`LiveDriver.serve`), which saves two changes of thread. A lone run known to be short is done on the
-   event loop's thread (:mod:`vramlab.engine.short_runs`), which stands still meanwhile; by the one who has
+   event loop's thread (:mod:`vramlab.live.short_runs`), which stands still meanwhile; by the one who has
    submitted it, if it was begun at once (:meth:`LiveDriver.run_here`).
 4. An effect ends once. A load past its time limit has failed; what a worker says later is dropped, and the
    session closed.
@@ -37,9 +37,9 @@ from vramlab.engine.gates import Gate
 from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import Journal
 from vramlab.engine.requests import Answer, Request
-from vramlab.engine.short_runs import ShortRuns
 from vramlab.live.answers import to_keep
 from vramlab.live.interrupts import guarded, undisturbed
+from vramlab.live.short_runs import ShortRuns
 from vramlab.live.tasks import (
     ENDED,
     Backend,

@@ -29,7 +29,7 @@ from vramlab.simulation.in_turns import TimesInTurns, Windows
 from vramlab.simulation.link import LinkTimes, fit_link
 from vramlab.simulation.machine import SharedMachine
 from vramlab.simulation.profile_times import ProfileTimes
-from vramlab.simulation.recorded import RecordedTimes
+from vramlab.simulation.recorded import RecordedTimes, SeenTimes
 from vramlab.simulation.service_times import ServiceTimes, SpecTimes
 
 Times = Literal["spec", "link", "median", "sampled", "contended", "recorded"]
@@ -83,7 +83,7 @@ def choose_times(
 
 def recorded_times(
     frame: pd.DataFrame, config: VramConfig, inventory: Inventory, rng: np.random.Generator | None = None
-) -> RecordedTimes | TimesInTurns:
+) -> SeenTimes:
     """Make times of a run's own samples: of two halves in turns, where they have come in such."""
     windows = frame.attrs.get("windows")
     if windows is None:

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 from vramlab.engine.effects import Target
 from vramlab.simulation.history import History
-from vramlab.simulation.recorded import ORIGINS, RecordedTimes, Source, What
-from vramlab.simulation.service_times import ServiceTimes
+from vramlab.simulation.recorded import ORIGINS, SeenTimes, Source, What
 
 
 class Windows(NamedTuple):
@@ -36,18 +35,18 @@ class Windows(NamedTuple):
         return max(0, int((time_s - self.from_s) // self.length_s)).bit_count() % 2
 
 
-class TimesInTurns(ServiceTimes):
+class TimesInTurns(SeenTimes):
     """Times of two halves, each used in its own windows.
 
     Parameters
     ----------
     windows : Windows
         Of the run.
-    halves : sequence of RecordedTimes
+    halves : sequence of SeenTimes
         What is drawn from in the windows of half 0, and in those of half 1.
     """
 
-    def __init__(self, windows: Windows, halves: Sequence[RecordedTimes]) -> None:
+    def __init__(self, windows: Windows, halves: Sequence[SeenTimes]) -> None:
         self._windows = windows
         self._halves = halves
 

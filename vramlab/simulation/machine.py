@@ -15,11 +15,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from vramlab.engine.effects import Infer, Load, Target
+from vramlab.engine.effects import Load, Target
 from vramlab.simulation.history import History
-from vramlab.simulation.in_turns import TimesInTurns
-from vramlab.simulation.profile_times import ProfileTimes
-from vramlab.simulation.recorded import RecordedTimes
 from vramlab.simulation.service_times import ServiceTimes
 from vramlab.simulation.shared_cores import SharedCores
 
@@ -30,8 +27,7 @@ class SharedMachine(ServiceTimes):
     Parameters
     ----------
     times : ServiceTimes
-        What effects take when alone. Of :class:`ProfileTimes`, runs know how long their model has not run,
-        and loads whether they are its first.
+        What effects take.
     cores : int, optional
         Processor cores that the effects share; None where they need none (all work is the device's).
     device_cores : int
@@ -51,8 +47,6 @@ class SharedMachine(ServiceTimes):
         self._history = History()
         self._cores = SharedCores(cores or 0, device_cores)
         self._one_link = one_link
-        self._profile = times if isinstance(times, ProfileTimes) else None
-        self._recorded = times if isinstance(times, RecordedTimes | TimesInTurns) else None
 
     def load_s(self, model: str, target: Target) -> float:
         """Alone."""
@@ -71,26 +65,10 @@ class SharedMachine(ServiceTimes):
 
         `reporting`: the end of another lets it.
         """
-        if self._recorded is not None:  # which knows what each situation adds
-            work_s = self._recorded.work_s(effect, self._history, now_s, reporting)
-        else:
-            work_s = self._work_s(effect, now_s)
+        work_s = self._times.work_s(effect, self._history, now_s, reporting)
         self._history.begin(effect)
         self._cores.begin(effect)
         return work_s
-
-    def _work_s(self, effect: Any, now_s: float) -> float:
-        kind, profile = type(effect), self._profile
-        if kind is Infer:
-            if profile is None:
-                return self._times.infer_s(effect.model, effect.target, effect.items)
-            pause_s = self._history.pause_s(effect, now_s)
-            return profile.run_s(effect.model, effect.target, effect.items, pause_s)
-        if kind is Load:
-            if profile is not None and self._history.is_first(effect):
-                return profile.first_load_s(effect.model, effect.target)
-            return self._times.load_s(effect.model, effect.target)
-        return self._times.unload_s(effect.model)
 
     def end(self, place: int, now_s: float) -> None:
         """The effect at that place of those that run has ended; those behind it move up."""

@@ -15,14 +15,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from math import inf
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from vramlab.config.schema import Inventory, VramConfig
-from vramlab.engine.effects import Target
+from vramlab.engine.effects import Infer, Load, Target
+from vramlab.simulation.history import History
 from vramlab.simulation.service_times import Quantiles, ServiceTimes, SpecTimes
 
 Samples = npt.NDArray[np.float64]
@@ -126,7 +127,7 @@ class ProfileTimes(ServiceTimes):
         samples = self._loads.get((model, target))
         return self._spec.load_s(model, target) if samples is None else _quantile(samples, self._next())
 
-    def first_load_s(self, model: str, target: Target) -> float:
+    def _first_load_s(self, model: str, target: Target) -> float:
         """A model's first load: on the CPU a measured cold one."""
         cold = self._cold_loads.get((model, target)) if target is Target.CPU else None
         return self.load_s(model, target) if cold is None else _quantile(cold, self._next())
@@ -139,6 +140,16 @@ class ProfileTimes(ServiceTimes):
     def infer_s(self, model: str, target: Target, items: int) -> float:
         """A measured run after the longest pause."""
         return self.run_s(model, target, items, None)
+
+    def work_s(self, effect: Any, history: History, now_s: float, reporting: bool) -> float:
+        """Time of an effect that begins now: of a run after such a pause, of a first load or a later one."""
+        kind = type(effect)
+        if kind is Infer:
+            return self.run_s(effect.model, effect.target, effect.items, history.pause_s(effect, now_s))
+        if kind is not Load:
+            return self.unload_s(effect.model)
+        load_s = self._first_load_s if history.is_first(effect) else self.load_s
+        return load_s(effect.model, effect.target)
 
     def run_s(self, model: str, target: Target, items: int, pause_s: float | None) -> float:
         """A measured run, `pause_s` after this session's last; None if it has neither run nor been loaded."""

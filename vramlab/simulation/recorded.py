@@ -80,6 +80,14 @@ class Source(NamedTuple):
     median_s: float | None = None
 
 
+class SeenTimes(ServiceTimes):
+    """Times that a run has seen, and that know it."""
+
+    def source(self, what: What, model: str, target: Target, items: int = 1) -> Source:
+        """Say where such times come from."""
+        raise NotImplementedError
+
+
 class _Drawn:
     """Samples of one situation, by the silence before them."""
 
@@ -101,7 +109,7 @@ class _Drawn:
         return values[int(quantile * len(values))]
 
 
-class RecordedTimes(ServiceTimes):
+class RecordedTimes(SeenTimes):
     """Times from a run's own samples of work.
 
     Parameters

@@ -6,14 +6,15 @@ Measured times are in :mod:`vramlab.simulation.profile_times`, loads over a link
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from mypy_extensions import mypyc_attr
 
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import ms_to_s
-from vramlab.engine.effects import Target
+from vramlab.engine.effects import Infer, Load, Target
+from vramlab.simulation.history import History
 
 _GPU: Final = Target.GPU  # for the hot path
 
@@ -36,6 +37,18 @@ class ServiceTimes:
     def infer_s(self, model: str, target: Target, items: int) -> float:
         """Time to run a model."""
         raise NotImplementedError
+
+    def work_s(self, effect: Any, history: History, now_s: float, reporting: bool) -> float:
+        """Work of an effect that begins now on a shared machine: seconds without company.
+
+        By default what it takes alone, whatever has run before. `reporting`: the end of another lets it.
+        """
+        kind = type(effect)
+        if kind is Infer:
+            return self.infer_s(effect.model, effect.target, effect.items)
+        if kind is Load:
+            return self.load_s(effect.model, effect.target)
+        return self.unload_s(effect.model)
 
 
 class Quantiles:

@@ -5,10 +5,11 @@ A policy that has no row here says it in its docstring: the first line, and the 
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable
 from typing import NamedTuple
+
+from vramlab.config.docstrings import docstring
 
 
 class About(NamedTuple):
@@ -74,7 +75,7 @@ def about_policy(name: str, factory: Callable[..., object]) -> About:
     """What a policy of ours does and who thought of it: its row, or what its docstring says."""
     if name in ABOUT:
         return ABOUT[name]
-    text = inspect.getdoc(factory) or ""
+    text = docstring(factory)
     source = re.search(r"^Source: (.+?)(?:\.$|\n\n|\Z)", text, re.MULTILINE | re.DOTALL)
     line = text.partition("\n")[0].replace("``", "`")
     return About(line, "vramlab" if source is None else " ".join(source[1].split()))

@@ -1,7 +1,7 @@
 """Which runs are known to be short: seen, of as many items, since the session was made."""
 
 from vramlab.engine.effects import Infer, Target
-from vramlab.engine.short_runs import ShortRuns
+from vramlab.live.short_runs import ShortRuns
 
 ONE, FOUR = Infer("a", Target.GPU, 1), Infer("a", Target.GPU, 4)
 
