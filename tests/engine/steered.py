@@ -34,9 +34,7 @@ def check_waiting(engine):
                 turns.append((min(entry.turn for entry in its), model.name))
         assert model.wanted == (place if its else None)
     for name, entries in expected.items():
-        assert [
-            ((due_s, number), group.model.name) for due_s, number, group in getattr(waiting, name)
-        ] == sorted(entries)
+        assert _names(getattr(waiting, name)) == sorted(entries)
     assert _names(waiting.turns) == sorted(turns)
 
 
