@@ -38,7 +38,8 @@ from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import Journal
 from vramlab.engine.requests import Answer, Request
 from vramlab.live.answers import to_keep
-from vramlab.live.interrupts import guarded, undisturbed
+from vramlab.live.interrupts import GUARD, undisturbed
+from vramlab.live.lock import Lock
 from vramlab.live.short_runs import ShortRuns
 from vramlab.live.tasks import (
     ENDED,
@@ -46,8 +47,8 @@ from vramlab.live.tasks import (
     Caller,
     Closing,
     Failed,
+    Job,
     LiveTask,
-    Lock,
     OpenSessions,
     close_session,
     failure_of,
@@ -117,7 +118,6 @@ class LiveDriver(Interpreter):
 
     # -- requests and stories ----------------------------------------------------------------------------
 
-    @guarded
     def submit(
         self, request: Request, inputs: Any, future: asyncio.Future[Answer], here: bool = False
     ) -> LiveTask:
@@ -126,19 +126,32 @@ class LiveDriver(Interpreter):
         With `here`, a run on the loop that begins at once is left to the caller: ``task.here`` is not
         None then, and the caller lets the loop take a turn, then calls :meth:`run_here`, or :meth:`give_up`.
         """
-        return self._begin_request(request, inputs, future, None, here)
+        before = GUARD.enter()
+        try:
+            return self._begin_request(request, inputs, future, None, here)
+        finally:
+            GUARD.leave(before)
 
-    @guarded
     def run_here(self, task: LiveTask) -> None:
         """Do the run that was left to the caller of :meth:`submit`, on the event loop's thread."""
-        job: Any = task.here
-        task.here = None
-        self._carry_out(*job)
+        job = task.here
+        assert job is not None
+        before = GUARD.enter()
+        try:
+            task.here = None
+            self._carry_out(job[0], job[1], job[2], job[3])
+        finally:
+            GUARD.leave(before)
 
-    @guarded
     def serve(self, request: Request, inputs: Any) -> Answer:
         """Serve a request, running the model in this thread; blocks, and so not on the loop's thread."""
-        caller = Caller()
+        before = GUARD.enter()
+        try:
+            return self._serve(request, inputs, Caller())
+        finally:
+            GUARD.leave(before)
+
+    def _serve(self, request: Request, inputs: Any, caller: Caller) -> Answer:
         task = self._begin_request(request, inputs, None, caller)
         try:
             while True:
@@ -147,7 +160,7 @@ class LiveDriver(Interpreter):
                     message = caller.wait(self.lock)
                 if message is ENDED:
                     break
-                self._carry_out(*message)
+                self._carry_out(message[0], message[1], message[2], message[3])
         except BaseException:  # an interrupt from the keyboard
             self._abandon(task)
             raise
@@ -248,6 +261,7 @@ class LiveDriver(Interpreter):
 
     def perform(self, task: Any, effect: Any) -> None:
         """Hand `effect` to its caller's thread, to a worker, or to the loop's timers."""
+        job: Job
         task.pending = effect
         if isinstance(effect, Infer):
             job = job_of(task, effect, self.sessions[effect[:2]], self.tasks, self._kept_bytes)
@@ -260,15 +274,14 @@ class LiveDriver(Interpreter):
             else:
                 self._world.soon(self._carry_out, *job)
         elif isinstance(effect, Load):
-            (self._loads if effect.target is _GPU else self._cpu).put(
-                (task, effect, self._backend.open, *effect[:3])
-            )
+            job = task, effect, self._backend.open, effect[:3]
+            (self._loads if effect.target is _GPU else self._cpu).put(job)
             if effect.timeout_s is not None:
                 self._world.later(effect.timeout_s, self._overdue, task, effect)
         elif isinstance(effect, Unload):
-            self._others.put((task, effect, self.sessions.pop((effect.model, _GPU)).close))
+            self._others.put((task, effect, self.sessions.pop((effect.model, _GPU)).close, ()))
         elif isinstance(effect, ReadMemory):
-            job = (task, effect, self._backend.memory)
+            job = task, effect, self._backend.memory, ()
             if effect.after_s:
                 self._world.later(effect.after_s, self._others.put, job)
             else:
@@ -335,7 +348,9 @@ class LiveDriver(Interpreter):
             self._world.add_worker(jobs, self._carry_out, cores)
         return jobs
 
-    def _carry_out(self, task: LiveTask, effect: Any, job: Callable[..., Any], *arguments: Any) -> bool:
+    def _carry_out(
+        self, task: LiveTask, effect: Any, job: Callable[..., Any], arguments: tuple[Any, ...]
+    ) -> bool:
         """Do what an effect asks for, and report it. Returns whether it came too late."""
         value, failure = None, None
         try:
