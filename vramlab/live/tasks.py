@@ -27,7 +27,7 @@ ENDED: Final = object()
 """What a caller is told when its request has ended."""
 
 
-class Closing(RuntimeError):
+class Closing(Exception):
     """The runtime is closing, and takes no more requests."""
 
 
