@@ -120,8 +120,8 @@ interpreted: $(READY) ## take back what `make compiled` did
 test-compiled: compiled ## the test suite on that
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-lab: $(READY) $(FRESH) ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab notebooks
+lab: $(READY) $(FRESH) ## open the notebooks in JupyterLab (LAB=options, such as --allow-root in a container)
+	$(BIN)/jupyter lab $(LAB) notebooks
 
 wheel: $(READY) ## the wheels vramlab and vramlab-sim (without live sessions), checked, into dist
 	@$(BIN)/python .ci/wheels.py

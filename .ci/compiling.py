@@ -36,6 +36,8 @@ CORE = (
     "live/interrupts.py",
     "live/short_runs.py",
     "live/tasks.py",
+    "runs/recorder.py",
+    "runs/usage.py",
     "simulation/agenda.py",
     "simulation/decide.py",
     "simulation/driver.py",

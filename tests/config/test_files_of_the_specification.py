@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from vramlab.config.fingerprints import fingerprint
 from vramlab.config.loading import (
     check_fit,
-    fingerprint,
     load_config,
     load_inventory,
     load_scenario,

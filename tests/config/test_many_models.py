@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vramlab.config import loading, yaml_files
+from vramlab.config import fingerprints, yaml_files
 from vramlab.config.errors import InputError
-from vramlab.config.loading import fingerprint, load_inventory
+from vramlab.config.fingerprints import fingerprint
+from vramlab.config.loading import load_inventory
 from vramlab.config.models import ModelSpec
 
 HEAD = "models:\n  m:\n"
@@ -106,4 +107,4 @@ def test_a_fingerprint_is_that_of_all_sorted_and_sees_every_change(monkeypatch):
     assert fingerprint(inventory) == plainly(inventory)
     inventory["c"] = inventory.pop("a")
     assert fingerprint(inventory) == plainly(inventory)
-    assert len(loading._KNOWN) == 2
+    assert len(fingerprints._KNOWN) == 2

@@ -7,7 +7,7 @@ from vramlab.engine.engine import Engine
 from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Request
-from vramlab.runs.records import Recorder
+from vramlab.runs.recorder import Recorder
 
 
 def settings(capacity_mb, *overrides):
@@ -46,7 +46,7 @@ class HandDriver(Interpreter):
 
     def spawn(self, name, story):
         task = self.tasks[name] = Task(name, story)
-        self._go_on(task, story.send, None)
+        self._go_on(task, None)
 
     def finished(self, task, value):
         self.tasks.pop(task.name, None)

@@ -9,7 +9,7 @@ from vramlab.engine.journal import Journal
 from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Request
 from vramlab.runs.lockstep import lockstep
-from vramlab.runs.records import Recorder
+from vramlab.runs.recorder import Recorder
 
 LISTS = {
     "resident": "there",
@@ -54,7 +54,7 @@ class SteeredDriver(Interpreter):
 
     def spawn(self, name, story):
         task = self.tasks[name] = Task(name, story)
-        self._go_on(task, story.send, None)
+        self._go_on(task, None)
 
     def perform(self, task, effect):
         pass

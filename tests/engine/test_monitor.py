@@ -13,7 +13,7 @@ from vramlab.engine.effects import Failure, MemoryReading, ReadMemory
 from vramlab.engine.engine import Engine
 from vramlab.engine.journal import Journal
 from vramlab.runs.lockstep import lockstep
-from vramlab.runs.records import Recorder
+from vramlab.runs.recorder import Recorder
 from vramlab.simulation.driver import SimulatedDriver
 from vramlab.simulation.replaying import play
 from vramlab.simulation.service_times import SpecTimes

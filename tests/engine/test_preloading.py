@@ -11,7 +11,7 @@ from vramlab.engine.engine import Engine
 from vramlab.engine.journal import Journal
 from vramlab.engine.outcomes import Outcome
 from vramlab.runs.lockstep import lockstep
-from vramlab.runs.records import Recorder
+from vramlab.runs.recorder import Recorder
 from vramlab.simulation.driver import SimulatedDriver
 from vramlab.simulation.replaying import play, simulate
 from vramlab.simulation.service_times import SpecTimes

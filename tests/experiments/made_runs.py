@@ -1,6 +1,7 @@
 """Recordings made by the simulator: their truth, and that of any alternative, is known exactly."""
 
-from vramlab.config.loading import fingerprint, write_config, write_inventory
+from vramlab.config.fingerprints import fingerprint
+from vramlab.config.loading import write_config, write_inventory
 from vramlab.experiments.case import Case
 from vramlab.experiments.replay import run as replay
 from vramlab.runs.journal_writing import write_journal

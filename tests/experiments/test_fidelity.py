@@ -7,7 +7,7 @@ import pytest
 
 from tests.experiments.made_runs import made_run
 from vramlab.config.errors import InputError
-from vramlab.config.loading import fingerprint
+from vramlab.config.fingerprints import fingerprint
 from vramlab.experiments.fidelity import (
     AS_IT_STANDS,
     Take,

@@ -8,7 +8,8 @@ import pytest
 
 import vramlab
 from vramlab.config.errors import InputError
-from vramlab.config.loading import fingerprint, load_config, write_config
+from vramlab.config.fingerprints import fingerprint
+from vramlab.config.loading import load_config, write_config
 from vramlab.experiments.calibration import calibrated_case, calibration_of, said_of_times
 from vramlab.experiments.case import resolve_case
 from vramlab.experiments.preload_curve import preload_curve

@@ -9,7 +9,8 @@ import pytest
 
 from tests.experiments.studying import POOL, TRACE
 from vramlab.config.errors import InputError
-from vramlab.config.loading import fingerprint, load_config
+from vramlab.config.fingerprints import fingerprint
+from vramlab.config.loading import load_config
 from vramlab.experiments.replay import flat, replay
 from vramlab.experiments.results_store import ResultsStore, journal_path, manifest_path
 from vramlab.experiments.shared_traces import share

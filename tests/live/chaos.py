@@ -49,7 +49,7 @@ from vramlab.live.tasks import Caller
 from vramlab.runs.journal_reading import read_journal
 from vramlab.runs.journal_writing import JournalFile
 from vramlab.runs.lockstep import lockstep
-from vramlab.runs.records import Recorder
+from vramlab.runs.recorder import Recorder
 
 MIB = 2**20
 STEPS = 120

@@ -30,7 +30,7 @@ from vramlab.live.runtime import LiveRuntime, RequestFailed, RequestRefused
 from vramlab.live.stand_ins import with_stand_ins
 from vramlab.runs.journal_reading import read_journal
 from vramlab.runs.lockstep import lockstep
-from vramlab.runs.records import Recorder
+from vramlab.runs.recorder import Recorder
 
 MIB = 2**20
 

@@ -10,7 +10,8 @@ from vramlab.allocator.policies.registry import OPTIONS
 from vramlab.config.compiled import compiled
 from vramlab.config.docstrings import docstring
 from vramlab.config.errors import InputError
-from vramlab.config.loading import fingerprint, with_overrides
+from vramlab.config.fingerprints import fingerprint
+from vramlab.config.loading import with_overrides
 from vramlab.config.schema import ScoreWeights, ScoringConfig, VramConfig
 
 OWN = "tests.policies.own"

@@ -5,7 +5,7 @@ import pytest
 from tests.engine.hand import HandDriver, settings, spec
 from vramlab.engine.effects import Failure
 from vramlab.engine.outcomes import Outcome
-from vramlab.runs.records import Recorder
+from vramlab.runs.recorder import Recorder
 from vramlab.runs.totals import RunningTotals
 
 

@@ -4,7 +4,8 @@ import pytest
 
 from tests.servers.running import config_of, run, spec, trace_of
 from vramlab.config.errors import InputError
-from vramlab.config.loading import check_fit, fingerprint
+from vramlab.config.fingerprints import fingerprint
+from vramlab.config.loading import check_fit
 from vramlab.config.schema import VramConfig
 from vramlab.engine.outcomes import Outcome
 from vramlab.experiments.replay import replay

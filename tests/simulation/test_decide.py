@@ -12,13 +12,14 @@ from vramlab.config.schema import ModelSpec
 from vramlab.experiments.case import resolve_settings
 from vramlab.simulation.decide import decide
 from vramlab.simulation.replaying import simulate
+from vramlab.simulation.service_times import ServiceTimes
 from vramlab.traces.files import read_trace
 from vramlab.traces.trace import Trace
 
 ROOT = Path(__file__).parents[2]
 
 
-class NoTime:
+class NoTime(ServiceTimes):
     def load_s(self, model, target):
         return 0.0
 

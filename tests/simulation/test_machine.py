@@ -8,12 +8,13 @@ from vramlab.config.schema import ModelSpec
 from vramlab.engine.effects import Infer, Load, Target
 from vramlab.simulation.machine import SharedMachine
 from vramlab.simulation.replaying import simulate
+from vramlab.simulation.service_times import ServiceTimes
 from vramlab.traces.trace import Trace
 
 RUN, LOAD = Infer("a", Target.GPU, 1), Load("b", Target.GPU)
 
 
-class Constant:
+class Constant(ServiceTimes):
     def __init__(self, load_s=0.0, infer_s=1.0):
         self.load, self.infer = load_s, infer_s
 

@@ -83,8 +83,7 @@ def test_draws_are_seeded_and_take_each_sample_equally_often():
 
 
 def test_a_machine_knows_how_long_a_model_paused():
-    known = times()
-    machine = SharedMachine(known, work=known.work_s)
+    machine = SharedMachine(times())
     run = Infer("m", GPU, 1)
     assert machine.begin(run, 0.0) == 4.0  # the first
     machine.end(0, 4.0)
@@ -98,8 +97,7 @@ def test_a_machine_knows_how_long_a_model_paused():
 def test_the_first_session_on_the_cpu_is_a_cold_load_and_on_the_gpu_a_load_like_others():
     loads = [Sample("m", "cpu", "load", 1, 0.5), Sample("m", "cpu", "cold load", 1, 0.8)]
     frame = samples_frame([*samples(), *loads], {})
-    known = ProfileTimes(frame, VramConfig(), INVENTORY)
-    machine = SharedMachine(known, work=known.work_s)
+    machine = SharedMachine(ProfileTimes(frame, VramConfig(), INVENTORY))
     assert machine.begin(Load("m", CPU), 0.0) == 0.8
     machine.end(0, 0.8)
     assert machine.begin(Load("m", CPU), 5.0) == 0.5

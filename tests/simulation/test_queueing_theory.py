@@ -16,6 +16,7 @@ from tests.simulation.workloads import plain_cache
 from vramlab.config.schema import ModelSpec
 from vramlab.simulation.machine import SharedMachine
 from vramlab.simulation.replaying import simulate
+from vramlab.simulation.service_times import ServiceTimes
 from vramlab.traces.trace import Trace
 
 SERVICE_S = 0.01
@@ -23,7 +24,7 @@ REPLICATIONS, REQUESTS, WARM_UP = 20, 5000, 500
 CONFIDENCE = 0.999  # seeds are fixed, so this is about our choice of them
 
 
-class Exponential:
+class Exponential(ServiceTimes):
     """Runs of exponential length."""
 
     def __init__(self, rng):

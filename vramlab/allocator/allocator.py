@@ -13,8 +13,9 @@ it, and :mod:`vramlab.allocator.loads` carries it out. Rules that must hold:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Final
 
 from vramlab.allocator.accounts import accounts, limits_met, loaded_at_start
 from vramlab.allocator.eviction import Choice, Requester, WaitingRequester
@@ -45,8 +46,9 @@ from vramlab.config.errors import InputError, nearest
 from vramlab.config.rules import RulesConfig
 from vramlab.config.schema import Inventory, Priority, ScoringConfig, VramConfig
 
-_LOAD, _CLEAR = Kind.LOAD, Kind.CLEAR  # for the hot path
-_decision = partial(tuple.__new__, Decision)  # without the constructor's detour: twice as fast
+_LOAD: Final = Kind.LOAD  # for the hot path
+_CLEAR: Final = Kind.CLEAR
+_decision: Final = partial(tuple.__new__, Decision)  # without the constructor's detour: twice as fast
 
 
 class Allocator:
@@ -179,9 +181,7 @@ class Allocator:
         zone = model.zone.name if plan[0] is _LOAD else None
         return _decision((plan[0], name, zone, tuple([gone.name for gone in left]), plan[4]))
 
-    def miss(
-        self, model: Model, rank: int, now_s: float, pin: bool = False
-    ) -> tuple[Planned, Sequence[Model]]:
+    def miss(self, model: Model, rank: int, now_s: float, pin: bool = False) -> tuple[Planned, list[Model]]:
         """As :meth:`request` for an absent model, whose asking has been counted; with accounts for names.
 
         Returns the plan that was carried out or declined, and who has left for it.
@@ -237,14 +237,14 @@ class Allocator:
         heedless : bool
             Models that are wanted later leave in the policy's order, as if nobody wanted them.
         """
-        return Plan(*self._planner.plan(model, WaitingRequester(rank, now_s, turn, patient, heedless)))
+        return Plan(self._planner.plan(model, WaitingRequester(rank, now_s, turn, patient, heedless)))
 
     def carry_out(self, plan: Plan, now_s: float) -> Decision:
         """Begin the load of a plan, for a request whose asking has been counted; nobody is pinned."""
         model, zone = plan.model, plan.zone
         if plan.kind is not _LOAD or zone is None:
             raise IllegalTransition(f"carry out: the plan for model {model.name!r} is {plan.kind.value}")
-        self._follow(plan, now_s, pin=False)
+        self._follow(plan.planned, now_s, pin=False)
         return _decision((_LOAD, model.name, zone.name, tuple([gone.name for gone in plan.victims]), ""))
 
     def clear(self, plan: Plan) -> Decision:
@@ -258,7 +258,7 @@ class Allocator:
 
     def decline(self, plan: Plan, now_s: float) -> Decision:
         """Write off a plan that is no load: the request waits, or goes elsewhere."""
-        self._follow(plan, now_s, pin=False)
+        self._follow(plan.planned, now_s, pin=False)
         return Decision(plan.kind, plan.model.name, None, (), plan.reason)
 
     def asked(self, model: Model, now_s: float) -> None:

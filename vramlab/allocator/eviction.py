@@ -43,7 +43,6 @@ class Shortage:
 
     def __init__(self, size: int, zone: Zone) -> None:
         device = zone.device
-        # the ledgers' `room` and `slots`, without their calls: this runs at every miss
         self.zone = size - zone.cap + zone.committed
         self.device = size - device.cap + device.committed
         self.slots = 0 if zone.max_models is None else zone.count + 1 - zone.max_models

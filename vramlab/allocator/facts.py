@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from enum import Enum
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from mypy_extensions import mypyc_attr
 
@@ -86,13 +86,19 @@ class Decision(NamedTuple):
 
 
 # For the hot path: a look-up in the table costs no call.
-AFTER_PIN, _AFTER_UNPIN = PINNED.follows, UNPINNED.follows
-_AFTER_PROMISE, _AFTER_CHOICE = PROMISED.follows[ABSENT], CHOSEN.follows[RESIDENT]
-_AFTER_UNLOADING = UNLOADED.follows[EVICTING]
-_AFTER_ADMISSION, _AFTER_EXPULSION = ADMITTED_AT_ONCE.follows, EXPELLED_AT_ONCE.follows
+AFTER_PIN: Final = PINNED.follows
+_AFTER_UNPIN: Final = UNPINNED.follows[IN_USE]
+_AFTER_PROMISE: Final = PROMISED.follows[ABSENT]
+_AFTER_LOAD: Final = LOADED.follows[LOADING]
+_AFTER_LOAD_FOR: Final = LOADED_FOR.follows[LOADING]
+_AFTER_CHOICE: Final = CHOSEN.follows[RESIDENT]
+_AFTER_UNLOADING: Final = UNLOADED.follows[EVICTING]
+_AFTER_ADMISSION: Final = ADMITTED_AT_ONCE.follows[ABSENT]
+_AFTER_EXPULSION: Final = EXPELLED_AT_ONCE.follows[RESIDENT]
 
-Turn = tuple[float, int]
+Turn = tuple[float, ...]
 """A place among waiting requests: when it is due (seconds), then a number that tells equals apart."""
+# not the type of a pair: that the compiler takes apart, and puts together again, wherever it goes
 
 
 class Model:
@@ -144,11 +150,11 @@ class Model:
 
     def loaded(self, now_s: float) -> None:
         """End the load well; the requests that wait for it run next."""
-        event = LOADED_FOR if self.pins else LOADED
-        after = event.after(self.state, self.name)
+        if self.state is not LOADING:
+            raise LOADED.refused(self.state, self.name)
         if self.claiming:
             raise IllegalTransition(f"loaded: model {self.name!r} still waits for the bytes of its victims")
-        self.state = after
+        self.state = _AFTER_LOAD_FOR if self.pins else _AFTER_LOAD
         self.loaded_at_s = now_s
 
     def pin(self) -> None:
@@ -166,7 +172,7 @@ class Model:
         self.pins -= 1
         if self.pins:
             return False
-        self.state = _AFTER_UNPIN[IN_USE]
+        self.state = _AFTER_UNPIN
         return True
 
     def catch_up(self, uses_total: int, last_used_s: float) -> None:
@@ -192,11 +198,6 @@ class Ledger:
         self.held = 0
         self.committed = 0
         self.bound = 0  # requests for which a model found too few bytes here
-
-    @property
-    def room(self) -> int:
-        """Bytes that a new load may have once everything under way has ended."""
-        return self.cap - self.committed
 
     def resize(self, cap_bytes: int) -> None:
         """Change the cap. What is there and promised stays, and nothing new comes in above the cap."""
@@ -304,10 +305,9 @@ class Zone(Ledger):
     def admit(self, model: Model) -> None:
         """Promise, grant and load at once."""
         size, device = model.bytes, self.device
-        try:
-            model.state = _AFTER_ADMISSION[model.state]
-        except KeyError:
-            raise ADMITTED_AT_ONCE.refused(model.state, model.name) from None
+        if model.state is not ABSENT:
+            raise ADMITTED_AT_ONCE.refused(model.state, model.name)
+        model.state = _AFTER_ADMISSION
         if model.zone is not self:
             self._settle(model)
         self.count += 1
@@ -318,10 +318,9 @@ class Zone(Ledger):
     def expel(self, model: Model) -> None:
         """Reclaim and release at once."""
         size, device = model.bytes, self.device
-        try:
-            model.state = _AFTER_EXPULSION[model.state]
-        except KeyError:
-            raise EXPELLED_AT_ONCE.refused(model.state, model.name) from None
+        if model.state is not RESIDENT:
+            raise EXPELLED_AT_ONCE.refused(model.state, model.name)
+        model.state = _AFTER_EXPULSION
         self.count -= 1
         self.guests -= model.guest
         self.committed = self.held = self.held - size

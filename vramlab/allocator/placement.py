@@ -23,9 +23,8 @@ when it gets its bytes, so what is still leaving is in nobody's way.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from itertools import chain
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from vramlab.allocator.eviction import (
     Choice,
@@ -37,8 +36,6 @@ from vramlab.allocator.eviction import (
 )
 from vramlab.allocator.extents import Extent, ExtentMap
 from vramlab.allocator.facts import Model, Zone
-
-_Victims = Callable[[int, Zone, bool, Sequence[Zone], Requester], list[Model] | None]
 
 
 class Block(NamedTuple):
@@ -73,8 +70,8 @@ class Maps(dict[str, ExtentMap]):
         return {zone: extents.fragmentation for zone, extents in self.items()}
 
 
-class Placement(Protocol):
-    """What an allocator asks of a placement, and tells it.
+class Placement:
+    """What an allocator asks of a placement, and tells it; of itself it keeps no map.
 
     Attributes
     ----------
@@ -86,26 +83,29 @@ class Placement(Protocol):
         Where the next model is placed if these bytes are free; empty for best fit.
     """
 
-    maps: Maps
-    in_one_piece: bool
-    aim: tuple[Extent, ...]
+    in_one_piece = False
+
+    def __init__(self, zones: Iterable[Zone], choice: Choice) -> None:
+        self.maps = Maps()
+        self.aim: tuple[Extent, ...] = ()
+        self._choice = choice
 
     def victims(
-        self, size: int, zone: Zone, guest: bool, zones: Sequence[Zone], requester: Requester, /
+        self, size: int, zone: Zone, guest: bool, zones: Sequence[Zone], requester: Requester
     ) -> list[Model] | None:
         """Choose who leaves for a load of so many bytes, as :func:`.eviction.choose_victims` does."""
-        ...
+        return choose_victims(size, zone, guest, zones, requester, self._choice)
 
     def fits(self, model: Model, zone: Zone) -> bool:
         """Whether there is a place for `model` in a zone that has room for its bytes."""
-        ...
+        return True
 
     def promised(self, model: Model) -> None:
         """Hear that a load is decided."""
 
     def may_have(self, model: Model) -> bool:
         """Whether a model that was promised its bytes may have them, as far as its place is concerned."""
-        ...
+        return True
 
     def granted(self, model: Model) -> None:
         """Hear that a model has its bytes."""
@@ -117,48 +117,16 @@ class Placement(Protocol):
         """Hear that a model has left, or that its load has failed."""
 
 
-class Unmapped:
+class Unmapped(Placement):
     """Keeps no map: a model lies nowhere in particular."""
 
-    in_one_piece = False
-    aim: tuple[Extent, ...] = ()
 
-    def __init__(self, zones: Iterable[Zone], choice: Choice) -> None:
-        self.maps = Maps()
-        self.victims: _Victims = partial(choose_victims, choice=choice)
-
-    def fits(self, model: Model, zone: Zone) -> bool:
-        return True
-
-    def promised(self, model: Model) -> None: ...
-
-    def may_have(self, model: Model) -> bool:
-        return True
-
-    def granted(self, model: Model) -> None: ...
-
-    def reclaimed(self, model: Model) -> None: ...
-
-    def released(self, model: Model) -> None: ...
-
-
-class Paged:
+class Paged(Placement):
     """Keeps a map in which a model may be spread over holes."""
 
-    in_one_piece = False
-
     def __init__(self, zones: Iterable[Zone], choice: Choice) -> None:
+        super().__init__(zones, choice)
         self.maps = Maps(zones)
-        self.victims: _Victims = partial(choose_victims, choice=choice)
-        self.aim: tuple[Extent, ...] = ()
-
-    def fits(self, model: Model, zone: Zone) -> bool:
-        return True
-
-    def promised(self, model: Model) -> None: ...
-
-    def may_have(self, model: Model) -> bool:
-        return True
 
     def granted(self, model: Model) -> None:
         extents = self.maps[model.zone.name]
@@ -167,20 +135,18 @@ class Paged:
         else:
             extents.place_paged(model.name, model.bytes)
 
-    def reclaimed(self, model: Model) -> None: ...
-
     def released(self, model: Model) -> None:
         self.maps[model.zone.name].discard(model.name)  # a load that failed may have had no bytes yet
 
 
-class Contiguous:
+class Contiguous(Placement):
     """Keeps a map in which every model lies in one piece, and chooses victims by the holes they leave."""
 
     in_one_piece = True
 
     def __init__(self, zones: Iterable[Zone], choice: Choice) -> None:
+        super().__init__(zones, choice)
         self.maps = Maps(zones)
-        self.aim: tuple[Extent, ...] = ()
         self.leaving: dict[Model, Extent] = {}  # whose place may be promised already
 
     def place_of(self, model: Model) -> Extent:
@@ -204,8 +170,6 @@ class Contiguous:
         return not any(
             other.zone is model.zone and extent.overlaps(place) for other, extent in self.leaving.items()
         )
-
-    def granted(self, model: Model) -> None: ...
 
     def reclaimed(self, model: Model) -> None:
         (self.leaving[model],) = self.maps[model.zone.name].remove(model.name)

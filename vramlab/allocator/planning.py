@@ -16,7 +16,7 @@ the scarcer memory is, and may lose heavily beyond; so the default is ``always``
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final
 
 from vramlab.allocator.eviction import Requester
 from vramlab.allocator.facts import EVICTING, Kind, Ledger, Model, Zone
@@ -24,26 +24,25 @@ from vramlab.allocator.placement import Placement
 from vramlab.config.schema import Priority, VramConfig
 from vramlab.config.units import bytes_to_mib
 
-_LOAD = Kind.LOAD  # for the hot path
+_LOAD: Final = Kind.LOAD  # for the hot path
 
 
-class Plan(NamedTuple):
+Planned = tuple[Kind, Model, Zone | None, list[Model], str, bool]
+"""The fields of a plan, for the hot path: a plain tuple takes a quarter of the time."""
+
+
+class Plan:
     """What could be done for a request whose model is not there.
 
     ``zone`` is where it would go, or would have gone (``outbid``: it is worth less than its victims).
     ``victims`` leave for it; with ``WAIT`` they are those that stand in its way.
     """
 
-    kind: Kind
-    model: Model
-    zone: Zone | None
-    victims: list[Model]
-    reason: str
-    outbid: bool
+    __slots__ = ("kind", "model", "outbid", "planned", "reason", "victims", "zone")
 
-
-Planned = tuple[Kind, Model, Zone | None, list[Model], str, bool]
-"""The fields of a plan, for the hot path: a plain tuple takes a quarter of the time."""
+    def __init__(self, planned: Planned) -> None:
+        self.planned = planned
+        self.kind, self.model, self.zone, self.victims, self.reason, self.outbid = planned
 
 
 class Planner:
@@ -70,10 +69,10 @@ class Planner:
         self._retains = any(zone.retention_s for zone in self._zones)
         self._admission = {priority.rank: config.admission_for(priority) for priority in Priority}
 
-    def free_place(self, model: Model, size: int | None = None) -> Zone | None:
+    def free_place(self, model: Model, size: int = 0) -> Zone | None:
         """Return the first zone that has room for `model` (or `size` bytes), with nobody leaving for it."""
         device, placement = self._device, self._placement
-        size = model.bytes if size is None else size
+        size = size or model.bytes
         if size > device.cap - device.committed:
             return None
         for zone in model.places:
@@ -81,10 +80,10 @@ class Planner:
                 return zone
         return None
 
-    def plan(self, model: Model, requester: Requester, runs: bool = True, size: int | None = None) -> Planned:
+    def plan(self, model: Model, requester: Requester, runs: bool = True, size: int = 0) -> Planned:
         """Say what could be done for a request for a model that is absent, or leaving.
 
-        `size` is the room that has to be free for it, where that is more than it takes.
+        `size` is the room that has to be free for it, where that is more than it takes (0: what it takes).
         """
         if model.state is EVICTING:
             return Kind.WAIT, model, None, [], "it is just being unloaded", False
@@ -111,7 +110,7 @@ class Planner:
         # A real run needs its bytes: without a CPU to answer, the model is admitted after all.
         return _LOAD, model, zone, victims, "", outbid
 
-    def _without_room(self, model: Model, requester: Requester, size: int | None) -> Planned:
+    def _without_room(self, model: Model, requester: Requester, size: int) -> Planned:
         """Say what is done for a model that nobody may leave for."""
         never, forced = self._never_fits(model), not model.may_run_on_cpu
         if not never and (forced or requester.patient):
@@ -138,11 +137,9 @@ class Planner:
             return f"can never fit: {size_mb:.1f} MB, and zone {largest.name} has {zone_mb:.1f} MB"
         return ""
 
-    def _evict_for(
-        self, model: Model, requester: Requester, size: int | None
-    ) -> tuple[Zone, list[Model]] | None:
+    def _evict_for(self, model: Model, requester: Requester, size: int) -> tuple[Zone, list[Model]] | None:
         """Find the first zone that can make room for `model`, and the victims there; None if none can."""
-        size = model.bytes if size is None else size
+        size = size or model.bytes
         for zone in model.places:
             victims = self._placement.victims(size, zone, zone is not model.home, self._zones, requester)
             if victims is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -133,8 +134,9 @@ def figures_by_model(
 def grouped(rows: Iterable[Row], key: str) -> defaultdict[str, list[Row]]:
     """Return rows by the text in one of their fields, each group in the order of the rows."""
     groups: defaultdict[str, list[Row]] = defaultdict(list)
+    of = attrgetter(key)
     for row in rows:
-        groups[getattr(row, key)].append(row)
+        groups[of(row)].append(row)
     return groups
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -198,7 +199,10 @@ def _latency(what: str) -> Callable[[Part], float | None]:
 
 
 def _bytes(rows: Iterable[LoadRecord | EvictionRecord | PreloadRecord]) -> int:
-    return sum(row.size_bytes for row in rows)
+    return sum(map(_SIZE, rows))
+
+
+_SIZE = attrgetter("size_bytes")
 
 
 FIGURES: dict[str, Figure] = {

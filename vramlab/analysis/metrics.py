@@ -105,8 +105,7 @@ def _held(records: Records) -> list[Held]:
     """Return the bytes held over time, per zone and then of all together; empty if nothing was recorded."""
     if not records.usage or not len(records):
         return []
-    times = np.array([row.time_s for row in records.usage])
-    held = np.array([row.held_bytes for row in records.usage], dtype=np.int64)
+    times, held = records.usage_columns()
     start_s = records.arrival_s[0]
     finish_s = records.finish_s[~np.isnan(records.finish_s)]  # none, where a run was followed no further
     end_s = max(float(finish_s.max(initial=-np.inf)), float(times[-1]))

@@ -195,8 +195,8 @@ def vram_use(
     """
     if not records.usage:
         raise InputError("plot", "usage", "no records", "a run that recorded its memory use")
-    times = np.array([row.time_s for row in records.usage])
-    held = np.array([row.held_bytes for row in records.usage], dtype=float).T
+    times, bytes_held = records.usage_columns()
+    held = bytes_held.T.astype(float)
     end = max(_end_s(records), times[-1])
     top = max(held.sum(axis=0).max(), budget_bytes or 0)
     unit, unit_name = style.bytes_unit(top)

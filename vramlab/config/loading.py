@@ -9,12 +9,8 @@ with file, key, found and expected.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +18,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from vramlab.config.bundled import there
+from vramlab.config.collecting import collecting_rarely
 from vramlab.config.errors import InputError, nearest
 from vramlab.config.faults import FaultPlan
 from vramlab.config.fields import Priority
 from vramlab.config.files import replacing
 from vramlab.config.models import Inventory, ModelSpec
-from vramlab.config.rules import RulesConfig
 from vramlab.config.schema import VramConfig, with_order, zone_of
-from vramlab.config.study import StudyConfig
 from vramlab.config.units import bytes_to_mib, mib_to_bytes
 from vramlab.config.validation import described, validated
 from vramlab.config.yaml_files import parsed, read_yaml
@@ -113,6 +108,7 @@ def _config_from(section: object, source: str, overrides: Iterable[str]) -> Vram
     return config
 
 
+@collecting_rarely()
 def load_inventory(path: Path | str) -> Inventory:
     """Read a model inventory: groups of models under ``models``.
 
@@ -242,49 +238,6 @@ def _write_yaml(data: dict[str, Any], path: Path | str, comment: str) -> None:
     header = "".join(f"# {line}\n" for line in comment.splitlines())
     with replacing(path) as temporary:
         temporary.write_text(header + yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
-
-
-LATER: dict[str, Any] = {
-    "rules": RulesConfig().model_dump(mode="json"),
-    "server": None,
-    "study": StudyConfig().model_dump(mode="json"),
-}
-"""Settings that there were none of once, as they are where nobody sets them."""
-
-
-def fingerprint(value: BaseModel | Mapping[str, BaseModel]) -> str:
-    """Return SHA-256 of a configuration or inventory, independent of file format, comments and key order."""
-    if not isinstance(value, BaseModel):
-        return _fingerprint_of_all(value)
-    data: Any = value.model_dump(mode="json")
-    # what came later counts where it is set: the fingerprints of settings without it stay
-    data = {key: part for key, part in data.items() if key not in LATER or part != LATER[key]}
-    if isinstance(value, VramConfig):
-        data["scoring"] = value.scoring.as_before(data["scoring"])
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
-
-
-def _fingerprint_of_all(sections: Mapping[str, BaseModel]) -> str:
-    """Return SHA-256 of the JSON of sections by name, sorted; the same sections again are known.
-
-    Every run of a study asks for that of its inventory, and sections never change.
-    """
-    given = list(sections.items())
-    for known, found in tuple(_KNOWN):
-        if known.keys() == sections.keys() and all(known[name] is section for name, section in given):
-            return found
-    digest = hashlib.sha256()
-    before = "{"
-    for name, section in sorted(given, key=itemgetter(0)):
-        text = json.dumps(section.model_dump(mode="json"), sort_keys=True)
-        digest.update(f"{before}{json.dumps(name)}: {text}".encode())
-        before = ", "
-    digest.update(b"}" if given else b"{}")
-    _KNOWN.appendleft((dict(given), digest.hexdigest()))
-    return digest.hexdigest()
-
-
-_KNOWN: deque[tuple[dict[str, BaseModel], str]] = deque(maxlen=2)
 
 
 # -- overrides, and what a file extends ----------------------------------------------------------------

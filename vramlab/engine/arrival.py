@@ -49,7 +49,7 @@ class OnArrival(Decider):
                 return now_s, outcome, why
         try:
             if not desk.gpu.take():
-                now_s, _ = yield desk.gpu.turn
+                now_s, _ = yield desk.gpu
         except Cancelled as cancelled:
             desk.withdraw(name, cancelled.now_s)
             raise

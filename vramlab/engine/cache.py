@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from vramlab.config.schema import CachingConfig
 from vramlab.config.units import mib_to_bytes
 from vramlab.engine.requests import Request
 
-MISS = object()
+MISS: Final = object()
 """What :meth:`ResultCache.get` gives where nothing is kept."""
 
 _Key = tuple[str, str]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Final
 
 from vramlab.allocator import Kind
 from vramlab.allocator.facts import Model, Turn, Zone
@@ -17,10 +18,11 @@ from vramlab.config.rules import RulesConfig
 from vramlab.engine.desk import Desk
 from vramlab.engine.waiting import Waiting, WaitingRequests
 
-WINDOW = 64
+WINDOW: Final = 64
 """How many absent models are looked at for a load, so that a step costs the same however many wait."""
-NOBODY: frozenset[Model] = frozenset()
-_ROUNDING_S = 1e-6  # a sum of times may be off by less
+NOBODY: Final[frozenset[Model]] = frozenset()
+_WAIT: Final = Kind.WAIT  # for the hot path
+_ROUNDING_S: Final = 1e-6  # a sum of times may be off by less
 
 
 class Candidates:
@@ -76,8 +78,7 @@ class Candidates:
     @property
     def under_way(self) -> int:
         """How many runs and loads are."""
-        running = self.serving.gpu_streams - self._gpu.free
-        return running + self.serving.load_channels - self._channel.free
+        return self._gpu.slots - self._gpu.free + self._channel.slots - self._channel.free
 
     def first_absent(self) -> Waiting | None:
         """The first by place whose model is absent."""
@@ -113,7 +114,7 @@ class Candidates:
             alike = model.home, entry.rank
             if model.bytes >= too_large.get(alike, math.inf):
                 continue
-            if self.plan(entry, None).kind is Kind.WAIT:
+            if self.plan(entry, None).kind is _WAIT:
                 if self._by_size:  # else it may be for its company that it waits
                     too_large[alike] = model.bytes
             else:

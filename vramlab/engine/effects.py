@@ -10,7 +10,8 @@ effect         the driver                                   value
                                                             :class:`Replaced` for another file than before
 ``Unload``     drops the session                            bytes that were seen to come back, or None
 ``Infer``      runs the model                               its outputs (None in simulation)
-``Wait``       sleeps until the gate opens                  what the gate was opened with, or ``TIMED_OUT``
+a ``Gate``     sleeps until it opens                        what the gate was opened with
+``Wait``       the same, for so long at most                the same, or ``TIMED_OUT``
 ``ReadMemory`` reads the device                             :class:`MemoryReading`
 ``Spawn``      starts another generator beside this one     None, at once
 ============== ============================================ ==============================================
@@ -18,15 +19,19 @@ effect         the driver                                   value
 An effect that failed is thrown in as :class:`EffectFailed`. Into a story that is cancelled :class:`Cancelled`
 is thrown where it waits or would begin something: it gives back what it holds and lets the exception go on. A
 driver performs an effect at once: every queue is the engine's own (:mod:`vramlab.engine.queues`).
+
+A story ends where it returns, or where that of a request yields its :class:`~.requests.Answer`: in compiled
+code a return, which raises, costs as much as all the rest of a hit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from vramlab.engine.gates import Gate
+from vramlab.engine.requests import Answer
 
 
 class Target(Enum):
@@ -119,11 +124,13 @@ class Infer(NamedTuple):
     joined: tuple[int, ...] = ()
 
 
-class Wait(NamedTuple):
-    """Sleep until `gate` opens, or until `timeout_s` have passed."""
+class Wait:
+    """Sleep until `gate` opens, or until `timeout_s` have passed, if they are given."""
 
-    gate: Gate
-    timeout_s: float | None = None
+    __slots__ = ("gate", "timeout_s")
+
+    def __init__(self, gate: Gate, timeout_s: float | None) -> None:
+        self.gate, self.timeout_s = gate, timeout_s
 
 
 class ReadMemory(NamedTuple):
@@ -161,7 +168,7 @@ class Spawn(NamedTuple):
     story: Generator[Any, Any, Any]
 
 
-TIMED_OUT = object()
+TIMED_OUT: Final = object()
 """What a ``Wait`` yields when its time is up."""
 
 REPLACED = {"file": "replaced"}
@@ -169,7 +176,7 @@ REPLACED = {"file": "replaced"}
 
 Result = tuple[float, Any]
 """When an effect ended, and its value."""
-Effect = Load | Unload | Infer | Wait | ReadMemory | Spawn
+Effect = Load | Unload | Infer | Gate | Wait | ReadMemory | Spawn | Answer
 Story = Generator[Effect, Any, Any]
 """A generator of the engine. It is started with ``send(None)``."""
 

@@ -55,8 +55,8 @@ class Engine:
     ----------
     desk : Desk
         Queues, and what else stories share.
-    serve : callable
-        ``serve(number, request, now_s)``, the story of a request (:meth:`.Serving.serve`).
+    serving : Serving
+        Whose :meth:`~.Serving.serve` is the story of a request.
     preloading : Preloading, optional
         Where a predictor is given.
     """
@@ -90,7 +90,7 @@ class Engine:
         if self._keep_alive is not None:
             desk.on_idle = self._keep_alive.idle
         limits = limits_of(desk)
-        self.serve = Serving(desk, self.fallback, cures, self.preloading, self._keep_alive, limits).serve
+        self.serving = Serving(desk, self.fallback, cures, self.preloading, self._keep_alive, limits)
         self._monitor = monitor.Monitor(desk, self.loading, claims)
         self._commands = Commands(desk, self.loading)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vramlab.config.schema import Inventory
 from vramlab.config.units import ms_to_s
 from vramlab.engine.desk import Desk
-from vramlab.engine.effects import Cancelled, EffectFailed, Infer, Load, Story, Target, Wait
+from vramlab.engine.effects import Cancelled, EffectFailed, Infer, Load, Story, Target
 from vramlab.engine.gates import Gate
 from vramlab.engine.outcomes import Outcome
 from vramlab.engine.requests import Request
@@ -58,7 +58,7 @@ class Fallback:
     def _run(self, number: int, request: Request, now_s: float, why: str) -> Story:
         desk = self._desk
         if not self._workers.take():
-            now_s, _ = yield self._workers.turn
+            now_s, _ = yield self._workers
         outcome, outputs = Outcome.FALLBACK, None
         try:
             now_s = yield from self._session(request.model, now_s)
@@ -85,7 +85,7 @@ class Fallback:
         while name not in sessions or sessions[name] is not None:
             gate = sessions.get(name)
             if gate is not None:
-                now_s, _ = yield Wait(gate)
+                now_s, _ = yield gate
                 continue
             gate = sessions[name] = Gate(self._desk.ready)
             try:

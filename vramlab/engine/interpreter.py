@@ -11,8 +11,7 @@ that event's one time, `now_s`. That is why a journal of such events can be repl
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar, cast
+from typing import Any, Final, cast
 
 from mypy_extensions import mypyc_attr
 
@@ -31,7 +30,12 @@ from vramlab.engine.effects import (
 from vramlab.engine.engine import Engine
 from vramlab.engine.gates import Gate
 from vramlab.engine.journal import Journal
-from vramlab.engine.requests import Request
+from vramlab.engine.requests import Answer, Request
+
+# A class of tuples is none that the compiler knows: by its name it would be looked up.
+_INFER: Final = Infer
+_SPAWN: Final = Spawn
+_ANSWER: Final = Answer
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -72,7 +76,7 @@ class _Ending:
         return self._unless_new(self._story.throw(failure), failure.now_s)
 
     def _unless_new(self, effect: Any, now_s: float) -> Any:
-        if isinstance(effect, Unload | ReadMemory | Spawn) and not _is_pause(effect):
+        if isinstance(effect, Unload | ReadMemory | Spawn | Answer) and not _is_pause(effect):
             return effect
         return self._story.throw(Cancelled(now_s))
 
@@ -94,15 +98,17 @@ class Interpreter:
         Where effects are written down.
     """
 
-    task_type: ClassVar[type[Task]] = Task
-
     def __init__(self, engine: Engine, journal: Journal | None = None) -> None:
         self.engine = engine
         self.journal = journal
         self.now_s = 0.0
-        self._ready = engine.ready
+        self._ready, self._serving = engine.ready, engine.serving
 
     # -- for drivers to fill in --------------------------------------------------------------------------
+
+    def new_task(self, name: int | str, story: Story) -> Task:
+        """Make a task, of the driver's own kind."""
+        return Task(name, story)
 
     def perform(self, task: Task, effect: Any) -> None:
         """Begin to make `effect` happen (one of Load, Unload, Infer, ReadMemory)."""
@@ -114,7 +120,7 @@ class Interpreter:
 
     def spawn(self, name: str, story: Story) -> None:
         """Start a story of the engine's own."""
-        self._go_on(self.task_type(name, story), story.send, None)
+        self._go_on(self.new_task(name, story), None)
 
     def finished(self, task: Task, value: Any) -> None:
         """`task` has come to its end with `value`."""
@@ -135,20 +141,20 @@ class Interpreter:
         """As :meth:`request`, but the task is still to be started."""
         if self.journal is not None:
             self.journal.put((now_s, number, request, None))
-        return self.task_type(number, self.engine.serve(number, request, now_s))
+        return self.new_task(number, self._serving.serve(number, request, now_s))
 
     def begin(self, name: str, now_s: float, model: str | None = None) -> Task:
         """Begin one of the engine's own stories (:meth:`Engine.story`)."""
         if self.journal is not None:
             self.journal.write(now_s, "begin", name, model)
-        task = self.task_type(name, self.engine.story(name, now_s, model))
+        task = self.new_task(name, self.engine.story(name, now_s, model))
         self.start(task, now_s)
         return task
 
     def start(self, task: Task, now_s: float) -> None:
         """Begin a task, at `now_s`."""
         self.now_s = now_s
-        self._go_on(task, task.story.send, None)
+        self._go_on(task, None)
         if self._ready:
             self._drain()
 
@@ -161,7 +167,7 @@ class Interpreter:
                 journal.put((now_s, task.name, task.effect, task.started_s))
             else:
                 journal.ended(now_s, task.name, task.effect, value, task.started_s)
-        self._go_on(task, task.story.send, (now_s, value))
+        self._go_on(task, (now_s, value))
         if self._ready:
             self._drain()
 
@@ -178,7 +184,7 @@ class Interpreter:
         failure = EffectFailed(now_s, kind, message, lacking_bytes)
         if self.journal is not None:
             self.journal.failed(task.name, task.effect, task.started_s, failure)
-        self._go_on(task, task.story.throw, failure)
+        self._go_on(task, failure, throws=True)
         if self._ready:
             self._drain()
 
@@ -190,7 +196,7 @@ class Interpreter:
         gate.waiters.remove(task)
         if self.journal is not None:
             self.journal.write(now_s, "timer", task.name)
-        self._go_on(task, task.story.send, (now_s, TIMED_OUT))
+        self._go_on(task, (now_s, TIMED_OUT))
         if self._ready:
             self._drain()
 
@@ -211,16 +217,16 @@ class Interpreter:
         else:
             task.story = cast(Story, _Ending(task.story))
             return
-        self._go_on(task, task.story.throw, Cancelled(now_s))
+        self._go_on(task, Cancelled(now_s), throws=True)
         if self._ready:
             self._drain()
 
     # -- the trampoline ----------------------------------------------------------------------------------
 
-    def _go_on(self, task: Task, enter: Callable[[Any], Any], outcome: Any) -> None:
-        """Enter a story with an outcome (`enter` sends or throws it) and begin the effect it yields next."""
+    def _go_on(self, task: Task, outcome: Any, throws: bool = False) -> None:
+        """Send an outcome into a story, or throw it, and begin the effect that it yields next."""
         try:
-            effect = enter(outcome)
+            effect: Any = task.story.throw(outcome) if throws else task.story.send(outcome)
         except StopIteration as end:
             self.finished(task, end.value)
             return
@@ -230,17 +236,25 @@ class Interpreter:
         except Exception as error:
             self.crashed(task, error)
             return
-        if isinstance(effect, Infer):  # asked first: a hit has no other effect
+        kind = type(effect)
+        if kind is _INFER:  # asked first: a hit has no other effect, and an answer
             pass
+        elif kind is _ANSWER:
+            self.finished(task, effect)
+            return
+        elif isinstance(effect, Gate):
+            task.waiting = effect
+            effect.waiters.append(task)
+            return
         elif isinstance(effect, Wait):
             gate = task.waiting = effect.gate
             gate.waiters.append(task)
             if effect.timeout_s is not None:
                 self.set_timer(task, gate, effect.timeout_s)
             return
-        elif isinstance(effect, Spawn):
-            self.spawn(effect.name, effect.story)
-            self._go_on(task, task.story.send, (self.now_s, None))
+        elif kind is _SPAWN:
+            self.spawn(*effect)
+            self._go_on(task, (self.now_s, None))
             return
         task.effect = effect
         task.started_s = now_s = self.now_s
@@ -255,4 +269,4 @@ class Interpreter:
         while ready:
             task, value = ready.popleft()
             task.waiting = None
-            self._go_on(task, task.story.send, (self.now_s, value))
+            self._go_on(task, (self.now_s, value))

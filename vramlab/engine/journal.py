@@ -38,7 +38,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -79,18 +78,25 @@ OUTSIDE = frozenset({"arrival", "begin", "end", "fail", "timer", "cancel"})
 """Events that drive the engine; everything else follows from them."""
 
 
-@dataclass(slots=True, eq=False)
 class Form:
     """What a line says beside its time, its task and its duration; see the module's table."""
 
-    event: str
-    model: str | None = None
-    what: str | None = None
-    zone: str | None = None
-    size_bytes: int | None = None
-    why: str | None = None
-    detail: dict[str, Any] | None = None
-    texts: tuple[str, str, str] | None = None  # see `written`
+    __slots__ = ("detail", "event", "model", "size_bytes", "texts", "what", "why", "zone")
+
+    # the fields of a line
+    def __init__(
+        self,
+        event: str,
+        model: str | None = None,
+        what: str | None = None,
+        zone: str | None = None,
+        size_bytes: int | None = None,
+        why: str | None = None,
+        detail: dict[str, Any] | None = None,
+    ) -> None:
+        self.event, self.model, self.what, self.zone = event, model, what, zone
+        self.size_bytes, self.why, self.detail = size_bytes, why, detail
+        self.texts: tuple[str, str, str] | None = None  # see `written`
 
     def written(self) -> tuple[str, str, str]:
         """JSON text between time and task, between task and duration, and after the duration."""

@@ -6,8 +6,7 @@ are there and the load channel has room. Others may join it; a task that is canc
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from vramlab.allocator import Decision
 from vramlab.config.units import ms_to_s
@@ -19,22 +18,22 @@ from vramlab.engine.effects import (
     Failure,
     Load,
     Replaced,
+    Result,
     Spawn,
     Story,
     Target,
     Unload,
-    Wait,
 )
 from vramlab.engine.gates import Gate
 from vramlab.engine.learning import Learning, read_available
 from vramlab.engine.notes import MONITOR
 from vramlab.engine.outcomes import EvictionRecord, LoadRecord
 
-AT_THE_END = "stop"
+AT_THE_END: Final = "stop"
 """The reason for unloading at the end of a run, which counts as no eviction."""
 
 # Without the constructor's detour: twice as fast.
-_load_record, _eviction_record = partial(tuple.__new__, LoadRecord), partial(tuple.__new__, EvictionRecord)
+_record: Final = tuple.__new__
 
 
 class Loading:
@@ -56,7 +55,10 @@ class Loading:
         self._timeout_s = ms_to_s(desk.config.serving.load_timeout_ms)
         # of models being loaded: opens with the failure, or None; no gate where nobody has joined the load
         self._ends: dict[str, Gate | None] = {}
-        self._unloads = {name: Unload(name) for name in self._allocator.models}
+        self._own_workspace = desk.config.workspace == "own"
+        # of each model the effects that it had last
+        self._load_effects: dict[str, Load] = {}
+        self._unload_effects: dict[str, Unload] = {}
 
     @property
     def idle(self) -> bool:
@@ -71,7 +73,7 @@ class Loading:
         if gate is None:
             gate = self._ends[name] = Gate(self._desk.ready)
         try:
-            now_s, failure = yield Wait(gate)
+            now_s, failure = yield gate
         except Cancelled as cancelled:
             self._desk.withdraw(name, cancelled.now_s)
             raise
@@ -123,12 +125,16 @@ class Loading:
                 now_s = yield from self._claims.wait(name)
             if not has_channel:
                 if not self._desk.channel.take():
-                    now_s, _ = yield self._desk.channel.turn
+                    now_s, _ = yield self._desk.channel
                 has_channel = True
             started_s = now_s
-            now_s, loaded = yield Load(name, Target.GPU, model.bytes, self._timeout_s)
-            self._desk.loaded(name, loaded)
-            self._see(name, loaded, now_s)
+            effect = self._load_effects.get(name)
+            if effect is None or effect[2] != model.bytes:
+                effect = self._load_effects[name] = Load(name, Target.GPU, model.bytes, self._timeout_s)
+            ended: Result = yield effect
+            now_s, loaded = ended
+            if loaded is not None:
+                self._see(name, loaded, now_s)
         except EffectFailed as failed:
             now_s, failure = failed.now_s, failed
         finally:
@@ -143,13 +149,14 @@ class Loading:
 
     def _is_full(self, failure: EffectFailed) -> bool:
         """Whether the device has no room; what all share is full as a device is."""
-        shares = self._desk.config.workspace == "shared"
+        shares = not self._own_workspace
         return failure.kind is Failure.OUT_OF_MEMORY or (shares and failure.kind is Failure.OWN_LIMIT)
 
     def _see(self, name: str, loaded: Any, now_s: float) -> None:
-        """Look at what a load was seen to take, if it was; what all share is no model's."""
+        """Look at what a load has found, and was seen to take, if it was; what all share is no model's."""
+        self._desk.loaded(name, loaded)
         taken = loaded.size_bytes if isinstance(loaded, Replaced) else loaded
-        if taken is not None and self._desk.config.workspace == "own":
+        if taken is not None and self._own_workspace:
             self._learning.from_size(name, now_s, taken)
 
     def _ended(
@@ -171,7 +178,9 @@ class Loading:
         else:
             self._claims.met(self._allocator.load_failed(name), now_s)
             desk.decider.load_failed(model, failure)
-        if found is not None:
+        if failure is None:
+            pass
+        elif found is not None:
             self._learning.from_load(name, now_s, *found)
         elif isinstance(failure, EffectFailed) and failure.kind is Failure.OWN_LIMIT:
             self._learning.from_own_limit("load", name, now_s, failure.lacking_bytes)
@@ -179,7 +188,7 @@ class Loading:
             self._learning.device_lost("load", now_s, failure.message)
         error = "" if failure is None else str(failure)
         row = started_s, now_s, name, zone, size, reason, error
-        desk.notes.recorder.loads.append(_load_record(row))
+        desk.notes.recorder.loads.append(_record(LoadRecord, row))
         if gate is not None:
             gate.open(failure)
         desk.decider.load_ended(model, now_s)
@@ -214,13 +223,17 @@ class Loading:
         desk, model = self._desk, self._allocator.models[name]
         desk.leaves(name, now_s, reason)
         try:
-            now_s, _ = yield self._unloads[name]
+            effect = self._unload_effects.get(name)
+            if effect is None:
+                effect = self._unload_effects[name] = Unload(name)
+            ended: Result = yield effect
+            now_s = ended[0]
         except EffectFailed as failure:  # the session is gone either way
             now_s = failure.now_s
             desk.notes.notice(now_s, "unload", "unload failed", name, model.bytes, str(failure))
         if reason != AT_THE_END:
             row = now_s, name, model.zone.name, model.bytes, reason
-            desk.notes.recorder.evictions.append(_eviction_record(row))
+            desk.notes.recorder.evictions.append(_record(EvictionRecord, row))
         self._claims.met(self._allocator.unloaded(name), now_s)
         desk.changed(now_s)
         return now_s

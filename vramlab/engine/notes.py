@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from vramlab.allocator import Allocator, Decision, Kind
 from vramlab.engine.journal import Journal
@@ -14,8 +14,9 @@ from vramlab.engine.requests import Answer
 MONITOR = "monitor"
 """The monitor's name; what other stories do beside requests is noted under it as well."""
 
-_LOAD = Kind.LOAD  # for the hot path: to look a member up in its class costs Python 3.11 as much as a call
-_answer = partial(tuple.__new__, Answer)  # without the constructor's detour: twice as fast
+_LOAD: Final = Kind.LOAD  # for the hot path
+_NO_OUTPUTS: Final = {outcome: Answer(outcome) for outcome in Outcome}  # what a simulation answers
+_answer: Final = partial(tuple.__new__, Answer)  # without the constructor's detour: twice as fast
 
 
 class Notes:
@@ -52,6 +53,8 @@ class Notes:
             else:
                 journal.put((now_s, number, outcome, arrival_s))
         recorder.done(number, outcome, now_s, why)
+        if outputs is None and not why:
+            return _NO_OUTPUTS[outcome]
         return _answer((outcome, outputs, why))
 
     def decision(self, task: int | str, now_s: float, decision: Decision) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import IntEnum
 from math import nan
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 _Key = TypeVar("_Key", contravariant=True)
 _Row = TypeVar("_Row", contravariant=True)
@@ -27,6 +27,16 @@ class Outcome(IntEnum):
     CANCELLED = 7  # its caller no longer wanted it
 
     __hash__ = int.__hash__  # as equal as the numbers, and quick
+
+
+# For the hot path, as those of :mod:`vramlab.allocator.states`.
+HIT: Final[Outcome] = Outcome.HIT
+COLD_START: Final[Outcome] = Outcome.COLD_START
+WAIT: Final[Outcome] = Outcome.WAIT
+FALLBACK: Final[Outcome] = Outcome.FALLBACK
+REFUSED: Final[Outcome] = Outcome.REFUSED
+CACHE_HIT: Final[Outcome] = Outcome.CACHE_HIT
+FAILED: Final[Outcome] = Outcome.FAILED
 
 
 class LoadRecord(NamedTuple):

@@ -143,7 +143,7 @@ class Preloading:
             self._notes.decision(NAME, now_s, decision)
             # a task of its own: this one ends with the run, and requests may be waiting for the load
             yield Spawn(f"{NAME} {len(self._notes.recorder.preloads)}", self._load(decision, now_s))
-            now_s, _ = yield Wait(self._load_ended)
+            now_s, _ = yield self._load_ended
         return now_s
 
     def _load(self, decision: Decision, now_s: float) -> Story:

@@ -34,20 +34,18 @@ class Queue(Gate):
 
     Attributes
     ----------
-    free : int
-        Slots that nobody has.
-    turn : Wait
-        The effect of a story that found none: it goes on with a slot.
+    slots, free : int
+        All of them, and those that nobody has.
     """
 
-    __slots__ = ("_line", "bound", "free", "turn")
+    __slots__ = ("_line", "bound", "free", "slots")
 
     def __init__(self, ready: Ready, slots: int, bound: float = math.inf) -> None:
         super().__init__(ready)
         self._line: deque[Any] = deque()
         self.waiters = self._line
-        self.free, self.bound = slots, bound
-        self.turn = Wait(self)
+        self.slots = self.free = slots
+        self.bound = bound
 
     @property
     def room(self) -> float:
@@ -55,7 +53,7 @@ class Queue(Gate):
         return self.free + self.bound - len(self.waiters)
 
     def take(self) -> bool:
-        """Take a slot if one is free; else yield `turn`."""
+        """Take a slot if one is free; else yield the queue itself, and go on with one."""
         if self.free:
             self.free -= 1
             return True

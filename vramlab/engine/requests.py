@@ -5,7 +5,6 @@ What its model is run with is the driver's affair alone: the journal may keep a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -15,10 +14,10 @@ from vramlab.config.schema import Priority
 from vramlab.engine.outcomes import Outcome
 
 
-# Frozen in spirit only: the check would make each of a million take four times as long.
-@dataclass(slots=True, eq=False)
 class Request:
     """What is asked for. Nobody changes it: requests that are alike may share one.
+
+    No dataclass, whose constructor the compiler leaves to the interpreter.
 
     Parameters
     ----------
@@ -34,11 +33,18 @@ class Request:
         Requests of one model with equal keys have equal answers.
     """
 
-    model: str
-    items: int = 1
-    priority: Priority | None = None
-    requester: str | None = None
-    input_key: str | None = None
+    __slots__ = ("input_key", "items", "model", "priority", "requester")
+
+    def __init__(
+        self,
+        model: str,
+        items: int = 1,
+        priority: Priority | None = None,
+        requester: str | None = None,
+        input_key: str | None = None,
+    ) -> None:
+        self.model, self.items, self.priority = model, items, priority
+        self.requester, self.input_key = requester, input_key
 
     @classmethod
     def noted(

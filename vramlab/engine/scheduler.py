@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sized
+from typing import Final
 
 from vramlab.allocator import Decision, Kind
 from vramlab.allocator.facts import PRESENT, Model, Turn
@@ -31,18 +32,22 @@ from vramlab.config.schema import Inventory
 from vramlab.engine.batching import Again, Batching
 from vramlab.engine.candidates import NOBODY, Candidates, View
 from vramlab.engine.desk import Decider, Desk
-from vramlab.engine.effects import Cancelled, EffectFailed, Spawn, Story, Wait, worth_another_try
+from vramlab.engine.effects import Cancelled, EffectFailed, Result, Spawn, Story, worth_another_try
 from vramlab.engine.fallback import Fallback
 from vramlab.engine.finish import Finish
 from vramlab.engine.loading import Loading
 from vramlab.engine.orders import GREEDY, HEEDLESS, make_order
-from vramlab.engine.outcomes import Outcome
+from vramlab.engine.outcomes import COLD_START, FAILED, FALLBACK, HIT, REFUSED, WAIT, Outcome
 from vramlab.engine.requests import Ran, Request
 from vramlab.engine.waiting import Waiting
 
-_RUN = object()
-_BEFORE_ALL: Turn = (-math.inf, -1)
-_ELSEWHERE = {Kind.CPU: Outcome.FALLBACK, Kind.REFUSE: Outcome.REFUSED}
+_LOAD: Final = Kind.LOAD  # for the hot path
+_CLEAR: Final = Kind.CLEAR
+_WAIT: Final = Kind.WAIT
+_CPU: Final = Kind.CPU
+_RUN: Final = object()
+_BEFORE_ALL: Final[Turn] = (-math.inf, -1)
+_ELSEWHERE: Final = {Kind.CPU: FALLBACK, Kind.REFUSE: REFUSED}
 
 
 class Scheduler(Decider):
@@ -73,9 +78,8 @@ class Scheduler(Decider):
         self._plain = name == "backlog" and not self._heedless
         self._waiting_is_use = desk.config.rules.waited_for == "in_use"
         self._greedy = name in GREEDY and desk.config.fallback.when == "full"
-        candidates = self._candidates = Candidates(desk, self._heedless)
-        self._view = View(candidates, desk.waiting)
-        self._plan, self._is_held = candidates.plan, candidates.is_held
+        self._candidates = Candidates(desk, self._heedless)
+        self._view = View(self._candidates, desk.waiting)
         self._item_s = {self._allocator.models[name]: spec.inference_s for name, spec in inventory.items()}
         self._loads: dict[Model, int] = {}  # how many were begun
         self._answer_while_loading = self.serving.on_miss == "cpu_while_loading"
@@ -93,22 +97,23 @@ class Scheduler(Decider):
         self._allocator.asked(model, now_s)
         if self._answer_while_loading and model.may_run_on_cpu and model.state not in PRESENT:
             yield from self._load_beside(number, model, rank, now_s)
-            return now_s, Outcome.FALLBACK, "answered while it loads"
+            return now_s, FALLBACK, "answered while it loads"
         why = self._cpu_at_once(number, model, rank, request.items, now_s) if model.may_run_on_cpu else ""
         if why:
-            return now_s, Outcome.FALLBACK, why
+            return now_s, FALLBACK, why
         run_s = self._item_s[model] * request.items
         entry = Waiting(number, model, now_s, rank, request.items, run_s)
         waiting.enter(entry)
         entry.loads_before = self._loads.get(model, 0)
         if model.state is LOADING:
-            entry.outcome = Outcome.WAIT
+            entry.outcome = WAIT
             self._notes.decision(number, now_s, Decision(Kind.JOIN, model.name, model.zone.name))
         self.decide(now_s)
         try:
             while True:
                 if entry.told is None:
-                    now_s, _ = yield Wait(waiting.gate(entry))
+                    opened: Result = yield waiting.gate(entry)
+                    now_s = opened[0]
                 told, entry.told = entry.told, None
                 if told is _RUN:
                     if entry.batch is None:
@@ -130,7 +135,7 @@ class Scheduler(Decider):
                 if isinstance(told, PolicyError):
                     raise told
                 outcome, why = told
-                self._candidates.sent -= outcome is Outcome.FALLBACK
+                self._candidates.sent -= outcome is FALLBACK
                 return now_s, outcome, why
         except Cancelled as cancelled:
             if not entry.gone:
@@ -145,7 +150,7 @@ class Scheduler(Decider):
         if model.state is not ABSENT or not self._channel.free:
             return
         plan = self._allocator.plan(model, now_s, rank)
-        if plan.kind is Kind.LOAD:
+        if plan.kind is _LOAD:
             decision = self._carry_out(number, plan, now_s)
             yield Spawn(f"load for {number}", self._loading.load(decision, now_s, "request", True))
 
@@ -158,7 +163,7 @@ class Scheduler(Decider):
                 return why
         if model.state is ABSENT:
             plan = self._allocator.plan(model, now_s, rank)
-            if plan.kind is Kind.CPU:
+            if plan.kind is _CPU:
                 self._note_plan(number, plan, now_s)
                 return plan.reason
         return ""
@@ -193,7 +198,7 @@ class Scheduler(Decider):
             if isinstance(failure, Cancelled):  # the one that is cancelled: for others it would go on
                 self._waiting.leave(entry)
             elif not again or entry.tries > 1:
-                elsewhere = Outcome.FALLBACK if model.may_run_on_cpu else Outcome.FAILED
+                elsewhere = FALLBACK if model.may_run_on_cpu else FAILED
                 self._send(entry, elsewhere, str(failure))
 
     def load_ended(self, model: Model, now_s: float) -> None:
@@ -240,10 +245,10 @@ class Scheduler(Decider):
         entry = waiting.absent[0][1].first
         if not candidates.is_next(entry) or not candidates.may_load:
             return False
-        plan = self._plan(entry, None)
-        if plan.kind is Kind.LOAD:
+        plan = self._candidates.plan(entry, None)
+        if plan.kind is _LOAD:
             self._begin_load(entry, plan)
-        return plan.kind is Kind.LOAD
+        return plan.kind is _LOAD
 
     def _may_load(self, now_s: float) -> bool:
         """Whether a load might be begun, beside which a run is not all that there is to do."""
@@ -278,8 +283,7 @@ class Scheduler(Decider):
 
     def _begin_any(self) -> bool:
         """Where nothing is under way, begin the first thing that can be: somebody waits."""
-        gpu, channel, serving = self._gpu, self._channel, self.serving
-        if gpu.free < serving.gpu_streams or channel.free < serving.load_channels:
+        if self._candidates.under_way:
             return False
         there, absent = self._candidates.first_there(), self._candidates.first_absent()
         if there is not None:
@@ -296,7 +300,7 @@ class Scheduler(Decider):
         if self._batching.on and not entry.alone:
             batch = [entry]
             for other in self._batching.others(entry, self._candidates.now_s):
-                if self._is_held(other):
+                if self._candidates.is_held(other):
                     break
                 self._begin_run(other)
                 batch.append(other)
@@ -312,21 +316,21 @@ class Scheduler(Decider):
     def _begin_run(self, entry: Waiting) -> None:
         """Pin the model for a request, which waits no longer."""
         model, now_s = entry.model, self._candidates.now_s
-        self._allocator.use(model, now_s, entry.outcome is Outcome.COLD_START)
-        if entry.outcome is Outcome.HIT:  # the others' is written down already
+        self._allocator.use(model, now_s, entry.outcome is COLD_START)
+        if entry.outcome is HIT:  # the others' is written down already
             self._notes.decision(entry.number, now_s, model.hit)
             if self._loads.get(model, 0) != entry.loads_before:
-                entry.outcome = Outcome.WAIT
+                entry.outcome = WAIT
         self._waiting.start(entry)
 
     def _load(self, entry: Waiting, turn: Turn | None) -> bool:
         """Load for a request, or send it elsewhere. Returns whether one of these was done."""
-        plan = self._plan(entry, turn)
-        if plan.kind is Kind.LOAD:
+        plan = self._candidates.plan(entry, turn)
+        if plan.kind is _LOAD:
             self._begin_load(entry, plan)
-        elif plan.kind is Kind.CLEAR:
+        elif plan.kind is _CLEAR:
             entry.tell(self._clear(entry.number, plan))
-        elif plan.kind is Kind.WAIT:
+        elif plan.kind is _WAIT:
             return False
         else:
             self._note_plan(entry.number, plan, self._candidates.now_s)
@@ -339,7 +343,7 @@ class Scheduler(Decider):
 
     def _begin_load(self, entry: Waiting, plan: Plan) -> None:
         """Load for a request."""
-        entry.outcome = Outcome.COLD_START
+        entry.outcome = COLD_START
         entry.tell(self._carry_out(entry.number, plan, self._candidates.now_s))
 
     def _carry_out(self, number: int, plan: Plan, now_s: float) -> Decision:
@@ -372,11 +376,11 @@ class Scheduler(Decider):
         self._candidates.blocked = entry.place
         if self._waiting_is_use:
             return True
-        self._candidates.held = frozenset(self._plan(entry, entry.place).victims)
+        self._candidates.held = frozenset(self._candidates.plan(entry, entry.place).victims)
         return True
 
     def _send(self, entry: Waiting, outcome: Outcome, why: str) -> None:
         """A request waits no longer, and goes elsewhere."""
-        self._candidates.sent += outcome is Outcome.FALLBACK
+        self._candidates.sent += outcome is FALLBACK
         self._waiting.leave(entry)
         entry.tell((outcome, why))

@@ -15,17 +15,13 @@ from vramlab.allocator.states import IN_USE, RESIDENT
 from vramlab.engine.cache import MISS
 from vramlab.engine.cures import Cures
 from vramlab.engine.desk import Desk
-from vramlab.engine.effects import Cancelled, EffectFailed, Infer, Story, Target
+from vramlab.engine.effects import Cancelled, EffectFailed, Infer, Result, Story, Target
 from vramlab.engine.fallback import Fallback
 from vramlab.engine.keep_alive import KeepAlive
 from vramlab.engine.limits import Limits
-from vramlab.engine.outcomes import Outcome
+from vramlab.engine.outcomes import CACHE_HIT, FAILED, FALLBACK, HIT, REFUSED
 from vramlab.engine.preloading import Preloading
 from vramlab.engine.requests import Request
-
-# For the hot path: to look a member up in its class costs Python 3.11 as much as a call.
-HIT, FALLBACK, CACHE_HIT = Outcome.HIT, Outcome.FALLBACK, Outcome.CACHE_HIT
-REFUSED, FAILED = Outcome.REFUSED, Outcome.FAILED
 
 
 class Serving:
@@ -100,10 +96,10 @@ class Serving:
                     cache.put(request, why.outputs, now_s)
                 return notes.answer(number, now_s, outcome, why.outputs)
         failed: EffectFailed | None = None
+        run = self._run_one[name] if request.items == 1 else Infer(name, Target.GPU, request.items)
         try:
-            now_s, outputs = yield (
-                self._run_one[name] if request.items == 1 else Infer(name, Target.GPU, request.items)
-            )
+            ended: Result = yield run
+            now_s, outputs = ended
         except EffectFailed as failure:
             failed = failure
         except Cancelled as cancelled:
@@ -123,4 +119,4 @@ class Serving:
             self._decider.run_ended(model, now_s)
         if cache is not None:
             cache.put(request, outputs, now_s)
-        return notes.answer(number, now_s, outcome, outputs, why)
+        yield notes.answer(number, now_s, outcome, outputs, why)

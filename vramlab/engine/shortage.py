@@ -69,7 +69,7 @@ class Shortage:
         """Run on the GPU, as a request does; the model is pinned. The value is (now_s, outputs, failure)."""
         gpu = self._desk.gpu
         if not gpu.take():
-            now_s, _ = yield gpu.turn
+            now_s, _ = yield gpu
         outputs, failed = None, None
         try:
             now_s, outputs = yield Infer(request.model, Target.GPU, request.items, shrink)

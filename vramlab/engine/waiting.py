@@ -25,19 +25,25 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 from vramlab.allocator.facts import Model, Turn
 from vramlab.allocator.states import ABSENT, EVICTING, IN_USE, RESIDENT
 from vramlab.config.schema import Priority
 from vramlab.engine.gates import Gate, Ready
-from vramlab.engine.outcomes import Outcome
+from vramlab.engine.outcomes import HIT, Outcome
 
-_PATIENCE = {Priority.CRITICAL.rank: 0.0, Priority.HIGH.rank: 0.5}
+_PATIENCE: Final = {Priority.CRITICAL.rank: 0.0, Priority.HIGH.rank: 0.5}
 """Share of ``max_wait_s`` after which a request of a rank is due; the others after all of it."""
 
-STRETCH = 5.0
+STRETCH: Final = 5.0
 """So many seconds later may one come that goes first, per second that its run is shorter."""
+
+# For the hot path: what is not Final the compiler looks up.
+_find: Final = bisect_left
+_insert: Final = insort
+_push: Final = heappush
+_pop: Final = heappop
 
 
 class Waiting:
@@ -84,7 +90,7 @@ class Waiting:
         self.place: Turn
         self.turn: Turn
         self.gate: Gate | None = None  # where its story waits, if it does
-        self.outcome = Outcome.HIT  # what it will count as if it runs
+        self.outcome: Outcome = HIT  # what it will count as if it runs
         self.tries = 0  # loads that have failed it
         self.told: Any = None  # what became of it, until its story has heard of it
         self.cuts = 0  # for orders that count how often it was passed over as the first
@@ -108,31 +114,32 @@ class _OfModel:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.by_place: list[tuple[float, int, Waiting]] = []
-        self.by_turn: list[tuple[float, int, Waiting]] = []
+        self.by_place: list[tuple[Turn, Waiting]] = []
+        self.by_turn: list[tuple[Turn, Waiting]] = []
         self.listed: list[tuple[Turn, _OfModel]] | None = None  # where it stands, with this place and turn
-        self.place = self.turn = (0.0, -1)
+        self.place: Turn
+        self.turn: Turn
         self.count = 0
 
     @property
     def first(self) -> Waiting:
-        return self.by_place[0][2]
+        return self.by_place[0][1]
 
     @property
     def next(self) -> Waiting:
-        return self.by_turn[0][2]
+        return self.by_turn[0][1]
 
     def add(self, entry: Waiting) -> bool:
         """Whether it is the first, or the next."""
         self.count += 1
-        heappush(self.by_place, (*entry.place, entry))
-        heappush(self.by_turn, (*entry.turn, entry))
-        return self.by_place[0][2] is entry or self.by_turn[0][2] is entry
+        _push(self.by_place, (entry.place, entry))
+        _push(self.by_turn, (entry.turn, entry))
+        return self.by_place[0][1] is entry or self.by_turn[0][1] is entry
 
     def drop_all_gone(self) -> None:
         """Drop all that are gone: one of them waits once more, at the same place."""
         for heap in (self.by_place, self.by_turn):
-            heap[:] = [waits for waits in heap if not waits[2].gone]
+            heap[:] = [waits for waits in heap if not waits[1].gone]
             heapify(heap)
 
     def drop_gone(self) -> bool:
@@ -140,8 +147,8 @@ class _OfModel:
         self.count -= 1
         dropped = False
         for heap in (self.by_place, self.by_turn):
-            while heap and heap[0][2].gone:
-                heappop(heap)
+            while heap and heap[0][1].gone:
+                _pop(heap)
                 dropped = True
         return dropped
 
@@ -273,20 +280,20 @@ class WaitingRequests:
         if listed is self.absent or before is self.absent or (not group.by_place and state is RESIDENT):
             self.changes += 1
         if group.by_place:
-            place, turn = group.by_place[0][2].place, group.by_turn[0][2].turn
+            place, turn = group.by_place[0][0], group.by_turn[0][0]
             if before is listed and place == group.place and turn == group.turn:
                 return
         if before is not None:
-            del before[bisect_left(before, (group.place,))]
+            before.pop(_find(before, (group.place,)))
             if before is self.there:
-                del self.turns[bisect_left(self.turns, (group.turn,))]
+                self.turns.pop(_find(self.turns, (group.turn,)))
         if not group.by_place:
             group.listed = model.wanted = None
             return
         group.listed, group.place, group.turn = listed, place, turn
-        insort(listed, (place, group))
+        _insert(listed, (place, group))
         if listed is self.there:
-            insort(self.turns, (turn, group))
+            _insert(self.turns, (turn, group))
         model.wanted = place  # so that it is no victim for others
 
     # -- who they are ------------------------------------------------------------------------------------
@@ -322,7 +329,7 @@ class WaitingRequests:
     def of(self, model: Model) -> list[Waiting]:
         """Those who wait for one model, by place."""
         group = self._of_model.get(model)
-        return [] if group is None else [entry for *_, entry in sorted(group.by_place) if not entry.gone]
+        return [] if group is None else [entry for _, entry in sorted(group.by_place) if not entry.gone]
 
     def count(self, model: Model) -> int:
         """How many wait for one model."""

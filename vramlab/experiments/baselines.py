@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from vramlab.config.errors import InputError
-from vramlab.config.loading import fingerprint
+from vramlab.config.fingerprints import fingerprint
 from vramlab.config.schema import ZONE_DEFAULTS, VramConfig
 from vramlab.config.validation import validated
 from vramlab.experiments.case import Case

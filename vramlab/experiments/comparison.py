@@ -12,6 +12,7 @@ import pandas as pd
 
 from vramlab.allocator import Allocator
 from vramlab.analysis.bounds import Bound
+from vramlab.config.collecting import collecting_rarely
 from vramlab.config.errors import InputError
 from vramlab.experiments.baselines import LRU, Baseline, baselines_of
 from vramlab.experiments.case import Case, ConfigLike, Mode, ModelsLike, TraceLike, names_of, resolve_case
@@ -211,6 +212,7 @@ def compare(
     return compared(case, what, intervals=intervals, skip_warmup=skip_warmup, done=done, jobs=jobs)
 
 
+@collecting_rarely()
 def compared(
     case: Case,
     what: Compared | None = None,
@@ -256,22 +258,23 @@ def compared(
         for one in cases:
             replays.append(replayed(one))
             done()
+        lru = _lru(case, outside[0], replayed)
+        of_lru = replayed(lru)
+        first = warmup_of([one.records for one in (*replays, of_lru)]) if skip_warmup else 0
+        rows = [costed(one, result, first) for one, result in zip(cases, replays, strict=True)]
+        worst = costed(lru, of_lru, first)
+        # here, while other processes replay the rest
+        optimum = optimum_of(case, first, any(row["unserved"] for row in (*rows, worst)))
+        done()
         outside, made = _replayed(outside, replayed)
-        if LRU not in made:  # critical models that go with zones only, say: then within the configuration's
-            inside = _under(case, "lru", case.config.serving.order)
-            outside, made = [*outside[1:], Baseline(LRU, inside)], made | {LRU: replayed(inside)}
-        first = warmup_of([one.records for one in (*replays, made[LRU])]) if skip_warmup else 0
+        if LRU not in made:
+            outside, made = [*outside[1:], Baseline(LRU, lru)], made | {LRU: of_lru}
         floor = _floor(alone, replayed, first)
-    rows = [costed(one, result, first) for one, result in zip(cases, replays, strict=True)]
     beside = [_baseline_row(one, made.get(one.name), first) for one in outside]
-    of_lru = next(row for row in beside if row["baseline"] == LRU)
-    optimum = optimum_of(case, first, any(row["unserved"] for row in (*rows, of_lru)))
-    done()
-    worst_s = of_lru["cost_s"]
     for row in (*rows, *(row for row in beside if "error" not in row)):
         if row["server"] is not None:
             row["policy"] = f"as {row['server']}"
-        row |= optimum.gap(row, worst_s) | prices(row, floor)
+        row |= optimum.gap(row, worst["cost_s"]) | prices(row, floor)
     runs = [
         Counted(one, result.records.from_request(first)) for one, result in zip(cases, replays, strict=True)
     ]
@@ -287,6 +290,12 @@ def compared(
             row |= more
     zones = zones_cost(own, rows, runs, pools)
     return Comparison(case, replays, rows, optimum.bound, floor, optimum.counts, first, beside, zones)
+
+
+def _lru(case: Case, pool: Baseline, replayed: Callable[[Case], Replay]) -> Case:
+    """Return LRU in one pool, or within the configuration where critical models go with zones only, say."""
+    (found,), _ = _replayed([pool], replayed)
+    return found.case or _under(case, "lru", case.config.serving.order)
 
 
 def _replayed(

@@ -19,7 +19,7 @@ from vramlab.analysis.bounds import cpu_extra_per_item_s
 from vramlab.analysis.intervals import Floats, specs_of
 from vramlab.analysis.metrics import metrics
 from vramlab.analysis.statistics import request_series
-from vramlab.config.loading import fingerprint
+from vramlab.config.fingerprints import fingerprint
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.outcomes import EvictionRecord, LoadRecord, Outcome
 from vramlab.experiments.case import Case

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, NamedTuple, TypeVar
 
+from vramlab.config.collecting import collect_rarely
 from vramlab.config.errors import InputError, check_package
 from vramlab.experiments.provenance import code_sha256
 
@@ -142,6 +143,7 @@ _holding: list[tuple[Work, Any]] = []
 
 def _hold(work: Work, context: Any) -> None:
     """Keep what all tasks of this worker share."""
+    collect_rarely()
     _holding[:] = [(work, context)]
 
 

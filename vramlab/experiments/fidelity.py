@@ -22,7 +22,8 @@ from pydantic import Field
 from vramlab.config.errors import InputError
 from vramlab.config.fields import Positive, Section
 from vramlab.config.files import read_json
-from vramlab.config.loading import fingerprint, load_config, load_inventory, load_scenario, write_config
+from vramlab.config.fingerprints import fingerprint
+from vramlab.config.loading import load_config, load_inventory, load_scenario, write_config
 from vramlab.config.validation import validated
 from vramlab.config.yaml_files import read_yaml
 from vramlab.experiments.case import Case

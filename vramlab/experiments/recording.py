@@ -15,7 +15,8 @@ from typing import Any
 from vramlab import __version__
 from vramlab.analysis.metrics import metrics
 from vramlab.config.compiled import compiled
-from vramlab.config.loading import fingerprint, write_config, write_inventory
+from vramlab.config.fingerprints import fingerprint
+from vramlab.config.loading import write_config, write_inventory
 from vramlab.experiments.case import Case
 from vramlab.live.backend import with_file_sizes
 from vramlab.live.machine_load import OthersLoad, Watch

@@ -15,7 +15,7 @@ from vramlab import __version__
 from vramlab.analysis.metrics import binding_text, metrics
 from vramlab.config.compiled import compiled
 from vramlab.config.faults import FaultPlan
-from vramlab.config.loading import fingerprint
+from vramlab.config.fingerprints import fingerprint
 from vramlab.engine.journal import Journal
 from vramlab.experiments.case import Case, ConfigLike, Mode, ModelsLike, TraceLike, resolve_case
 from vramlab.experiments.html import replay_html

@@ -7,8 +7,10 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from vramlab.analysis.by_model import ByModel
+from vramlab.analysis.metrics import metrics
 from vramlab.config.errors import InputError
-from vramlab.config.loading import fingerprint
+from vramlab.config.fingerprints import fingerprint
 from vramlab.experiments.case import Case
 from vramlab.experiments.executors import check_jobs, execute, processes
 from vramlab.experiments.replay import Replay, run
@@ -69,11 +71,25 @@ def _ahead(cases: Sequence[Case], jobs: int) -> Generator[tuple[tuple[str, ...],
         with closing(execute(_of_shared, shared, range(len(shared)), jobs)) as tasks:
             for ended in tasks:
                 if not ended.error:  # else it is replayed here, alone: memory may have been short for several
-                    yield keys[ended.task], ended.result
+                    key = keys[ended.task]
+                    yield key, _with_models(unique[key], ended.result)
 
 
 def _of_shared(shared: Sequence[SharedCase], place: int) -> _Found:
-    return _attempted(shared[place].open())
+    found = _attempted(shared[place].open())
+    if isinstance(found, Replay):  # figures of 50,000 models are more than all else of a run
+        found.figures["models"] = None
+    return found
+
+
+def _with_models(case: Case, found: _Found) -> _Found:
+    """Give a replay that has travelled the figures by model back, for whoever looks at them."""
+    if isinstance(found, Replay):
+        records = found.records
+        found.figures["models"] = ByModel(
+            records.model_names, lambda: metrics(records, case.config, case.inventory)["models"].values()
+        )
+    return found
 
 
 def _attempted(case: Case) -> _Found:

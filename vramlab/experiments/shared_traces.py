@@ -18,6 +18,7 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from vramlab.config.files import replacing
+from vramlab.config.fingerprints import fingerprint, remember
 from vramlab.experiments.case import Case
 from vramlab.traces.texts import TEXT_COLUMNS, Texts
 from vramlab.traces.trace import Trace
@@ -39,13 +40,18 @@ class SharedTrace:
 
 @dataclass(frozen=True, eq=False)
 class SharedCase:
-    """A case that travels to workers: its trace as a handle, the rest of it as it is."""
+    """A case that travels to workers: its trace as a handle, the rest of it as it is.
+
+    `models` is the fingerprint of its inventory.
+    """
 
     trace: SharedTrace
     rest: Mapping[str, Any] = field(repr=False)
+    models: str
 
     def open(self) -> Case:
         """Return the case, its trace opened once per process."""
+        remember(self.rest["inventory"], self.models)
         return Case(self.trace.open(), **self.rest)
 
 
@@ -57,7 +63,7 @@ def short_name(source: str) -> str:
 def share_case(case: Case, folder: Path | None = None) -> SharedCase:
     """Put a case where workers find it; `folder` as for :func:`share`."""
     rest = {one.name: getattr(case, one.name) for one in fields(case) if one.name != "trace"}
-    return SharedCase(share(case.trace, folder), rest)
+    return SharedCase(share(case.trace, folder), rest, fingerprint(case.inventory))
 
 
 def share(trace: Trace, folder: Path | None = None) -> SharedTrace:

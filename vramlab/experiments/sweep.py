@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from vramlab.config.errors import InputError
-from vramlab.config.loading import fingerprint
+from vramlab.config.fingerprints import fingerprint
 from vramlab.config.schema import VramConfig
 from vramlab.experiments.case import (
     Case,

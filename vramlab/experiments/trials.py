@@ -22,7 +22,7 @@ import pandas as pd
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.analysis.figures import objectives
 from vramlab.config.errors import InputError
-from vramlab.config.loading import fingerprint
+from vramlab.config.fingerprints import fingerprint
 from vramlab.experiments.case import Case
 from vramlab.experiments.executors import execute
 from vramlab.experiments.grids import settled

@@ -77,7 +77,9 @@ class LiveDriver(Interpreter):
         Threads, timers and clock; without it those of the running event loop and of this machine.
     """
 
-    task_type = LiveTask
+    def new_task(self, name: int | str, story: Story) -> LiveTask:
+        """Make a task, of the driver's own kind."""
+        return LiveTask(name, story)
 
     def __init__(
         self, engine: Engine, backend: Backend, journal: Journal | None = None, world: World | None = None
@@ -231,7 +233,7 @@ class LiveDriver(Interpreter):
                 raise Closing("the runtime is closing")
             now_s = self._time_s() - self._start_s
             number = self.engine.recorder.arrived(request.model, now_s)
-            task: LiveTask = self.arrived(number, request, now_s)  # type: ignore[assignment]  # its task_type
+            task: LiveTask = self.arrived(number, request, now_s)  # type: ignore[assignment]  # a new_task
             task.inputs, task.future, task.caller = inputs, future, caller
             if request.input_key is not None:
                 task.keyed = self.engine.cache is not None
@@ -257,7 +259,7 @@ class LiveDriver(Interpreter):
     def spawn(self, name: str, story: Story) -> None:
         """Start a story of the engine's own."""
         task = self.tasks[name] = LiveTask(name, story)
-        self._go_on(task, story.send, None)
+        self._go_on(task, None)
 
     def perform(self, task: Any, effect: Any) -> None:
         """Hand `effect` to its caller's thread, to a worker, or to the loop's timers."""

@@ -29,7 +29,8 @@ from vramlab.live.loops import one_turn
 from vramlab.live.metrics_server import MetricsServer
 from vramlab.live.tasks import Closing
 from vramlab.runs.journal_writing import JournalFile
-from vramlab.runs.records import Recorder, Records
+from vramlab.runs.recorder import Recorder
+from vramlab.runs.records import Records
 from vramlab.runs.status import Status, status_of
 from vramlab.runs.totals import RunningTotals
 from vramlab.servers.preset import as_asked

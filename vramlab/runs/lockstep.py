@@ -23,7 +23,8 @@ from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import OUTSIDE, Journal, Line
 from vramlab.engine.outcomes import RecordSink
 from vramlab.engine.requests import Request
-from vramlab.runs.records import Recorder, Records
+from vramlab.runs.recorder import Recorder
+from vramlab.runs.records import Records
 
 Watch = Callable[[list[Line], Engine], object]
 """Called after each outside event with the journal lines that came of it, and the engine as it stands."""
@@ -86,7 +87,7 @@ class _Lockstep(Interpreter):
 
     def spawn(self, name: str, story: Story) -> None:
         task = self.tasks[name] = Task(name, story)
-        self._go_on(task, story.send, None)
+        self._go_on(task, None)
 
     def finished(self, task: Task, value: Any) -> None:
         del self.tasks[task.name]

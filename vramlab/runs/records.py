@@ -6,12 +6,10 @@ arrival.
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import nan
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +21,10 @@ from vramlab.engine.outcomes import (
     LossRecord,
     Outcome,
     PreloadRecord,
-    Totals,
     UsageRecord,
 )
+from vramlab.runs.usage import Usage, usage_columns
 
-# A member of an enum and a name in numpy take ten cache lines to look up, at each hit.
-_NOT_ENDED = int(Outcome.FAILED)
 _RAN_ON = {
     Outcome.HIT: "gpu",
     Outcome.COLD_START: "gpu",
@@ -96,7 +92,7 @@ class Records:
     zone_names: list[str]
     loads: list[LoadRecord] = field(default_factory=list)
     evictions: list[EvictionRecord] = field(default_factory=list)
-    usage: list[UsageRecord] = field(default_factory=list)
+    usage: Sequence[UsageRecord] | Usage = field(default_factory=list)
     lost: list[LossRecord] = field(default_factory=list)
     faults: dict[str, float] = field(default_factory=dict)
     preloads: list[PreloadRecord] = field(default_factory=list)
@@ -110,6 +106,10 @@ class Records:
         """From arrival to answer, seconds; NaN where there was none. Shape (requests,)."""
         answered = ~np.isin(self.outcomes, (Outcome.REFUSED, Outcome.FAILED, Outcome.CANCELLED))
         return np.where(answered, self.finish_s - self.arrival_s, np.nan)
+
+    def usage_columns(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Return the times of `usage` in seconds, shape (rows,), and the bytes held, shape (rows, zones)."""
+        return usage_columns(self.usage)
 
     def since(self, time_s: float) -> Records:
         """Return the part of the run from `time_s` on: its requests, and what was done since.
@@ -132,7 +132,7 @@ class Records:
         return self._part(first, float(self.arrival_s[first])) if first else self
 
     def _part(self, first: int, start_s: float) -> Records:
-        usage = list(self.usage)
+        usage = self.usage
         begun = bisect_right(usage, start_s, key=lambda row: row.time_s)
         held = [usage[begun - 1]._replace(time_s=start_s)] if begun else []
         return Records(
@@ -150,81 +150,4 @@ class Records:
             faults=self.faults,
             preloads=[preload for preload in self.preloads if preload.time_s >= start_s],
             binding=self.binding,
-        )
-
-
-class Recorder:
-    """Keeps the records of a run while it goes on.
-
-    Parameters
-    ----------
-    zone_names : list of str
-        Zones in the order of the configuration.
-    """
-
-    def __init__(self, zone_names: list[str]) -> None:
-        self.zone_names = zone_names
-        self.arrival_s: array[float] | memoryview[Any] = array("d")
-        self.loads: list[LoadRecord] = []
-        self.evictions: list[EvictionRecord] = []
-        self.usage: list[tuple[float, tuple[int, ...]]] = []
-        self.lost: list[LossRecord] = []
-        self.faults: dict[str, float] = {}
-        self.binding: Callable[[], dict[str, int]] = dict
-        self.preloads: list[PreloadRecord] = []
-        self.outcomes = bytearray()
-        self.finish_s = array("d")
-        self._codes: dict[str, int] = {}
-        self._models = array("i")
-
-    def expect(
-        self, model_names: list[str], model_codes: npt.NDArray[np.int32], arrival_s: npt.NDArray[np.float64]
-    ) -> None:
-        """Make room for a trace that is known beforehand; its requests are numbered from 0."""
-        count = len(arrival_s)
-        self._codes = {name: code for code, name in enumerate(model_names)}
-        self._models = array("i", model_codes.astype(np.int32).tobytes())
-        self.arrival_s = np.ascontiguousarray(arrival_s).data  # its items are plain floats
-        self.outcomes = bytearray([_NOT_ENDED]) * count
-        self.finish_s = array("d", [nan]) * count
-
-    def arrived(self, model: str, now_s: float) -> int:
-        """Number a request that was not expected."""
-        assert isinstance(self.arrival_s, array)
-        self._models.append(self._codes.setdefault(model, len(self._codes)))
-        self.arrival_s.append(now_s)
-        self.outcomes.append(_NOT_ENDED)
-        self.finish_s.append(nan)
-        return len(self.outcomes) - 1
-
-    def done(self, number: int, outcome: Outcome, now_s: float, why: str = "") -> None:
-        """Note that a request has ended; `why` says how it was lost, if it was."""
-        self.outcomes[number] = outcome
-        self.finish_s[number] = now_s
-        if why and (outcome is Outcome.REFUSED or outcome is Outcome.FAILED):
-            self.lost.append(LossRecord(number, outcome, why))
-
-    def totals(self) -> Totals:
-        """Count what has ended so far."""
-        ended = {outcome: self.outcomes.count(outcome) for outcome in Outcome}
-        ended[Outcome.FAILED] -= int(np.isnan(self.finish_s).sum())  # what has not ended says so too
-        failed_loads = sum(bool(load.error) for load in self.loads)
-        return Totals(ended, len(self.loads) - failed_loads, failed_loads, len(self.evictions))
-
-    def records(self) -> Records:
-        """Return the records so far."""
-        return Records(
-            model_names=list(self._codes),
-            model_codes=np.array(self._models, dtype=np.int32),
-            arrival_s=np.array(self.arrival_s, dtype=np.float64),
-            outcomes=np.frombuffer(bytes(self.outcomes), dtype=np.uint8),
-            finish_s=np.array(self.finish_s, dtype=np.float64),
-            zone_names=self.zone_names,
-            loads=self.loads,
-            evictions=self.evictions,
-            usage=[UsageRecord(*row) for row in self.usage],
-            lost=self.lost,
-            faults=self.faults,
-            preloads=self.preloads,
-            binding=self.binding(),
         )

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
-from itertools import count
 from math import inf
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 _Arrival = TypeVar("_Arrival")
+_pop: Final = heappop  # for the hot path: what is not Final the compiler looks up
+_push: Final = heappush
 
 
 class Thing(Protocol):
@@ -39,19 +40,17 @@ class Agenda:
     Attributes
     ----------
     heap : list of tuple
-        Time, a number that keeps the order, what to call, and the thing that it is called with. Drivers push
-        to it themselves: a hit has one such push, and a method would make it twice as slow.
-    next_number : callable
-        Gives those numbers.
+        Time, a number that keeps the order, what to call, and the thing that it is called with.
     """
 
     def __init__(self) -> None:
         self.heap: list[tuple[float, int, Call, Any]] = []
-        self.next_number = count().__next__
+        self._number = 0
 
     def at(self, time_s: float, call: Call, thing: Thing) -> None:
         """Plan a call."""
-        heappush(self.heap, (time_s, self.next_number(), call, thing))
+        self._number += 1
+        _push(self.heap, (time_s, self._number, call, thing))
 
     @property
     def next_s(self) -> float:
@@ -78,6 +77,6 @@ class Agenda:
         heap = self.heap
         for number, (time_s, arrival) in enumerate(zip(times_s, arrivals, strict=True)):
             while heap and heap[0][0] <= time_s:
-                at_s, _, call, thing = heappop(heap)
+                at_s, _, call, thing = _pop(heap)
                 call(thing, at_s)
             arrive(number, arrival, time_s)

@@ -74,12 +74,11 @@ def choose_times(
     cores = profile.attrs.get("cpu_count")
     device_cores = device_cores_of(profile.attrs, config.serving.gpu_streams)
     if name == "recorded":
-        recorded = recorded_times(profile, config, inventory, rng)
-        return SharedMachine(recorded, cores, device_cores, work=recorded.work_s)
-    drawn = ProfileTimes(profile, config, inventory, rng)
+        return SharedMachine(recorded_times(profile, config, inventory, rng), cores, device_cores)
+    times_drawn = ProfileTimes(profile, config, inventory, rng)
     if name == "sampled":
-        return drawn
-    return SharedMachine(drawn, cores, device_cores, work=drawn.work_s)
+        return times_drawn
+    return SharedMachine(times_drawn, cores, device_cores)
 
 
 def recorded_times(

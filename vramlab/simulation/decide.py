@@ -20,10 +20,10 @@ chunk is taken in the way that suits the misses of the one before.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -36,19 +36,14 @@ from vramlab.allocator.policies.in_bulk import TWINS
 from vramlab.allocator.policies.in_bulk.runs import HearsRuns, Run, Stretch, tell_last_uses
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, Priority, VramConfig
-from vramlab.engine.outcomes import LossRecord, Outcome
+from vramlab.engine.outcomes import COLD_START, FALLBACK, REFUSED, LossRecord
 from vramlab.runs.records import Records
 from vramlab.simulation.decided import DecidedRecords, Log
 from vramlab.simulation.watching import tell
 from vramlab.traces.trace import Trace, check_models
 
-_LOAD = Kind.LOAD  # for the hot path
-_OUTCOMES = {
-    Kind.LOAD: Outcome.COLD_START,
-    Kind.BYPASS: Outcome.COLD_START,
-    Kind.CPU: Outcome.FALLBACK,
-    Kind.REFUSE: Outcome.REFUSED,
-}
+_LOAD: Final = Kind.LOAD  # for the hot path
+_OUTCOMES = {Kind.BYPASS: COLD_START, Kind.CPU: FALLBACK, Kind.REFUSE: REFUSED}  # and a load is a cold start
 
 _CHUNK = 1 << 16  # requests that are held as Python objects at once
 _FIRST_CHUNK = 1 << 12  # the first is short, and each twice as long as the one before
@@ -129,7 +124,10 @@ class _Run:
         self.models = list(allocator.models.values())
         kind = np.uint16 if len(self.models) < 1 << 16 else np.int32  # numpy sorts the former by counting
         self.numbers = np.array([allocator.models[name].number for name in trace.model_names], dtype=kind)
-        self.log = Log([] if len(self.zones) > 1 else None)
+        self.load_zones: list[str] | None = [] if len(self.zones) > 1 else None
+        self.log = Log(self.load_zones)
+        self.evicted_at: list[int] = []  # of this chunk
+        self.evicted: list[int] = []
         self.outcomes = bytearray(len(trace))  # hits, where nothing else is noted
         self.resident = bytearray(len(self.models))
         self.misses = 0
@@ -144,7 +142,7 @@ class _Run:
             if allocator.reserve(name, start_s) is not None:
                 model = allocator.models[name]
                 self.log.started.append(model.number)
-                self._loaded(model, (), start_s)
+                self._loaded(model, [], start_s)
 
     def all(self, bulk: bool) -> None:
         """Hand in the trace, chunk by chunk, each in the way that suits the misses of the one before."""
@@ -161,18 +159,20 @@ class _Run:
                 self._model_by_model(chunk)
             else:
                 self._one_by_one(chunk)
+            self.log.note_evictions(self.evicted_at, self.evicted)
             misses, requests = self.misses - before, len(chunk.numbers)
 
     def _one_by_one(self, chunk: _Chunk) -> None:
         """Hand in each request by itself."""
-        miss, models = self._miss, self.models
-        requests = zip(chunk.numbers.tolist(), chunk.times_s.tolist(), strict=True)
-        for place, (number, now_s) in enumerate(requests, chunk.first):
-            model = models[number]
+        models, first = self.models, chunk.first
+        numbers: list[int] = chunk.numbers.tolist()
+        times_s: list[float] = chunk.times_s.tolist()
+        for i in range(len(numbers)):
+            model = models[numbers[i]]
             if model.state is RESIDENT:
-                tell_hits(model, model.uses_total + 1, now_s)
+                tell_hits(model, model.uses_total + 1, times_s[i])
             else:
-                miss(place, model, now_s)
+                self._miss(first + i, model, times_s[i])
 
     def _model_by_model(self, chunk: _Chunk) -> None:
         """Tell each model of a run of its uses."""
@@ -269,32 +269,34 @@ class _Run:
             so_far += np.bincount(numbers, minlength=len(so_far))
             first, length = first + length, min(2 * length, _CHUNK)
 
-    def _miss(self, place: int, model: Model, now_s: float) -> Sequence[Model]:
+    def _miss(self, place: int, model: Model, now_s: float) -> list[Model]:
         """Hand in a request for a model that is absent; returns who has left for it."""
         rank = None if self.ranks is None else self.ranks[place]
         self.allocator.asked(model, now_s)
         plan, left = self.allocator.miss(model, model.rank if rank is None else rank, now_s)
-        kind, log = plan[0], self.log
+        kind = plan[0]
         self.misses += 1
-        self.outcomes[place] = _OUTCOMES[kind]
         for gone in left:  # rules may have sent models away before nothing could be loaded
             self.resident[gone.number] = False
-            log.evicted_at.append(place)
-            log.evicted.append(gone.number)
+            self.evicted_at.append(place)
+            self.evicted.append(gone.number)
         if kind is _LOAD:
+            self.outcomes[place] = COLD_START
             self._loaded(model, left, now_s)
-        elif kind is Kind.BYPASS:
-            log.bypassed.append(place)
+            return left
+        self.outcomes[place] = _OUTCOMES[kind]
+        if kind is Kind.BYPASS:
+            self.log.bypassed.append(place)
         elif kind is Kind.REFUSE:
-            self.records.lost.append(LossRecord(place, Outcome.REFUSED, plan[4]))
+            self.records.lost.append(LossRecord(place, REFUSED, plan[4]))
         return left
 
-    def _loaded(self, model: Model, left: Sequence[Model], now_s: float) -> None:
+    def _loaded(self, model: Model, left: list[Model], now_s: float) -> None:
         if not self.instant:
             self.allocator.settle_load(model, left, now_s)
         self.resident[model.number] = True
-        if self.log.zones is not None:
-            self.log.zones.append(model.zone.name)
+        if self.load_zones is not None:
+            self.load_zones.append(model.zone.name)
 
 
 def tell_hits(model: Model, uses_total: int, last_used_s: float) -> None:

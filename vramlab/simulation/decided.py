@@ -31,6 +31,13 @@ class Log:
         self.bypassed = array("q")  # requests whose loads were not kept
         self.zones = zones  # of each load; None where there is only one
 
+    def note_evictions(self, at: list[int], numbers: list[int]) -> None:
+        """Write down who left at which requests, and empty both lists: as numbers they take a third."""
+        self.evicted_at.extend(at)
+        self.evicted.extend(numbers)
+        at.clear()
+        numbers.clear()
+
 
 class DecidedRecords(Records):
     """Records whose rows of loads, evictions and usage are made from the log."""

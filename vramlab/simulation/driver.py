@@ -8,9 +8,8 @@ and who serves a SimPy model, is above: :mod:`vramlab.simulation.replaying`, :mo
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import heappush
 from math import inf
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from mypy_extensions import mypyc_attr
 
@@ -24,6 +23,11 @@ from vramlab.simulation.service_times import ServiceTimes
 
 Answered = Callable[[int | str, Any], object]
 """Told the name of each task that has ended, and its value."""
+
+# For the hot path: what is not Final the compiler looks up.
+_INFER: Final = Infer
+_LOAD: Final = Load
+_UNLOAD: Final = Unload
 
 
 class SimTask(Task):
@@ -87,8 +91,6 @@ class SimulatedDriver(Interpreter):
         While that is true loads take no time.
     """
 
-    task_type: ClassVar[type[Task]] = SimTask
-
     def __init__(
         self,
         engine: Engine,
@@ -101,8 +103,7 @@ class SimulatedDriver(Interpreter):
         self.faults = faults
         self.starting = False
         self._answered = answered
-        self._heap, self._next_number = self.agenda.heap, self.agenda.next_number
-        self._infer_s, self._load_s, self._unload_s = times.infer_s, times.load_s, times.unload_s
+        self._heap, self._times = self.agenda.heap, times
         self.on_end = self.ended if faults is None else self._ended_or_failed
 
     def open(self, now_s: float) -> None:
@@ -113,6 +114,10 @@ class SimulatedDriver(Interpreter):
         self.starting = False
         for name in self.engine.endless_stories():
             self.begin(name, now_s)
+
+    def new_task(self, name: int | str, story: Story) -> Task:
+        """Make a task, of the driver's own kind."""
+        return SimTask(name, story)
 
     @property
     def busy(self) -> bool:
@@ -135,12 +140,16 @@ class SimulatedDriver(Interpreter):
         """Plan the end of `effect`."""
         kind = type(effect)
         now_s, call = self.now_s, self.on_end
-        if kind is Infer:
-            work_s = self._infer_s(effect.model, effect.target, effect.items)
-        elif kind is Load:
-            work_s = 0.0 if self.starting else self._load_s(effect.model, effect.target)
-        elif kind is Unload:
-            work_s = self._unload_s(effect.model)
+        timeout_s: float | None = None
+        if kind is _INFER:
+            run: Infer = effect  # its fields by number: by name the compiler asks the interpreter for them
+            work_s = self._times.infer_s(run[0], run[1], run[2])
+        elif kind is _LOAD:
+            load: Load = effect
+            timeout_s = load[3]
+            work_s = 0.0 if self.starting else self._times.load_s(load[0], load[1])
+        elif kind is _UNLOAD:
+            work_s = self._times.unload_s(effect[0])
         elif kind is ReadMemory:
             self.agenda.at(now_s + effect.after_s, self._look, task)
             return
@@ -148,9 +157,9 @@ class SimulatedDriver(Interpreter):
             raise TypeError(f"not an effect: {effect!r}")
         if self.faults is not None:
             work_s = self.faults.begins(task.name, effect, now_s, work_s, self.starting)
-        if kind is Load and effect.timeout_s is not None and work_s > effect.timeout_s:
-            work_s, call = effect.timeout_s, self.overdue
-        heappush(self._heap, (now_s + work_s, self._next_number(), call, task))
+        if timeout_s is not None and work_s > timeout_s:
+            work_s, call = timeout_s, self.overdue
+        self.agenda.at(now_s + work_s, call, task)
 
     def set_timer(self, task: Task, gate: Gate, timeout_s: float) -> None:
         """Let :meth:`time_out` come after `timeout_s`."""

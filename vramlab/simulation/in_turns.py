@@ -35,7 +35,7 @@ class Windows(NamedTuple):
         return max(0, int((time_s - self.from_s) // self.length_s)).bit_count() % 2
 
 
-class TimesInTurns:
+class TimesInTurns(SeenTimes):
     """Times of two halves, each used in its own windows.
 
     Parameters

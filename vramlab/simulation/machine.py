@@ -13,37 +13,27 @@ take the short way of :class:`~vramlab.simulation.driver.SimulatedDriver`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-from vramlab.engine.effects import Infer, Load, Target
+from vramlab.engine.effects import Load, Target
 from vramlab.simulation.history import History
 from vramlab.simulation.service_times import ServiceTimes
 from vramlab.simulation.shared_cores import SharedCores
 
-Work = Callable[[Any, History, float, bool], float]
-"""``work(effect, history, now_s, reporting)``: work of an effect that begins now, in seconds without company.
 
-`reporting`: the end of another lets it. Called once per effect, in the order in which they start.
-"""
-
-
-class SharedMachine:
+class SharedMachine(ServiceTimes):
     """Work from service times, speed by cores and link.
 
     Parameters
     ----------
     times : ServiceTimes
-        What effects take when alone.
+        What effects take.
     cores : int, optional
         Processor cores that the effects share; None where they need none (all work is the device's).
     device_cores : int
         How many of them only runs on the device have, which then have no others.
     one_link : bool
         Whether all GPU loads under way share the bandwidth of one link evenly.
-    work : callable, optional
-        What they take in view of what has run before; by default as `times` say.
     """
 
     def __init__(
@@ -52,13 +42,11 @@ class SharedMachine:
         cores: int | None = None,
         device_cores: int = 0,
         one_link: bool = False,
-        work: Work | None = None,
     ) -> None:
         self._times = times
         self._history = History()
         self._cores = SharedCores(cores or 0, device_cores)
         self._one_link = one_link
-        self._work: Work = partial(_alone_s, times) if work is None else work
 
     def load_s(self, model: str, target: Target) -> float:
         """Alone."""
@@ -77,7 +65,7 @@ class SharedMachine:
 
         `reporting`: the end of another lets it.
         """
-        work_s = self._work(effect, self._history, now_s, reporting)
+        work_s = self._times.work_s(effect, self._history, now_s, reporting)
         self._history.begin(effect)
         self._cores.begin(effect)
         return work_s
@@ -98,11 +86,3 @@ class SharedMachine:
         return [
             1 / (on_core * (on_link if load else 1)) for on_core, load in zip(sharing, loads, strict=True)
         ]
-
-
-def _alone_s(times: ServiceTimes, effect: Any, history: History, now_s: float, reporting: bool) -> float:
-    """As service times say, whatever has run before."""
-    kind = type(effect)
-    if kind is Infer:
-        return times.infer_s(effect.model, effect.target, effect.items)
-    return times.load_s(effect.model, effect.target) if kind is Load else times.unload_s(effect.model)

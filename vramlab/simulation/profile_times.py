@@ -24,7 +24,7 @@ import pandas as pd
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.effects import Infer, Load, Target
 from vramlab.simulation.history import History
-from vramlab.simulation.service_times import Quantiles, SpecTimes
+from vramlab.simulation.service_times import Quantiles, ServiceTimes, SpecTimes
 
 Samples = npt.NDArray[np.float64]
 
@@ -83,7 +83,7 @@ class _Runs:
         return max(time_s - by_pause.at(by_pause.points[-1], quantile) + paused_s, paused_s)
 
 
-class ProfileTimes:
+class ProfileTimes(ServiceTimes):
     """Times from measurements; what was not measured is as the inventory says.
 
     Parameters

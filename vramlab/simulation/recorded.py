@@ -20,7 +20,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from math import isfinite
 from statistics import median
-from typing import Any, Literal, NamedTuple, Protocol, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -80,14 +80,12 @@ class Source(NamedTuple):
     median_s: float | None = None
 
 
-class SeenTimes(ServiceTimes, Protocol):
-    """Times that a run has seen."""
-
-    def work_s(self, effect: Any, history: History, now_s: float, reporting: bool) -> float:
-        """Draw the work of an effect that begins now; `reporting`: the end of another lets it."""
+class SeenTimes(ServiceTimes):
+    """Times that a run has seen, and that know it."""
 
     def source(self, what: What, model: str, target: Target, items: int = 1) -> Source:
         """Say where such times come from."""
+        raise NotImplementedError
 
 
 class _Drawn:
@@ -111,7 +109,7 @@ class _Drawn:
         return values[int(quantile * len(values))]
 
 
-class RecordedTimes:
+class RecordedTimes(SeenTimes):
     """Times from a run's own samples of work.
 
     Parameters

@@ -6,20 +6,20 @@ ordinary SimPy process; a test holds both equal, to the last byte of the journal
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
 
+from vramlab.config.collecting import collecting_rarely
 from vramlab.config.faults import FaultPlan
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.engine import Engine
 from vramlab.engine.journal import Journal
 from vramlab.engine.requests import Request
-from vramlab.runs.records import Recorder, Records
+from vramlab.runs.recorder import Recorder
+from vramlab.runs.records import Records
 from vramlab.simulation.driver import Answered, SimulatedDriver
 from vramlab.simulation.faults import Faults
 from vramlab.simulation.machine import SharedMachine
@@ -30,6 +30,7 @@ from vramlab.traces.trace import Trace, check_models
 
 
 # seven, and all but the first three may be left out: what may differ between two replays of a trace
+@collecting_rarely()
 def simulate(
     trace: Trace,
     config: VramConfig,
@@ -74,8 +75,7 @@ def simulate(
     recorder.expect(trace.model_names, trace.model_codes, trace.times_s)
     engine = make_engine(config, inventory, recorder, journal)
     driver = make_driver(engine, times or SpecTimes(config, inventory), faults, rng)
-    with _collecting_rarely():
-        play(trace, driver)
+    play(trace, driver)
     return recorder.records()
 
 
@@ -131,14 +131,3 @@ def plain(values: np.ndarray) -> Iterator[Any]:
 def _watched(times_s: np.ndarray) -> Iterator[float]:
     """As :func:`plain`, and tell who watches how far the replay is."""
     return chain.from_iterable(times_s[piece].tolist() for piece in pieces(len(times_s), 65_536))
-
-
-@contextmanager
-def _collecting_rarely() -> Iterator[None]:
-    """Spare the garbage collector from going through what grows without cycles; failures do leave cycles."""
-    before = gc.get_threshold()
-    gc.set_threshold(1_000_000, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)

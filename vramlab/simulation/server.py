@@ -25,7 +25,8 @@ from vramlab.engine.interpreter import Task
 from vramlab.engine.journal import Journal
 from vramlab.engine.requests import Request, as_text
 from vramlab.runs.frames import frames
-from vramlab.runs.records import Recorder, Records, RequestRecord
+from vramlab.runs.recorder import Recorder
+from vramlab.runs.records import Records, RequestRecord
 from vramlab.servers.preset import as_asked
 from vramlab.simulation.replaying import make_driver, make_engine, plain, requests_of
 from vramlab.simulation.service_times import ServiceTimes, SpecTimes

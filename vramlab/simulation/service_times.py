@@ -6,29 +6,49 @@ Measured times are in :mod:`vramlab.simulation.profile_times`, loads over a link
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Final
 
 import numpy as np
 from mypy_extensions import mypyc_attr
 
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.config.units import ms_to_s
-from vramlab.engine.effects import Target
+from vramlab.engine.effects import Infer, Load, Target
+from vramlab.simulation.history import History
 
-_GPU = Target.GPU  # for the hot path
+_GPU: Final = Target.GPU  # for the hot path
 
 
-class ServiceTimes(Protocol):
-    """Durations in seconds; called once per effect, in the order in which effects start."""
+@mypyc_attr(allow_interpreted_subclasses=True)
+class ServiceTimes:
+    """Durations in seconds; called once per effect, in the order in which effects start.
+
+    A base rather than a protocol: a call of what the compiler does not know is half of what an effect costs.
+    """
 
     def load_s(self, model: str, target: Target) -> float:
         """Time to make a session."""
+        raise NotImplementedError
 
     def unload_s(self, model: str) -> float:
         """Time to drop a session."""
+        raise NotImplementedError
 
     def infer_s(self, model: str, target: Target, items: int) -> float:
         """Time to run a model."""
+        raise NotImplementedError
+
+    def work_s(self, effect: Any, history: History, now_s: float, reporting: bool) -> float:
+        """Work of an effect that begins now on a shared machine: seconds without company.
+
+        By default what it takes alone, whatever has run before. `reporting`: the end of another lets it.
+        """
+        kind = type(effect)
+        if kind is Infer:
+            return self.infer_s(effect.model, effect.target, effect.items)
+        if kind is Load:
+            return self.load_s(effect.model, effect.target)
+        return self.unload_s(effect.model)
 
 
 class Quantiles:
@@ -48,7 +68,7 @@ class Quantiles:
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class SpecTimes:
+class SpecTimes(ServiceTimes):
     """Constant times, from the inventory.
 
     A GPU item takes ``inference_ms * performance_multiplier``; a CPU item the measured time, else the GPU's
@@ -65,7 +85,7 @@ class SpecTimes:
 
     def load_s(self, model: str, target: Target) -> float:
         """As the inventory says."""
-        return (self._gpu_load_s if target is Target.GPU else self._cpu_load_s)[model]
+        return (self._gpu_load_s if target is _GPU else self._cpu_load_s)[model]
 
     def unload_s(self, model: str) -> float:
         """As ``serving.unload_time_ms`` says."""

@@ -31,7 +31,15 @@ def categories(codes: np.ndarray, names: Sequence[str]) -> pd.Categorical:
 def with_seen_categories(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame whose categories are those that its rows have: a count lists no others."""
     texts = [c for c in TEXT_COLUMNS if c in frame and isinstance(frame[c].dtype, pd.CategoricalDtype)]
-    return frame.assign(**{column: frame[column].cat.remove_unused_categories() for column in texts})
+    less = [column for column in texts if not _all_seen(frame[column])]
+    return frame.assign(**{column: frame[column].cat.remove_unused_categories() for column in less})
+
+
+def _all_seen(texts: pd.Series) -> bool:
+    """Whether the rows have all categories; pandas sorts them for that, 0.6 s for six million."""
+    seen = np.zeros(len(texts.cat.categories) + 1, dtype=bool)  # the last one is for -1
+    seen[texts.cat.codes] = True
+    return bool(seen[:-1].all())
 
 
 def coded(texts: pd.Series) -> Texts:

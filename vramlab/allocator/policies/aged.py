@@ -3,29 +3,33 @@
 A score changes with time for all models at once, so no order can be kept from one miss to the next. What
 was measured (2 cores, Python 3.11): scoring each of 1,000 residents by a Python function and sorting costs
 some 400 microseconds a miss. Over numpy columns, three operations and one ``argmin`` cost 4 microseconds at
-10 residents and 7 at 1,000. So residents are kept as columns here (:class:`Table`), and a policy gives the
-formula alone. A miss takes the lowest first, then the next, and sorts only if it needs many. A use costs one
-entry in a dict: the columns are brought up to date at the next miss.
+10 residents and 7 at 1,000. So many residents are kept as columns here (:class:`Table`), few as lines
+(:mod:`.lines`), and a policy gives the formula alone. A miss takes the lowest first, then the next, and sorts
+only if it needs many. A use costs one entry in a dict: lines or columns are brought up to date at the next
+miss.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from mypy_extensions import mypyc_attr
 
 from vramlab.allocator.facts import Model, Policy
+from vramlab.allocator.policies.lines import INFINITE, Line, Lines, are_lines
 from vramlab.allocator.scoring import Numbers
+from vramlab.config.compiled import compiled
 
 Column: TypeAlias = npt.NDArray[np.float64]
 
 # So many victims are found one after the other; beyond that one sort is cheaper.
 _ONE_BY_ONE = 8
 
-_INFINITE = float("inf")
+# Up to so many residents are lines: a pass over 50 costs Python as much as numpy, and machine code a tenth.
+_FEW: Final = 400 if compiled() else 50
 
 
 class Table:
@@ -89,14 +93,14 @@ class Table:
         while len(taken) < min(_ONE_BY_ONE, len(self.row)):
             row = int(scores.argmin())
             model = models[row] if row < count else None
-            if model is None or not scores.item(row) < _INFINITE:
+            if model is None or not scores.item(row) < INFINITE:
                 break  # only infinite scores are left, or one that is no number: the sort knows what to do
             if renewed is not None and (score := renewed(model)) is not None:
                 scores[row] = score
                 continue
             yield model
             taken.add(model)
-            scores[row] = _INFINITE
+            scores[row] = INFINITE
         if len(taken) < len(self.row):
             if renewed is not None:
                 for model, row in self.row.items():
@@ -117,7 +121,12 @@ class AgedScore(Policy):
 
     def __init__(self) -> None:
         self._table = Table()
-        self._stale: dict[Model, None] = {}  # used since the columns were last brought up to date
+        self._lines: Lines | None = None  # where the score is of their kind, until there are many of them
+        self._stale: dict[Model, None] = {}  # used since lines or columns were last brought up to date
+
+    def falls(self, recency: float, fading: float = 0.0) -> None:
+        """Say that the score is ``value * 2 ** (fading * age) / (age + 1) ** recency``."""
+        self._lines = Lines(recency, fading) if are_lines(recency) else None
 
     def value(self, model: Model) -> float:
         """The part of the score that changes only when `model` is used."""
@@ -132,32 +141,74 @@ class AgedScore(Policy):
         raise NotImplementedError
 
     def admitted(self, model: Model, now_s: float) -> None:
-        self._table.add(model)
+        if self._lines is None:
+            self._table.add(model)
+        else:
+            self._lines.add(model)
         self._stale[model] = None
 
     def used(self, model: Model, now_s: float) -> None:
         self._stale[model] = None
 
     def removed(self, model: Model, evicted: bool) -> None:
-        self._table.remove(model)
+        if self._lines is None:
+            self._table.remove(model)
+        else:
+            self._lines.remove(model)
         self._stale.pop(model, None)
 
     def score(self, model: Model, now_s: float) -> float:
         return float(self.scores(self.value(model), now_s - self.since_s(model)))
 
     def ranked(self, now_s: float) -> Iterator[Model]:
-        table = self._table
-        if self._stale:
-            self._refresh()
+        lines = self._lines
+        if lines is not None and len(lines) <= _FEW and self._draw(lines, now_s):
+            return self._by_lines(lines, now_s)
+        table = self._refresh()
         return table.ascending(self.scores(table.value, now_s - table.since_s))
 
+    def _draw(self, lines: Lines, now_s: float) -> bool:
+        """Bring the lines up to date. Returns whether all are lines."""
+        if not lines.look_at(now_s):
+            return False
+        for model in self._stale:
+            if not lines.put(model, self.value(model), self.since_s(model)):
+                return False
+        self._stale.clear()
+        return True
+
+    def _by_lines(self, lines: Lines, now_s: float) -> Iterator[Model]:
+        below = INFINITE
+        for _ in range(_ONE_BY_ONE):
+            line, height = lines.highest(now_s, below)
+            if line is None:
+                break
+            yield line.model
+            below = height
+        for group in lines.groups(now_s, below):
+            yield from self._by_score(group, now_s)
+
+    def _by_score(self, lines: list[Line], now_s: float) -> list[Model]:
+        """List models by their scores, ties in the order in which they are given."""
+        if len(lines) == 1:
+            return [lines[0].model]
+        value, since_s = np.array([[line.value, line.since_s] for line in lines]).T.copy()
+        scores = self.scores(value, now_s - since_s)
+        return [lines[i].model for i in np.argsort(scores, kind="stable").tolist()]
+
     def _refresh(self) -> Table:
-        """Bring the columns up to date."""
-        table = self._table
-        row, value, since_s = table.row, table.value, table.since_s
+        """Bring the columns up to date; lines become columns for good."""
+        table, lines = self._table, self._lines
+        if lines is not None:
+            for line in lines.in_order():
+                table.add(line.model)
+                row = table.row[line.model]
+                table.value[row], table.since_s[row] = line.value, line.since_s
+            self._lines = None
+        row_of, value, since_s = table.row, table.value, table.since_s
         value_of, since_of = self.value, self.since_s
         for model in self._stale:
-            at = row[model]
+            at = row_of[model]
             value[at] = value_of(model)
             since_s[at] = since_of(model)
         self._stale.clear()

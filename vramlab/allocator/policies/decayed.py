@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Final
+
 import numpy as np
 from mypy_extensions import mypyc_attr
 
@@ -10,7 +13,16 @@ from vramlab.allocator.policies.log_linear import LogLinear
 from vramlab.allocator.scoring import DECAYED, Numbers, aged
 
 # The count of a model that was preloaded and never used: not 0, which has no negative power.
-_LEAST_COUNT = 1e-6
+_LEAST_COUNT: Final = 1e-6
+
+
+class Count:
+    """A count of uses that forgets: what it was at the last of them, and how many it is made of."""
+
+    __slots__ = ("count", "last_s", "uses")
+
+    def __init__(self) -> None:
+        self.count, self.last_s, self.uses = 0.0, 0.0, 0
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -42,24 +54,36 @@ class Decayed(LogLinear):
             raise ValueError("half_life_s: expected more than 0")
         self._half_life_s = half_life_s
         self._fading = -self._exponents.frequency / half_life_s
-        self._counts: dict[Model, tuple[float, float, int]] = {}  # count at a time, and of how many uses
+        self._counts: dict[Model, Count] = {}
+        self.falls(recency, self._fading)
 
     def admitted(self, model: Model, now_s: float) -> None:
-        self._counts[model] = self._count(model)
+        self._note(model)
         super().admitted(model, now_s)
 
     def used(self, model: Model, now_s: float) -> None:
-        self._counts[model] = self._count(model)
+        self._note(model)
         self._stale[model] = None
 
     def value(self, model: Model) -> float:
-        return self._weighted(model, max(self._count(model)[0], _LEAST_COUNT))
+        return self._weighted(model, max(self._count(model), _LEAST_COUNT))
 
     def scores(self, value: Numbers, age_s: Numbers) -> Numbers:
         return aged(value * np.exp2(age_s * self._fading), age_s, self._exponents.recency)
 
-    def _count(self, model: Model) -> tuple[float, float, int]:
-        count, last_s, uses = self._counts.get(model, (0.0, model.last_used_s, 0))
-        if model.last_used_s > last_s:
-            count *= 2.0 ** ((last_s - model.last_used_s) / self._half_life_s)
-        return count + (model.uses_total - uses), model.last_used_s, model.uses_total
+    def _count(self, model: Model) -> float:
+        """Count the uses of `model`, also those that have not been noted, as of its last use."""
+        noted = self._counts.get(model)
+        if noted is None:
+            return float(model.uses_total)
+        count = noted.count
+        if model.last_used_s > noted.last_s:
+            count *= math.pow(2.0, (noted.last_s - model.last_used_s) / self._half_life_s)
+        return count + float(model.uses_total - noted.uses)
+
+    def _note(self, model: Model) -> None:
+        count = self._count(model)
+        noted = self._counts.get(model)
+        if noted is None:
+            noted = self._counts[model] = Count()
+        noted.count, noted.last_s, noted.uses = count, model.last_used_s, model.uses_total

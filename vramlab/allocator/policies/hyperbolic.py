@@ -23,6 +23,7 @@ class Hyperbolic(AgedScore):
 
     def __init__(self) -> None:
         super().__init__()
+        self.falls(recency=1.0)
         self._admitted_s: dict[Model, float] = {}
 
     def admitted(self, model: Model, now_s: float) -> None:

@@ -28,7 +28,13 @@ class LogLinear(AgedScore):
     ) -> None:
         super().__init__()
         self._exponents = Exponents(priority, frequency, recency, size, cost)
+        self._frequency = float(frequency)
         self._constants: dict[Model, float] = {}
+        self.falls(recency)
+        self.weigh(self._exponents)
+
+    def weigh(self, exponents: Exponents) -> None:
+        """Hear what the exponents are; nothing by default."""
 
     def value(self, model: Model) -> float:
         return self._weighted(model, model.uses_total + 1.0)  # all uses ever, plus one
@@ -43,5 +49,5 @@ class LogLinear(AgedScore):
         constant = self._constants.get(model)
         if constant is None:
             constant = self._constants[model] = constant_factor(model, self._exponents)
-        weighted: float = constant * uses**self._exponents.frequency
-        return weighted
+        power: float = uses if self._frequency == 1.0 else uses**self._frequency
+        return constant * power

@@ -218,7 +218,7 @@ def _frame(
     }
     for column in sorted(names, key=KNOWN_COLUMNS.index):
         frame[column] = categories(columns[column], names[column].names)
-    return with_seen_categories(pd.DataFrame(frame))
+    return with_seen_categories(pd.DataFrame(frame, copy=False))
 
 
 def _rows(piece: Piece, keep: np.ndarray) -> Piece:

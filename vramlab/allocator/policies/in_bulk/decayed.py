@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from vramlab.allocator.facts import Model
 from vramlab.allocator.policies.decayed import Decayed
 from vramlab.allocator.policies.in_bulk.runs import HearsRuns, Run, Stretch, Whole
-from vramlab.allocator.scoring import DECAYED
+from vramlab.allocator.scoring import Exponents
 
 # The least exponent of frequency with which runs of hits are counted late.
 _LEAST_FREQUENCY = 1e-3
@@ -18,18 +19,8 @@ _LEAST_FREQUENCY = 1e-3
 class DecayedInBulk(Decayed, HearsRuns):
     """Notes the last use and the number of all, and counts them late. Options: those of ``decayed``."""
 
-    # as its original is made: mypyc hands keywords on wrongly
-    def __init__(
-        self,
-        half_life_s: float = 21_600.0,
-        priority: float = DECAYED.priority,
-        frequency: float = DECAYED.frequency,
-        recency: float = DECAYED.recency,
-        size: float = DECAYED.size,
-        cost: float = DECAYED.cost,
-    ) -> None:
-        super().__init__(half_life_s, priority, frequency, recency, size, cost)
-        frequency, recency = self._exponents.frequency, self._exponents.recency
+    def weigh(self, exponents: Exponents) -> None:
+        frequency, recency = exponents.frequency, exponents.recency
         # A use then raises the score, by far more than rounding could lower it: one that lags behind the
         # uses is too low, and needs to be set right only when it is the lowest.
         self.takes_runs = frequency >= _LEAST_FREQUENCY and recency >= 0.0
@@ -52,7 +43,7 @@ class DecayedInBulk(Decayed, HearsRuns):
         if run.stretch is not self._stretch:
             self._begin_stretch(run)
         self._uses[run.numbers] = run.uses_total
-        table = self._refresh() if self._stale else self._table
+        table = self._refresh()
         rows, times_s = table.numbered[run.numbers], run.times_s
         faded = table.value[rows] * np.exp2((times_s - table.since_s[rows]) * self._fading)
         table.value[rows] = faded + self._gains[run.numbers]
@@ -98,16 +89,17 @@ class DecayedInBulk(Decayed, HearsRuns):
         if self._stretch is None:
             return False
         uses: int = self._uses.item(model.number)
-        count, last_s, counted = self._counts[model]
-        if uses <= counted:
+        noted = self._counts[model]
+        if uses <= noted.uses:
             return False
         base = self._base[model.number]
-        first, last = base + counted + 1, base + uses
-        count = count * 2.0 ** ((last_s - self._times_s.item(first)) / self._half_life_s) + 1.0
+        first, last = base + noted.uses + 1, base + uses
+        to_first_s: float = noted.last_s - self._times_s.item(first)
+        count = noted.count * math.pow(2.0, to_first_s / self._half_life_s) + 1.0
         for half_lives in self._half_lives[first + 1 : last + 1]:
-            count = count * 2.0**half_lives + 1.0
-        last_s = self._times_s.item(last)
-        self._counts[model] = count, last_s, uses
+            count = count * math.pow(2.0, half_lives) + 1.0
+        last_s: float = self._times_s.item(last)
+        noted.count, noted.last_s, noted.uses = count, last_s, uses
         table = self._table
         row = table.row[model]
         table.value[row], table.since_s[row] = self._weighted(model, count), last_s

@@ -7,22 +7,13 @@ import numpy as np
 from vramlab.allocator.policies.aged import Column
 from vramlab.allocator.policies.in_bulk.runs import HearsRuns, Run, Whole
 from vramlab.allocator.policies.log_linear import LogLinear
-from vramlab.allocator.scoring import constant_factor
+from vramlab.allocator.scoring import Exponents, constant_factor
 
 
 class LogLinearInBulk(LogLinear, HearsRuns):
     """Writes the values and times of a run into the columns. Options: those of the family."""
 
-    # as its original is made: mypyc hands keywords on wrongly
-    def __init__(
-        self,
-        priority: float = 1.0,
-        frequency: float = 1.0,
-        recency: float = 1.0,
-        size: float = 1.0,
-        cost: float = 1.0,
-    ) -> None:
-        super().__init__(priority, frequency, recency, size, cost)
+    def weigh(self, exponents: Exponents) -> None:
         self._constant = np.empty(0)  # by the model's number
         self._powers = np.empty(0)  # of the uses, by their number
 
