@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from vramlab.config import fingerprints, yaml_files
 from vramlab.config.errors import InputError
 from vramlab.config.fingerprints import fingerprint
-from vramlab.config.loading import load_inventory
+from vramlab.config.loading import load_inventory, write_inventory
 from vramlab.config.models import ModelSpec
+from vramlab.config.plain_yaml import read_plainly
 
 HEAD = "models:\n  m:\n"
 MODEL = """    {name}:
@@ -86,6 +87,34 @@ def test_both_readers_read_what_is_written_alike(value):
             yaml_files.yaml.load(text, in_c)
     else:
         assert yaml_files.yaml.load(text, in_c) == expected
+
+
+WORDS = [
+    "a", "b-1", "no", "On", "null", "NULL", "Null", "yes", "TRUE", "y", "N", "x.y/z", "nan", "1.10", "007",
+    "1:30", "0x1F", "1e5", "1.5e+3", "-0", "-0.0", "12", "1.", ".5", "+1", "1_000", "2001-12-14", "~", "'q'",
+    "a b", "[]", "{}", "é", "&a", "*a", "!!str 1", "|", "", " ", "# c", "a # c", "<<", "=", "a:", "a: b",
+    "- a", "99999999999999999999", "0.1000000000000000055511",
+]  # fmt: skip
+LINES = st.tuples(
+    *map(st.sampled_from, (["", "  ", "    ", "   "], WORDS, [":", ": ", ""], [*WORDS, *[""] * 20]))
+)
+
+
+@given(st.lists(LINES.map("".join), max_size=6), st.sampled_from(["", "\n", "\n\n", "\n..."]))
+def test_what_is_read_plainly_is_read_so_by_yaml(lines, ending):
+    text = "\n".join(lines) + ending
+    plainly = read_plainly(text)
+    if plainly is not None:
+        assert repr(yaml_files.yaml.load(text, yaml_files._LOADER)) == repr(plainly)
+
+
+def test_what_is_written_is_read_plainly(tmp_path):
+    inventory = {"b.1": a_spec(2), "org/a": a_spec(3, path="x.onnx", always_loaded=True), "c": a_spec(1)}
+    write_inventory(inventory, tmp_path / "models.yaml", comment="two\nlines")
+    text = (tmp_path / "models.yaml").read_text()
+    plainly = read_plainly(text)
+    assert plainly == yaml_files.yaml.load(text, yaml_files._LOADER)
+    assert list(plainly["models"]["models"]) == ["b.1", "org/a", "c"]
 
 
 def a_spec(size, **more):

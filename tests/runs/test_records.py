@@ -1,5 +1,8 @@
 """The later part of a run's records: requests by arrival, everything else by its own time."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -13,6 +16,7 @@ from vramlab.engine.outcomes import (
     UsageRecord,
 )
 from vramlab.runs.records import Records
+from vramlab.runs.usage import Usage
 
 
 def test_records_since_a_moment():
@@ -54,3 +58,11 @@ def test_records_since_a_moment():
     assert whole.from_request(0) is whole
     with pytest.raises(InputError, match="part: first: found 4, expected a request from 0 to 3"):
         whole.from_request(4)
+
+
+@pytest.mark.parametrize("travelled", [copy.deepcopy, lambda usage: pickle.loads(pickle.dumps(usage))])
+def test_what_was_held_travels_to_other_processes_compiled_too(travelled):
+    usage = Usage(2)
+    usage.append((0.5, (1, 2)))
+    usage.append((1.5, (3, 0)))
+    assert list(travelled(usage)) == [UsageRecord(0.5, (1, 2)), UsageRecord(1.5, (3, 0))]

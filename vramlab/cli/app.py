@@ -5,6 +5,7 @@ Exit status: 0 done; 1 a check you asked for failed; 2 bad input; 130 interrupte
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
@@ -77,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
     except OSError as error:
         status = _cannot_write(error)
+    gc.freeze()  # what is left goes with the process: to look for garbage among 50,000 models takes 0.4 s
     sys.exit(status)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from vramlab.config.errors import InputError
+from vramlab.config.plain_yaml import read_plainly
 from vramlab.config.validation import described
 
 _TEXT = "tag:yaml.org,2002:str"
@@ -92,6 +93,8 @@ def parsed(text: str, source: object, key: str, expected: str) -> Any:
     InputError
         Whatever PyYAML raises for it: dates that do not exist and deep nesting are none of its own errors.
     """
+    if len(text) > _LONG and (plain := read_plainly(text)) is not None:
+        return plain
     if _IN_C is not None and len(text) > _LONG:
         with suppress(*_PROBLEMS, yaml.YAMLError, RecursionError):  # said below, as of a short text
             return yaml.load(text, _IN_C)

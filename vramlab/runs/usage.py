@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
-from typing import overload
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -59,10 +59,21 @@ class Usage:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __reduce__(self) -> tuple[Callable[..., Usage], tuple[Any, ...]]:
+        # a class of the compiler's keeps what it holds to itself
+        return _held, (self._zones, self._times_s, self._held_bytes)
+
     def columns(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         """Return the times in seconds, shape (rows,), and the bytes held, shape (rows, zones)."""
         held = np.array(self._held_bytes, dtype=np.int64)
         return np.array(self._times_s), held.reshape(len(self), self._zones)
+
+
+def _held(zones: int, times_s: array[float], held_bytes: array[int]) -> Usage:
+    """Make the rows that have travelled from another process."""
+    usage = Usage(zones)
+    usage._times_s, usage._held_bytes = times_s, held_bytes
+    return usage
 
 
 def usage_columns(
