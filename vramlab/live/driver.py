@@ -321,9 +321,9 @@ class LiveDriver(Interpreter):
         """Give the story's value, or the bug that has ended it, to whoever awaits it."""
         self.tasks.pop(task.name, None)
         future, caller = task.future, task.caller
-        # A timer may hold the task for minutes; through the future it would hold the outputs, and these hold
-        # the arena of the session that made them, long after that has been closed.
-        task.inputs = task.pending = task.future = task.caller = None
+        # A timer may hold the task for minutes; through story or future it would hold the outputs, and these
+        # hold the arena of the session that made them, long after that has been closed.
+        task.story = task.inputs = task.pending = task.future = task.caller = None
         if future is not None:
             self._world.resolve(future, value, error)
         elif caller is not None:
