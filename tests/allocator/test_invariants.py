@@ -69,6 +69,13 @@ def test_committed_is_what_will_be_held(off):
     )  # 60 - 40 + 50
 
 
+@pytest.mark.parametrize("off", [-1, 1])
+def test_idle_is_what_nobody_uses(off):
+    allocator = leaving(mapped=False)
+    allocator.zones["flexible"].idle += off
+    broken(allocator, f"flexible says that {mb(20) + off} bytes are idle, it is {mb(20)}")
+
+
 def test_held_stays_under_the_limit():
     allocator = built(mapped=False)
     zone = allocator.zones["flexible"]
@@ -138,7 +145,8 @@ def test_pins_and_states_agree():
     broken(allocator, f"<Model m resident {m} has -1 pins")
     model.state, model.pins = State.IN_USE, 0
     broken(allocator, f"<Model m in use {m} is in use without a pin")
-    model.pins = 1
+    model.state = State.RESIDENT
+    model.pin()
     check(allocator)
 
 

@@ -68,10 +68,9 @@ class BulkCache(Cache):
         times_s = self.now_s + every_s * np.arange(len(names))
         counts = [names[:i].count(name) + 1 for i, name in enumerate(names)]
         uses_total = np.array([m.uses_total + count for m, count in zip(hits, counts, strict=True)])
-        uses_before = np.array([model.uses_total - model.uses for model in models])
         next_use = np.array([names.find(name, i + 1) % 2**31 for i, name in enumerate(names)])
-        stretch = Stretch(len(models), numbers, times_s, uses_total, np.argsort(numbers, kind="stable"))
-        run = Run(models, numbers, times_s, uses_total, uses_before, next_use, len(names), stretch)
+        order = np.argsort(numbers, kind="stable")
+        run = Run(Stretch(models, numbers, times_s, uses_total, next_use, order), 0, len(names))
         if isinstance(self.policy, HearsRuns):
             self.policy.used_together(run)
         else:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.policies.cache import Cache
+from vramlab.allocator.policies import aged
 from vramlab.allocator.policies.lines import INFINITE, Lines
 
 SIZES = {
@@ -33,7 +34,8 @@ def test_lines_are_in_the_order_of_columns(policy, weights, half_life_s, mb, ste
     counted.policy._refresh()  # they are columns for good from then on
     drawn.now_s = counted.now_s = start_s
     rng = np.random.default_rng(seed)
-    with warnings.catch_warnings():
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        patch.setattr(aged, "_FEW", 400)  # as in machine code
         warnings.simplefilter("ignore", RuntimeWarning)  # exponents beyond reason
         for _ in range(60):
             name, step_s = str(rng.choice([*"AAABBCDEFGHIJKLMNOPQ"])), float(rng.choice(steps_s))
@@ -49,7 +51,9 @@ def test_lines_by_hand():
     a, b, c, d = models
     assert all(lines.put(*line) for line in ((a, 2.0, 0.0), (b, 1.0, 5.0), (c, 4.0, 1.0), (d, INFINITE, 0.0)))
     found, height = lines.highest(9.0, INFINITE)  # heights 10 / 2, 5 / 1, 9 / 4, 0: two are equal
-    assert (found, height) == (None, 0.0)
+    assert (found, height) == (None, 5.0)
+    assert lines.close_to(5.0, 9.0, INFINITE) == ([lines.of[a], lines.of[b]], 5.0)
+    assert lines.close_to(0.0, 9.0, 1.0) == ([], 1.0)
     assert [[line.model for line in group] for group in lines.groups(9.0, INFINITE)] == [[a, b], [c], [d]]
     found, height = lines.highest(11.0, INFINITE)  # 12 / 2, 7, 11 / 4, 0
     assert (found.model, height) == (b, 7.0)

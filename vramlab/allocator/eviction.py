@@ -108,6 +108,8 @@ def choose_victims(
         Empty if there is room already; None if the candidates do not free enough.
     """
     short = Shortage(size, zone)
+    if short.zone > zone.idle and not requester.over_busy:
+        return None  # nor would all of them be enough
     if choice == "exact" and not short.none:
         cheapest = _cheapest(short, zone, guest, giving_zones(zones, zone, short), requester)
         if cheapest is not None:

@@ -86,7 +86,7 @@ class Decision(NamedTuple):
 
 
 # For the hot path: a look-up in the table costs no call.
-AFTER_PIN: Final = PINNED.follows
+_AFTER_PIN: Final = PINNED.follows[RESIDENT]
 _AFTER_UNPIN: Final = UNPINNED.follows[IN_USE]
 _AFTER_PROMISE: Final = PROMISED.follows[ABSENT]
 _AFTER_LOAD: Final = LOADED.follows[LOADING]
@@ -142,10 +142,8 @@ class Model:
         self.state = State.ABSENT
         self.claiming = False  # loading, and waiting for its victims' bytes
         self.pins = 0  # requests that run it, or wait for its load
-        self.last_used_s = -math.inf
-        self.loaded_at_s = -math.inf
-        self.uses = 0
-        self.uses_total = 0
+        self.last_used_s = self.loaded_at_s = -math.inf
+        self.uses = self.uses_total = 0
         self.wanted: Turn | None = None  # place of the first request that waits for it; None: nobody waits
 
     def loaded(self, now_s: float) -> None:
@@ -155,14 +153,16 @@ class Model:
         if self.claiming:
             raise IllegalTransition(f"loaded: model {self.name!r} still waits for the bytes of its victims")
         self.state = _AFTER_LOAD_FOR if self.pins else _AFTER_LOAD
+        self.zone.idle += 0 if self.pins else self.bytes
         self.loaded_at_s = now_s
 
     def pin(self) -> None:
         """Hold the model in place for one more run."""
-        try:
-            self.state = AFTER_PIN[self.state]
-        except KeyError:
-            raise PINNED.refused(self.state, self.name) from None
+        if self.state is RESIDENT:
+            self.zone.idle -= self.bytes
+        elif self.state is not IN_USE:
+            raise PINNED.refused(self.state, self.name)
+        self.state = _AFTER_PIN
         self.pins += 1
 
     def unpin(self) -> bool:
@@ -173,6 +173,7 @@ class Model:
         if self.pins:
             return False
         self.state = _AFTER_UNPIN
+        self.zone.idle += self.bytes
         return True
 
     def catch_up(self, uses_total: int, last_used_s: float) -> None:
@@ -192,11 +193,9 @@ class Ledger:
 
     def __init__(self, name: str, cap_bytes: int) -> None:
         self.name = name
-        self.cap = cap_bytes
-        self.limit = cap_bytes  # more than the cap only after that has shrunk
+        self.cap = self.limit = cap_bytes  # the limit is more only after the cap has shrunk
         self.lost = ""  # why nothing will ever be loaded again, once that is so
-        self.held = 0
-        self.committed = 0
+        self.held = self.committed = 0
         self.bound = 0  # requests for which a model found too few bytes here
 
     def resize(self, cap_bytes: int) -> None:
@@ -213,20 +212,20 @@ class Zone(Ledger):
     """
 
     __slots__ = (
-        "borrowers", "bound_slots", "count", "device", "guests", "max_models", "never", "policy", "reluctant",
-        "retention_s",
+        "borrowers", "bound_slots", "count", "device", "guests", "idle", "max_models", "never", "policy",
+        "reluctant", "retention_s",
     )  # fmt: skip
 
     def __init__(self, name: str, config: ZoneConfig, policy: Policy, device: Ledger) -> None:
         super().__init__(name, config.size_bytes)
-        self.device = device
-        self.policy = policy
+        self.device, self.policy = device, policy
         self.never = config.eviction_policy == "never"
         self.reluctant = config.eviction_policy == "reluctant_lru"
         self.retention_s = config.min_retention_time
         self.max_models = config.max_models
         self.bound_slots = 0  # requests for which a model found `max_models` there
         self.borrowers: frozenset[Priority] = frozenset(config.borrowers)
+        self.idle = 0  # bytes of the resident ones that nobody uses
         self.count = 0  # models loading, resident or in use here
         self.guests = 0  # those of them whose home is elsewhere
 
@@ -289,6 +288,7 @@ class Zone(Ledger):
         if model.state is not RESIDENT:
             raise CHOSEN.refused(model.state, model.name)
         model.state = _AFTER_CHOICE
+        self.idle -= model.bytes
         self._unpromise(model)
 
     def release(self, model: Model) -> None:
@@ -312,6 +312,7 @@ class Zone(Ledger):
             self._settle(model)
         self.count += 1
         self.guests += model.guest
+        self.idle += size
         self.committed = self.held = self.held + size
         device.committed = device.held = device.held + size
 
@@ -323,6 +324,7 @@ class Zone(Ledger):
         model.state = _AFTER_EXPULSION
         self.count -= 1
         self.guests -= model.guest
+        self.idle -= size
         self.committed = self.held = self.held - size
         device.committed = device.held = device.held - size
 

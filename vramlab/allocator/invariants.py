@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from vramlab.allocator.allocator import Allocator
-from vramlab.allocator.facts import ABSENT, EVICTING, IN_USE, LOADING, STAYING, Ledger, Model, Zone
+from vramlab.allocator.facts import ABSENT, EVICTING, IN_USE, LOADING, RESIDENT, STAYING, Ledger, Model, Zone
 from vramlab.allocator.placement import Contiguous
 
 
@@ -47,6 +47,9 @@ def check(allocator: Allocator) -> None:
         _check_map(allocator, allocator.zones[name])
     for model in models:
         _check_model(model)
+    for zone in allocator.zones.values():
+        idle = sum(model.bytes for model in models if model.zone is zone and model.state is RESIDENT)
+        _rule(zone.idle == idle, f"{zone.name} says that {zone.idle} bytes are idle, it is {idle}")
     waiting = [model for model in models if model.claiming]
     claims = allocator.claims
     _rule(

@@ -7,6 +7,7 @@ two fifths of a comparison.
 
 from __future__ import annotations
 
+import atexit
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +16,12 @@ _NEW = 1_000_000  # objects after which it looks; 700 otherwise
 
 
 def collect_rarely() -> None:
-    """Let the collector look seldom from now on, and at nothing that is there: for processes of studies."""
+    """Let the collector look seldom from now on, and at nothing that is there: for processes of studies.
+
+    Nor does it look at their end, where all goes anyhow.
+    """
     gc.freeze()
+    atexit.register(gc.freeze)
     gc.set_threshold(_NEW, *gc.get_threshold()[1:])
 
 

@@ -130,6 +130,7 @@ class _Run:
         self.evicted: list[int] = []
         self.outcomes = bytearray(len(trace))  # hits, where nothing else is noted
         self.resident = bytearray(len(self.models))
+        self.flags = np.frombuffer(self.resident, dtype=np.uint8)  # the same for numpy
         self.misses = 0
         self.asks_scores = config.scoring.victims == "exact" or any(
             config.admission_for(priority) == "compete" for priority in Priority
@@ -205,8 +206,8 @@ class _Run:
         hear = policy.used_together if isinstance(policy, HearsRuns) else partial(tell_last_uses, policy)
         places = np.arange(count)
         last_use = np.full(len(models), -1)  # where in the chunk each account has got to, -1 for its start
-        uses_before = np.array([model.uses_total - model.uses for model in models])
-        stretch = Stretch(len(models), numbers, times_s, uses, order)
+        stretch = Stretch(models, numbers, times_s, uses, next_use, order)
+        uses_before = stretch.uses_before
 
         def catch_up(model: Model) -> None:
             at: int = last_use.item(model.number)
@@ -218,18 +219,20 @@ class _Run:
         while place < count:
             end = self._next_miss(numbers, place)
             if end > place:
-                part = slice(place, end)
-                codes = numbers[part]
-                last_use[codes] = places[part]
-                hear(Run(models, codes, times_s[part], uses[part], uses_before, next_use[part], end, stretch))
+                run = Run(stretch, place, end)
+                last_use[run.numbers] = places[place:end]
+                hear(run)
             if end < count:
                 model = models[numbers.item(end)]
                 for gone in self._miss(chunk.first + end, model, times_s.item(end)):
                     catch_up(gone)
                 uses_before[model.number] = model.uses_total - model.uses
             place = end + 1
-        for number in np.flatnonzero(last_use >= 0).tolist():
-            catch_up(models[number])
+        behind = np.flatnonzero(last_use >= 0)
+        last = last_use[behind]
+        accounts = zip(behind.tolist(), uses[last].tolist(), times_s[last].tolist(), strict=True)
+        for number, uses_total, time_s in accounts:
+            models[number].catch_up(uses_total, time_s)
 
     def _misses(self, numbers: _Numbers, listed: list[int]) -> Iterator[int]:
         """Places of the requests whose model is absent when it is their turn, then the chunk's length."""
@@ -248,7 +251,7 @@ class _Run:
 
     def _next_miss(self, numbers: _Numbers, place: int) -> int:
         """Place of the first request from `place` on whose model is absent; the length if there is none."""
-        flags, count = np.frombuffer(self.resident, dtype=np.uint8), len(numbers)
+        flags, count = self.flags, len(numbers)
         while place < count:
             here = flags[numbers[place : place + _BLOCK]]
             found = int(here.argmin())

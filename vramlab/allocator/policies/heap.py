@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterator
-from heapq import heapify, heappop, heappush, heapreplace
+from typing import Any, Final
 
 from vramlab.allocator.facts import Model
 
-Entry = tuple[float, int, Model]
+Entry = tuple[Any, ...]
+"""Value, clock and model. As the type of three fields it would be taken apart wherever it goes (mypyc)."""
 
-_RENEWED = -1  # in the place of a place in the heap: an entry that does not stand there yet
+_push: Final = heapq.heappush  # the compiler finds it without a look-up
+_RENEWED: Final = -1  # in the place of a place in the heap: an entry that does not stand there yet
 
 
 class ValueHeap:
@@ -31,12 +34,12 @@ class ValueHeap:
     def put(self, model: Model, value: float) -> None:
         """Give `model`, tracked or not, a value."""
         self._clock += 1  # no two entries are equal, so that models are never compared
-        entry = (value, self._clock, model)
+        entry: Entry = (value, self._clock, model)
         self.entries[model] = entry
-        heappush(self._heap, entry)
+        _push(self._heap, entry)
         if len(self._heap) > 64 + 4 * len(self.entries):
             self._heap = list(self.entries.values())
-            heapify(self._heap)
+            heapq.heapify(self._heap)
 
     def skip(self, uses: int) -> int:
         """Let the clock go on by so many uses whose entries are renewed later; returns what it was."""
@@ -46,39 +49,40 @@ class ValueHeap:
 
     def remove(self, model: Model) -> float:
         """Forget `model`; returns its value."""
-        entry = self.entries.pop(model)
-        return entry[0] if self.renewed is None else self.renewed(entry)[0]
+        return self._value(self.entries.pop(model))
 
     def value(self, model: Model) -> float | None:
         """Value of `model`, None where it is not tracked."""
         entry = self.entries.get(model)
-        if entry is None or self.renewed is None:
-            return None if entry is None else entry[0]
-        return self.renewed(entry)[0]
+        return None if entry is None else self._value(entry)
 
     def ascending(self) -> Iterator[Model]:
-        """Models, the least value first: a walk down the heap that leaves it as it is."""
+        """List models, the least value first: a walk down the heap that leaves it as it is."""
         heap, entries, renewed = self._heap, self.entries, self.renewed
         while heap:
             entry = heap[0]
-            if entries.get(entry[2]) != entry:
-                heappop(heap)
-            elif renewed is not None and (now := renewed(entry)) != entry:
+            if entries.get(entry[2]) is not entry:
+                heapq.heappop(heap)
+            elif renewed is not None and (now := renewed(entry)) is not entry:
                 entries[entry[2]] = now
-                heapreplace(heap, now)
+                heapq.heapreplace(heap, now)
             else:
                 break
         front = [(heap[0], 0)] if heap else []
         while front:
-            entry, place = heappop(front)
+            entry, place = heapq.heappop(front)
             if place == _RENEWED:
                 yield entry[2]
                 continue
-            if entries.get(entry[2]) == entry:
-                if renewed is not None and (now := renewed(entry)) != entry:
-                    heappush(front, (now, _RENEWED))
+            if entries.get(entry[2]) is entry:
+                if renewed is not None and (now := renewed(entry)) is not entry:
+                    _push(front, (now, _RENEWED))
                 else:
                     yield entry[2]
             for child in (2 * place + 1, 2 * place + 2):
                 if child < len(heap):
-                    heappush(front, (heap[child], child))
+                    _push(front, (heap[child], child))
+
+    def _value(self, entry: Entry) -> float:
+        value: float = entry[0] if self.renewed is None else self.renewed(entry)[0]
+        return value

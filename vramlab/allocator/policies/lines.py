@@ -95,7 +95,7 @@ class Lines:
         return all(self._slopes(line) for line in self._all)
 
     def highest(self, now_s: float, below: float) -> tuple[Line | None, float]:
-        """Find the highest line that is lower than `below`, and its height; none if others are too close."""
+        """Find the highest line lower than `below`, none if others are too close, and how high it is."""
         best = second = 0.0
         found: Line | None = None
         for line in self._all:
@@ -105,7 +105,27 @@ class Lines:
                     second, best, found = best, height, line
                 else:
                     second = height
-        return (found, best) if best < self._most and second < best * _CLOSE else (None, 0.0)
+        return (found if best < self._most and second < best * _CLOSE else None), best
+
+    def close_to(self, height: float, now_s: float, below: float) -> tuple[list[Line], float]:
+        """List lines too close to the highest one lower than `below`, by admission, and their least height.
+
+        None where no height tells: if it is higher than any may be, or lies at 0.
+        """
+        close: list[Line] = []
+        lowest = height
+        while 0.0 < height < self._most:
+            found: list[Line] = []
+            least = lowest * _CLOSE
+            for line in self._all:
+                its_height = (now_s - line.since_s + 1.0) * line.slope
+                if least <= its_height < below:
+                    found.append(line)
+                    lowest = min(lowest, its_height)
+            if len(found) == len(close):
+                return sorted(found, key=_number), lowest
+            close = found
+        return [], below
 
     def groups(self, now_s: float, below: float) -> Iterator[list[Line]]:
         """Lines that are lower than `below`, the highest first: groups of too close ones, by admission."""

@@ -21,50 +21,7 @@ Whole: TypeAlias = npt.NDArray[np.int64]
 
 
 class Stretch:
-    """The part of a trace that runs are taken from, hits and misses, by model where a policy asks for that.
-
-    Parameters
-    ----------
-    models : int
-        How many there are.
-    numbers : array of int
-        Which model each request was for.
-    times_s : array of float
-        When, seconds.
-    uses_total : array of int
-        Requests for the model so far, this one included.
-    order : array of int
-        Sorts the requests by model, those for one model by time.
-    """
-
-    def __init__(
-        self,
-        models: int,
-        numbers: npt.NDArray[np.integer],
-        times_s: npt.NDArray[np.float64],
-        uses_total: Whole,
-        order: npt.NDArray[np.intp],
-    ) -> None:
-        self._models = models
-        self._numbers = numbers
-        self._times_s = times_s
-        self._uses_total = uses_total
-        self._order = order
-
-    @cached_property
-    def by_model(self) -> tuple[npt.NDArray[np.float64], Whole]:
-        """Times sorted by model, and ``base``: use n of a model is entry ``base[number] + n`` of them."""
-        order = self._order
-        base: Whole = np.zeros(self._models, dtype=np.int64)
-        base[self._numbers[order]] = np.arange(len(order)) - self._uses_total[order]
-        return self._times_s[order], base
-
-
-class Run:
-    """Consecutive hits, one entry per request in each column.
-
-    The accounts of the models need not be up to date: the columns are. A column that is assigned by
-    ``column[run.numbers] = ...`` keeps the last entry of each model, which is what counts.
+    """The part of a trace that runs are taken from, hits and misses, as columns.
 
     Parameters
     ----------
@@ -75,63 +32,107 @@ class Run:
     times_s : array of float
         When, seconds.
     uses_total : array of int
-        Uses of the model so far, this one included.
-    uses_before : array of int
-        By the model's number, its uses before it was loaded.
+        Requests for the model so far, this one included.
     next_use : array of int
         Place of the next request for the model.
-    end : int
-        Place of the first request after the run: those whose next use is not before it are the last ones.
-    stretch : Stretch
-        What the run is a part of, for policies that need to know the time of each use.
+    order : array of int
+        Sorts the requests by model, those for one model by time.
     """
 
-    __slots__ = ("_end", "_next_use", "_uses_before", "models", "numbers", "stretch", "times_s", "uses_total")
-
-    # Made for each run, millions of times: a column more costs less than a class round them.
     def __init__(
         self,
         models: Sequence[Model],
         numbers: npt.NDArray[np.integer],
         times_s: npt.NDArray[np.float64],
         uses_total: Whole,
-        uses_before: Whole,
         next_use: npt.NDArray[np.int32],
-        end: int,
-        stretch: Stretch,
+        order: npt.NDArray[np.intp],
     ) -> None:
         self.models = models
         self.numbers = numbers
         self.times_s = times_s
         self.uses_total = uses_total
-        self._uses_before = uses_before
-        self._next_use = next_use
-        self._end = end
+        self.next_use = next_use
+        self._order = order
+        self.uses_before: Whole = np.array([model.uses_total - model.uses for model in models])
+        """By the model's number, its uses before it was loaded."""
+
+    @cached_property
+    def by_model(self) -> tuple[npt.NDArray[np.float64], Whole]:
+        """Times sorted by model, and ``base``: use n of a model is entry ``base[number] + n`` of them."""
+        order = self._order
+        base: Whole = np.zeros(len(self.models), dtype=np.int64)
+        base[self.numbers[order]] = np.arange(len(order)) - self.uses_total[order]
+        return self.times_s[order], base
+
+
+class Run:
+    """Consecutive hits of a stretch, one entry per request in each column.
+
+    The accounts of the models need not be up to date: the columns are. A column that is assigned by
+    ``column[run.numbers] = ...`` keeps the last entry of each model, which is what counts.
+
+    Parameters
+    ----------
+    stretch : Stretch
+        What it is a part of.
+    first, end : int
+        Places of the first of the requests there, and of the first one after them.
+
+    Attributes
+    ----------
+    models : sequence of Model
+        All models, by their number.
+    numbers : array of int
+        Which model each request was for.
+    """
+
+    __slots__ = ("_end", "_first", "models", "numbers", "stretch")
+
+    def __init__(self, stretch: Stretch, first: int, end: int) -> None:
         self.stretch = stretch
+        self._first, self._end = first, end
+        self.models = stretch.models
+        self.numbers = stretch.numbers[first:end]
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return self._end - self._first
+
+    @property
+    def times_s(self) -> npt.NDArray[np.float64]:
+        """When each request was made, seconds."""
+        return self.stretch.times_s[self._first : self._end]
+
+    @property
+    def uses_total(self) -> Whole:
+        """Uses of the model so far, this one included."""
+        return self.stretch.uses_total[self._first : self._end]
 
     @property
     def uses(self) -> Whole:
         """Uses of the model since it was loaded, this one included."""
-        uses: Whole = self.uses_total - self._uses_before[self.numbers]
+        uses: Whole = self.uses_total - self.stretch.uses_before[self.numbers]
         return uses
 
     def in_order(self) -> list[Model]:
         """Each model once, in the order of their last uses."""
         models = self.models
-        return [models[number] for number in self.numbers[self._next_use >= self._end].tolist()]
+        return [models[number] for number in self.numbers[self._are_last()].tolist()]
 
     def caught_up(self) -> Iterator[Model]:
         """The same, each with its account brought up to date."""
-        last = np.flatnonzero(self._next_use >= self._end)
+        last = np.flatnonzero(self._are_last())
         accounts = zip(
             self.in_order(), self.uses_total[last].tolist(), self.times_s[last].tolist(), strict=True
         )
         for model, uses_total, time_s in accounts:
             model.catch_up(uses_total, time_s)
             yield model
+
+    def _are_last(self) -> npt.NDArray[np.bool_]:
+        """Which requests have none for the same model after them in the run."""
+        last: npt.NDArray[np.bool_] = self.stretch.next_use[self._first : self._end] >= self._end
+        return last
 
 
 @trait
