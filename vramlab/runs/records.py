@@ -132,7 +132,7 @@ class Records:
         return self._part(first, float(self.arrival_s[first])) if first else self
 
     def _part(self, first: int, start_s: float) -> Records:
-        usage = self.usage
+        usage = list(self.usage)  # functions in C look into a list, and not into what the compiler made
         begun = bisect_right(usage, start_s, key=lambda row: row.time_s)
         held = [usage[begun - 1]._replace(time_s=start_s)] if begun else []
         return Records(
