@@ -94,7 +94,7 @@ class LiveDriver(Interpreter):
         self._loop_thread = world.loop_thread
         self._time_s = world.now_s
         self._start_s = world.now_s()
-        self._closing = False
+        self.closing = False  # whether it takes no more requests
         self._idle = asyncio.Event()
         self._begun: LiveTask | None = None  # by a caller who will do its run
         self._endless = len(engine.endless_stories())
@@ -112,11 +112,6 @@ class LiveDriver(Interpreter):
     def clock(self) -> float:
         """Seconds since the driver began."""
         return self._time_s() - self._start_s
-
-    @property
-    def closing(self) -> bool:
-        """Whether it takes no more requests."""
-        return self._closing
 
     # -- requests and stories ----------------------------------------------------------------------------
 
@@ -136,8 +131,7 @@ class LiveDriver(Interpreter):
 
     def run_here(self, task: LiveTask) -> None:
         """Do the run that was left to the caller of :meth:`submit`, on the event loop's thread."""
-        job = task.here
-        assert job is not None
+        job: Any = task.here
         before = GUARD.enter()
         try:
             task.here = None
@@ -148,14 +142,9 @@ class LiveDriver(Interpreter):
     def serve(self, request: Request, inputs: Any) -> Answer:
         """Serve a request, running the model in this thread; blocks, and so not on the loop's thread."""
         before = GUARD.enter()
+        caller, task = Caller(), None
         try:
-            return self._serve(request, inputs, Caller())
-        finally:
-            GUARD.leave(before)
-
-    def _serve(self, request: Request, inputs: Any, caller: Caller) -> Answer:
-        task = self._begin_request(request, inputs, None, caller)
-        try:
+            task = self._begin_request(request, inputs, None, caller)
             while True:
                 message, caller.message = caller.message, None
                 if message is None:
@@ -164,8 +153,11 @@ class LiveDriver(Interpreter):
                     break
                 self._carry_out(message[0], message[1], message[2], message[3])
         except BaseException:  # an interrupt from the keyboard
-            self._abandon(task)
+            if task is not None:
+                self._abandon(task)
             raise
+        finally:
+            GUARD.leave(before)
         if caller.error is not None:
             raise caller.error
         answer: Answer = caller.value
@@ -205,7 +197,7 @@ class LiveDriver(Interpreter):
     def take_no_more(self, *endless: str) -> None:
         """Take no more requests, and end the stories called `endless`."""
         with undisturbed(), self.lock:
-            self._closing = True
+            self.closing = True
             for name in endless:
                 if name in self.tasks:
                     self.cancel(self.tasks[name], self.clock())
@@ -229,7 +221,7 @@ class LiveDriver(Interpreter):
         if lock._is_owned():  # a call less than `refuse_reentry` itself, which would be seen in a hit
             lock.refuse_reentry()
         with lock:
-            if self._closing:
+            if self.closing:
                 raise Closing("the runtime is closing")
             now_s = self._time_s() - self._start_s
             number = self.engine.recorder.arrived(request.model, now_s)
@@ -309,12 +301,12 @@ class LiveDriver(Interpreter):
         endless = task.name in ENDLESS
         # of an endless story nobody asks what became of it
         self.finished(task, answer, None if answer is not None or endless else error)
-        if endless and not self._closing:
+        if endless and not self.closing:
             pause_s = self.engine.config.optimization.monitoring_interval
             self._world.later(pause_s, self._begin_anew, task.name)
 
     def _begin_anew(self, name: str) -> None:
-        if not self._closing:
+        if not self.closing:
             self.run_story(name)
 
     def finished(self, task: Any, value: Any, error: Exception | None = None) -> None:
@@ -329,7 +321,7 @@ class LiveDriver(Interpreter):
         elif caller is not None:
             caller.value, caller.error = value, error
             caller.tell(ENDED)
-        if self._closing and not self.tasks:
+        if self.closing and not self.tasks:
             self._world.soon(self._idle.set)
 
     def _notice(self, what: str, model: str | None, size_bytes: int, why: str) -> None:
@@ -350,17 +342,15 @@ class LiveDriver(Interpreter):
             self._world.add_worker(jobs, self._carry_out, cores)
         return jobs
 
-    def _carry_out(
-        self, task: LiveTask, effect: Any, job: Callable[..., Any], arguments: tuple[Any, ...]
-    ) -> bool:
+    def _carry_out(self, task: LiveTask, effect: Any, do: Callable[..., Any], given: tuple[Any, ...]) -> bool:
         """Do what an effect asks for, and report it. Returns whether it came too late."""
         value, failure = None, None
         try:
             if task.caller is not None or not isinstance(effect, Infer):
-                value = job(*arguments)
+                value = do(*given)
             else:
                 begin_s = self._time_s()
-                value = job(*arguments)
+                value = do(*given)
                 self._short_runs.note(effect, self._time_s() - begin_s)
             if task.keyed and isinstance(effect, Infer) and not effect.joined:
                 value = to_keep(value, self._kept_bytes)
