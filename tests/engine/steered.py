@@ -34,8 +34,12 @@ def check_waiting(engine):
                 turns.append((min(entry.turn for entry in its), model.name))
         assert model.wanted == (place if its else None)
     for name, entries in expected.items():
-        assert [(place, group.model.name) for place, group in getattr(waiting, name)] == sorted(entries)
-    assert [(turn, group.model.name) for turn, group in waiting.turns] == sorted(turns)
+        assert _names(getattr(waiting, name)) == sorted(entries)
+    assert _names(waiting.turns) == sorted(turns)
+
+
+def _names(listed):
+    return [((due_s, number), group.model.name) for due_s, number, group in listed]
 
 
 class SteeredDriver(Interpreter):

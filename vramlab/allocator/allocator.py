@@ -14,7 +14,6 @@ it, and :mod:`vramlab.allocator.loads` carries it out. Rules that must hold:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Final
 
 from vramlab.allocator.accounts import accounts, limits_met, loaded_at_start
@@ -47,7 +46,8 @@ from vramlab.config.schema import Inventory, Priority, ScoringConfig, VramConfig
 
 _LOAD: Final = Kind.LOAD  # for the hot path
 _CLEAR: Final = Kind.CLEAR
-_decision: Final = partial(tuple.__new__, Decision)  # without the constructor's detour: twice as fast
+_DECISION: Final = Decision
+_row: Final = tuple.__new__  # without the constructor's detour: twice as fast
 
 
 class Allocator:
@@ -177,7 +177,7 @@ class Allocator:
         rank = model.rank if priority is None else priority.rank
         plan, left = self.miss(model, rank, now_s, pin)
         zone = model.zone.name if plan[0] is _LOAD else None
-        return _decision((plan[0], name, zone, tuple([gone.name for gone in left]), plan[4]))
+        return _row(_DECISION, (plan[0], name, zone, tuple([gone.name for gone in left]), plan[4]))
 
     def miss(self, model: Model, rank: int, now_s: float, pin: bool = False) -> tuple[Planned, list[Model]]:
         """As :meth:`request` for an absent model, whose asking has been counted; with accounts for names.
@@ -243,7 +243,8 @@ class Allocator:
         if plan.kind is not _LOAD or zone is None:
             raise IllegalTransition(f"carry out: the plan for model {model.name!r} is {plan.kind.value}")
         self._follow(plan.planned, now_s, pin=False)
-        return _decision((_LOAD, model.name, zone.name, tuple([gone.name for gone in plan.victims]), ""))
+        victims = tuple([gone.name for gone in plan.victims])
+        return _row(_DECISION, (_LOAD, model.name, zone.name, victims, ""))
 
     def clear(self, plan: Plan) -> Decision:
         """Send away what has to leave before the load of a plan is decided anew."""

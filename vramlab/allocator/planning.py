@@ -127,15 +127,16 @@ class Planner:
         """Why `model` could not be loaded even if nothing else were on the device; empty if it could."""
         if self._device.lost:
             return self._device.lost
-        size_mb = bytes_to_mib(model.bytes)
-        if model.bytes > self._device.cap:
-            budget_mb = bytes_to_mib(self._device.cap)
-            return f"can never fit: {size_mb:.1f} MB, and the budget is {budget_mb:.1f} MB"
-        largest = max(model.places, key=lambda zone: zone.cap)
-        if model.bytes > largest.cap:
-            zone_mb = bytes_to_mib(largest.cap)
-            return f"can never fit: {size_mb:.1f} MB, and zone {largest.name} has {zone_mb:.1f} MB"
-        return ""
+        size = model.bytes
+        if size > self._device.cap:
+            most, what = self._device.cap, "the budget is"
+        else:
+            for zone in model.places:
+                if size <= zone.cap:
+                    return ""
+            largest = max(model.places, key=lambda zone: zone.cap)
+            most, what = largest.cap, f"zone {largest.name} has"
+        return f"can never fit: {bytes_to_mib(size):.1f} MB, and {what} {bytes_to_mib(most):.1f} MB"
 
     def _evict_for(self, model: Model, requester: Requester, size: int) -> tuple[Zone, list[Model]] | None:
         """Find the first zone that can make room for `model`, and the victims there; None if none can."""

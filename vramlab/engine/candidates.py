@@ -82,14 +82,14 @@ class Candidates:
 
     def first_absent(self) -> Waiting | None:
         """The first by place whose model is absent."""
-        for _, group in self._waiting.absent:
+        for _, _, group in self._waiting.absent:
             if group.model.state is ABSENT and group.model not in self.clearing:
                 return group.first
         return None
 
     def first_there(self) -> Waiting | None:
         """The first by place whose model is there, and not held back."""
-        for _, group in self._waiting.there:
+        for _, _, group in self._waiting.there:
             if not self.is_held(group.first):
                 return group.first
         return None
@@ -97,7 +97,7 @@ class Candidates:
     def runs(self) -> Iterator[Waiting]:
         """The next request of each model that is there and not held back, while a stream is free."""
         if self._gpu.free:
-            for _, group in self._waiting.turns:
+            for _, _, group in self._waiting.turns:
                 if not self.is_held(group.next):
                     yield group.next
 
@@ -107,7 +107,7 @@ class Candidates:
             return
         too_large: dict[tuple[Zone, int], float] = {}
         named = False
-        for _, group in self._waiting.absent[:WINDOW]:
+        for _, _, group in self._waiting.absent[:WINDOW]:
             model, entry = group.model, group.first
             if model.state is not ABSENT or model in self.clearing:
                 continue

@@ -70,7 +70,7 @@ class Finish:
         if model.state in (ABSENT, EVICTING):
             loads_s = sum([max(0.0, end_s - now_s) for end_s in self._load_ends_s.values()], 0.0)
             absent = islice(self._waiting.absent, _WINDOW)
-            loads_s += sum([group.model.load_s for _, group in absent if group.model is not model], 0.0)
+            loads_s += sum([group.model.load_s for _, _, group in absent if group.model is not model], 0.0)
             wait_s = max(wait_s, loads_s / self._channels + model.load_s)
         elif model.state is LOADING:
             wait_s = max(wait_s, self._load_ends_s.get(model, now_s) - now_s)

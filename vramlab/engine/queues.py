@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from vramlab.allocator import Allocator, Decision, Kind
 from vramlab.allocator.facts import STAYING
@@ -18,6 +18,8 @@ from vramlab.allocator.policies.own import PolicyError
 from vramlab.config.schema import Priority
 from vramlab.engine.effects import TIMED_OUT, Cancelled, Story, Wait
 from vramlab.engine.gates import Gate, Ready
+
+_WAIT: Final = Kind.WAIT  # for the hot path
 
 
 class Queue(Gate):
@@ -155,15 +157,18 @@ class RoomQueue:
             waiters.popleft()
 
     def _goes_on(self, waiter: _Waiter, now_s: float) -> bool:
-        ask = self._allocator.ask_again if waiter.counted else self._allocator.request
+        allocator, name, priority = self._allocator, waiter.model, waiter.priority
         try:
-            decision = ask(waiter.model, now_s, waiter.priority)
+            if waiter.counted:
+                decision = allocator.ask_again(name, now_s, priority)
+            else:
+                decision = allocator.request(name, now_s, priority)
         except PolicyError as error:
             # that of the request that waits, and not of the one whose end has brought us here
             waiter.gate.open(error)
             return True
         waiter.counted = True
-        if decision.kind is Kind.WAIT:
+        if decision[0] is _WAIT:
             return False
         self._note(waiter.task, now_s, decision)
         waiter.gate.open(decision)

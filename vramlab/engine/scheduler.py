@@ -218,8 +218,8 @@ class Scheduler(Decider):
         candidates.held, candidates.blocked, candidates.now_s = NOBODY, None, now_s
         if self._plain:  # nothing can be loaded: what the rules below come to, in a third of the calls
             while gpu.free and waiting.there and not self._may_load(now_s):
-                first = waiting.there[0][1].first
-                self._run(first if first.due_s <= now_s else waiting.turns[0][1].next)
+                first = waiting.there[0][2].first
+                self._run(first if first.due_s <= now_s else waiting.turns[0][2].next)
             if not waiting.absent or (candidates.under_way and not self._may_load(now_s)):
                 return
         while (gpu.free and waiting.there) or (channel.free and waiting.absent):
@@ -242,7 +242,7 @@ class Scheduler(Decider):
         waiting, candidates = self._waiting, self._candidates
         if len(waiting.absent) != 1 or (self._gpu.free and waiting.there):
             return False
-        entry = waiting.absent[0][1].first
+        entry = waiting.absent[0][2].first
         if not candidates.is_next(entry) or not candidates.may_load:
             return False
         plan = self._candidates.plan(entry, None)
@@ -253,7 +253,7 @@ class Scheduler(Decider):
     def _may_load(self, now_s: float) -> bool:
         """Whether a load might be begun, beside which a run is not all that there is to do."""
         absent = self._waiting.absent
-        return bool(self._channel.free and absent) and (absent[0][0][0] <= now_s or self._candidates.may_load)
+        return bool(self._channel.free and absent) and (absent[0][0] <= now_s or self._candidates.may_load)
 
     def _begin_next(self, now_s: float) -> bool:
         """Begin one run or load, or block others for one. Returns whether there may be more to begin."""

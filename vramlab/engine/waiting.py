@@ -116,7 +116,7 @@ class _OfModel:
         self.model = model
         self.by_place: list[tuple[Turn, Waiting]] = []
         self.by_turn: list[tuple[Turn, Waiting]] = []
-        self.listed: list[tuple[Turn, _OfModel]] | None = None  # where it stands, with this place and turn
+        self.listed: _Listed | None = None  # where it stands, with this place and turn
         self.place: Turn
         self.turn: Turn
         self.count = 0
@@ -153,6 +153,10 @@ class _OfModel:
         return dropped
 
 
+_Listed = list[tuple[float, float, _OfModel]]
+"""Models in order, each behind its place or turn: a pair within a pair takes twice as long to compare."""
+
+
 class WaitingRequests:
     """All that wait, in the order of their coming: ``waiting[0]`` came first, ``waiting[-1]`` last.
 
@@ -173,10 +177,10 @@ class WaitingRequests:
 
     def __init__(self, ready: Ready, max_wait_s: float, by_coming: bool = False) -> None:
         self.entries: OrderedDict[int, Waiting] = OrderedDict()
-        self.there: list[tuple[Turn, _OfModel]] = []
-        self.absent: list[tuple[Turn, _OfModel]] = []
-        self.coming: list[tuple[Turn, _OfModel]] = []  # whose load is under way
-        self.turns: list[tuple[Turn, _OfModel]] = []  # of those that are there
+        self.there: _Listed = []
+        self.absent: _Listed = []
+        self.coming: _Listed = []  # whose load is under way
+        self.turns: _Listed = []  # of those that are there
         self._ready, self._max_wait_s, self._by_coming = ready, max_wait_s, by_coming
         self._of_model: dict[Model, _OfModel] = {}  # of all that anybody has waited for
         self.work_s = 0.0  # of all their runs
@@ -255,7 +259,7 @@ class WaitingRequests:
     def start(self, entry: Waiting) -> None:
         """A request waits no longer, and those before it are passed over."""
         for listed in (self.there, self.absent, self.coming):
-            if listed and listed[0][0] < entry.place:
+            if listed and listed[0][2].place < entry.place:
                 self._passed += 1
                 break
         self.leave(entry)
@@ -284,16 +288,16 @@ class WaitingRequests:
             if before is listed and place == group.place and turn == group.turn:
                 return
         if before is not None:
-            before.pop(_find(before, (group.place,)))
+            before.pop(_find(before, group.place))
             if before is self.there:
-                self.turns.pop(_find(self.turns, (group.turn,)))
+                self.turns.pop(_find(self.turns, group.turn))
         if not group.by_place:
             group.listed = model.wanted = None
             return
         group.listed, group.place, group.turn = listed, place, turn
-        _insert(listed, (place, group))
+        _insert(listed, (place[0], place[1], group))
         if listed is self.there:
-            _insert(self.turns, (turn, group))
+            _insert(self.turns, (turn[0], turn[1], group))
         model.wanted = place  # so that it is no victim for others
 
     # -- who they are ------------------------------------------------------------------------------------
@@ -302,12 +306,12 @@ class WaitingRequests:
     def first(self) -> Waiting | None:
         """The first by place; None where nobody waits."""
         heads = [listed[0] for listed in (self.there, self.absent, self.coming) if listed]
-        return min(heads)[1].first if heads else None
+        return min(heads)[2].first if heads else None
 
     @property
     def ready(self) -> int:
         """How many wait for models that are there."""
-        return sum(group.count for _, group in self.there)
+        return sum(group.count for _, _, group in self.there)
 
     def first_of(self, model: Model) -> Waiting | None:
         """The first by place of those who wait for one model."""
@@ -321,9 +325,9 @@ class WaitingRequests:
 
     def first_due_beside(self, model: Model, now_s: float) -> Turn | None:
         """Place of the first who is due of those that could run but for a stream, and need other models."""
-        for place, group in self.there[:2]:
+        for due_s, _, group in self.there[:2]:
             if group.model is not model:
-                return place if place[0] <= now_s else None
+                return group.place if due_s <= now_s else None
         return None
 
     def of(self, model: Model) -> list[Waiting]:

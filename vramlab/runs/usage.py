@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, overload
 
@@ -26,20 +25,19 @@ class Usage:
 
     def __init__(self, zones: int) -> None:
         self._zones = zones
-        self._times_s = array("d")
-        self._held_bytes = array("q")  # zone after zone
+        self._flat: list[Any] = []  # of each row its time, then the bytes of each zone
 
-    def append(self, row: tuple[float, tuple[int, ...]]) -> None:
-        """Take the next row."""
-        self._times_s.append(row[0])
-        self._held_bytes.extend(row[1])
+    def append(self, row: tuple[Any, Any]) -> None:
+        """Take the next row: a time in seconds, and the bytes that each zone holds from then on."""
+        time_s, held_bytes = row
+        self._flat.append(time_s)
+        self._flat.extend(held_bytes)
 
     def __len__(self) -> int:
-        return len(self._times_s)
+        return len(self._flat) // (1 + self._zones)
 
     def __iter__(self) -> Iterator[UsageRecord]:
-        times_s, held_bytes = self.columns()
-        return map(UsageRecord, times_s.tolist(), map(tuple, held_bytes.tolist()))
+        return map(self.__getitem__, range(len(self)))
 
     @overload
     def __getitem__(self, index: int) -> UsageRecord: ...
@@ -50,9 +48,9 @@ class Usage:
     def __getitem__(self, index: int | slice) -> UsageRecord | list[UsageRecord]:
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
-        place = range(len(self))[index]
-        held = self._held_bytes[place * self._zones : (place + 1) * self._zones]
-        return UsageRecord(self._times_s[place], tuple(held))
+        width = 1 + self._zones
+        start = range(len(self))[index] * width
+        return UsageRecord(self._flat[start], tuple(self._flat[start + 1 : start + width]))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Usage | list) and list(self) == list(other)
@@ -61,18 +59,20 @@ class Usage:
 
     def __reduce__(self) -> tuple[Callable[..., Usage], tuple[Any, ...]]:
         # a class of the compiler's keeps what it holds to itself
-        return _held, (self._zones, self._times_s, self._held_bytes)
+        return _held, (self._zones, *self.columns())
 
     def columns(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         """Return the times in seconds, shape (rows,), and the bytes held, shape (rows, zones)."""
-        held = np.array(self._held_bytes, dtype=np.int64)
-        return np.array(self._times_s), held.reshape(len(self), self._zones)
+        flat, width = self._flat, 1 + self._zones
+        held = np.array([flat[zone::width] for zone in range(1, width)], dtype=np.int64)
+        return np.array(flat[::width], dtype=np.float64), held.reshape(self._zones, len(self)).T
 
 
-def _held(zones: int, times_s: array[float], held_bytes: array[int]) -> Usage:
+def _held(zones: int, times_s: npt.NDArray[np.float64], held_bytes: npt.NDArray[np.int64]) -> Usage:
     """Make the rows that have travelled from another process."""
     usage = Usage(zones)
-    usage._times_s, usage._held_bytes = times_s, held_bytes
+    for row in zip(times_s.tolist(), held_bytes.tolist(), strict=True):
+        usage.append(row)
     return usage
 
 
