@@ -32,6 +32,10 @@ CORE = (
     "allocator/policies/*.py",
     "allocator/policies/in_bulk/*.py",
     "engine/*.py",
+    "live/driver.py",
+    "live/interrupts.py",
+    "live/short_runs.py",
+    "live/tasks.py",
     "runs/recorder.py",
     "runs/usage.py",
     "simulation/agenda.py",
@@ -73,7 +77,7 @@ def core(root: Path) -> list[str]:
 
 
 def compile_core(root: Path, build: Path) -> dict[str, Path]:
-    """Compile the core of a source tree in a process of its own.
+    """Compile the core of a source tree in a process of its own, unless that has been done.
 
     Returns the extension modules, by where they belong relative to `root`.
 
@@ -83,11 +87,19 @@ def compile_core(root: Path, build: Path) -> dict[str, Path]:
         If there is no compiler, or it refuses something; it has said so by then.
     """
     made = build / "made"
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir(parents=True)
-    subprocess.run([sys.executable, str(Path(__file__)), "--into", str(made)], cwd=root, check=True)
-    paths = [path for path in made.rglob("*") if path.name.endswith(tuple(EXTENSION_SUFFIXES))]
+    paths = _extensions(made)
+    sources = [Path(__file__), *(root / "vramlab").rglob("*.py")]
+    newest_s = max(path.stat().st_mtime for path in sources)
+    if len(paths) <= len(core(root)) or min(path.stat().st_mtime for path in paths) < newest_s:
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True)
+        subprocess.run([sys.executable, str(Path(__file__)), "--into", str(made)], cwd=root, check=True)
+        paths = _extensions(made)
     return {path.relative_to(made).as_posix(): path for path in paths}
+
+
+def _extensions(made: Path) -> list[Path]:
+    return [path for path in made.rglob("*") if path.name.endswith(tuple(EXTENSION_SUFFIXES))]
 
 
 def _run_compiler(made: Path) -> None:

@@ -329,7 +329,7 @@ class BlockedCaller:
             if message is None:
                 return
             if isinstance(message, tuple):
-                self.driver._carry_out(self.task, *message)
+                self.driver._carry_out(*message)
             else:
                 self.ended = True
                 answer = self.caller.value

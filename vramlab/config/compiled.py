@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def compiled() -> bool:
-    """Return whether the core (allocator, engine, simulated driver) is machine code, as this file is then."""
+    """Return whether the core (allocator, engine, drivers) is machine code, as this file is then."""
     return not __file__.endswith((".py", ".pyc"))
 
 

@@ -38,7 +38,8 @@ from vramlab.engine.interpreter import Interpreter, Task
 from vramlab.engine.journal import Journal
 from vramlab.engine.requests import Answer, Request
 from vramlab.live.answers import to_keep
-from vramlab.live.interrupts import guarded, undisturbed
+from vramlab.live.interrupts import GUARD, undisturbed
+from vramlab.live.lock import Lock
 from vramlab.live.short_runs import ShortRuns
 from vramlab.live.tasks import (
     ENDED,
@@ -46,8 +47,8 @@ from vramlab.live.tasks import (
     Caller,
     Closing,
     Failed,
+    Job,
     LiveTask,
-    Lock,
     OpenSessions,
     close_session,
     failure_of,
@@ -93,7 +94,7 @@ class LiveDriver(Interpreter):
         self._loop_thread = world.loop_thread
         self._time_s = world.now_s
         self._start_s = world.now_s()
-        self._closing = False
+        self.closing = False  # whether it takes no more requests
         self._idle = asyncio.Event()
         self._begun: LiveTask | None = None  # by a caller who will do its run
         self._endless = len(engine.endless_stories())
@@ -112,14 +113,8 @@ class LiveDriver(Interpreter):
         """Seconds since the driver began."""
         return self._time_s() - self._start_s
 
-    @property
-    def closing(self) -> bool:
-        """Whether it takes no more requests."""
-        return self._closing
-
     # -- requests and stories ----------------------------------------------------------------------------
 
-    @guarded
     def submit(
         self, request: Request, inputs: Any, future: asyncio.Future[Answer], here: bool = False
     ) -> LiveTask:
@@ -128,31 +123,41 @@ class LiveDriver(Interpreter):
         With `here`, a run on the loop that begins at once is left to the caller: ``task.here`` is not
         None then, and the caller lets the loop take a turn, then calls :meth:`run_here`, or :meth:`give_up`.
         """
-        return self._begin_request(request, inputs, future, None, here)
+        before = GUARD.enter()
+        try:
+            return self._begin_request(request, inputs, future, None, here)
+        finally:
+            GUARD.leave(before)
 
-    @guarded
     def run_here(self, task: LiveTask) -> None:
         """Do the run that was left to the caller of :meth:`submit`, on the event loop's thread."""
         job: Any = task.here
-        task.here = None
-        self._carry_out(*job)
+        before = GUARD.enter()
+        try:
+            task.here = None
+            self._carry_out(job[0], job[1], job[2], job[3])
+        finally:
+            GUARD.leave(before)
 
-    @guarded
     def serve(self, request: Request, inputs: Any) -> Answer:
         """Serve a request, running the model in this thread; blocks, and so not on the loop's thread."""
-        caller = Caller()
-        task = self._begin_request(request, inputs, None, caller)
+        before = GUARD.enter()
+        caller, task = Caller(), None
         try:
+            task = self._begin_request(request, inputs, None, caller)
             while True:
                 message, caller.message = caller.message, None
                 if message is None:
                     message = caller.wait(self.lock)
                 if message is ENDED:
                     break
-                self._carry_out(*message)
+                self._carry_out(message[0], message[1], message[2], message[3])
         except BaseException:  # an interrupt from the keyboard
-            self._abandon(task)
+            if task is not None:
+                self._abandon(task)
             raise
+        finally:
+            GUARD.leave(before)
         if caller.error is not None:
             raise caller.error
         answer: Answer = caller.value
@@ -192,7 +197,7 @@ class LiveDriver(Interpreter):
     def take_no_more(self, *endless: str) -> None:
         """Take no more requests, and end the stories called `endless`."""
         with undisturbed(), self.lock:
-            self._closing = True
+            self.closing = True
             for name in endless:
                 if name in self.tasks:
                     self.cancel(self.tasks[name], self.clock())
@@ -216,7 +221,7 @@ class LiveDriver(Interpreter):
         if lock._is_owned():  # a call less than `refuse_reentry` itself, which would be seen in a hit
             lock.refuse_reentry()
         with lock:
-            if self._closing:
+            if self.closing:
                 raise Closing("the runtime is closing")
             now_s = self._time_s() - self._start_s
             number = self.engine.recorder.arrived(request.model, now_s)
@@ -250,6 +255,7 @@ class LiveDriver(Interpreter):
 
     def perform(self, task: Any, effect: Any) -> None:
         """Hand `effect` to its caller's thread, to a worker, or to the loop's timers."""
+        job: Job
         task.pending = effect
         if isinstance(effect, Infer):
             job = job_of(task, effect, self.sessions[effect[:2]], self.tasks, self._kept_bytes)
@@ -262,15 +268,14 @@ class LiveDriver(Interpreter):
             else:
                 self._world.soon(self._carry_out, *job)
         elif isinstance(effect, Load):
-            (self._loads if effect.target is _GPU else self._cpu).put(
-                (task, effect, self._backend.open, *effect[:3])
-            )
+            job = task, effect, self._backend.open, effect[:3]
+            (self._loads if effect.target is _GPU else self._cpu).put(job)
             if effect.timeout_s is not None:
                 self._world.later(effect.timeout_s, self._overdue, task, effect)
         elif isinstance(effect, Unload):
-            self._others.put((task, effect, self.sessions.pop((effect.model, _GPU)).close))
+            self._others.put((task, effect, self.sessions.pop((effect.model, _GPU)).close, ()))
         elif isinstance(effect, ReadMemory):
-            job = (task, effect, self._backend.memory)
+            job = task, effect, self._backend.memory, ()
             if effect.after_s:
                 self._world.later(effect.after_s, self._others.put, job)
             else:
@@ -296,27 +301,27 @@ class LiveDriver(Interpreter):
         endless = task.name in ENDLESS
         # of an endless story nobody asks what became of it
         self.finished(task, answer, None if answer is not None or endless else error)
-        if endless and not self._closing:
+        if endless and not self.closing:
             pause_s = self.engine.config.optimization.monitoring_interval
             self._world.later(pause_s, self._begin_anew, task.name)
 
     def _begin_anew(self, name: str) -> None:
-        if not self._closing:
+        if not self.closing:
             self.run_story(name)
 
     def finished(self, task: Any, value: Any, error: Exception | None = None) -> None:
         """Give the story's value, or the bug that has ended it, to whoever awaits it."""
         self.tasks.pop(task.name, None)
         future, caller = task.future, task.caller
-        # A timer may hold the task for minutes; through the future it would hold the outputs, and these hold
-        # the arena of the session that made them, long after that has been closed.
-        task.inputs = task.pending = task.future = task.caller = None
+        # A timer may hold the task for minutes; through story or future it would hold the outputs, and these
+        # hold the arena of the session that made them, long after that has been closed.
+        task.story = task.inputs = task.pending = task.future = task.caller = None
         if future is not None:
             self._world.resolve(future, value, error)
         elif caller is not None:
             caller.value, caller.error = value, error
             caller.tell(ENDED)
-        if self._closing and not self.tasks:
+        if self.closing and not self.tasks:
             self._world.soon(self._idle.set)
 
     def _notice(self, what: str, model: str | None, size_bytes: int, why: str) -> None:
@@ -337,15 +342,15 @@ class LiveDriver(Interpreter):
             self._world.add_worker(jobs, self._carry_out, cores)
         return jobs
 
-    def _carry_out(self, task: LiveTask, effect: Any, job: Callable[..., Any], *arguments: Any) -> bool:
+    def _carry_out(self, task: LiveTask, effect: Any, do: Callable[..., Any], given: tuple[Any, ...]) -> bool:
         """Do what an effect asks for, and report it. Returns whether it came too late."""
         value, failure = None, None
         try:
             if task.caller is not None or not isinstance(effect, Infer):
-                value = job(*arguments)
+                value = do(*given)
             else:
                 begin_s = self._time_s()
-                value = job(*arguments)
+                value = do(*given)
                 self._short_runs.note(effect, self._time_s() - begin_s)
             if task.keyed and isinstance(effect, Infer) and not effect.joined:
                 value = to_keep(value, self._kept_bytes)

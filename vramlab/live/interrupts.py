@@ -12,20 +12,18 @@ fifth of a microsecond. They stay until the last runtime is closed.
 from __future__ import annotations
 
 import signal
-import threading
 
 # signal.getsignal makes members of enums of all that it gives: 1.8 us a call, this one 28 ns
 from _signal import getsignal  # type: ignore[import-not-found]
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
-from functools import wraps
+from threading import current_thread, get_ident, main_thread
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, Final
 
 _NAMES = ("SIGINT", "SIGALRM", "SIGTERM")
-_NUMBERS = tuple(int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name))
-_Value = TypeVar("_Value")
+_NUMBERS: Final = tuple([int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name)])
 _Handler = Callable[[int, FrameType | None], Any]
 
 
@@ -37,7 +35,10 @@ class State(Enum):
     WAITING = "waiting"  # for a decision to go on: it can be interrupted, and is busy with that at once
 
 
-FREE, BUSY, WAITING = State
+FREE: Final = State.FREE
+BUSY: Final = State.BUSY
+WAITING: Final = State.WAITING
+MAIN_THREAD: Final = main_thread().ident
 
 
 class _Deferring:
@@ -68,15 +69,19 @@ class Guard:
         self._seen: tuple[Any, ...] = ()
         self._users = 0
 
-    def enter(self) -> State:
-        """Be busy. Returns what :meth:`leave` needs. In the main thread only."""
+    def enter(self) -> State | None:
+        """Be busy, if this is the main thread. Returns what :meth:`leave` needs."""
+        if get_ident() != MAIN_THREAD:
+            return None
         if tuple(map(getsignal, _NUMBERS)) != self._seen:
             self._install()
         before, self.state = self.state, BUSY
         return before
 
-    def leave(self, before: State) -> None:
+    def leave(self, before: State | None) -> None:
         """Be as before, and handle what has come meanwhile."""
+        if before is None:
+            return
         self.state = before
         if self.pending and before is not BUSY:
             self._handle()
@@ -106,7 +111,7 @@ class Guard:
 
     def tidy(self) -> None:
         """Put the handlers of before back, where no runtime is open and this is the main thread."""
-        if self._users or threading.current_thread() is not threading.main_thread():
+        if self._users or current_thread() is not main_thread():
             return
         for number in _NUMBERS:
             handler = getsignal(number)
@@ -115,34 +120,14 @@ class Guard:
         self._seen = ()
 
 
-GUARD = Guard()
-MAIN_THREAD = threading.main_thread().ident
+GUARD: Final = Guard()
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Put signals off until the end of the block, where this is the main thread."""
-    if threading.get_ident() != MAIN_THREAD:
-        yield
-        return
+    """Put signals off until the end of the block; a hit does the same by hand, as it would see the block."""
     before = GUARD.enter()
     try:
         yield
     finally:
         GUARD.leave(before)
-
-
-def guarded(method: Callable[..., _Value]) -> Callable[..., _Value]:
-    """Put signals off while the method runs, which takes no keywords; a block would be seen in a hit."""
-
-    @wraps(method)
-    def call(*given: Any) -> _Value:
-        if threading.get_ident() != MAIN_THREAD:
-            return method(*given)
-        before = GUARD.enter()
-        try:
-            return method(*given)
-        finally:
-            GUARD.leave(before)
-
-    return call

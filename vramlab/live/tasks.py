@@ -1,16 +1,16 @@
 """What the live driver keeps of a request, and what it asks of those that it works with.
 
-A task and its caller, the lock, and the protocols of sessions and of the backend that makes them.
+A task and its caller, and the protocols of sessions and of the backend that makes them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from queue import SimpleQueue
-from typing import Any, Protocol
+from threading import get_ident
+from typing import Any, Final, Protocol
 
 from vramlab.engine.effects import Failure, Infer, Load, MemoryReading, Replaced, Story, Target
 from vramlab.engine.interpreter import Task
@@ -19,38 +19,16 @@ from vramlab.live.batches import BatchAxis, run_joined
 from vramlab.live.cores import Cores
 from vramlab.live.errors import SessionError
 from vramlab.live.interrupts import BUSY, GUARD, MAIN_THREAD, WAITING
-
-_RLock: Any = type(threading.RLock())  # threading.RLock is a function
+from vramlab.live.lock import Lock
 
 _LOG = logging.getLogger(__name__)
 
-ENDED = object()
+ENDED: Final = object()
 """What a caller is told when its request has ended."""
 
 
-class Closing(RuntimeError):
+class Closing(Exception):
     """The runtime is closing, and takes no more requests."""
-
-
-class Lock(_RLock):  # type: ignore[misc]
-    """The driver's lock, which knows its owner: who comes from inside is told so, and waits not for ever."""
-
-    def refuse_reentry(self) -> None:
-        """Raise RuntimeError if this thread has the lock."""
-        if self._is_owned():
-            raise RuntimeError(
-                "called from inside a decision (a policy, a predictor or an order): "
-                "the runtime cannot be asked from there"
-            )
-
-    def locked(self) -> bool:
-        """Whether anybody has it."""
-        if self._is_owned():
-            return True
-        if self.acquire(blocking=False):
-            self.release()
-            return False
-        return True
 
 
 class LiveSession(Protocol):
@@ -146,6 +124,10 @@ def failure_of(error: Exception) -> Failed:
         return Failure.RAISED, type(error).__name__, None
 
 
+Job = tuple[Any, Any, Callable[..., Any], tuple[Any, ...]]
+"""A task, its effect, and what carries that out: a callable and its arguments."""
+
+
 class Caller:
     """A thread that does the runs of its own request.
 
@@ -177,7 +159,7 @@ class Caller:
                 if message is not None:  # meanwhile
                     return message
                 self.mailbox = SimpleQueue()
-        if threading.get_ident() != MAIN_THREAD:
+        if get_ident() != MAIN_THREAD:
             return self.mailbox.get()
         GUARD.state = WAITING
         message = self.mailbox.get()  # what an interrupt makes us lose here, `LiveDriver._abandon` puts right
@@ -190,8 +172,8 @@ class LiveTask(Task):
 
     Attributes
     ----------
-    here : tuple or None
-        A run, as arguments of what carries it out, that is left to whoever has submitted the request.
+    here : Job or None
+        A run that is left to whoever has submitted the request.
     """
 
     __slots__ = ("caller", "future", "here", "inputs", "keyed", "pending")
@@ -204,7 +186,7 @@ class LiveTask(Task):
         self.future: asyncio.Future[Any] | None = None
         self.caller: Caller | None = None
         self.pending: Any = None
-        self.here: tuple[Any, ...] | None = None
+        self.here: Job | None = None
         self.keyed = False  # whether its answer may be kept
 
 
@@ -214,17 +196,17 @@ def job_of(
     session: LiveSession,
     tasks: Mapping[int | str, LiveTask],
     kept_bytes: int,
-) -> tuple[Any, ...]:
-    """Return a task, its effect, what does the run of its request or of several that are joined, and of what.
+) -> Job:
+    """Return a task, its effect, and what runs its request, or several that are joined, with what.
 
     The outcome of several is the answer of each by its number, or what the engine keeps in its place.
     """
     if not effect.joined:
-        return task, effect, session.run_and_shrink if effect.shrink else session.run, task.inputs
+        return task, effect, session.run_and_shrink if effect.shrink else session.run, (task.inputs,)
     # a request that has gone meanwhile needs no answer
     others = [tasks[number] for number in effect.joined if number in tasks]
     requests = [(one.name, one.inputs, one.keyed) for one in (task, *others)]
-    return task, effect, _run_joined, session, requests, kept_bytes
+    return task, effect, _run_joined, (session, requests, kept_bytes)
 
 
 def _run_joined(
