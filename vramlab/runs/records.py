@@ -23,7 +23,7 @@ from vramlab.engine.outcomes import (
     PreloadRecord,
     UsageRecord,
 )
-from vramlab.runs.usage import Usage, usage_columns
+from vramlab.runs.usage import Usage
 
 _RAN_ON = {
     Outcome.HIT: "gpu",
@@ -109,7 +109,10 @@ class Records:
 
     def usage_columns(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         """Return the times of `usage` in seconds, shape (rows,), and the bytes held, shape (rows, zones)."""
-        return usage_columns(self.usage)
+        if isinstance(self.usage, Usage):
+            return self.usage.columns()
+        held = np.array([row.held_bytes for row in self.usage], dtype=np.int64)
+        return np.array([row.time_s for row in self.usage]), held
 
     def since(self, time_s: float) -> Records:
         """Return the part of the run from `time_s` on: its requests, and what was done since.

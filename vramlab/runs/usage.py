@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, overload
 
 import numpy as np
@@ -74,13 +74,3 @@ def _held(zones: int, times_s: npt.NDArray[np.float64], held_bytes: npt.NDArray[
     for row in zip(times_s.tolist(), held_bytes.tolist(), strict=True):
         usage.append(row)
     return usage
-
-
-def usage_columns(
-    usage: Sequence[UsageRecord] | Usage,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Return the times in seconds, shape (rows,), and the bytes held, shape (rows, zones)."""
-    if isinstance(usage, Usage):
-        return usage.columns()
-    held = np.array([row.held_bytes for row in usage], dtype=np.int64)
-    return np.array([row.time_s for row in usage]), held
