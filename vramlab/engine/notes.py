@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 
 from vramlab.allocator import Allocator, Decision, Kind
@@ -16,7 +15,7 @@ MONITOR = "monitor"
 
 _LOAD: Final = Kind.LOAD  # for the hot path
 _NO_OUTPUTS: Final = {outcome: Answer(outcome) for outcome in Outcome}  # what a simulation answers
-_answer: Final = partial(tuple.__new__, Answer)  # without the constructor's detour: twice as fast
+_row: Final = tuple.__new__  # without the constructor's detour: twice as fast
 
 
 class Notes:
@@ -55,7 +54,7 @@ class Notes:
         recorder.done(number, outcome, now_s, why)
         if outputs is None and not why:
             return _NO_OUTPUTS[outcome]
-        return _answer((outcome, outputs, why))
+        return _row(Answer, (outcome, outputs, why))
 
     def decision(self, task: int | str, now_s: float, decision: Decision) -> None:
         """Something was decided for a request, or for one of the engine's own stories."""
