@@ -67,9 +67,10 @@ def asked(names):
         ("contiguous", ["A", "B"]),
     ],
 )
-def test_placement_counts(placement, leave):
+@pytest.mark.parametrize("bulk", [True, False])
+def test_placement_counts(placement, leave, bulk):
     config = a_config({"flexible": {"size_mb": 4}}, placement=placement)
-    records = decide(asked("ABCDBDE"), config, letters(A=1, B=1, C=1, D=1, E=2))
+    records = decide(asked("ABCDBDE"), config, letters(A=1, B=1, C=1, D=1, E=2), bulk=bulk)
     assert [eviction.model for eviction in records.evictions] == leave
 
 

@@ -83,7 +83,9 @@ def policy_names() -> list[str]:
     return [*ours, *plugin_names("vramlab.policies", ours)]
 
 
-def make_policy(scoring: ScoringConfig, source: str = "vram_management") -> Policy:
+def make_policy(
+    scoring: ScoringConfig, source: str = "vram_management", twins: Mapping[str, Factory] | None = None
+) -> Policy:
     """Make a fresh policy for one zone.
 
     Parameters
@@ -92,6 +94,8 @@ def make_policy(scoring: ScoringConfig, source: str = "vram_management") -> Poli
         Its name and options.
     source : str
         What errors name as the place where they were found.
+    twins : mapping, optional
+        By name, what is made in the place of our own (:data:`vramlab.allocator.policies.in_bulk.TWINS`).
 
     Raises
     ------
@@ -102,7 +106,7 @@ def make_policy(scoring: ScoringConfig, source: str = "vram_management") -> Poli
     name = scoring.policy
     plugin = None if ":" in name else load_plugin("vramlab.policies", name, {*POLICIES})
     if name in POLICIES:
-        policy = _ours(name, scoring, source)
+        policy = _ours(name, scoring, source, twins or {})
     elif plugin is not None or ":" in name:
         if scoring.old_options()["weights"]:
             raise _no_weights(name, source)
@@ -117,7 +121,7 @@ def make_policy(scoring: ScoringConfig, source: str = "vram_management") -> Poli
     return policy
 
 
-def _ours(name: str, scoring: ScoringConfig, source: str) -> Policy:
+def _ours(name: str, scoring: ScoringConfig, source: str, twins: Mapping[str, Factory]) -> Policy:
     """Make a policy of ours with its options, of which some may stand where they stood before."""
     takes = OPTIONS.get(name, ())
     options = dict(scoring.policy_options)
@@ -135,7 +139,7 @@ def _ours(name: str, scoring: ScoringConfig, source: str) -> Policy:
             if option in takes:
                 options[option] = value
     try:
-        return POLICIES[name](**options)
+        return twins.get(name, POLICIES[name])(**options)
     except (TypeError, ValueError) as error:
         expected = f"options that policy {name} can use"
         raise InputError(source, "scoring.policy_options", f"{options} ({error})", expected) from error
