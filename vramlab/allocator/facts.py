@@ -164,12 +164,6 @@ class Model:
         self.zone.idle += self.bytes
         return True
 
-    def catch_up(self, uses_total: int, last_used_s: float) -> None:
-        """Bring the account up to date with hits that were found in bulk: all uses, and the last one."""
-        self.uses += uses_total - self.uses_total
-        self.uses_total = uses_total
-        self.last_used_s = last_used_s
-
     def __repr__(self) -> str:
         return f"<Model {self.name} {self.state.value} in {self.zone.name}, {self.bytes} bytes>"
 
@@ -340,16 +334,11 @@ class Policy:
     in_order : bool
         Victims are taken strictly in the order of :meth:`ranked`; else those that later ones make
         unnecessary are spared.
-    merges_uses : bool
-        Uses between two misses may be handed in together: :meth:`used` once per model, in the order of the
-        models' last uses, with the account of the model already at that last use. True where the state is
-        per model and follows from the account alone.
     adds_up : bool
         Scores of several models may be compared with each other as sums (``victims: exact``).
     """
 
     in_order: ClassVar[bool] = False
-    merges_uses: ClassVar[bool] = False
     adds_up: ClassVar[bool] = True
 
     def admitted(self, model: Model, now_s: float) -> None:

@@ -27,9 +27,8 @@ class Usage:
         self._zones = zones
         self._flat: list[Any] = []  # of each row its time, then the bytes of each zone
 
-    def append(self, row: tuple[Any, Any]) -> None:
+    def append(self, time_s: float, held_bytes: list[int]) -> None:
         """Take the next row: a time in seconds, and the bytes that each zone holds from then on."""
-        time_s, held_bytes = row
         self._flat.append(time_s)
         self._flat.extend(held_bytes)
 
