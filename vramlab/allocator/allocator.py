@@ -89,7 +89,7 @@ class Allocator:
             name: Zone(name, zone, policy(config.scoring), self.device) for name, zone in config.zones.items()
         }
         self.models = accounts(config, inventory, self.zones)
-        self._always_loaded = loaded_at_start(config, self.models)
+        self._always_loaded = loaded_at_start(config, inventory)
         zones = list(self.zones.values())
         choice = config.scoring.victims
         if choice == "auto":

@@ -1,8 +1,8 @@
 """The facts: what there is, before anybody decides anything about it.
 
 Decisions, models, zones and their ledgers, and what a policy is asked. Everything else in the allocator is
-built on this file and on the states (:mod:`vramlab.allocator.states`), whose names it passes on; it imports
-nothing of the allocator but them. A policy needs no other import.
+built on this file and on the states (:mod:`vramlab.allocator.states`), whose names it passes on; beside them
+it imports :mod:`vramlab.allocator.traits` alone. A policy needs no other import.
 
 Rules that must hold at every moment, per zone and for the device:
 
@@ -48,7 +48,8 @@ from vramlab.allocator.states import (
     IllegalTransition,
     State,
 )
-from vramlab.config.schema import ModelSpec, Priority, PriorityWeights, ZoneConfig
+from vramlab.allocator.traits import Traits
+from vramlab.config.schema import Priority, ZoneConfig
 
 __all__ = [
     "ABSENT", "EVICTING", "IN_USE", "LOADING", "PRESENT", "RESIDENT", "STAYING",
@@ -111,29 +112,16 @@ class Model:
     __slots__ = (
         "always_loaded", "bytes", "claiming", "critical", "gpu_only", "guest", "hit", "home", "keep_alive_s",
         "last_used_s", "load_s", "loaded_at_s", "may_run_on_cpu", "name", "number", "pins", "places",
-        "priority", "priority_weight", "rank", "state", "uses", "uses_total", "wanted", "zone",
+        "priority", "priority_weight", "rank", "run_s", "state", "uses", "uses_total", "wanted", "zone",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        name: str,
-        number: int,
-        spec: ModelSpec,
-        places: list[Zone],
-        weights: PriorityWeights,
-        cpu_enabled: bool,
-    ) -> None:
+    def __init__(self, name: str, number: int, traits: Traits, places: list[Zone]) -> None:
         self.name = name
         self.number = number  # its place in the inventory, for columns over all models
-        self.bytes = spec.footprint_bytes
-        self.load_s = spec.load_s
-        self.priority = spec.priority
-        self.rank = spec.priority.rank
-        self.critical = spec.priority is Priority.CRITICAL
-        self.priority_weight = math.inf if self.critical else float(getattr(weights, spec.priority.value))
-        self.gpu_only = not spec.may_run_on_cpu  # security-critical; else the CPU may just be switched off
-        self.may_run_on_cpu = cpu_enabled and spec.may_run_on_cpu
-        self.always_loaded = spec.always_loaded
+        self.bytes, self.load_s, self.run_s = traits.bytes, traits.load_s, traits.run_s
+        self.priority, self.rank, self.critical = traits.priority, traits.rank, traits.critical
+        self.priority_weight, self.always_loaded = traits.priority_weight, traits.always_loaded
+        self.gpu_only, self.may_run_on_cpu = traits.gpu_only, traits.may_run_on_cpu
         self.places = places  # its home, then the zones that lend to its priority
         self.home = self.zone = home = places[0]  # `zone` is where it is, or was last
         self.hit = Decision(Kind.HIT, name, home.name)  # the answer to every hit, made when it changes zones

@@ -80,7 +80,6 @@ class Scheduler(Decider):
         self._greedy = name in GREEDY and desk.config.fallback.when == "full"
         self._candidates = Candidates(desk, self._heedless)
         self._view = View(self._candidates, desk.waiting)
-        self._item_s = {self._allocator.models[name]: spec.inference_s for name, spec in inventory.items()}
         self._loads: dict[Model, int] = {}  # how many were begun
         self._answer_while_loading = self.serving.on_miss == "cpu_while_loading"
         soonest = desk.config.fallback.when == "earliest_finish"
@@ -101,8 +100,7 @@ class Scheduler(Decider):
         why = self._cpu_at_once(number, model, rank, request.items, now_s) if model.may_run_on_cpu else ""
         if why:
             return now_s, FALLBACK, why
-        run_s = self._item_s[model] * request.items
-        entry = Waiting(number, model, now_s, rank, request.items, run_s)
+        entry = Waiting(number, model, now_s, rank, request.items, model.run_s * request.items)
         waiting.enter(entry)
         entry.loads_before = self._loads.get(model, 0)
         if model.state is LOADING:

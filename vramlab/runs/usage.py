@@ -58,7 +58,7 @@ class Usage:
 
     def __reduce__(self) -> tuple[Callable[..., Usage], tuple[Any, ...]]:
         # a class of the compiler's keeps what it holds to itself
-        return _held, (self._zones, *self.columns())
+        return _held, (self._zones, self._flat)
 
     def columns(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         """Return the times in seconds, shape (rows,), and the bytes held, shape (rows, zones)."""
@@ -67,9 +67,8 @@ class Usage:
         return np.array(flat[::width], dtype=np.float64), held.reshape(self._zones, len(self)).T
 
 
-def _held(zones: int, times_s: npt.NDArray[np.float64], held_bytes: npt.NDArray[np.int64]) -> Usage:
+def _held(zones: int, flat: list[Any]) -> Usage:
     """Make the rows that have travelled from another process."""
     usage = Usage(zones)
-    for row in zip(times_s.tolist(), held_bytes.tolist(), strict=True):
-        usage.append(*row)
+    usage._flat = flat
     return usage
