@@ -202,7 +202,12 @@ def test_an_open_that_fails_leaves_no_thread(tmp_path, models):  # noqa: F811
     first = LiveRuntime(settings(3), models, "cpu-emulated")
     second = BlockingRuntime(settings(3), models, "cpu-emulated")
     second.runtime = first
-    first._driver = object()  # as if it were open
+
+    async def once():
+        async with first:
+            pass
+
+    asyncio.run(once())
     with pytest.raises(RuntimeError, match="opened once"):
         second.open()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("vramlab")]
