@@ -19,6 +19,7 @@ from vramlab.engine.outcomes import REFUSED
 from vramlab.engine.requests import Answer, Request, as_text
 from vramlab.live.answers import RequestFailed, RequestRefused, owned
 from vramlab.live.backend import OnnxBackend
+from vramlab.live.batches import items_of
 from vramlab.live.driver import LiveDriver
 from vramlab.live.tasks import Closing
 
@@ -96,7 +97,7 @@ class Reception:
         axis = self._axes.get(model, _UNKNOWN)
         if axis is _UNKNOWN:
             axis = self._backend.axis_of(model)
-        items = 1 if axis is None else axis.items(inputs) or 1
+        items = 1 if axis is None else items_of(axis[0], inputs) or 1
         return Request(model, items, priority, requester, input_key), inputs
 
 
@@ -104,7 +105,7 @@ def outputs_of(model: Any, answer: Answer) -> list[Any]:
     """The outputs of an answer, or the exception that it stands for."""
     outputs = answer[1]
     if outputs is not None:
-        return list(outputs)
+        return outputs if type(outputs) is list else list(outputs)
     if answer.outcome is REFUSED:
         raise RequestRefused(f"{model}: {answer.why}")
     raise RequestFailed(f"{model}: {answer.why or 'cancelled'}")
