@@ -30,7 +30,6 @@ CORE = (
     "config/compiled.py",
     "allocator/*.py",
     "allocator/policies/*.py",
-    "allocator/policies/in_bulk/*.py",
     "engine/*.py",
     "live/batches.py",
     "live/driver.py",

@@ -492,6 +492,3 @@ def test_a_model_says_what_it_is():
     assert (model.priority, model.priority_weight, model.critical) == (Priority.HIGH, 1000.0, False)
     assert (model.guest, model.claiming, model.pins, model.uses, model.uses_total) == (False, False, 0, 0, 0)
     assert (model.last_used_s, model.loaded_at_s) == (float("-inf"), float("-inf"))
-    model.catch_up(7, 3.0)
-    model.catch_up(9, 4.0)
-    assert (model.uses, model.uses_total, model.last_used_s) == (9, 9, 4.0)

@@ -89,5 +89,17 @@ def test_bytes_are_counted_whatever_comes(steps, sizes):
             cache.put(request, live[key], now_s)
         else:
             assert cache.get(request, now_s) in (MISS, live.get(key))
-        assert cache.held_bytes == sum(kept.size_bytes for kept in cache._kept.values()) <= MIB
-        assert cache._kept.keys() == cache._until_s.keys()
+        asked, ends = around(cache._ring, "asked_after"), around(cache._ring, "ends_after")
+        assert cache.held_bytes == sum(entry.answer.size_bytes for entry in asked) <= MIB
+        assert sorted(map(id, asked)) == sorted(map(id, ends))
+        assert len(cache) == len(asked)
+        assert [entry.until_s for entry in ends] == sorted(entry.until_s for entry in ends)
+
+
+def around(ring, after):
+    """All entries of a ring."""
+    entries, entry = [], getattr(ring, after)
+    while entry is not ring:
+        entries.append(entry)
+        entry = getattr(entry, after)
+    return entries

@@ -28,7 +28,7 @@ def test_texts_are_the_lines_as_json():
 
 def test_names_and_texts_are_escaped():
     journal = Journal()
-    journal.put((0.5, 0, Request('a "b"', 2, requester="zoë\\"), None))
+    journal.put(0.5, 0, Request('a "b"', 2, requester="zoë\\"), None)
     journal.write(1, "begin", 'load "1"', 'a "b"')
     journal.unanswered(1.25, 0, Outcome.FAILED, 0.5, "line\nend")
     assert "".join(journal.texts()) == "".join(f"{encode(line)}\n" for line in journal)
@@ -52,7 +52,7 @@ def test_taking_loses_no_line_and_breaks_none():
 
     def write():
         for number in range(count):
-            journal.put((float(number), number, Request("a"), None))
+            journal.put(float(number), number, Request("a"), None)
 
     writer = threading.Thread(target=write)
     writer.start()

@@ -30,7 +30,6 @@ def test_names():
 def test_every_policy_says_what_it_is_and_serves(name):
     policy = make_policy(ScoringConfig(policy=name))
     assert isinstance(policy.in_order, bool)
-    assert isinstance(policy.merges_uses, bool)
     unnamed = name in ("fifo", "random", "seed", "seed_fixed")
     assert unnamed or "Source:" in docstring(type(policy))
     cache = Cache(name, 4)
@@ -66,7 +65,7 @@ def test_a_class_of_ones_own():
 
 def test_a_class_without_the_switches():
     policy = make_policy(ScoringConfig(policy="tests.policies.own:Duck"))
-    assert (policy.in_order, policy.merges_uses) == (False, False)
+    assert policy.in_order is False
 
 
 @pytest.mark.parametrize(

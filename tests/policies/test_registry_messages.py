@@ -61,7 +61,7 @@ def test_weights_and_exact_sets_that_make_no_sense():
 
 def test_a_class_of_ones_own_gets_what_it_lacks():
     policy = make_policy(ScoringConfig(policy=f"{OWN}:Duck"))
-    assert (policy.in_order, policy.merges_uses, policy.adds_up) == (False, False, True)
+    assert (policy.in_order, policy.adds_up) == (False, True)
     model = Cache("lru", 3).allocator.models["A"]
     assert policy.bid(model, 1.0) == policy.score(model, 1.0) == 0.0
     assert policy.rejected(model, 1.0) is None
@@ -70,7 +70,7 @@ def test_a_class_of_ones_own_gets_what_it_lacks():
 class Decided(Policy):
     """Says all the switches itself."""
 
-    in_order, merges_uses, adds_up = True, True, False
+    in_order, adds_up = True, False
 
     def admitted(self, model, now_s):
         pass
@@ -92,7 +92,7 @@ class Decided(Policy):
 
 def test_a_class_of_ones_own_keeps_what_it_has():
     policy = make_policy(ScoringConfig(policy=f"{__name__}:Decided"))
-    assert (policy.in_order, policy.merges_uses, policy.adds_up) == (True, True, False)
+    assert (policy.in_order, policy.adds_up) == (True, False)
     assert policy.bid(None, 0.0) == 5.0
     policy.rejected(None, 3.0)
     assert policy.own.noted == (None, 3.0)

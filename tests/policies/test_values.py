@@ -5,12 +5,11 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from tests.policies.cache import BulkCache, Cache
-from vramlab.allocator.policies import Policy, aged
+from tests.policies.cache import Cache
+from vramlab.allocator.policies import aged
 from vramlab.allocator.policies.aged import Table
 from vramlab.allocator.policies.ages import BINS, EDGES, bin_of, hit_density
 from vramlab.allocator.policies.heap import ValueHeap
-from vramlab.allocator.policies.in_bulk.log_linear import LogLinearInBulk
 from vramlab.allocator.policies.lhd import LHD
 
 MB = 2**20
@@ -120,29 +119,23 @@ def test_the_heap_by_hand():
     assert heap.remove(c) == 1.0
     assert heap.value(c) is None
     assert list(heap.ascending()) == [b, a]
-    assert heap.skip(5) == 4
-    assert heap.skip(0) == 9
     heap.put(c, 0.5)
-    assert heap.entries[c] == (0.5, 10, c)
+    assert heap.entries[c] == (0.5, 5, c, 5)
 
 
-def test_the_heap_asks_for_renewed_values_when_the_old_ones_come_up():
-    heap, (a, b, c, d) = ValueHeap(), some_models(4)
+def test_raised_values_show_as_the_old_ones_come_up():
+    heap, (a, b, c) = ValueHeap(), some_models(3)
     for thing, value in ((a, 1.0), (b, 2.0), (c, 3.0)):
         heap.put(thing, value)
-    new = {a: (2.5, 7, a)}
-    heap.renewed = lambda entry: new.get(entry[2], entry)
-    assert heap.value(a) == 2.5
-    assert heap.value(b) == 2.0
-    assert heap.value(d) is None
+    heap.put(a, 2.5)
     assert list(heap.ascending()) == [b, a, c]
-    assert heap.entries[a] == (2.5, 7, a)
-    new[c] = (4.0, 9, c)
-    new[b] = (5.0, 8, b)
+    heap.put(c, 4.0)
+    heap.put(b, 5.0)
     assert list(heap.ascending()) == [a, c, b]
-    assert heap.remove(b) == 5.0
-    assert list(heap.ascending()) == [a, c]
-    new[c] = (6.0, 10, c)
+    heap.remove(a)
+    heap.put(a, 0.0)  # it has come back, and what it was worth before counts no more
+    assert list(heap.ascending()) == [a, c, b]
+    heap.put(c, 6.0)
     assert heap.remove(c) == 6.0  # also where it has not come up
 
 
@@ -156,7 +149,8 @@ def test_the_heap_is_a_sorted_list(seed):
             assert heap.remove(thing) == expected.pop(thing)[0]
         else:
             clock += 1
-            expected[thing] = (float(rng.integers(10)), clock)
+            least = expected[thing][0] if thing in expected else 0.0
+            expected[thing] = (least + float(rng.integers(10)), clock)
             heap.put(thing, expected[thing][0])
             assert len(heap._heap) <= 64 + 4 * len(expected)  # outdated entries do not pile up
         if rng.random() < 0.3:
@@ -174,11 +168,11 @@ def a_table(count):
     return table, models
 
 
-def ascending(table, scores, renewed=None):
+def ascending(table, scores):
     """Names by `scores`, one per row; no more than there are models, should it not end."""
     column = np.zeros(len(table.value))
     column[: len(scores)] = scores
-    found = islice(table.ascending(column, renewed), len(scores) + 1)
+    found = islice(table.ascending(column), len(scores) + 1)
     return "".join(model.name for model in found)
 
 
@@ -193,112 +187,9 @@ def test_columns_in_the_order_of_their_scores(one_by_one, monkeypatch):
     assert ascending(table, [3.0, 1.0, 2.0, 1.0, 0.0]) == "EDCA"
 
 
-@pytest.mark.parametrize("one_by_one", [0, 1, 2, 8])
-def test_columns_that_lag_behind_are_set_right_as_they_come_up(one_by_one, monkeypatch):
-    monkeypatch.setattr(aged, "_ONE_BY_ONE", one_by_one)
-    table, models = a_table(5)
-    late = {models[0]: 2.5, models[3]: 9.0}
-    assert ascending(table, [1.0, 2.0, 3.0, 1.5, 0.0], lambda model: late.pop(model, None)) == "EBACD"
-
-
 def test_many_equal_columns_stay_in_the_order_of_admission():
     table, _ = a_table(26)
     assert ascending(table, [1.0, 0.0] * 13) == "BDFHJLNPRTVXZACEGIKMOQSUWY"
-
-
-def test_powers_of_uses_by_their_number():
-    uses = np.array([1, 2, 3])
-    for frequency, powers in ((1.0, [2.0, 3.0, 4.0]), (2.0, [4.0, 9.0, 16.0]), (0.0, [1.0] * 3)):
-        policy = LogLinearInBulk(frequency=frequency)
-        assert policy._frequencies(uses).tolist() == powers
-
-
-# -- runs of hits ----------------------------------------------------------------------------------------
-
-
-def test_a_run_says_who_was_used_last_and_how_often():
-    cache = BulkCache("lru", 3)
-    cache.ask("ABC")
-    run = cache.hit("ABA", every_s=0.5)  # at 3, 3.5 and 4 s
-    assert [model.name for model in run.in_order()] == ["B", "A"]
-    assert run.uses.tolist() == [2, 2, 3]
-    accounts = [(m.name, m.uses_total, m.uses, m.last_used_s) for m in run.caught_up()]
-    assert accounts == [("B", 2, 2, 3.5), ("A", 3, 3, 4.0)]
-
-
-def test_a_policy_that_knows_no_runs_is_told_of_the_last_uses():
-    told = []
-
-    class Plain(Policy):
-        def used(self, model, now_s):
-            told.append((model.name, model.uses_total, model.last_used_s, now_s))
-
-    cache = BulkCache("lru", 3)
-    cache.ask("ABC")
-    cache.policy = Plain()
-    cache.hit("ABA")
-    assert told == [("B", 2, 4.0, 4.0), ("A", 3, 5.0, 5.0)]
-
-
-def test_lru_after_a_run_and_a_single_use():
-    cache = BulkCache("lru", 4)
-    cache.ask("ABCD")
-    cache.hit("CBA")
-    cache.ask("B")
-    assert cache.order() == "DCAB"
-    assert cache.ask("E") == "D"
-
-
-ONLY_USES = {"frequency": 1.0, "recency": 0.0, "size": 0.0, "cost": 0.0, "priority": 1.0}
-
-
-def test_a_count_that_fades_lags_behind_a_run_by_all_uses_but_the_last():
-    cache = BulkCache("decayed", 3, half_life_s=10.0, weights=ONLY_USES)  # medium priority: 100 a use
-    cache.ask("AB")  # at 0 and 1 s
-    cache.hit("AA", every_s=2.0)  # at 2 and 4 s
-    table = cache.policy._table
-    row = table.row[models_of(cache)["A"]]
-    assert table.since_s[row] == 4.0
-    # at 4 s: the first use has faded for 4 s, that at 2 s is not counted yet
-    assert table.value[row] == pytest.approx(100 * (2**-0.4 + 1), rel=1e-6)
-    assert table.value[row] < 100 * (2**-0.4 + 1)
-    assert cache.order() == "BA"  # B 2^-0.5
-    cache.hit("BBB")  # at 6, 7 and 8 s
-    assert table.value[table.row[models_of(cache)["B"]]] == pytest.approx(100 * (2**-0.7 + 1), rel=1e-6)
-    assert cache.order() == "AB"  # A is the lowest, and set right
-    assert table.value[row] == pytest.approx(100 * (2**-0.4 + 2**-0.2 + 1))
-    assert cache.policy.score(models_of(cache)["B"], 8.0) == pytest.approx(
-        100 * (2**-0.7 + 2**-0.2 + 2**-0.1 + 1)
-    )
-
-
-@pytest.mark.parametrize("frequency", [0.3, 0.999, 2.0])
-def test_a_power_of_a_count_that_fades_is_never_ahead_of_a_run(frequency):
-    cache = BulkCache("decayed", 2, half_life_s=10.0, weights={**ONLY_USES, "frequency": frequency})
-    cache.ask("AB")
-    cache.hit("AABA")
-    table = cache.policy._table
-    for name in "AB":
-        model = models_of(cache)[name]
-        lagging = table.value[table.row[model]]
-        cache.policy._catch_up(model)
-        assert lagging < table.value[table.row[model]]
-
-
-@pytest.mark.parametrize(
-    ("frequency", "recency", "takes_runs"),
-    [
-        (1.0, 0.5, True),
-        (1e-3, 0.0, True),
-        (9e-4, 0.5, False),
-        (-1.0, 0.5, False),
-        (1.0, -1e-3, False),
-        (0.0, -1.0, False),
-    ],
-)
-def test_counts_that_fade_take_runs_where_a_use_makes_a_model_worth_more(frequency, recency, takes_runs):
-    weights = {"frequency": frequency, "recency": recency}
-    assert BulkCache("decayed", 1, weights=weights).policy.takes_runs is takes_runs
 
 
 # -- LHD -------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ def text():
     trace, inventory, capacity_mb = workload(requests=12, share=0.3)
     journal = Journal()
     simulate(trace, plain_cache(capacity_mb, "optimization.monitor=true"), inventory, journal=journal)
-    journal.put((1e6, 99, Request("a", 3, requester="zoë", input_key="k"), None))
+    journal.put(1e6, 99, Request("a", 3, requester="zoë", input_key="k"), None)
     return "".join(journal.texts()).encode()[-BYTES:].split(b"\n", 1)[1]
 
 
@@ -123,7 +123,7 @@ def test_a_value_that_json_does_not_know_costs_no_line():
     journal = Journal()
     journal.write(0.0, "arrival", 0, "a", detail={"requester": object()})
     journal.write(1.0, "arrival", 1, "a", detail={"requester": {(1, 2): 3}})  # a key that is none
-    journal.put((2.0, 2, Request("a"), None))
+    journal.put(2.0, 2, Request("a"), None)
     rows = [json.loads(row) for row in journal.take_text().splitlines()]
     assert [row["event"] for row in rows] == ["arrival", "unwritable", "arrival"]
     assert len(journal) == 0

@@ -48,11 +48,11 @@ asyncio.run(main())
 
 def test_lines_go_to_the_file_and_out_of_memory(tmp_path):
     journal = JournalFile(tmp_path / "journal.jsonl")
-    journal.put((0.5, 0, Request("a"), None))
+    journal.put(0.5, 0, Request("a"), None)
     journal.write(0.75, "done", 0, None, "HIT")
     journal.flush()
     assert len(journal) == 0
-    journal.put((1.0, 1, Request("b"), None))
+    journal.put(1.0, 1, Request("b"), None)
     journal.close()
     journal.close()
     assert [line.event for line in read_journal(tmp_path / "journal.jsonl")] == ["arrival", "done", "arrival"]
@@ -110,7 +110,7 @@ def full_journal(tmp_path, *takes):
 def test_a_disk_that_is_full_at_any_write_loses_no_line_and_breaks_none(tmp_path_factory, takes):
     file, _ = full_journal(tmp_path_factory.mktemp("full"), *takes)
     for number in range(20):
-        file.put((float(number), number, Request("a"), None))
+        file.put(float(number), number, Request("a"), None)
         file.flush()
         whole = file._file.there.rpartition(b"\n")[0]
         assert [json.loads(row)["task"] for row in whole.splitlines()] == list(range(whole.count(b"}")))
@@ -124,14 +124,14 @@ def test_a_full_disk_is_told_once_when_it_begins_and_when_it_ends(tmp_path, capl
     caplog.set_level("WARNING")
     file, told = full_journal(tmp_path, None, 0, 0, 7, 0, None)
     for number in range(6):
-        file.put((float(number), number, Request("a"), None))
+        file.put(float(number), number, Request("a"), None)
         file.flush()
     assert told == ["no space left on device"]
     assert [record.message.partition(": ")[2][:20] for record in caplog.records] == [
         "cannot be written (n", "can be written again"
     ]  # fmt: skip
     file._file.takes = [0, 0]
-    file.put((9.0, 9, Request("a"), None))
+    file.put(9.0, 9, Request("a"), None)
     with pytest.raises(InputError, match="no space left on device, and 1 lines that are lost"):
         file.close()
     file.close()
@@ -142,7 +142,7 @@ def test_the_writer_survives_whoever_is_told(tmp_path, monkeypatch):
     file, _ = full_journal(tmp_path, 0)
     file.on_trouble = lambda: 1 / 0
     file.start()
-    file.put((1.0, 1, Request("a"), None))
+    file.put(1.0, 1, Request("a"), None)
     while not file._file.there:
         time.sleep(0.01)
     file.close()
@@ -150,10 +150,10 @@ def test_the_writer_survives_whoever_is_told(tmp_path, monkeypatch):
 
 def test_a_log_rotation_by_copy_and_truncate_leaves_no_hole(tmp_path):
     file = JournalFile(tmp_path / "journal.jsonl")
-    file.put((1.0, 1, Request("a"), None))
+    file.put(1.0, 1, Request("a"), None)
     file.flush()
     os.truncate(tmp_path / "journal.jsonl", 0)
-    file.put((2.0, 2, Request("a"), None))
+    file.put(2.0, 2, Request("a"), None)
     file.close()
     assert [line.task for line in read_journal(tmp_path / "journal.jsonl")] == [2]
 

@@ -63,15 +63,15 @@ def test_records_since_a_moment():
 @pytest.mark.parametrize("travelled", [copy.deepcopy, lambda usage: pickle.loads(pickle.dumps(usage))])
 def test_what_was_held_travels_to_other_processes_compiled_too(travelled):
     usage = Usage(2)
-    usage.append((0.5, (1, 2)))
-    usage.append((1.5, (3, 0)))
+    usage.append(0.5, [1, 2])
+    usage.append(1.5, [3, 0])
     assert list(travelled(usage)) == [UsageRecord(0.5, (1, 2)), UsageRecord(1.5, (3, 0))]
 
 
 def test_a_later_part_begins_with_what_was_held_compiled_too():
     usage = Usage(1)
     for time_s, size in ((0.0, 1), (1.0, 2), (3.0, 3)):
-        usage.append((time_s, (size,)))
+        usage.append(time_s, [size])
     codes, ends = np.zeros(2, dtype=np.int32), np.zeros(2, dtype=np.uint8)
     records = Records(["a"], codes, np.array([0.0, 2.0]), ends, np.array([1.0, 3.0]), ["z"], usage=usage)
     assert records.from_request(1).usage == [UsageRecord(2.0, (2,)), UsageRecord(3.0, (3,))]

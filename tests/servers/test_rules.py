@@ -169,13 +169,12 @@ def test_sets_hold_in_decide_mode_too():
     assert [(row.time_s, row.model) for row in records.evictions] == [(20, "a"), (20, "b"), (30, "c")]
 
 
-@pytest.mark.parametrize("bulk", [True, False])
-def test_decide_sees_who_was_sent_away_for_a_model_that_then_finds_no_room(bulk):
+def test_decide_sees_who_was_sent_away_for_a_model_that_then_finds_no_room():
     """b sends a away, as they take turns, and still lacks room beside the pinned c: a has to load anew."""
     models = {"a": spec(30), "b": spec(50), "c": spec(60)}
     rules = {"pinned": ["c"], "groups": {"one": {"members": ["a", "b"]}}}
     trace = trace_of((0, "a"), (1, "a"), (2, "b"), (3, "a"))
-    records = decide(trace, config_of(100, rules=rules), models, bulk)
+    records = decide(trace, config_of(100, rules=rules), models)
     assert [Outcome(code).name for code in records.outcomes] == ["COLD_START", "HIT", "REFUSED", "COLD_START"]
     assert [(row.time_s, row.model) for row in records.evictions] == [(2.0, "a")]
 

@@ -67,10 +67,9 @@ def asked(names):
         ("contiguous", ["A", "B"]),
     ],
 )
-@pytest.mark.parametrize("bulk", [True, False])
-def test_placement_counts(placement, leave, bulk):
+def test_placement_counts(placement, leave):
     config = a_config({"flexible": {"size_mb": 4}}, placement=placement)
-    records = decide(asked("ABCDBDE"), config, letters(A=1, B=1, C=1, D=1, E=2), bulk=bulk)
+    records = decide(asked("ABCDBDE"), config, letters(A=1, B=1, C=1, D=1, E=2))
     assert [eviction.model for eviction in records.evictions] == leave
 
 

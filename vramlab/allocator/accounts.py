@@ -1,48 +1,35 @@
-"""The account of each model, made from the inventory and the configuration, and what the ledgers count."""
+"""The account of each model, made from the inventory and the configuration."""
 
 from __future__ import annotations
 
-from vramlab.allocator.facts import Ledger, Model, Zone
+from vramlab.allocator.facts import Model, Zone
+from vramlab.allocator.traits import Traits
 from vramlab.config.errors import InputError
-from vramlab.config.schema import Inventory, VramConfig, zone_of
+from vramlab.config.rules import RulesConfig
+from vramlab.config.schema import Inventory, VramConfig, homes_of, of_models
 
 
 def accounts(config: VramConfig, inventory: Inventory, zones: dict[str, Zone]) -> dict[str, Model]:
     """Make the account of each model, with the zones where it may be placed."""
+    weights, cpu_enabled = config.scoring.priority_weights, config.fallback.cpu_fallback_enabled
+    traits = of_models(config.held(inventory), lambda spec: Traits(spec, weights, cpu_enabled))
     models: dict[str, Model] = {}
-    for number, (name, spec) in enumerate(config.held(inventory).items()):
-        home = zones.get(zone_of(spec, config, name))
+    for number, (name, home_name) in enumerate(homes_of(inventory, config).items()):
+        home, its = zones.get(home_name), traits[name]
         if home is None:
             expected = f"one of {', '.join(zones)}"
-            raise InputError("inventory", f"models.{name}.zone", repr(spec.zone), expected)
-        lenders = [zone for zone in zones.values() if zone is not home and spec.priority in zone.borrowers]
-        models[name] = Model(
-            name,
-            number,
-            spec,
-            [home, *lenders],
-            config.scoring.priority_weights,
-            config.fallback.cpu_fallback_enabled,
-        )
-        models[name].keep_alive_s = config.rules.timeout_s(name)
-        models[name].critical |= name in config.rules.pinned
+            raise InputError("inventory", f"models.{name}.zone", repr(home_name), expected)
+        lenders = [zone for zone in zones.values() if zone is not home and its.priority in zone.borrowers]
+        models[name] = Model(name, number, its, [home, *lenders])
+    if config.rules != RulesConfig():
+        for name, model in models.items():
+            model.keep_alive_s = config.rules.timeout_s(name)
+            model.critical |= name in config.rules.pinned
     return models
 
 
-def loaded_at_start(config: VramConfig, models: dict[str, Model]) -> list[str]:
+def loaded_at_start(config: VramConfig, inventory: Inventory) -> list[str]:
     """List the models that are always loaded, that a zone reserves its place for, and that are pinned."""
     reserved = {name for zone in config.zones.values() for name in zone.reserved_models}
     chosen = reserved.union(config.rules.pinned)
-    return [name for name, model in models.items() if model.always_loaded or name in chosen]
-
-
-def limits_met(device: Ledger, zones: dict[str, Zone]) -> dict[str, int]:
-    """Count how often each limit left a requested model no free room at home; only those that ever did.
-
-    By name, as in ``max_models in flexible``; ``total_memory_mb`` is the device's.
-    """
-    counts = {"total_memory_mb": device.bound}
-    for name, zone in zones.items():
-        counts[f"size_mb in {name}"] = zone.bound
-        counts[f"max_models in {name}"] = zone.bound_slots
-    return {name: count for name, count in counts.items() if count}
+    return [name for name, spec in inventory.items() if spec.always_loaded or name in chosen]

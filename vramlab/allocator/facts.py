@@ -1,8 +1,9 @@
 """The facts: what there is, before anybody decides anything about it.
 
-Decisions, models, zones and their ledgers, and what a policy is asked. Everything else in the allocator is
-built on this file and on the states (:mod:`vramlab.allocator.states`), whose names it passes on; it imports
-nothing of the allocator but them. A policy needs no other import.
+Models, zones and their ledgers, and what a policy is asked. Everything else in the allocator is built on this
+file, on the decisions (:mod:`vramlab.allocator.decisions`), and on the states
+(:mod:`vramlab.allocator.states`), whose names it passes on; beside these it imports
+:mod:`vramlab.allocator.traits` alone. A policy needs no other import.
 
 Rules that must hold at every moment, per zone and for the device:
 
@@ -22,11 +23,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from enum import Enum
-from typing import ClassVar, Final, NamedTuple
+from typing import ClassVar, Final
 
 from mypy_extensions import mypyc_attr
 
+from vramlab.allocator.decisions import Decision, Kind
 from vramlab.allocator.states import (
     ABSENT,
     ADMITTED_AT_ONCE,
@@ -48,41 +49,13 @@ from vramlab.allocator.states import (
     IllegalTransition,
     State,
 )
-from vramlab.config.schema import ModelSpec, Priority, PriorityWeights, ZoneConfig
+from vramlab.allocator.traits import Traits
+from vramlab.config.schema import Priority, ZoneConfig
 
 __all__ = [
     "ABSENT", "EVICTING", "IN_USE", "LOADING", "PRESENT", "RESIDENT", "STAYING",
-    "Decision", "IllegalTransition", "Kind", "Ledger", "Model", "Policy", "State", "Turn", "Zone",
+    "IllegalTransition", "Ledger", "Model", "Policy", "State", "Turn", "Zone",
 ]  # fmt: skip
-
-
-class Kind(Enum):
-    """What the allocator decided about a request."""
-
-    HIT = "hit"  # resident: run now
-    LOAD = "load"  # unload the victims, load, run
-    CLEAR = "clear"  # unload the victims, then decide anew (rules of model servers)
-    JOIN = "join"  # a load of this model is under way: wait for it
-    WAIT = "wait"  # models in use (or its own unloading) stand in the way: ask again after the next change
-    CPU = "cpu"  # run on the CPU
-    BYPASS = "bypass"  # serve without keeping it (decide mode, admission `compete`)
-    REFUSE = "refuse"  # cannot be served
-    UNLOAD = "unload"  # nobody asked for it: unload the one model that is named as the victim
-
-    __hash__ = object.__hash__
-
-
-class Decision(NamedTuple):
-    """The answer to a request.
-
-    ``zone`` is None where the model is not on the device; ``victims`` are in the order of leaving.
-    """
-
-    kind: Kind
-    model: str
-    zone: str | None = None
-    victims: tuple[str, ...] = ()
-    reason: str = ""
 
 
 # For the hot path: a look-up in the table costs no call.
@@ -111,29 +84,16 @@ class Model:
     __slots__ = (
         "always_loaded", "bytes", "claiming", "critical", "gpu_only", "guest", "hit", "home", "keep_alive_s",
         "last_used_s", "load_s", "loaded_at_s", "may_run_on_cpu", "name", "number", "pins", "places",
-        "priority", "priority_weight", "rank", "state", "uses", "uses_total", "wanted", "zone",
+        "priority", "priority_weight", "rank", "run_s", "state", "uses", "uses_total", "wanted", "zone",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        name: str,
-        number: int,
-        spec: ModelSpec,
-        places: list[Zone],
-        weights: PriorityWeights,
-        cpu_enabled: bool,
-    ) -> None:
+    def __init__(self, name: str, number: int, traits: Traits, places: list[Zone]) -> None:
         self.name = name
         self.number = number  # its place in the inventory, for columns over all models
-        self.bytes = spec.footprint_bytes
-        self.load_s = spec.load_s
-        self.priority = spec.priority
-        self.rank = spec.priority.rank
-        self.critical = spec.priority is Priority.CRITICAL
-        self.priority_weight = math.inf if self.critical else float(getattr(weights, spec.priority.value))
-        self.gpu_only = not spec.may_run_on_cpu  # security-critical; else the CPU may just be switched off
-        self.may_run_on_cpu = cpu_enabled and spec.may_run_on_cpu
-        self.always_loaded = spec.always_loaded
+        self.bytes, self.load_s, self.run_s = traits.bytes, traits.load_s, traits.run_s
+        self.priority, self.rank, self.critical = traits.priority, traits.rank, traits.critical
+        self.priority_weight, self.always_loaded = traits.priority_weight, traits.always_loaded
+        self.gpu_only, self.may_run_on_cpu = traits.gpu_only, traits.may_run_on_cpu
         self.places = places  # its home, then the zones that lend to its priority
         self.home = self.zone = home = places[0]  # `zone` is where it is, or was last
         self.hit = Decision(Kind.HIT, name, home.name)  # the answer to every hit, made when it changes zones
@@ -175,12 +135,6 @@ class Model:
         self.state = _AFTER_UNPIN
         self.zone.idle += self.bytes
         return True
-
-    def catch_up(self, uses_total: int, last_used_s: float) -> None:
-        """Bring the account up to date with hits that were found in bulk: all uses, and the last one."""
-        self.uses += uses_total - self.uses_total
-        self.uses_total = uses_total
-        self.last_used_s = last_used_s
 
     def __repr__(self) -> str:
         return f"<Model {self.name} {self.state.value} in {self.zone.name}, {self.bytes} bytes>"
@@ -341,6 +295,18 @@ class Zone(Ledger):
         self.device.committed -= model.bytes
 
 
+def limits_met(device: Ledger, zones: dict[str, Zone]) -> dict[str, int]:
+    """Count how often each limit left a requested model no free room at home; only those that ever did.
+
+    By name, as in ``max_models in flexible``; ``total_memory_mb`` is the device's.
+    """
+    counts = {"total_memory_mb": device.bound}
+    for name, zone in zones.items():
+        counts[f"size_mb in {name}"] = zone.bound
+        counts[f"max_models in {name}"] = zone.bound_slots
+    return {name: count for name, count in counts.items() if count}
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Policy:
     """Ranks the models of one zone; one instance serves one zone.
@@ -352,16 +318,11 @@ class Policy:
     in_order : bool
         Victims are taken strictly in the order of :meth:`ranked`; else those that later ones make
         unnecessary are spared.
-    merges_uses : bool
-        Uses between two misses may be handed in together: :meth:`used` once per model, in the order of the
-        models' last uses, with the account of the model already at that last use. True where the state is
-        per model and follows from the account alone.
     adds_up : bool
         Scores of several models may be compared with each other as sums (``victims: exact``).
     """
 
     in_order: ClassVar[bool] = False
-    merges_uses: ClassVar[bool] = False
     adds_up: ClassVar[bool] = True
 
     def admitted(self, model: Model, now_s: float) -> None:

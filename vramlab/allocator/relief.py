@@ -5,18 +5,22 @@ Never critical models, models in use, being loaded or leaving already, and model
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from heapq import heapify, heappop
+from typing import Final
 
 from vramlab.allocator.facts import Model
 from vramlab.allocator.states import RESIDENT
 from vramlab.config.schema import Priority
 
-_SPARED = (Priority.CRITICAL, Priority.HIGH)
+_CRITICAL: Final = Priority.CRITICAL
+_HIGH: Final = Priority.HIGH
 
 
 def may_be_unused(model: Model) -> bool:
     """Whether the rule for unused models is for `model`: of low or medium priority, and not always loaded."""
-    return model.priority not in _SPARED and not model.always_loaded and not model.zone.never
+    spared = model.priority is _CRITICAL or model.priority is _HIGH or model.always_loaded
+    return not spared and not model.zone.never
 
 
 def unused_since(model: Model, unused_after_s: float) -> float:
@@ -58,13 +62,18 @@ def relief_victims(models: Iterable[Model], needed_bytes: int, now_s: float) -> 
     helps; retention protects nobody. Those that later ones make unnecessary are spared, the most valuable
     first.
     """
+    order = [  # those that requests wait for last
+        (model.wanted is not None, model.zone.policy.score(model, now_s), model.number, model)
+        for model in models
+        if model.state is RESIDENT and not model.critical and not model.zone.never
+    ]
+    heapify(order)  # a few leave of many: no need to sort them all
     victims: list[Model] = []
     freed = 0
-    for model in _by_score(models, now_s):
-        if freed >= needed_bytes:
-            break
-        victims.append(model)
-        freed += model.bytes
+    while order and freed < needed_bytes:
+        victim = heappop(order)[3]
+        victims.append(victim)
+        freed += victim.bytes
     needed = []
     for model in reversed(victims):
         if freed - model.bytes >= needed_bytes:
@@ -72,11 +81,3 @@ def relief_victims(models: Iterable[Model], needed_bytes: int, now_s: float) -> 
         else:
             needed.append(model)
     return needed[::-1]
-
-
-def _by_score(models: Iterable[Model], now_s: float) -> Iterator[Model]:
-    there = [
-        model for model in models if model.state is RESIDENT and not model.critical and not model.zone.never
-    ]
-    # those that requests wait for last
-    yield from sorted(there, key=lambda m: (m.wanted is not None, m.zone.policy.score(m, now_s), m.number))

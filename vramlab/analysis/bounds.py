@@ -34,7 +34,7 @@ from vramlab.analysis.intervals import (
 )
 from vramlab.analysis.prices import WINDOW_STEPS, lagrangian, solve_windows
 from vramlab.config.errors import InputError
-from vramlab.config.schema import Inventory, VramConfig
+from vramlab.config.schema import Inventory, ModelSpec, VramConfig, of_each
 from vramlab.config.units import MIB
 from vramlab.traces.trace import Trace
 
@@ -167,14 +167,13 @@ def cpu_extra_per_item_s(trace: Trace, inventory: Inventory, performance_ratio: 
 
     `performance_ratio` is ``fallback.cpu_performance_ratio``. Shape (models,), in the trace's order.
     """
-    return np.array(
-        [
-            max(0.0, spec.cpu_inference_s(performance_ratio) - spec.inference_s)
-            if spec.may_run_on_cpu
-            else np.inf
-            for spec in specs_of(trace, inventory)
-        ]
-    )
+
+    def extra_s(spec: ModelSpec) -> float:
+        if not spec.may_run_on_cpu:
+            return np.inf
+        return max(0.0, spec.cpu_inference_s(performance_ratio) - spec.inference_s)
+
+    return np.array(of_each(specs_of(trace, inventory), extra_s))
 
 
 def skip_costs(trace: Trace, cpu_cost: CpuCost | None, admission: AdmissionRule) -> Floats | None:

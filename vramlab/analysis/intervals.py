@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vramlab.config.errors import InputError, check_choice, nearest
-from vramlab.config.schema import Inventory, ModelSpec, VramConfig, zone_of
+from vramlab.config.schema import Inventory, ModelSpec, VramConfig, of_each, zone_of
 from vramlab.traces.trace import Trace
 
 Floats = npt.NDArray[np.float64]
@@ -141,8 +141,8 @@ def specs_of(trace: Trace, inventory: Inventory) -> list[ModelSpec]:
 def model_sizes(trace: Trace, inventory: Inventory) -> tuple[Floats, Floats]:
     """Return bytes and load times in seconds of the models; order and errors as of :func:`specs_of`."""
     specs = specs_of(trace, inventory)
-    size = np.array([spec.footprint_bytes for spec in specs], dtype=np.float64)
-    return size, np.array([spec.load_s for spec in specs], dtype=np.float64)
+    size = np.array(of_each(specs, lambda spec: spec.footprint_bytes), dtype=np.float64)
+    return size, np.array(of_each(specs, lambda spec: spec.load_s), dtype=np.float64)
 
 
 def pose(

@@ -22,7 +22,7 @@ import numpy as np
 
 from vramlab.analysis.by_model import figures_by_model, grouped
 from vramlab.analysis.figures import Held, Part, computed
-from vramlab.config.schema import Inventory, VramConfig, zone_of
+from vramlab.config.schema import Inventory, VramConfig, homes_of, of_models
 from vramlab.engine.outcomes import Outcome
 from vramlab.runs.records import Records
 
@@ -43,7 +43,7 @@ def metrics(records: Records, config: VramConfig, inventory: Inventory) -> dict[
     dict
         Flat, but for ``zones`` and ``models``, the same per zone and per model, ``lost`` and ``faults``.
     """
-    load_s = {name: spec.load_s for name, spec in inventory.items()}
+    load_s = of_models(inventory, lambda spec: spec.load_s)
     latency_s = records.latency_s
     loads = [load for load in records.loads if load.reason != "start"]
     held = _held(records)
@@ -56,13 +56,14 @@ def metrics(records: Records, config: VramConfig, inventory: Inventory) -> dict[
         held[-1] if held else None,
         records.preloads,
     )
-    homes = np.array([zone_of(inventory[name], config, name) for name in records.model_names], dtype=object)
+    homes = homes_of(inventory, config)
+    its_home = np.array([homes[name] for name in records.model_names], dtype=object)
     its_loads, its_evictions = grouped(loads, "zone"), grouped(records.evictions, "zone")
     held_in = dict(zip(records.zone_names, held, strict=False))
     result = computed(whole, "models", "zones")
     result["zones"] = {}
     for zone in records.zone_names:
-        of = np.flatnonzero((homes == zone)[records.model_codes])
+        of = np.flatnonzero((its_home == zone)[records.model_codes])
         own = its_loads[zone], its_evictions[zone]
         part = Part(records.outcomes[of], latency_s[of], *own, load_s, held_in.get(zone))
         result["zones"][zone] = computed(part, "models", "zones")

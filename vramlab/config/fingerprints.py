@@ -45,10 +45,15 @@ def _fingerprint_of_all(sections: Mapping[str, BaseModel]) -> str:
         if len(known) == len(values) and all(map(is_, known, values)) and known_names == names:
             return found
     digest = hashlib.sha256(b"{")
-    in_order = sorted(names)
-    for start in range(0, len(in_order), 1000):  # all in one text would take 30 MB for 50,000 models
-        dumped = {name: sections[name].model_dump(mode="json") for name in in_order[start : start + 1000]}
-        digest.update((", " * bool(start) + json.dumps(dumped, sort_keys=True)[1:-1]).encode())
+    texts: dict[int, bytes] = {}  # of sections that several names may have
+    for place, name in enumerate(sorted(names)):
+        section = sections[name]
+        if id(section) not in texts:
+            if len(texts) == 1000:  # all of 50,000 models would take 30 MB
+                texts.clear()
+            texts[id(section)] = _IN_ORDER.encode(section.model_dump(mode="json")).encode()
+        digest.update(f"{', ' * bool(place)}{json.dumps(name)}: ".encode())
+        digest.update(texts[id(section)])
     digest.update(b"}")
     remember(sections, digest.hexdigest())
     return digest.hexdigest()
@@ -59,4 +64,5 @@ def remember(sections: Mapping[str, BaseModel], found: str) -> None:
     _KNOWN.appendleft((list(sections), list(sections.values()), found))
 
 
+_IN_ORDER = json.JSONEncoder(sort_keys=True)
 _KNOWN: deque[tuple[list[str], list[BaseModel], str]] = deque(maxlen=2)

@@ -126,6 +126,7 @@ def load_inventory(path: Path | str) -> Inventory:
     if not isinstance(groups, dict) or not groups:
         raise InputError(path, "models", described(groups), "a mapping of groups of models")
     inventory: Inventory = {}
+    alike: dict[str, ModelSpec] = {}  # of models of which the file says the same
     for group, models in groups.items():
         if not isinstance(models, dict):
             raise InputError(path, f"models.{group}", described(models), "a mapping of model names")
@@ -133,8 +134,10 @@ def load_inventory(path: Path | str) -> Inventory:
             key, name = f"models.{group}.{name}", str(name)
             if name in inventory:
                 raise InputError(path, key, "the model name a second time", "each model in one group")
-            spec = validated(ModelSpec, values, str(path), key)
-            inventory[name] = _beside(spec, path.parent)
+            said = repr(values)
+            if said not in alike:
+                alike[said] = _beside(validated(ModelSpec, values, str(path), key), path.parent)
+            inventory[name] = alike[said]
     if not inventory:
         raise InputError(path, "models", "only empty groups", "at least one model")
     return inventory

@@ -5,7 +5,8 @@ Keys, units and default values are the specification's, as in :mod:`vramlab.conf
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable, Collection
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -162,4 +163,20 @@ class ModelSpec(Section):
 
 
 Inventory = dict[str, ModelSpec]
-"""Model name to spec, in the order of the file."""
+"""Model name to spec, in the order of the file. Models that are alike may have one spec."""
+
+_Found = TypeVar("_Found")
+
+
+def of_each(specs: Collection[ModelSpec], of: Callable[[ModelSpec], _Found]) -> list[_Found]:
+    """Return what follows from each spec, worked out once for those that are one.
+
+    An imported trace has tens of thousands of models of which the same is assumed.
+    """
+    found = {key: of(spec) for key, spec in {id(spec): spec for spec in specs}.items()}
+    return [found[id(spec)] for spec in specs]
+
+
+def of_models(inventory: Inventory, of: Callable[[ModelSpec], _Found]) -> dict[str, _Found]:
+    """Return what follows from each model's spec, by name; as :func:`of_each`."""
+    return dict(zip(inventory, of_each(inventory.values(), of), strict=True))

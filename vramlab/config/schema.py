@@ -6,6 +6,7 @@ that is written here, and nowhere else. Files are read by :mod:`vramlab.config.l
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -21,7 +22,7 @@ from vramlab.config.fields import (
     Section,
 )
 from vramlab.config.html import html_table
-from vramlab.config.models import InputSample, Inventory, ModelSpec, SessionSettings
+from vramlab.config.models import InputSample, Inventory, ModelSpec, SessionSettings, of_each, of_models
 from vramlab.config.optimization import OptimizationConfig
 from vramlab.config.rules import RulesConfig
 from vramlab.config.serving import ServingConfig, with_order
@@ -33,7 +34,8 @@ __all__ = [
     "LARGEST", "AdmissionByPriority", "CachingConfig", "Count", "FallbackConfig", "Fraction", "InputSample",
     "Inventory", "ModelSpec", "NonNegative", "OptimizationConfig", "OverheadConfig", "Positive", "Priority",
     "PriorityField", "PriorityWeights", "ScoreWeights", "ScoringConfig", "Section", "ServingConfig",
-    "SessionSettings", "StudyConfig", "VramConfig", "ZoneConfig", "with_order", "zone_of",
+    "SessionSettings", "StudyConfig", "VramConfig", "ZoneConfig", "homes_of", "of_each",
+    "of_models", "with_order", "zone_of",
 ]  # fmt: skip
 
 # Where a model goes whose inventory names no zone: the first of these that the configuration has.
@@ -318,7 +320,7 @@ class VramConfig(Section):
         """Return the inventory by what loaded models hold: of a shared workspace nothing of their own."""
         if self.workspace == "own":
             return inventory
-        return {name: spec.model_copy(update={"workspace_mb": 0}) for name, spec in inventory.items()}
+        return of_models(inventory, lambda spec: spec.model_copy(update={"workspace_mb": 0}))
 
     def shared_bytes(self, inventory: Inventory) -> int | None:
         """Return the bytes of the workspace that all models share; None where each has its own."""
@@ -376,3 +378,10 @@ def zone_of(spec: ModelSpec, config: VramConfig, name: str | None = None) -> str
         if name in config.zones:
             return name
     return next(iter(config.zones))
+
+
+def homes_of(inventory: Inventory, config: VramConfig) -> dict[str, str]:
+    """Return the home zone of each model, as :func:`zone_of`."""
+    homes = of_models(inventory, lambda spec: zone_of(spec, config))
+    reserved = chain.from_iterable(zone.reserved_models for zone in config.zones.values())
+    return homes | {name: zone_of(inventory[name], config, name) for name in reserved if name in inventory}

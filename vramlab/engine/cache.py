@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,8 +12,6 @@ from vramlab.engine.requests import Request
 
 MISS: Final = object()
 """What :meth:`ResultCache.get` gives where nothing is kept."""
-
-_Key = tuple[str, str]
 
 
 @dataclass(slots=True, frozen=True, eq=False)
@@ -26,6 +23,25 @@ class Kept:
 
     outputs: Any
     size_bytes: int
+
+
+class _Entry:
+    """A kept answer among the others, in two rings: in the order of asking, and in that of ending."""
+
+    __slots__ = (
+        "answer",
+        "asked_after",
+        "asked_before",
+        "ends_after",
+        "ends_before",
+        "key",
+        "model",
+        "until_s",
+    )
+
+    def __init__(self, model: str, key: str, answer: Any, until_s: float) -> None:
+        self.model, self.key, self.answer, self.until_s = model, key, answer, until_s
+        self.asked_before = self.asked_after = self.ends_before = self.ends_after = self
 
 
 class ResultCache:
@@ -44,73 +60,79 @@ class ResultCache:
         self._size, self._ttl_s = config.result_cache_size, config.cache_ttl
         self.limit_bytes = mib_to_bytes(config.result_cache_mb)
         self.held_bytes = 0
-        self._kept: OrderedDict[_Key, Any] = OrderedDict()  # least recently asked for first
-        self._until_s: OrderedDict[_Key, float] = OrderedDict()  # the first to end first
-        self._first_end_s = math.inf  # none ends before
+        self._count = 0
+        self._kept: dict[str, dict[str, _Entry]] = {}  # by model and input key
+        self._ring = _Entry("", "", None, math.inf)  # nobody's: both rings begin and end here
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return self._count
 
     def get(self, request: Request, now_s: float) -> Any:
         """The kept answer, or :data:`MISS`."""
-        if request.input_key is None:
+        key = request.input_key
+        if key is None:
             return MISS
-        key = request.model, request.input_key
-        answer = self._kept.get(key, MISS)
-        if answer is MISS or now_s >= self._until_s[key]:
+        of_model = self._kept.get(request.model)
+        entry = None if of_model is None else of_model.get(key)
+        if entry is None or now_s >= entry.until_s:
             return MISS
-        self._kept.move_to_end(key)
-        return answer
+        before, after = entry.asked_before, entry.asked_after
+        before.asked_after, after.asked_before = after, before
+        self._asked_last(entry)
+        return entry.answer
 
     def put(self, request: Request, answer: Any, now_s: float) -> None:
         """Keep an answer, if the request says what it is an answer to."""
-        if request.input_key is None:
+        key, ring = request.input_key, self._ring
+        if key is None:
             return
-        key, kept = (request.model, request.input_key), self._kept
-        if now_s >= self._first_end_s:
-            self._drop_ended(now_s)
-        if answer is not None and _size_of(answer) > self.limit_bytes:
+        while ring.ends_after.until_s <= now_s:
+            self._drop(ring.ends_after)
+        size_bytes = _size_of(answer)
+        if size_bytes > self.limit_bytes:
             return
-        if key in kept:
-            kept.move_to_end(key)
-            self._until_s.move_to_end(key)
-            self.held_bytes -= _size_of(kept[key])
-        elif len(kept) >= self._size:
-            self._drop_first()
-        kept[key] = answer
-        until_s = self._until_s[key] = now_s + self._ttl_s
-        if until_s < self._first_end_s:  # it is the only one
-            self._first_end_s = until_s
-        if answer is not None:
-            self.held_bytes += _size_of(answer)
-            while self.held_bytes > self.limit_bytes:
-                self._drop_first()
+        of_model = self._kept.get(request.model)
+        if of_model is None:
+            of_model = self._kept[request.model] = {}
+        old = of_model.get(key)
+        if old is not None:
+            self._drop(old)
+        elif self._count >= self._size:
+            self._drop(ring.asked_after)
+        entry = of_model[key] = _Entry(request.model, key, answer, now_s + self._ttl_s)
+        self._asked_last(entry)
+        last = ring.ends_before
+        entry.ends_before, entry.ends_after = last, ring
+        last.ends_after = ring.ends_before = entry
+        self._count += 1
+        self.held_bytes += size_bytes
+        while self.held_bytes > self.limit_bytes:
+            self._drop(ring.asked_after)
 
     def forget(self, model: str) -> None:
         """Drop all answers of a model: another file has its name now."""
-        for key in [key for key in self._kept if key[0] == model]:
-            self._drop(key)
+        for entry in list(self._kept.get(model, {}).values()):
+            self._drop(entry)
 
-    def _drop(self, key: _Key) -> None:
-        del self._until_s[key]
-        self.held_bytes -= _size_of(self._kept.pop(key))
+    def _asked_last(self, entry: _Entry) -> None:
+        ring = self._ring
+        last = ring.asked_before
+        entry.asked_before, entry.asked_after = last, ring
+        last.asked_after = ring.asked_before = entry
 
-    def _drop_first(self) -> None:
-        """Drop what has not been asked for longest."""
-        key, answer = self._kept.popitem(last=False)
-        del self._until_s[key]
-        if answer is not None:
-            self.held_bytes -= _size_of(answer)
-
-    def _drop_ended(self, now_s: float) -> None:
-        """Drop what has been kept long enough."""
-        until_s = self._until_s
-        while until_s and until_s[key := next(iter(until_s))] <= now_s:
-            self._drop(key)
-        self._first_end_s = next(iter(until_s.values()), math.inf)
+    def _drop(self, entry: _Entry) -> None:
+        before, after = entry.asked_before, entry.asked_after
+        before.asked_after, after.asked_before = after, before
+        before, after = entry.ends_before, entry.ends_after
+        before.ends_after, after.ends_before = after, before
+        del self._kept[entry.model][entry.key]
+        self._count -= 1
+        self.held_bytes -= _size_of(entry.answer)
 
 
 def _size_of(answer: Any) -> int:
+    if answer is None:
+        return 0
     if isinstance(answer, Kept):
         return answer.size_bytes
     return answer if isinstance(answer, int) else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vramlab.config.schema import Inventory
+from vramlab.config.schema import Inventory, of_models
 from vramlab.config.units import ms_to_s
 from vramlab.engine.desk import Desk
 from vramlab.engine.effects import Cancelled, EffectFailed, Infer, Load, Story, Target
@@ -30,7 +30,7 @@ class Fallback:
     def __init__(self, desk: Desk, inventory: Inventory) -> None:
         self._desk, self._workers = desk, desk.cpu
         ratio = desk.config.fallback.cpu_performance_ratio
-        self._item_s = {name: spec.cpu_inference_s(ratio) for name, spec in inventory.items()}
+        self._item_s = of_models(inventory, lambda spec: spec.cpu_inference_s(ratio))
         self.work_s = 0.0
         self._load_timeout_s = ms_to_s(desk.config.serving.load_timeout_ms)
         self._sessions: dict[str, Gate | None] = {}  # gate while it loads, None once it is there

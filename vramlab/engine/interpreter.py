@@ -140,7 +140,7 @@ class Interpreter:
     def arrived(self, number: int, request: Request, now_s: float) -> Task:
         """As :meth:`request`, but the task is still to be started."""
         if self.journal is not None:
-            self.journal.put((now_s, number, request, None))
+            self.journal.put(now_s, number, request, None)
         return self.new_task(number, self._serving.serve(number, request, now_s))
 
     def begin(self, name: str, now_s: float, model: str | None = None) -> Task:
@@ -164,7 +164,7 @@ class Interpreter:
         journal = self.journal
         if journal is not None:
             if value is None or type(value) is list:  # outputs, of which nothing is noted
-                journal.put((now_s, task.name, task.effect, task.started_s))
+                journal.put(now_s, task.name, task.effect, task.started_s)
             else:
                 journal.ended(now_s, task.name, task.effect, value, task.started_s)
         self._go_on(task, (now_s, value))
@@ -260,7 +260,7 @@ class Interpreter:
         task.started_s = now_s = self.now_s
         journal = self.journal
         if journal is not None:
-            journal.put((now_s, task.name, effect, None))
+            journal.put(now_s, task.name, effect, None)
         self.perform(task, effect)
 
     def _drain(self) -> None:

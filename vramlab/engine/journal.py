@@ -133,23 +133,28 @@ class _Forms(dict[Any, Form]):
 class Journal:
     """Lines in memory, in the order in which they were written.
 
-    Attributes
-    ----------
-    put : callable
-        Append one line: a tuple of time, task, what it says, and the time from which its duration counts.
-        What it says is a :class:`Form`, or what that is of: a request, a decision, an effect (which starts
-        where there is no such time, and else ends with no value to note), or an outcome. Writers
-        call it themselves: that costs a quarter of what five methods for a hit would.
+    Others may read while one writes.
     """
 
     def __init__(self) -> None:
         self._entries: list[Any] = []  # time, task, what it says, and `since_s` of one line after the other
-        self.put = self._entries.extend
         self._arrivals = _Forms(lambda model: Form("arrival", model), _always)
         self._decisions = _Forms(_decided, lambda decision: not decision.victims)
         self._starts = _Forms(lambda effect: _effect("start", effect), _comes_again)
         self._ends = _Forms(lambda effect: _effect("end", effect), _comes_again)
         self._answers = _Forms(lambda outcome: Form("done", None, outcome.name), _always)
+
+    def put(self, now_s: float, task: int | str, what: Any, since_s: float | None) -> None:
+        """Append one line: time, task, what it says, and the time from which its duration counts.
+
+        What it says is a :class:`Form`, or what that is of: a request, a decision, an effect (which starts
+        where there is no such time, and else ends with no value to note), or an outcome.
+        """
+        entries = self._entries
+        entries.append(now_s)
+        entries.append(task)
+        entries.append(what)
+        entries.append(since_s)
 
     def _form(self, what: Any, since_s: float | None) -> Form:
         kind = type(what)
@@ -171,11 +176,11 @@ class Journal:
 
     def load(self, now_s: float, task: int | str, decision: Decision, size_bytes: int) -> None:
         """A load of so many bytes was decided."""
-        self.put((now_s, task, _decided(decision, size_bytes), None))
+        self.put(now_s, task, _decided(decision, size_bytes), None)
 
     def ended(self, now_s: float, task: int | str, effect: Any, value: Any, since_s: float) -> None:
         """An effect has ended with `value`."""
-        self.put((now_s, task, _effect("end", effect, value), since_s))
+        self.put(now_s, task, _effect("end", effect, value), since_s)
 
     def failed(self, task: int | str, effect: Any, since_s: float, failure: EffectFailed) -> None:
         """An effect has failed."""
@@ -183,15 +188,15 @@ class Journal:
         form.why, form.size_bytes = failure.kind.value, failure.lacking_bytes
         if failure.message:
             form.detail = {**(form.detail or {}), "message": failure.message}
-        self.put((failure.now_s, task, form, since_s))
+        self.put(failure.now_s, task, form, since_s)
 
     def unanswered(self, now_s: float, number: int, outcome: Outcome, since_s: float, why: str) -> None:
         """A request has ended, and there is something to say of that."""
-        self.put((now_s, number, Form("done", None, outcome.name, why=why), since_s))
+        self.put(now_s, number, Form("done", None, outcome.name, why=why), since_s)
 
     def write(self, now_s: float, event: str, task: int | str, *rest: Any, **named: Any) -> None:
         """Append a line without a duration; `rest` are the fields of its :class:`Form` after the event."""
-        self.put((now_s, task, Form(event, *rest, **named), None))
+        self.put(now_s, task, Form(event, *rest, **named), None)
 
     # -- reading it --------------------------------------------------------------------------------------
 
@@ -249,8 +254,8 @@ class Journal:
             return encode(Line(float(entry[0]), "unwritable", str(entry[1]), why=why)) + "\n"
 
     def _taken(self) -> list[Any]:
-        # Entries come whole, in one step of the interpreter, and are only ever taken from the front here.
-        taken = self._entries[:]
+        # Whole lines, as the last may be half written; and they are only ever taken from the front here.
+        taken = self._entries[: 4 * len(self)]
         del self._entries[: len(taken)]
         return taken
 

@@ -188,7 +188,7 @@ class Loading:
             self._learning.device_lost("load", now_s, failure.message)
         error = "" if failure is None else str(failure)
         row = started_s, now_s, name, zone, size, reason, error
-        desk.notes.recorder.loads.append(_row(LoadRecord, row))
+        desk.notes.recorder.loaded(_row(LoadRecord, row))
         if gate is not None:
             gate.open(failure)
         desk.decider.load_ended(model, now_s)
@@ -233,7 +233,7 @@ class Loading:
             desk.notes.notice(now_s, "unload", "unload failed", name, model.bytes, str(failure))
         if reason != AT_THE_END:
             row = now_s, name, model.zone.name, model.bytes, reason
-            desk.notes.recorder.evictions.append(_row(EvictionRecord, row))
+            desk.notes.recorder.left(_row(EvictionRecord, row))
         self._claims.met(self._allocator.unloaded(name), now_s)
         desk.changed(now_s)
         return now_s

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from vramlab.allocator import Allocator, Decision, Kind
+from vramlab.allocator import Allocator, Decision
+from vramlab.allocator.decisions import LOAD
 from vramlab.engine.journal import Journal
 from vramlab.engine.outcomes import Outcome, RecordSink
 from vramlab.engine.requests import Answer
@@ -13,8 +14,7 @@ from vramlab.engine.requests import Answer
 MONITOR = "monitor"
 """The monitor's name; what other stories do beside requests is noted under it as well."""
 
-_LOAD: Final = Kind.LOAD  # for the hot path
-_NO_OUTPUTS: Final = {outcome: Answer(outcome) for outcome in Outcome}  # what a simulation answers
+_NO_OUTPUTS: Final = [Answer(outcome) for outcome in Outcome]  # what a simulation answers
 _row: Final = tuple.__new__  # without the constructor's detour: twice as fast
 
 
@@ -46,11 +46,11 @@ class Notes:
         """A request has ended: write it down."""
         recorder, journal = self.recorder, self.journal
         if journal is not None:
-            arrival_s = recorder.arrival_s[number]
+            arrival_s = recorder.arrival_of(number)
             if why:
                 journal.unanswered(now_s, number, outcome, arrival_s, why)
             else:
-                journal.put((now_s, number, outcome, arrival_s))
+                journal.put(now_s, number, outcome, arrival_s)
         recorder.done(number, outcome, now_s, why)
         if outputs is None and not why:
             return _NO_OUTPUTS[outcome]
@@ -61,10 +61,10 @@ class Notes:
         journal = self.journal
         if journal is None:
             return
-        if decision.kind is _LOAD:
+        if decision.kind is LOAD:
             journal.load(now_s, task, decision, self._models[decision.model].bytes)
         else:
-            journal.put((now_s, task, decision, None))
+            journal.put(now_s, task, decision, None)
 
     def action(self, now_s: float, task: int | str, what: str, model: str | None = None, **rest: Any) -> None:
         """Something was done beside the requests; `rest` are fields of a journal's line."""
@@ -81,4 +81,4 @@ class Notes:
 
     def usage(self, now_s: float) -> None:
         """Memory has been taken or given back."""
-        self.recorder.usage.append((now_s, tuple([zone.held for zone in self._zones])))
+        self.recorder.holds(now_s, [zone.held for zone in self._zones])

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import IntEnum
 from math import nan
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple
 
-_Key = TypeVar("_Key", contravariant=True)
-_Row = TypeVar("_Row", contravariant=True)
+from mypy_extensions import mypyc_attr
 
 
 class Outcome(IntEnum):
@@ -101,22 +100,9 @@ class Totals(NamedTuple):
     evictions: int
 
 
-class Appendable(Protocol[_Row]):
-    """Takes one row after the other, as a list."""
-
-    def append(self, row: _Row, /) -> None:
-        """Take a row."""
-
-
-class Lookup(Protocol[_Key]):
-    """Gives a number for a key, as a list or a dict."""
-
-    def __getitem__(self, key: _Key, /) -> float:
-        """Look it up."""
-
-
-class RecordSink(Protocol):
-    """Takes what the engine writes down.
+@mypyc_attr(allow_interpreted_subclasses=True)
+class RecordSink:
+    """Takes what the engine writes down: the base of those who do.
 
     Attributes
     ----------
@@ -132,27 +118,30 @@ class RecordSink(Protocol):
     faults: dict[str, float]
     binding: Callable[[], dict[str, int]]
 
-    @property
-    def arrival_s(self) -> Lookup[int]:
-        """When requests came, by number; those under way at least."""
-
-    @property
-    def loads(self) -> Appendable[LoadRecord]:
-        """Takes loads as they end."""
-
-    @property
-    def evictions(self) -> Appendable[EvictionRecord]:
-        """Takes models that have left."""
-
-    @property
-    def usage(self) -> Appendable[tuple[float, tuple[int, ...]]]:
-        """Takes a time and the bytes that each zone holds from then on."""
-
     def arrived(self, model: str, now_s: float) -> int:
         """Number a request that comes in."""
+        raise NotImplementedError
+
+    def arrival_of(self, number: int) -> float:
+        """When a request came that is under way, seconds."""
+        raise NotImplementedError
+
+    def loaded(self, load: LoadRecord) -> None:
+        """Take a load that has ended, well or not."""
+        raise NotImplementedError
+
+    def left(self, eviction: EvictionRecord) -> None:
+        """Take a model that has left."""
+        raise NotImplementedError
+
+    def holds(self, now_s: float, held_bytes: list[int]) -> None:
+        """Take the bytes that each zone holds from now on."""
+        raise NotImplementedError
 
     def done(self, number: int, outcome: Outcome, now_s: float, why: str = "") -> None:
         """Note that a request has ended; `why` says how it was lost, if it was."""
+        raise NotImplementedError
 
     def totals(self) -> Totals:
         """Count what has ended so far."""
+        raise NotImplementedError

@@ -5,13 +5,16 @@ What its model is run with is the driver's affair alone: the journal may keep a 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from vramlab.config.errors import InputError
 from vramlab.config.schema import Priority
 from vramlab.engine.outcomes import Outcome
+
+_PRIORITIES: Final = {priority.value: priority for priority in Priority}
 
 
 class Request:
@@ -69,6 +72,23 @@ class Request:
             "input_key": self.input_key,
         }
         return {key: value for key, value in given.items() if value is not None}
+
+
+def each_of(
+    models: list[str],
+    codes: Iterator[int],
+    items: Iterator[int],
+    priorities: Iterator[str | None],
+    requesters: Iterator[str | None],
+    input_keys: Iterator[str | None],
+) -> Iterator[Request]:
+    """Make requests as they are needed, out of columns of what :meth:`Request.noted` takes.
+
+    Models are given by their place in `models`. It ends with `codes`; other columns may be without end.
+    """
+    rows = zip(codes, items, priorities, requesters, input_keys, strict=False)
+    for code, count, text, requester, key in rows:
+        yield Request(models[code], count, None if text is None else _PRIORITIES[text], requester, key)
 
 
 class Ran(NamedTuple):

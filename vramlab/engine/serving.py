@@ -84,7 +84,7 @@ class Serving:
             gpu.free -= 1
             decision = allocator.request(name, now_s, request.priority)
             if notes.journal is not None:
-                notes.journal.put((now_s, number, decision, None))
+                notes.journal.put(now_s, number, decision, None)
         else:
             now_s, outcome, why = yield from self._decider.obtain(number, request, now_s)
             if outcome is FALLBACK:

@@ -157,6 +157,20 @@ _Listed = list[tuple[float, float, _OfModel]]
 """Models in order, each behind its place or turn: a pair within a pair takes twice as long to compare."""
 
 
+# Most go in last and come out first: a search among 20,000 is a fifth of what a load takes.
+
+
+def _put(listed: _Listed, head: tuple[float, float, _OfModel]) -> None:
+    if listed and head < listed[-1]:
+        _insert(listed, head)
+    else:
+        listed.append(head)
+
+
+def _take_out(listed: _Listed, group: _OfModel, where: Turn) -> None:
+    listed.pop(0 if listed[0][2] is group else _find(listed, where))
+
+
 class WaitingRequests:
     """All that wait, in the order of their coming: ``waiting[0]`` came first, ``waiting[-1]`` last.
 
@@ -288,16 +302,16 @@ class WaitingRequests:
             if before is listed and place == group.place and turn == group.turn:
                 return
         if before is not None:
-            before.pop(_find(before, group.place))
+            _take_out(before, group, group.place)
             if before is self.there:
-                self.turns.pop(_find(self.turns, group.turn))
+                _take_out(self.turns, group, group.turn)
         if not group.by_place:
             group.listed = model.wanted = None
             return
         group.listed, group.place, group.turn = listed, place, turn
-        _insert(listed, (place[0], place[1], group))
+        _put(listed, (place[0], place[1], group))
         if listed is self.there:
-            _insert(self.turns, (turn[0], turn[1], group))
+            _put(self.turns, (turn[0], turn[1], group))
         model.wanted = place  # so that it is no victim for others
 
     # -- who they are ------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from vramlab.config.errors import InputError
 from vramlab.config.fingerprints import fingerprint
-from vramlab.config.schema import ZONE_DEFAULTS, VramConfig
+from vramlab.config.schema import ZONE_DEFAULTS, VramConfig, of_models
 from vramlab.config.validation import validated
 from vramlab.experiments.case import Case
 
@@ -95,7 +95,7 @@ def _homeless(case: Case) -> Case:
     """Return a case whose models name no zone."""
     if all(spec.zone is None for spec in case.inventory.values()):
         return case
-    homeless = {name: spec.model_copy(update={"zone": None}) for name, spec in case.inventory.items()}
+    homeless = of_models(case.inventory, lambda spec: spec.model_copy(update={"zone": None}))
     return replace(case, inventory=homeless)
 
 

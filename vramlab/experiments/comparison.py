@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -16,6 +17,7 @@ from vramlab.config.collecting import collecting_rarely
 from vramlab.config.errors import InputError
 from vramlab.experiments.baselines import LRU, Baseline, baselines_of
 from vramlab.experiments.case import Case, ConfigLike, Mode, ModelsLike, TraceLike, names_of, resolve_case
+from vramlab.experiments.costs import unserved
 from vramlab.experiments.floor import prices, without_pressure
 from vramlab.experiments.html import comparison_html
 from vramlab.experiments.intervals import INTERVAL, Counted, warmup_of, with_intervals, zones_cost
@@ -253,23 +255,28 @@ def compared(
     outside = baselines_of(case, [own])
     alone = without_pressure(case) if case.mode == "simulate" else None
     beside_them = [one.case for one in outside if one.case is not None]
-    with replays_of([*cases, *beside_them, *([] if alone is None else [alone])], jobs) as replayed:
-        replays = []
+    ahead = [*cases, *beside_them, *([] if alone is None else [alone])]
+    with replays_of(ahead, jobs) as replayed, ThreadPoolExecutor(1) as thread:
+        replays, bound = [], None
         for one in cases:
             replays.append(replayed(one))
             done()
+            # as soon as it is known what to bound: the solver takes as long as the other replays do meanwhile
+            if bound is None and not skip_warmup and unserved(replays[-1].records).any():
+                bound = thread.submit(optimum_of, case, 0, True)
         lru = _lru(case, outside[0], replayed)
         of_lru = replayed(lru)
         first = warmup_of([one.records for one in (*replays, of_lru)]) if skip_warmup else 0
         rows = [costed(one, result, first) for one, result in zip(cases, replays, strict=True)]
         worst = costed(lru, of_lru, first)
-        # here, while other processes replay the rest
-        optimum = optimum_of(case, first, any(row["unserved"] for row in (*rows, worst)))
-        done()
+        if bound is None:
+            bound = thread.submit(optimum_of, case, first, any(row["unserved"] for row in (*rows, worst)))
         outside, made = _replayed(outside, replayed)
         if LRU not in made:
             outside, made = [*outside[1:], Baseline(LRU, lru)], made | {LRU: of_lru}
         floor = _floor(alone, replayed, first)
+        optimum = bound.result()
+        done()
     beside = [_baseline_row(one, made.get(one.name), first) for one in outside]
     for row in (*rows, *(row for row in beside if "error" not in row)):
         if row["server"] is not None:

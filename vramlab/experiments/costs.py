@@ -20,7 +20,7 @@ from vramlab.analysis.intervals import Floats, specs_of
 from vramlab.analysis.metrics import metrics
 from vramlab.analysis.statistics import request_series
 from vramlab.config.fingerprints import fingerprint
-from vramlab.config.schema import Inventory, VramConfig
+from vramlab.config.schema import Inventory, VramConfig, of_each
 from vramlab.engine.outcomes import EvictionRecord, LoadRecord, Outcome
 from vramlab.experiments.case import Case
 from vramlab.runs.records import Records
@@ -50,7 +50,8 @@ def prices_s(case: Case) -> Floats:
 
 
 def _times_s(case: Case) -> Floats:
-    return np.array([(spec.load_s, spec.inference_s) for spec in specs_of(case.trace, case.inventory)]).T
+    specs = specs_of(case.trace, case.inventory)
+    return np.array(of_each(specs, lambda spec: (spec.load_s, spec.inference_s))).T
 
 
 def cpu_answers(config: VramConfig, inventory: Inventory) -> bool:

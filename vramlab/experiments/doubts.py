@@ -15,9 +15,11 @@ from vramlab.config.schema import (
     ZONE_DEFAULTS,
     ZONES_BY_PRIORITY,
     Inventory,
-    ModelSpec,
+    Priority,
     VramConfig,
-    zone_of,
+    homes_of,
+    of_each,
+    of_models,
 )
 from vramlab.config.units import bytes_to_mib
 from vramlab.experiments.case import Case
@@ -25,20 +27,22 @@ from vramlab.experiments.case import Case
 _MOST_NAMES = 5
 
 
-def places_of(name: str, spec: ModelSpec, config: VramConfig) -> list[str]:
+def _places(home: str, priority: Priority, config: VramConfig) -> list[str]:
     """Return the zones where a model may lie: its own, then those that lend to its priority."""
-    home = zone_of(spec, config, name)
-    return [home, *(z for z, zone in config.zones.items() if z != home and spec.priority in zone.borrowers)]
+    return [home, *(z for z, zone in config.zones.items() if z != home and priority in zone.borrowers)]
 
 
 def fits_nowhere(config: VramConfig, inventory: Inventory) -> dict[str, str]:
     """Return the models that are larger than all that they may lie in, and why, in words."""
-    held, room = config.held(inventory), config.room_bytes(inventory)
+    room, caps = config.room_bytes(inventory), {name: zone.size_bytes for name, zone in config.zones.items()}
+    sizes = of_models(config.held(inventory), lambda spec: spec.footprint_bytes)
     found = {}
-    for name, spec in held.items():
-        size, zones = spec.footprint_bytes, places_of(name, spec, config)
-        largest = max(zones, key=lambda zone: config.zones[zone].size_bytes)
-        cap = config.zones[largest].size_bytes
+    for name, home in homes_of(inventory, config).items():
+        size = sizes[name]
+        if size <= min(caps[home], room):  # as nearly all do
+            continue
+        largest = max(_places(home, inventory[name].priority, config), key=lambda zone: caps[zone])
+        cap = caps[largest]
         if size > min(cap, room):
             place = f"zone {largest}" if cap <= room else "the budget of the card"
             found[name] = f"{_mb(size)} in {place} of {_mb(min(cap, room))}"
@@ -47,7 +51,9 @@ def fits_nowhere(config: VramConfig, inventory: Inventory) -> dict[str, str]:
 
 def unused_zones(config: VramConfig, inventory: Inventory) -> list[str]:
     """Return the zones in which no model of the inventory may ever lie."""
-    used = {zone for name, spec in inventory.items() for zone in places_of(name, spec, config)}
+    homes = homes_of(inventory, config)
+    kinds = {(homes[name], spec.priority) for name, spec in inventory.items()}
+    used = {zone for home, priority in kinds for zone in _places(home, priority, config)}
     return [name for name in config.zones if name not in used]
 
 
@@ -96,7 +102,7 @@ def priorities_text(config: VramConfig) -> str:
 def _too_small_zones(config: VramConfig, asked: Inventory) -> list[str]:
     """Say that the zones, not the card, are the limit, where models do not fit all together."""
     zones = sum(zone.size_bytes for zone in config.zones.values())
-    wanted = sum(spec.footprint_bytes for spec in config.held(asked).values())
+    wanted = sum(of_each(config.held(asked).values(), lambda spec: spec.footprint_bytes))
     room = config.room_bytes(asked)
     if zones >= 0.95 * room or wanted <= zones:
         return []

@@ -127,12 +127,13 @@ def _pool(work: Work, context: Any, tasks: Sequence[Any], jobs: int) -> Generato
     waiting = deque(tasks)
     running: set[Future[Ended]] = set()
     try:
-        while waiting or running:
+        done: set[Future[Ended]] = set()
+        while waiting or running or done:
             while waiting and len(running) < _AHEAD * jobs:
                 running.add(pool.submit(_held, waiting.popleft()))
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
+            for future in done:  # when the next are handed out: whoever takes it may take its time
                 yield future.result()
+            done, running = wait(running, return_when=FIRST_COMPLETED)
     finally:
         # with nothing left to do they end at once; after an interruption they are not waited for
         pool.shutdown(wait=True, kill_workers=bool(running or waiting))

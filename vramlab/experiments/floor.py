@@ -12,7 +12,7 @@ from typing import Any
 
 from vramlab.config.faults import FaultPlan
 from vramlab.config.loading import with_overrides
-from vramlab.config.schema import Inventory, VramConfig
+from vramlab.config.schema import Inventory, VramConfig, of_each
 from vramlab.config.units import bytes_to_mib
 from vramlab.experiments.case import Case
 
@@ -22,7 +22,7 @@ PRICES = {"price_mean_s": "latency_mean_s", "price_p99_s": "latency_p99_s"}
 
 def with_memory_for_all(config: VramConfig, inventory: Inventory) -> VramConfig:
     """Copy of a configuration under which nobody ever has to leave."""
-    models_mb = 2 * bytes_to_mib(sum(spec.footprint_bytes for spec in inventory.values())) + 1
+    models_mb = 2 * bytes_to_mib(sum(of_each(inventory.values(), lambda spec: spec.footprint_bytes))) + 1
     zones = [
         text
         for name in config.zones

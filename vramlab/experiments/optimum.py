@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from vramlab.allocator import Allocator
+from vramlab.allocator.accounts import loaded_at_start
 from vramlab.analysis.bounds import Bound, offline_bound
 from vramlab.analysis.intervals import AdmissionRule, Floats
 from vramlab.analysis.metrics import metrics
@@ -176,7 +176,7 @@ def optimum_of(case: Case, counted_from: int = 0, unserved: bool = False) -> Opt
         Whether a run that is held against it left requests unserved: then it may do so at their price.
     """
     config, inventory = case.config, case.inventory
-    fixed = Allocator(config, inventory).always_loaded()
+    fixed = loaded_at_start(config, inventory)
     room, inventory = config.room_bytes(inventory), config.held(inventory)
     capacity = room - sum(inventory[name].footprint_bytes for name in fixed)
     costless = {name: inventory[name].model_copy(update=_COSTLESS) for name in fixed}

@@ -18,6 +18,7 @@ from vramlab.engine.outcomes import (
     LossRecord,
     Outcome,
     PreloadRecord,
+    RecordSink,
     Totals,
 )
 from vramlab.runs.records import Records
@@ -26,7 +27,7 @@ from vramlab.runs.usage import Usage
 _NOT_ENDED: Final = int(FAILED)
 
 
-class Recorder:
+class Recorder(RecordSink):
     """Keeps the records of a run while it goes on.
 
     Parameters
@@ -69,6 +70,22 @@ class Recorder:
         self.outcomes.append(_NOT_ENDED)
         self.finish_s.append(nan)
         return len(self.outcomes) - 1
+
+    def arrival_of(self, number: int) -> float:
+        """When a request came, seconds."""
+        return self.arrival_s[number]
+
+    def loaded(self, load: LoadRecord) -> None:
+        """Take a load that has ended, well or not."""
+        self.loads.append(load)
+
+    def left(self, eviction: EvictionRecord) -> None:
+        """Take a model that has left."""
+        self.evictions.append(eviction)
+
+    def holds(self, now_s: float, held_bytes: list[int]) -> None:
+        """Take the bytes that each zone holds from now on."""
+        self.usage.append(now_s, held_bytes)
 
     def done(self, number: int, outcome: Outcome, now_s: float, why: str = "") -> None:
         """Note that a request has ended; `why` says how it was lost, if it was."""

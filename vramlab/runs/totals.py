@@ -10,45 +10,14 @@ from vramlab.engine.outcomes import (
     LoadRecord,
     Outcome,
     PreloadRecord,
+    RecordSink,
     Totals,
 )
 from vramlab.runs.records import Records
 
 
-class _Loads:
-    """Counts loads."""
-
-    def __init__(self) -> None:
-        self.well = self.failed = 0
-
-    def append(self, row: LoadRecord, /) -> None:
-        """Count one."""
-        if row.error:
-            self.failed += 1
-        else:
-            self.well += 1
-
-
-class _Evictions:
-    """Counts evictions."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def append(self, row: EvictionRecord, /) -> None:
-        """Count one."""
-        self.count += 1
-
-
-class _Nothing:
-    """Drops its rows."""
-
-    def append(self, row: object, /) -> None:
-        """Drop one."""
-
-
-class RunningTotals:
-    """A :class:`~vramlab.engine.outcomes.RecordSink` that counts, and forgets what has ended.
+class RunningTotals(RecordSink):
+    """Counts, and forgets what has ended.
 
     It holds one time per request under way, so its size does not depend on how long it has run.
 
@@ -61,7 +30,7 @@ class RunningTotals:
     def __init__(self, observe: Callable[[Outcome, float], object] | None = None) -> None:
         self.observe = observe
         self.arrival_s: dict[int, float] = {}  # of requests under way
-        self.loads, self.evictions, self.usage = _Loads(), _Evictions(), _Nothing()
+        self._loads = self._failed_loads = self._evictions = 0
         self.preloads: list[PreloadRecord] = []
         self.faults: dict[str, float] = {}
         self.binding: Callable[[], dict[str, int]] = dict
@@ -74,6 +43,24 @@ class RunningTotals:
         self.arrival_s[number] = now_s
         return number
 
+    def arrival_of(self, number: int) -> float:
+        """When a request came that is under way, seconds."""
+        return self.arrival_s[number]
+
+    def loaded(self, load: LoadRecord) -> None:
+        """Count a load."""
+        if load.error:
+            self._failed_loads += 1
+        else:
+            self._loads += 1
+
+    def left(self, eviction: EvictionRecord) -> None:
+        """Count a model that has left."""
+        self._evictions += 1
+
+    def holds(self, now_s: float, held_bytes: list[int]) -> None:
+        """Keep nothing of that."""
+
     def done(self, number: int, outcome: Outcome, now_s: float, why: str = "") -> None:
         """Count a request that has ended."""
         latency_s = now_s - self.arrival_s.pop(number)
@@ -84,7 +71,7 @@ class RunningTotals:
     def totals(self) -> Totals:
         """Count what has ended so far."""
         ended = {outcome: self._ended[outcome] for outcome in Outcome}
-        return Totals(ended, self.loads.well, self.loads.failed, self.evictions.count)
+        return Totals(ended, self._loads, self._failed_loads, self._evictions)
 
     def records(self) -> Records:
         """Raise ``RuntimeError``: there are none."""

@@ -27,9 +27,8 @@ class Usage:
         self._zones = zones
         self._flat: list[Any] = []  # of each row its time, then the bytes of each zone
 
-    def append(self, row: tuple[Any, Any]) -> None:
+    def append(self, time_s: float, held_bytes: list[int]) -> None:
         """Take the next row: a time in seconds, and the bytes that each zone holds from then on."""
-        time_s, held_bytes = row
         self._flat.append(time_s)
         self._flat.extend(held_bytes)
 
@@ -59,7 +58,7 @@ class Usage:
 
     def __reduce__(self) -> tuple[Callable[..., Usage], tuple[Any, ...]]:
         # a class of the compiler's keeps what it holds to itself
-        return _held, (self._zones, *self.columns())
+        return _held, (self._zones, self._flat)
 
     def columns(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         """Return the times in seconds, shape (rows,), and the bytes held, shape (rows, zones)."""
@@ -68,9 +67,8 @@ class Usage:
         return np.array(flat[::width], dtype=np.float64), held.reshape(self._zones, len(self)).T
 
 
-def _held(zones: int, times_s: npt.NDArray[np.float64], held_bytes: npt.NDArray[np.int64]) -> Usage:
+def _held(zones: int, flat: list[Any]) -> Usage:
     """Make the rows that have travelled from another process."""
     usage = Usage(zones)
-    for row in zip(times_s.tolist(), held_bytes.tolist(), strict=True):
-        usage.append(row)
+    usage._flat = flat
     return usage

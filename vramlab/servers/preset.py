@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from vramlab.config.errors import InputError, nearest
-from vramlab.config.schema import Inventory, ModelSpec, Priority, VramConfig
+from vramlab.config.schema import Inventory, ModelSpec, Priority, VramConfig, of_models
 from vramlab.config.validation import validated
 
 SERVERS = (
@@ -149,7 +149,7 @@ def as_server(text: str, config: VramConfig, inventory: Inventory) -> tuple[Vram
         For an unknown server or option, and a value that the server does not take.
     """
     server, options = server_of(text)
-    plain = {name: _plain(spec, server.keeps_priorities) for name, spec in inventory.items()}
+    plain = of_models(inventory, lambda spec: _plain(spec, server.keeps_priorities))
     settings = base(config) | {"server": text}
     for section, values in server.settings(options, Card(config, plain)).items():
         known = settings.get(section)

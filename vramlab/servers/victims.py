@@ -18,7 +18,6 @@ class Keyed(Policy):
     """A policy by a key; victims are taken strictly in its order, as these servers do."""
 
     in_order = True
-    merges_uses = True
     adds_up = False
 
     def __init__(self) -> None:

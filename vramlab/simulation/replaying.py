@@ -17,7 +17,7 @@ from vramlab.config.faults import FaultPlan
 from vramlab.config.schema import Inventory, VramConfig
 from vramlab.engine.engine import Engine
 from vramlab.engine.journal import Journal
-from vramlab.engine.requests import Request
+from vramlab.engine.requests import Request, each_of
 from vramlab.runs.recorder import Recorder
 from vramlab.runs.records import Records
 from vramlab.simulation.driver import Answered, SimulatedDriver
@@ -118,8 +118,7 @@ def requests_of(trace: Trace) -> Iterator[Request]:
         alike = [Request(name) for name in names]
         return map(alike.__getitem__, codes)
     given = [repeat(None) if column is None else plain(column) for column in columns]
-    make = Request if trace.priorities is None else Request.noted  # which knows priorities by their texts
-    return map(make, map(names.__getitem__, codes), plain(trace.items), *given)
+    return each_of(names, codes, plain(trace.items), *given)
 
 
 def plain(values: np.ndarray) -> Iterator[Any]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from mypy_extensions import mypyc_attr
 
-from vramlab.config.schema import Inventory, VramConfig
+from vramlab.config.schema import Inventory, VramConfig, of_models
 from vramlab.config.units import ms_to_s
 from vramlab.engine.effects import Infer, Load, Target
 from vramlab.simulation.history import History
@@ -77,10 +77,10 @@ class SpecTimes(ServiceTimes):
 
     def __init__(self, config: VramConfig, inventory: Inventory) -> None:
         ratio = config.fallback.cpu_performance_ratio
-        self._gpu_item_s = {name: spec.inference_s for name, spec in inventory.items()}
-        self._cpu_item_s = {name: spec.cpu_inference_s(ratio) for name, spec in inventory.items()}
-        self._gpu_load_s = {name: spec.load_s for name, spec in inventory.items()}
-        self._cpu_load_s = {name: spec.cpu_load_s for name, spec in inventory.items()}
+        self._gpu_item_s = of_models(inventory, lambda spec: spec.inference_s)
+        self._cpu_item_s = of_models(inventory, lambda spec: spec.cpu_inference_s(ratio))
+        self._gpu_load_s = of_models(inventory, lambda spec: spec.load_s)
+        self._cpu_load_s = of_models(inventory, lambda spec: spec.cpu_load_s)
         self._unload_s = ms_to_s(config.serving.unload_time_ms)
 
     def load_s(self, model: str, target: Target) -> float:

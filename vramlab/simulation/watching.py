@@ -41,10 +41,3 @@ def pieces(count: int, size: int) -> Iterator[slice]:
         if told is not None:
             told(start / count)
         yield slice(start, start + size)
-
-
-def tell(share: float) -> None:
-    """Say that this share of the trace is done."""
-    told = _WATCHER.get()
-    if told is not None:
-        told(share)

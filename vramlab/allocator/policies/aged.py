@@ -11,7 +11,7 @@ miss.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -45,7 +45,6 @@ class Table:
         self.value: Column = np.ones(16)
         self.since_s: Column = np.zeros(16)
         self.empty: Column = np.full(16, np.inf)
-        self.numbered: npt.NDArray[np.intp] = np.zeros(16, dtype=np.intp)  # the row, by the model's number
         self._models: list[Model | None] = []
 
     def add(self, model: Model) -> None:
@@ -54,9 +53,6 @@ class Table:
         if row == len(self.value):
             row = self._make_room()
         self.row[model] = row
-        if model.number >= len(self.numbered):
-            self.numbered = np.resize(self.numbered, 2 * model.number)
-        self.numbered[model.number] = row
         self.empty[row] = 0.0
         self._models.append(model)
 
@@ -76,17 +72,10 @@ class Table:
         self.value, self.since_s, self.empty = value, since_s, empty
         self._models = list(self.row)
         self.row = {model: row for row, model in enumerate(self.row)}
-        self.numbered[[model.number for model in self.row]] = np.arange(count)
         return count
 
-    def ascending(
-        self, scores: Column, renewed: Callable[[Model], float | None] | None = None
-    ) -> Iterator[Model]:
-        """Models by `scores` (one per row), ties in the order of the rows.
-
-        Scores that are lower than what they should be by now are set right when they come up, and only
-        then: `renewed` says what they should be, None where it is that already.
-        """
+    def ascending(self, scores: Column) -> Iterator[Model]:
+        """Models by `scores` (one per row), ties in the order of the rows."""
         models = self._models
         count = len(models)
         scores = scores + self.empty
@@ -96,17 +85,10 @@ class Table:
             model = models[row] if row < count else None
             if model is None or not scores.item(row) < INFINITE:
                 break  # only infinite scores are left, or one that is no number: the sort knows what to do
-            if renewed is not None and (score := renewed(model)) is not None:
-                scores[row] = score
-                continue
             yield model
             taken.add(model)
             scores[row] = INFINITE
         if len(taken) < len(self.row):
-            if renewed is not None:
-                for model, row in self.row.items():
-                    if model not in taken and (score := renewed(model)) is not None:
-                        scores[row] = score
             for row in np.argsort(scores[:count], kind="stable").tolist():
                 model = models[row]
                 if model is not None and model not in taken:

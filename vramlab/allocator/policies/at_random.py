@@ -19,7 +19,6 @@ class Random(Policy):
     """
 
     in_order = True
-    merges_uses = True
 
     def __init__(self, seed: int = 0) -> None:
         self._rng = np.random.default_rng(seed)

@@ -38,8 +38,6 @@ class Decayed(LogLinear):
     Options: those of the family, and ``half_life_s``, seconds.
     """
 
-    merges_uses = False  # the sum depends on the time of each use
-
     def __init__(
         self,
         half_life_s: float = 21_600.0,

@@ -15,7 +15,6 @@ class FIFO(Policy):
     """First loaded leaves first (Mattson et al., 1970); being used changes nothing."""
 
     in_order = True
-    merges_uses = True
 
     def __init__(self) -> None:
         self._order: OrderedDict[Model, None] = OrderedDict()

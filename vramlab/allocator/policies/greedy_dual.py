@@ -23,7 +23,6 @@ class GreedyDual(Policy):
     """
 
     in_order = True
-    merges_uses = True
     # Each value holds the L of its last use, which soon exceeds what has to do with the model. The least sum
     # is that of the fewest models, the large ones (real trace, 24 GB: loads of 140,805 s against 77,814 s).
     adds_up = False

@@ -19,8 +19,6 @@ class Hyperbolic(AgedScore):
     the lowest of all, and seconds.
     """
 
-    merges_uses = True
-
     def __init__(self) -> None:
         super().__init__()
         self.falls(recency=1.0)

@@ -19,7 +19,6 @@ class LFU(Policy):
     """
 
     in_order = True
-    merges_uses = True
 
     def __init__(self) -> None:
         self._buckets: dict[int, OrderedDict[Model, None]] = {}

@@ -16,8 +16,6 @@ class LogLinear(AgedScore):
     Options: the exponents ``priority``, ``frequency``, ``recency``, ``size`` and ``cost``.
     """
 
-    merges_uses = True
-
     def __init__(
         self,
         priority: float = 1.0,
@@ -31,10 +29,6 @@ class LogLinear(AgedScore):
         self._frequency = float(frequency)
         self._constants: dict[Model, float] = {}
         self.falls(recency)
-        self.weigh(self._exponents)
-
-    def weigh(self, exponents: Exponents) -> None:
-        """Hear what the exponents are; nothing by default."""
 
     def value(self, model: Model) -> float:
         return self._weighted(model, model.uses_total + 1.0)  # all uses ever, plus one

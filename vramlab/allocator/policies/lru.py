@@ -19,7 +19,6 @@ class LRU(Policy):
     """
 
     in_order = True
-    merges_uses = True
 
     def __init__(self) -> None:
         self._order: OrderedDict[Model, None] = OrderedDict()

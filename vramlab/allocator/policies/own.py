@@ -53,8 +53,6 @@ class ScorePolicy(Policy):
         What messages call it.
     """
 
-    merges_uses = True
-
     def __init__(self, score: Score, name: str = "score") -> None:
         self._score = checked_score(name, score)
         self._tracked: dict[Model, None] = {}
@@ -102,7 +100,6 @@ class Watched(Policy):
         self.own, self._name = own, name
         # what a class does not say, it has as Policy says it; ours say it as classes, and this one for each
         self.in_order = getattr(own, "in_order", Policy.in_order)  # type: ignore[misc]
-        self.merges_uses = getattr(own, "merges_uses", Policy.merges_uses)  # type: ignore[misc]
         self.adds_up = getattr(own, "adds_up", Policy.adds_up)  # type: ignore[misc]
         self._hears = frozenset(method for method in _NEWS if callable(getattr(own, method, None)))
         self._score = checked_score(name, own.score)

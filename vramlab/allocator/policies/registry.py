@@ -83,9 +83,7 @@ def policy_names() -> list[str]:
     return [*ours, *plugin_names("vramlab.policies", ours)]
 
 
-def make_policy(
-    scoring: ScoringConfig, source: str = "vram_management", twins: Mapping[str, Factory] | None = None
-) -> Policy:
+def make_policy(scoring: ScoringConfig, source: str = "vram_management") -> Policy:
     """Make a fresh policy for one zone.
 
     Parameters
@@ -94,8 +92,6 @@ def make_policy(
         Its name and options.
     source : str
         What errors name as the place where they were found.
-    twins : mapping, optional
-        By name, what is made in the place of our own (:data:`vramlab.allocator.policies.in_bulk.TWINS`).
 
     Raises
     ------
@@ -106,7 +102,7 @@ def make_policy(
     name = scoring.policy
     plugin = None if ":" in name else load_plugin("vramlab.policies", name, {*POLICIES})
     if name in POLICIES:
-        policy = _ours(name, scoring, source, twins or {})
+        policy = _ours(name, scoring, source)
     elif plugin is not None or ":" in name:
         if scoring.old_options()["weights"]:
             raise _no_weights(name, source)
@@ -121,7 +117,7 @@ def make_policy(
     return policy
 
 
-def _ours(name: str, scoring: ScoringConfig, source: str, twins: Mapping[str, Factory]) -> Policy:
+def _ours(name: str, scoring: ScoringConfig, source: str) -> Policy:
     """Make a policy of ours with its options, of which some may stand where they stood before."""
     takes = OPTIONS.get(name, ())
     options = dict(scoring.policy_options)
@@ -139,7 +135,7 @@ def _ours(name: str, scoring: ScoringConfig, source: str, twins: Mapping[str, Fa
             if option in takes:
                 options[option] = value
     try:
-        return twins.get(name, POLICIES[name])(**options)
+        return POLICIES[name](**options)
     except (TypeError, ValueError) as error:
         expected = f"options that policy {name} can use"
         raise InputError(source, "scoring.policy_options", f"{options} ({error})", expected) from error

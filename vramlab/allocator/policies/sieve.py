@@ -21,7 +21,6 @@ class Sieve(Policy):
     """
 
     in_order = True
-    merges_uses = True
 
     def __init__(self) -> None:
         self._behind: OrderedDict[Model, None] = OrderedDict()
