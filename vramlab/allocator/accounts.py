@@ -1,8 +1,8 @@
-"""The account of each model, made from the inventory and the configuration, and what the ledgers count."""
+"""The account of each model, made from the inventory and the configuration."""
 
 from __future__ import annotations
 
-from vramlab.allocator.facts import Ledger, Model, Zone
+from vramlab.allocator.facts import Model, Zone
 from vramlab.allocator.traits import Traits
 from vramlab.config.errors import InputError
 from vramlab.config.rules import RulesConfig
@@ -33,15 +33,3 @@ def loaded_at_start(config: VramConfig, inventory: Inventory) -> list[str]:
     reserved = {name for zone in config.zones.values() for name in zone.reserved_models}
     chosen = reserved.union(config.rules.pinned)
     return [name for name, spec in inventory.items() if spec.always_loaded or name in chosen]
-
-
-def limits_met(device: Ledger, zones: dict[str, Zone]) -> dict[str, int]:
-    """Count how often each limit left a requested model no free room at home; only those that ever did.
-
-    By name, as in ``max_models in flexible``; ``total_memory_mb`` is the device's.
-    """
-    counts = {"total_memory_mb": device.bound}
-    for name, zone in zones.items():
-        counts[f"size_mb in {name}"] = zone.bound
-        counts[f"max_models in {name}"] = zone.bound_slots
-    return {name: count for name, count in counts.items() if count}

@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from vramlab.allocator.accounts import accounts, limits_met, loaded_at_start
+from vramlab.allocator.accounts import accounts, loaded_at_start
+from vramlab.allocator.decisions import CLEAR, LOAD, Decision, Kind
 from vramlab.allocator.eviction import Choice, Requester, WaitingRequester
 from vramlab.allocator.extents import Extent
 from vramlab.allocator.facts import (
@@ -25,18 +26,17 @@ from vramlab.allocator.facts import (
     IN_USE,
     LOADING,
     RESIDENT,
-    Decision,
     IllegalTransition,
-    Kind,
     Ledger,
     Model,
     Policy,
     Turn,
     Zone,
+    limits_met,
 )
 from vramlab.allocator.loads import AtOnce, Loads
 from vramlab.allocator.placement import Placement, Unmapped
-from vramlab.allocator.planning import Plan, Planned, Planner
+from vramlab.allocator.planning import Plan, Planner
 from vramlab.allocator.policies import make_policy
 from vramlab.allocator.relief import relief_victims
 from vramlab.allocator.rules import RuledPlanner
@@ -44,8 +44,6 @@ from vramlab.config.errors import InputError, nearest
 from vramlab.config.rules import RulesConfig
 from vramlab.config.schema import Inventory, Priority, ScoringConfig, VramConfig
 
-_LOAD: Final = Kind.LOAD  # for the hot path
-_CLEAR: Final = Kind.CLEAR
 _DECISION: Final = Decision
 _row: Final = tuple.__new__  # without the constructor's detour: twice as fast
 
@@ -176,10 +174,10 @@ class Allocator:
             return Decision(Kind.JOIN, name, model.zone.name)
         rank = model.rank if priority is None else priority.rank
         plan, left = self.miss(model, rank, now_s, pin)
-        zone = model.zone.name if plan[0] is _LOAD else None
-        return _row(_DECISION, (plan[0], name, zone, tuple([gone.name for gone in left]), plan[4]))
+        zone = model.zone.name if plan.kind is LOAD else None
+        return _row(_DECISION, (plan.kind, name, zone, tuple([gone.name for gone in left]), plan.reason))
 
-    def miss(self, model: Model, rank: int, now_s: float, pin: bool = False) -> tuple[Planned, list[Model]]:
+    def miss(self, model: Model, rank: int, now_s: float, pin: bool = False) -> tuple[Plan, list[Model]]:
         """As :meth:`request` for an absent model, whose asking has been counted; with accounts for names.
 
         Returns the plan that was carried out or declined, and who has left for it.
@@ -188,23 +186,23 @@ class Allocator:
         requester = Requester(rank, now_s)
         plan = self._planner.plan(model, requester, pin)
         cleared: list[Model] = []
-        while plan[0] is _CLEAR and self.instant:
-            for gone in plan[3]:
+        while plan.kind is CLEAR and self.instant:
+            for gone in plan.victims:
                 self._loads.evict(gone)
-            cleared += plan[3]
+            cleared += plan.victims
             plan = self._planner.plan(model, requester, pin)
         self._follow(plan, now_s, pin)
-        if plan[0] is not _LOAD:
-            return plan, cleared
-        return plan, cleared + plan[3] if cleared else plan[3]
+        if plan.kind is LOAD:
+            cleared += plan.victims
+        return plan, cleared
 
-    def _follow(self, plan: Planned, now_s: float, pin: bool) -> None:
+    def _follow(self, plan: Plan, now_s: float, pin: bool) -> None:
         """Begin the load of a plan, or write it off where it is none."""
-        kind, model, zone, victims, _, outbid = plan
-        loads = kind is _LOAD
+        model, zone, victims = plan.model, plan.zone, plan.victims
+        loads = plan.kind is LOAD
         if victims if loads else model.state is not EVICTING:
             model.home.note_shortage(model.bytes)
-        if outbid and zone is not None and (victims or not loads):
+        if plan.outbid and zone is not None and (victims or not loads):
             zone.policy.rejected(model, now_s)
         if loads and zone is not None:
             self._loads.begin(model, zone, victims, now_s, uses=1, pin=pin)
@@ -235,29 +233,29 @@ class Allocator:
         heedless : bool
             Models that are wanted later leave in the policy's order, as if nobody wanted them.
         """
-        return Plan(self._planner.plan(model, WaitingRequester(rank, now_s, turn, patient, heedless)))
+        return self._planner.plan(model, WaitingRequester(rank, now_s, turn, patient, heedless))
 
     def carry_out(self, plan: Plan, now_s: float) -> Decision:
         """Begin the load of a plan, for a request whose asking has been counted; nobody is pinned."""
         model, zone = plan.model, plan.zone
-        if plan.kind is not _LOAD or zone is None:
+        if plan.kind is not LOAD or zone is None:
             raise IllegalTransition(f"carry out: the plan for model {model.name!r} is {plan.kind.value}")
-        self._follow(plan.planned, now_s, pin=False)
+        self._follow(plan, now_s, pin=False)
         victims = tuple([gone.name for gone in plan.victims])
-        return _row(_DECISION, (_LOAD, model.name, zone.name, victims, ""))
+        return _row(_DECISION, (LOAD, model.name, zone.name, victims, ""))
 
     def clear(self, plan: Plan) -> Decision:
         """Send away what has to leave before the load of a plan is decided anew."""
-        if plan.kind is not Kind.CLEAR:
+        if plan.kind is not CLEAR:
             raise IllegalTransition(f"clear: the plan for model {plan.model.name!r} is {plan.kind.value}")
         for victim in plan.victims:
             self._loads.evict(victim)
         names = tuple(victim.name for victim in plan.victims)
-        return Decision(Kind.CLEAR, plan.model.name, None, names, plan.reason)
+        return Decision(CLEAR, plan.model.name, None, names, plan.reason)
 
     def decline(self, plan: Plan, now_s: float) -> Decision:
         """Write off a plan that is no load: the request waits, or goes elsewhere."""
-        self._follow(plan.planned, now_s, pin=False)
+        self._follow(plan, now_s, pin=False)
         return Decision(plan.kind, plan.model.name, None, (), plan.reason)
 
     def asked(self, model: Model, now_s: float) -> None:
@@ -292,7 +290,7 @@ class Allocator:
             return None
         model.last_used_s = now_s
         self._loads.begin(model, zone, [], now_s, uses=0, pin=False)
-        return Decision(_LOAD, name, zone.name)
+        return Decision(LOAD, name, zone.name)
 
     def reserve_at(self, name: str, now_s: float, zone: Zone, extents: tuple[Extent, ...]) -> Decision | None:
         """Load a model at that place of that zone, or else where it fits in the zone; None if it does not.
@@ -308,7 +306,7 @@ class Allocator:
         self.placement.aim = extents if sum(extent.length for extent in extents) == model.bytes else ()
         try:
             self._loads.begin(model, zone, [], now_s, uses=model.uses, pin=False)
-            return Decision(_LOAD, name, zone.name)
+            return Decision(LOAD, name, zone.name)
         finally:
             self.placement.aim = ()
 

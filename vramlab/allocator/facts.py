@@ -1,8 +1,9 @@
 """The facts: what there is, before anybody decides anything about it.
 
-Decisions, models, zones and their ledgers, and what a policy is asked. Everything else in the allocator is
-built on this file and on the states (:mod:`vramlab.allocator.states`), whose names it passes on; beside them
-it imports :mod:`vramlab.allocator.traits` alone. A policy needs no other import.
+Models, zones and their ledgers, and what a policy is asked. Everything else in the allocator is built on this
+file, on the decisions (:mod:`vramlab.allocator.decisions`), and on the states
+(:mod:`vramlab.allocator.states`), whose names it passes on; beside these it imports
+:mod:`vramlab.allocator.traits` alone. A policy needs no other import.
 
 Rules that must hold at every moment, per zone and for the device:
 
@@ -22,11 +23,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from enum import Enum
-from typing import ClassVar, Final, NamedTuple
+from typing import ClassVar, Final
 
 from mypy_extensions import mypyc_attr
 
+from vramlab.allocator.decisions import Decision, Kind
 from vramlab.allocator.states import (
     ABSENT,
     ADMITTED_AT_ONCE,
@@ -53,37 +54,8 @@ from vramlab.config.schema import Priority, ZoneConfig
 
 __all__ = [
     "ABSENT", "EVICTING", "IN_USE", "LOADING", "PRESENT", "RESIDENT", "STAYING",
-    "Decision", "IllegalTransition", "Kind", "Ledger", "Model", "Policy", "State", "Turn", "Zone",
+    "IllegalTransition", "Ledger", "Model", "Policy", "State", "Turn", "Zone",
 ]  # fmt: skip
-
-
-class Kind(Enum):
-    """What the allocator decided about a request."""
-
-    HIT = "hit"  # resident: run now
-    LOAD = "load"  # unload the victims, load, run
-    CLEAR = "clear"  # unload the victims, then decide anew (rules of model servers)
-    JOIN = "join"  # a load of this model is under way: wait for it
-    WAIT = "wait"  # models in use (or its own unloading) stand in the way: ask again after the next change
-    CPU = "cpu"  # run on the CPU
-    BYPASS = "bypass"  # serve without keeping it (decide mode, admission `compete`)
-    REFUSE = "refuse"  # cannot be served
-    UNLOAD = "unload"  # nobody asked for it: unload the one model that is named as the victim
-
-    __hash__ = object.__hash__
-
-
-class Decision(NamedTuple):
-    """The answer to a request.
-
-    ``zone`` is None where the model is not on the device; ``victims`` are in the order of leaving.
-    """
-
-    kind: Kind
-    model: str
-    zone: str | None = None
-    victims: tuple[str, ...] = ()
-    reason: str = ""
 
 
 # For the hot path: a look-up in the table costs no call.
@@ -321,6 +293,18 @@ class Zone(Ledger):
         self.guests -= model.guest
         self.committed -= model.bytes
         self.device.committed -= model.bytes
+
+
+def limits_met(device: Ledger, zones: dict[str, Zone]) -> dict[str, int]:
+    """Count how often each limit left a requested model no free room at home; only those that ever did.
+
+    By name, as in ``max_models in flexible``; ``total_memory_mb`` is the device's.
+    """
+    counts = {"total_memory_mb": device.bound}
+    for name, zone in zones.items():
+        counts[f"size_mb in {name}"] = zone.bound
+        counts[f"max_models in {name}"] = zone.bound_slots
+    return {name: count for name, count in counts.items() if count}
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -16,19 +16,12 @@ the scarcer memory is, and may lose heavily beyond; so the default is ``always``
 
 from __future__ import annotations
 
-from typing import Final
-
+from vramlab.allocator.decisions import CPU, LOAD, WAIT, Kind
 from vramlab.allocator.eviction import Requester
-from vramlab.allocator.facts import EVICTING, Kind, Ledger, Model, Zone
+from vramlab.allocator.facts import EVICTING, Ledger, Model, Zone
 from vramlab.allocator.placement import Placement
 from vramlab.config.schema import Priority, VramConfig
 from vramlab.config.units import bytes_to_mib
-
-_LOAD: Final = Kind.LOAD  # for the hot path
-
-
-Planned = tuple[Kind, Model, Zone | None, list[Model], str, bool]
-"""The fields of a plan, for the hot path: a plain tuple takes a quarter of the time."""
 
 
 class Plan:
@@ -38,11 +31,19 @@ class Plan:
     ``victims`` leave for it; with ``WAIT`` they are those that stand in its way.
     """
 
-    __slots__ = ("kind", "model", "outbid", "planned", "reason", "victims", "zone")
+    __slots__ = ("kind", "model", "outbid", "reason", "victims", "zone")
 
-    def __init__(self, planned: Planned) -> None:
-        self.planned = planned
-        self.kind, self.model, self.zone, self.victims, self.reason, self.outbid = planned
+    def __init__(
+        self,
+        kind: Kind,
+        model: Model,
+        victims: list[Model],
+        reason: str = "",
+        zone: Zone | None = None,
+        outbid: bool = False,
+    ) -> None:
+        self.kind, self.model, self.victims = kind, model, victims
+        self.reason, self.zone, self.outbid = reason, zone, outbid
 
 
 class Planner:
@@ -80,20 +81,20 @@ class Planner:
                 return zone
         return None
 
-    def plan(self, model: Model, requester: Requester, runs: bool = True, size: int = 0) -> Planned:
+    def plan(self, model: Model, requester: Requester, runs: bool = True, size: int = 0) -> Plan:
         """Say what could be done for a request for a model that is absent, or leaving.
 
         `size` is the room that has to be free for it, where that is more than it takes (0: what it takes).
         """
         if model.state is EVICTING:
-            return Kind.WAIT, model, None, [], "it is just being unloaded", False
+            return Plan(WAIT, model, [], "it is just being unloaded")
         zone = self.free_place(model, size)
         if zone is not None:
-            return _LOAD, model, zone, [], "", False
+            return Plan(LOAD, model, [], "", zone)
         admission = self._admission[requester.rank]
         forced = not model.may_run_on_cpu
         if admission == "free_only" and not forced:
-            return Kind.CPU, model, None, [], "loads only into free room", False
+            return Plan(CPU, model, [], "loads only into free room")
         found = self._evict_for(model, requester, size)
         if found is None and forced and self._retains:
             requester.pressure = True
@@ -105,23 +106,22 @@ class Planner:
             admission == "compete" and not model.gpu_only and _loses(model, zone, victims, requester.now_s)
         )
         if outbid and (model.may_run_on_cpu or not runs):
-            kind = Kind.CPU if model.may_run_on_cpu else Kind.BYPASS
-            return kind, model, zone, [], "worth less than its victims", True
+            kind = CPU if model.may_run_on_cpu else Kind.BYPASS
+            return Plan(kind, model, [], "worth less than its victims", zone, True)
         # A real run needs its bytes: without a CPU to answer, the model is admitted after all.
-        return _LOAD, model, zone, victims, "", outbid
+        return Plan(LOAD, model, victims, "", zone, outbid)
 
-    def _without_room(self, model: Model, requester: Requester, size: int) -> Planned:
+    def _without_room(self, model: Model, requester: Requester, size: int) -> Plan:
         """Say what is done for a model that nobody may leave for."""
         never, forced = self._never_fits(model), not model.may_run_on_cpu
         if not never and (forced or requester.patient):
             requester.over_busy = True
             in_the_way = self._evict_for(model, requester, size)
             if in_the_way is not None:
-                return Kind.WAIT, model, None, in_the_way[1], "models in use stand in its way", False
+                return Plan(WAIT, model, in_the_way[1], "models in use stand in its way")
         if forced:
-            reason = never or "no room, and nothing that may leave for it"
-            return Kind.REFUSE, model, None, [], reason, False
-        return Kind.CPU, model, None, [], never or "no room, and no victims that may leave", False
+            return Plan(Kind.REFUSE, model, [], never or "no room, and nothing that may leave for it")
+        return Plan(CPU, model, [], never or "no room, and no victims that may leave")
 
     def _never_fits(self, model: Model) -> str:
         """Why `model` could not be loaded even if nothing else were on the device; empty if it could."""

@@ -20,9 +20,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from vramlab.allocator.decisions import CLEAR, LOAD, WAIT, Kind
 from vramlab.allocator.eviction import Requester
-from vramlab.allocator.facts import EVICTING, RESIDENT, STAYING, Kind, Ledger, Model, Zone
-from vramlab.allocator.planning import Planned, Planner
+from vramlab.allocator.facts import EVICTING, RESIDENT, STAYING, Ledger, Model, Zone
+from vramlab.allocator.planning import Plan, Planner
 from vramlab.config.rules import RulesConfig
 from vramlab.config.units import mib_to_bytes
 
@@ -54,24 +55,23 @@ class RuledPlanner:
         """Return the first zone that has room for `model`, with nobody leaving for it."""
         return None if self._company(model) else self._planner.free_place(model, self._room(model))
 
-    def plan(self, model: Model, requester: Requester, runs: bool = True) -> Planned:
+    def plan(self, model: Model, requester: Requester, runs: bool = True) -> Plan:
         """Say what could be done for a request for a model that is absent, or leaving."""
         if model.state is EVICTING:
             return self._planner.plan(model, requester, runs)
         leaving = self._company(model)
         busy = [other for other in leaving if self._in_use(other, requester)]
         if busy:
-            return Kind.WAIT, model, None, busy, "models that may not be there with it are in use", False
+            return Plan(WAIT, model, busy, "models that may not be there with it are in use")
         if leaving:
-            return Kind.CLEAR, model, None, leaving, "they may not be there with it", False
-        planned = self._planner.plan(model, requester, runs, self._room(model))
-        kind, _, _, victims, _, _ = planned
-        if kind is Kind.LOAD and victims:
-            if requester.now_s - victims[0].last_used_s < self._config.churn_age_s:
-                return Kind.REFUSE, model, None, [], "memory is full of models used just now", False
+            return Plan(CLEAR, model, leaving, "they may not be there with it")
+        plan = self._planner.plan(model, requester, runs, self._room(model))
+        if plan.kind is LOAD and plan.victims:
+            if requester.now_s - plan.victims[0].last_used_s < self._config.churn_age_s:
+                return Plan(Kind.REFUSE, model, [], "memory is full of models used just now")
             if self._config.one_victim:
-                return Kind.CLEAR, model, None, victims[:1], "one leaves, then it is decided anew", False
-        return planned
+                return Plan(CLEAR, model, plan.victims[:1], "one leaves, then it is decided anew")
+        return plan
 
     def _room(self, model: Model) -> int:
         """Bytes that have to be free for a load: with headroom more than it takes, at most all."""

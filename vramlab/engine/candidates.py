@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from typing import Final
 
-from vramlab.allocator import Kind
+from vramlab.allocator.decisions import WAIT
 from vramlab.allocator.facts import Model, Turn, Zone
 from vramlab.allocator.planning import Plan
 from vramlab.allocator.states import ABSENT, IN_USE, RESIDENT
@@ -21,7 +21,6 @@ from vramlab.engine.waiting import Waiting, WaitingRequests
 WINDOW: Final = 64
 """How many absent models are looked at for a load, so that a step costs the same however many wait."""
 NOBODY: Final[frozenset[Model]] = frozenset()
-_WAIT: Final = Kind.WAIT  # for the hot path
 _ROUNDING_S: Final = 1e-6  # a sum of times may be off by less
 
 
@@ -114,7 +113,7 @@ class Candidates:
             alike = model.home, entry.rank
             if model.bytes >= too_large.get(alike, math.inf):
                 continue
-            if self.plan(entry, None).kind is _WAIT:
+            if self.plan(entry, None).kind is WAIT:
                 if self._by_size:  # else it may be for its company that it waits
                     too_large[alike] = model.bytes
             else:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from vramlab.allocator import Allocator, Decision, Kind
+from vramlab.allocator import Allocator, Decision
+from vramlab.allocator.decisions import LOAD
 from vramlab.engine.journal import Journal
 from vramlab.engine.outcomes import Outcome, RecordSink
 from vramlab.engine.requests import Answer
@@ -13,7 +14,6 @@ from vramlab.engine.requests import Answer
 MONITOR = "monitor"
 """The monitor's name; what other stories do beside requests is noted under it as well."""
 
-_LOAD: Final = Kind.LOAD  # for the hot path
 _NO_OUTPUTS: Final = [Answer(outcome) for outcome in Outcome]  # what a simulation answers
 _row: Final = tuple.__new__  # without the constructor's detour: twice as fast
 
@@ -61,7 +61,7 @@ class Notes:
         journal = self.journal
         if journal is None:
             return
-        if decision.kind is _LOAD:
+        if decision.kind is LOAD:
             journal.load(now_s, task, decision, self._models[decision.model].bytes)
         else:
             journal.put(now_s, task, decision, None)

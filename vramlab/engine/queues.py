@@ -10,16 +10,15 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from vramlab.allocator import Allocator, Decision, Kind
+from vramlab.allocator.decisions import WAIT
 from vramlab.allocator.facts import STAYING
 from vramlab.allocator.policies.own import PolicyError
 from vramlab.config.schema import Priority
 from vramlab.engine.effects import TIMED_OUT, Cancelled, Story, Wait
 from vramlab.engine.gates import Gate, Ready
-
-_WAIT: Final = Kind.WAIT  # for the hot path
 
 
 class Queue(Gate):
@@ -168,7 +167,7 @@ class RoomQueue:
             waiter.gate.open(error)
             return True
         waiter.counted = True
-        if decision[0] is _WAIT:
+        if decision[0] is WAIT:
             return False
         self._note(waiter.task, now_s, decision)
         waiter.gate.open(decision)

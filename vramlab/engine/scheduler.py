@@ -24,6 +24,7 @@ from collections.abc import Sized
 from typing import Final
 
 from vramlab.allocator import Decision, Kind
+from vramlab.allocator.decisions import CLEAR, CPU, LOAD
 from vramlab.allocator.facts import PRESENT, Model, Turn
 from vramlab.allocator.planning import Plan
 from vramlab.allocator.policies.own import PolicyError
@@ -41,13 +42,9 @@ from vramlab.engine.outcomes import COLD_START, FAILED, FALLBACK, HIT, REFUSED, 
 from vramlab.engine.requests import Ran, Request
 from vramlab.engine.waiting import Waiting
 
-_LOAD: Final = Kind.LOAD  # for the hot path
-_CLEAR: Final = Kind.CLEAR
-_WAIT: Final = Kind.WAIT
-_CPU: Final = Kind.CPU
 _RUN: Final = object()
 _BEFORE_ALL: Final[Turn] = (-math.inf, -1)
-_ELSEWHERE: Final = {Kind.CPU: FALLBACK, Kind.REFUSE: REFUSED}
+_ELSEWHERE: Final = {CPU: FALLBACK, Kind.REFUSE: REFUSED}
 
 
 class Scheduler(Decider):
@@ -118,7 +115,7 @@ class Scheduler(Decider):
                         return now_s, entry.outcome, ""
                     now_s, told = yield from self._batching.run(entry, now_s)
                 if isinstance(told, Decision):
-                    if told.kind is Kind.CLEAR:
+                    if told.kind is CLEAR:
                         yield Spawn(f"room for {number}", self._make_room(told, now_s))
                     else:
                         now_s, _ = yield from self._loading.load_for(
@@ -148,7 +145,7 @@ class Scheduler(Decider):
         if model.state is not ABSENT or not self._channel.free:
             return
         plan = self._allocator.plan(model, now_s, rank)
-        if plan.kind is _LOAD:
+        if plan.kind is LOAD:
             decision = self._carry_out(number, plan, now_s)
             yield Spawn(f"load for {number}", self._loading.load(decision, now_s, "request", True))
 
@@ -157,11 +154,11 @@ class Scheduler(Decider):
         if self._finish is not None and self._candidates.cpu_has_room:
             why = self._finish.sooner_on_cpu(model, items, now_s)
             if why:
-                self._notes.decision(number, now_s, Decision(Kind.CPU, model.name, reason=why))
+                self._notes.decision(number, now_s, Decision(CPU, model.name, reason=why))
                 return why
         if model.state is ABSENT:
             plan = self._allocator.plan(model, now_s, rank)
-            if plan.kind is _CPU:
+            if plan.kind is CPU:
                 self._note_plan(number, plan, now_s)
                 return plan.reason
         return ""
@@ -244,9 +241,9 @@ class Scheduler(Decider):
         if not candidates.is_next(entry) or not candidates.may_load:
             return False
         plan = self._candidates.plan(entry, None)
-        if plan.kind is _LOAD:
+        if plan.kind is LOAD:
             self._begin_load(entry, plan)
-        return plan.kind is _LOAD
+        return plan.kind is LOAD
 
     def _may_load(self, now_s: float) -> bool:
         """Whether a load might be begun, beside which a run is not all that there is to do."""
@@ -324,11 +321,11 @@ class Scheduler(Decider):
     def _load(self, entry: Waiting, turn: Turn | None) -> bool:
         """Load for a request, or send it elsewhere. Returns whether one of these was done."""
         plan = self._candidates.plan(entry, turn)
-        if plan.kind is _LOAD:
+        if plan.kind is LOAD:
             self._begin_load(entry, plan)
-        elif plan.kind is _CLEAR:
+        elif plan.kind is CLEAR:
             entry.tell(self._clear(entry.number, plan))
-        elif plan.kind is _WAIT:
+        elif plan.kind is Kind.WAIT:
             return False
         else:
             self._note_plan(entry.number, plan, self._candidates.now_s)

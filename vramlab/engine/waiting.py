@@ -114,8 +114,8 @@ class _OfModel:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.by_place: list[tuple[Turn, Waiting]] = []
-        self.by_turn: list[tuple[Turn, Waiting]] = []
+        self.by_place: list[tuple[float, float, Waiting]] = []  # flat, as a pair within a pair takes
+        self.by_turn: list[tuple[float, float, Waiting]] = []  # twice as long to compare
         self.listed: _Listed | None = None  # where it stands, with this place and turn
         self.place: Turn
         self.turn: Turn
@@ -123,23 +123,24 @@ class _OfModel:
 
     @property
     def first(self) -> Waiting:
-        return self.by_place[0][1]
+        return self.by_place[0][2]
 
     @property
     def next(self) -> Waiting:
-        return self.by_turn[0][1]
+        return self.by_turn[0][2]
 
     def add(self, entry: Waiting) -> bool:
         """Whether it is the first, or the next."""
         self.count += 1
-        _push(self.by_place, (entry.place, entry))
-        _push(self.by_turn, (entry.turn, entry))
-        return self.by_place[0][1] is entry or self.by_turn[0][1] is entry
+        place, turn = entry.place, entry.turn
+        _push(self.by_place, (place[0], place[1], entry))
+        _push(self.by_turn, (turn[0], turn[1], entry))
+        return self.first is entry or self.next is entry
 
     def drop_all_gone(self) -> None:
         """Drop all that are gone: one of them waits once more, at the same place."""
         for heap in (self.by_place, self.by_turn):
-            heap[:] = [waits for waits in heap if not waits[1].gone]
+            heap[:] = [waits for waits in heap if not waits[2].gone]
             heapify(heap)
 
     def drop_gone(self) -> bool:
@@ -147,14 +148,14 @@ class _OfModel:
         self.count -= 1
         dropped = False
         for heap in (self.by_place, self.by_turn):
-            while heap and heap[0][1].gone:
+            while heap and heap[0][2].gone:
                 _pop(heap)
                 dropped = True
         return dropped
 
 
 _Listed = list[tuple[float, float, _OfModel]]
-"""Models in order, each behind its place or turn: a pair within a pair takes twice as long to compare."""
+"""Models in order, each behind its place or turn."""
 
 
 # Most go in last and come out first: a search among 20,000 is a fifth of what a load takes.
@@ -298,7 +299,7 @@ class WaitingRequests:
         if listed is self.absent or before is self.absent or (not group.by_place and state is RESIDENT):
             self.changes += 1
         if group.by_place:
-            place, turn = group.by_place[0][0], group.by_turn[0][0]
+            place, turn = group.first.place, group.next.turn
             if before is listed and place == group.place and turn == group.turn:
                 return
         if before is not None:
@@ -347,7 +348,7 @@ class WaitingRequests:
     def of(self, model: Model) -> list[Waiting]:
         """Those who wait for one model, by place."""
         group = self._of_model.get(model)
-        return [] if group is None else [entry for _, entry in sorted(group.by_place) if not entry.gone]
+        return [] if group is None else [entry for _, _, entry in sorted(group.by_place) if not entry.gone]
 
     def count(self, model: Model) -> int:
         """How many wait for one model."""

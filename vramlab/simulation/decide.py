@@ -5,9 +5,8 @@ Requests are taken from the trace in chunks, so that a long trace needs no more 
 
 from __future__ import annotations
 
-from typing import Final
-
 from vramlab.allocator import Allocator, Kind
+from vramlab.allocator.decisions import LOAD
 from vramlab.allocator.facts import RESIDENT, Model
 from vramlab.allocator.placement import Contiguous, Unmapped
 from vramlab.config.collecting import collecting_rarely
@@ -19,7 +18,6 @@ from vramlab.simulation.decided import DecidedRecords, Log
 from vramlab.simulation.watching import pieces
 from vramlab.traces.trace import Trace, check_models
 
-_LOAD: Final = Kind.LOAD  # for the hot path
 _OUTCOMES = {Kind.BYPASS: COLD_START, Kind.CPU: FALLBACK, Kind.REFUSE: REFUSED}  # and a load is a cold start
 
 _CHUNK = 1 << 16  # requests that are held as Python objects at once
@@ -98,19 +96,18 @@ class _Run:
         """Hand in a request for a model that is absent."""
         rank = None if self.ranks is None else self.ranks[place]
         plan, left = self.allocator.miss(model, model.rank if rank is None else rank, now_s)
-        kind = plan[0]
         for gone in left:  # rules may have sent models away before nothing could be loaded
             self.evicted_at.append(place)
             self.evicted.append(gone.number)
-        if kind is _LOAD:
+        if plan.kind is LOAD:
             self.outcomes[place] = COLD_START
             self._loaded(model, left, now_s)
             return
-        self.outcomes[place] = _OUTCOMES[kind]
-        if kind is Kind.BYPASS:
+        self.outcomes[place] = _OUTCOMES[plan.kind]
+        if plan.kind is Kind.BYPASS:
             self.log.bypassed.append(place)
-        elif kind is Kind.REFUSE:
-            self.records.lost.append(LossRecord(place, REFUSED, plan[4]))
+        elif plan.kind is Kind.REFUSE:
+            self.records.lost.append(LossRecord(place, REFUSED, plan.reason))
 
     def _loaded(self, model: Model, left: list[Model], now_s: float) -> None:
         if not self.instant:
