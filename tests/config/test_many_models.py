@@ -11,8 +11,9 @@ from vramlab.config import fingerprints, yaml_files
 from vramlab.config.errors import InputError
 from vramlab.config.fingerprints import fingerprint
 from vramlab.config.loading import load_inventory, write_inventory
-from vramlab.config.models import ModelSpec
+from vramlab.config.models import ModelSpec, of_models
 from vramlab.config.plain_yaml import read_plainly
+from vramlab.config.schema import Priority, VramConfig, homes_of, zone_of
 
 HEAD = "models:\n  m:\n"
 MODEL = """    {name}:
@@ -137,3 +138,35 @@ def test_a_fingerprint_is_that_of_all_sorted_and_sees_every_change(monkeypatch):
     inventory["c"] = inventory.pop("a")
     assert fingerprint(inventory) == plainly(inventory)
     assert len(fingerprints._KNOWN) == 2
+
+
+def test_models_of_which_a_file_says_the_same_have_one_spec_and_what_follows_from_it_once(tmp_path):
+    text = HEAD + "".join(MODEL.format(name=name, size=size) for name, size in (("a", 1), ("b", 2), ("c", 1)))
+    inventory = load_inventory(written(tmp_path, text))
+    assert inventory["a"] is inventory["c"]
+    assert inventory["a"] != inventory["b"]
+    asked = []
+    sizes = of_models(inventory, lambda spec: asked.append(spec) or spec.vram_size_mb)
+    assert list(sizes.items()) == [("a", 1), ("b", 2), ("c", 1)]
+    assert len(asked) == 2
+
+
+def test_one_and_true_are_not_the_same(tmp_path):
+    text = HEAD + MODEL.format(name="a", size=1) + MODEL.format(name="b", size="true")
+    with pytest.raises(InputError, match=r"m\.b\.vram_size_mb: found True"):
+        load_inventory(written(tmp_path, text))
+
+
+@given(st.lists(st.tuples(st.sampled_from(Priority), st.sampled_from([None, "x", "flexible"])), max_size=6))
+def test_homes_of_all_are_those_of_each(kinds):
+    specs = {
+        kind: ModelSpec(priority=kind[0], vram_size_mb=1, load_time_ms=1, zone=kind[1]) for kind in kinds
+    }
+    inventory = {f"m{number}": specs[kind] for number, kind in enumerate(kinds)}
+    zones = {
+        "x": {"size_mb": 9, "reserved_models": ["m1", "m3"]},
+        "flexible": {"reserved_models": ["m3", "m0"]},
+    }
+    config = VramConfig.model_validate({"zones": zones})
+    homes = homes_of(inventory, config)
+    assert list(homes.items()) == [(name, zone_of(spec, config, name)) for name, spec in inventory.items()]

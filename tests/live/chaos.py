@@ -307,8 +307,8 @@ class BlockedCaller:
     """A thread that runs its own request (:meth:`LiveDriver.serve`), a step at a time."""
 
     def __init__(self, driver, request, inputs):
-        self.driver, self.inputs, self.caller = driver, inputs, Caller()
-        self.task = driver._begin_request(request, inputs, None, self.caller)
+        self.driver, self.inputs, self.caller = driver, inputs, Caller(True)
+        self.task = driver._begin_request(request, inputs, self.caller)
         self.ended = False
 
     def message(self):
@@ -380,10 +380,13 @@ class Run:
         request = Request(model, items, None, rng.choice([None, "somebody"]), key)
         kind = rng.random()
         if kind < 0.5:
-            self.promises.append(Promise(inputs))
-            self.tasks.append(driver.submit(request, inputs, self.promises[-1], rng.random() < 0.5))
-            if self.tasks[-1].here is not None:
-                self.world.soon(self.caller_runs, self.tasks[-1])
+            caller = Caller(False)
+            task = driver.submit(request, inputs, caller)
+            self.tasks.append(task)
+            if task.here is not None:
+                self.world.soon(self.caller_runs, task, caller, inputs)
+            else:
+                self.caller_awaits(task, caller, inputs)
         elif kind < 0.9:
             self.callers.append(BlockedCaller(driver, request, inputs))
         else:
@@ -391,10 +394,19 @@ class Run:
             name = f"{rng.choice(['load', 'preload', 'unload'])} {self.commands}"
             self.promises.append(driver.run_story(name, request.model))
 
-    def caller_runs(self, task):
+    def caller_runs(self, task, caller, inputs):
         """The one who submitted it has let the loop take a turn; unless it was given up meanwhile."""
         if task.here is not None:
             self.driver.run_here(task)
+            self.caller_awaits(task, caller, inputs)
+
+    def caller_awaits(self, task, caller, inputs):
+        future = self.driver.ending(task, caller)
+        if future is None:
+            check_answer(inputs, caller.value)
+        else:
+            future.inputs = inputs
+            self.promises.append(future)
 
     def works(self):
         queue = self.rng.choice([queue for queue in self.world.queues if queue] or [None])

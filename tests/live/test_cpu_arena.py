@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 
+from tests.live.instead import Instead
 from vramlab.config.schema import ModelSpec
 from vramlab.config.units import MIB, mib_to_bytes
 from vramlab.live.cpu_arena import CpuArenaDevice, LimitedArena
@@ -147,8 +148,8 @@ def test_one_thread_loads_runs_and_closes_whoever_asks(files, monkeypatch):
     seen = []
     device = CpuArenaDevice(500 * MIB)
     session = make_session(files["small.onnx"], spec(4), device)
-    run = session._run
-    monkeypatch.setattr(session, "_run", lambda *a: (seen.append(threading.current_thread()), run(*a))[1])
+    begin, here = session._place.begin_run, threading.current_thread
+    monkeypatch.setattr(session._place, "begin_run", lambda what: seen.append(here()) or begin(what))
     inputs = batch(session, 2)
     expected = session.run(inputs)
     outputs = []
@@ -221,17 +222,16 @@ def test_the_ledger_of_a_shared_workspace_holds_the_largest_run():
 @pytest.mark.parametrize(
     ("items", "runs"), [(1, [1]), (2, [4]), (3, [4]), (4, [4]), (5, [8]), (9, [8, 8]), (17, [8, 8, 8])]
 )
-def test_requests_are_filled_up_to_a_few_sizes(files, monkeypatch, items, runs):
+def test_requests_are_filled_up_to_a_few_sizes(files, items, runs):
     sizes = []
     with make_session(files["small.onnx"], spec(4), None) as plain:
         expected = plain.run(batch(plain, items))
     padded = spec(4, batch_size=8, splits=True, pad_to=(8, 1, 4))
     with make_session(files["small.onnx"], padded, CpuArenaDevice(500 * MIB)) as session:
-        whole = session._run_whole
-        monkeypatch.setattr(
-            session,
-            "_run_whole",
-            lambda s, chunk, o: (sizes.append(len(chunk["input"])), whole(s, chunk, o))[1],
+        run = session._session.run
+        session._session = Instead(
+            session._session,
+            lambda names, chunk, o: sizes.append(len(chunk["input"])) or run(names, chunk, o),
         )
         assert equal_answers(session.run(batch(session, items)), expected)
     assert sizes == runs

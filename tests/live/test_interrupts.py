@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.live.instead import run_instead
 from tests.live.test_runtime import MIB, held_to, inputs, models, settings  # noqa: F401 (fixtures)
 from vramlab.config.loading import write_config, write_inventory
 from vramlab.engine.effects import Target
@@ -202,7 +203,12 @@ def test_an_open_that_fails_leaves_no_thread(tmp_path, models):  # noqa: F811
     first = LiveRuntime(settings(3), models, "cpu-emulated")
     second = BlockingRuntime(settings(3), models, "cpu-emulated")
     second.runtime = first
-    first._driver = object()  # as if it were open
+
+    async def once():
+        async with first:
+            pass
+
+    asyncio.run(once())
     with pytest.raises(RuntimeError, match="opened once"):
         second.open()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("vramlab")]
@@ -302,17 +308,15 @@ def test_a_worker_goes_on_after_whatever_a_session_raises(tmp_path, models, inpu
         runtime = LiveRuntime(config, models, "cpu-emulated", tmp_path / "j.jsonl")
         async with runtime:
             await runtime.infer("a", inputs["a"])
-            session = runtime.driver.sessions["a", Target.GPU]
-            run = session.run
 
             def ends_it_all(given):
                 raise SystemExit("enough")
 
-            session.run = ends_it_all
+            session = run_instead(runtime, "a", lambda run: ends_it_all)
             for _ in range(5):  # more than there are threads
                 with pytest.raises(RequestFailed, match="interrupted"):
                     await runtime.infer("a", inputs["a"])
-            session.run = run
+            runtime.driver.sessions["a", Target.GPU] = session
             await runtime.infer("a", inputs["a"])
         held_to(runtime, tmp_path / "j.jsonl")
 

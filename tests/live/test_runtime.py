@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 import pytest
 
+from tests.live.instead import run_instead
 from vramlab.allocator.invariants import check
 from vramlab.config.errors import InputError
 from vramlab.config.loading import load_config
@@ -578,12 +579,15 @@ def blocking(tmp_path, models):
     held_to(runtime.runtime, path)
 
 
-def test_a_hit_runs_in_its_callers_thread(blocking, inputs, monkeypatch):
+def noting(threads):
+    """Runs that note the threads in which they are done."""
+    return lambda run: lambda given: threads.append(threading.get_ident()) or run(given)
+
+
+def test_a_hit_runs_in_its_callers_thread(blocking, inputs):
     blocking.infer("a", inputs["a"])
-    session = blocking.runtime.driver.sessions["a", Target.GPU]
     threads = []
-    run = session.run
-    monkeypatch.setattr(session, "run", lambda given: threads.append(threading.get_ident()) or run(given))
+    run_instead(blocking.runtime, "a", noting(threads))
     blocking.infer("a", inputs["a"])
     assert threads == [threading.get_ident()]
 
@@ -618,17 +622,16 @@ def test_by_hand_from_a_thread(blocking, inputs):
     assert len(blocking.records()) == 1
 
 
-def test_an_interrupted_caller_leaves_nothing_behind(blocking, inputs, monkeypatch):
+def test_an_interrupted_caller_leaves_nothing_behind(blocking, inputs):
     blocking.infer("a", inputs["a"])
-    session = blocking.runtime.driver.sessions["a", Target.GPU]
 
     def interrupted(given):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(session, "run", interrupted)
+    session = run_instead(blocking.runtime, "a", lambda run: interrupted)
     with pytest.raises(KeyboardInterrupt):
         blocking.infer("a", inputs["a"])
-    monkeypatch.undo()
+    blocking.runtime.driver.sessions["a", Target.GPU] = session
     assert blocking.runtime.engine.allocator.models["a"].pins == 0
     blocking.infer("a", inputs["a"])
 
@@ -659,7 +662,7 @@ def test_a_policy_that_raises_has_failed_its_request_alone(tmp_path, models, inp
     asyncio.run(main())
 
 
-def test_only_a_lone_run_known_to_be_short_is_done_on_the_event_loop(tmp_path, models, inputs, monkeypatch):
+def test_only_a_lone_run_known_to_be_short_is_done_on_the_event_loop(tmp_path, models, inputs):
     """A worker's thread costs more than such a run; any other would keep the loop from its timers."""
     rng = np.random.default_rng(1)
     pair = make_inputs(models["a"].path, 2, rng)
@@ -670,15 +673,10 @@ def test_only_a_lone_run_known_to_be_short_is_done_on_the_event_loop(tmp_path, m
 
             async def on_the_loop(given):
                 """Whether the run of one request for `a` is done there."""
-                session = runtime.driver.sessions["a", Target.GPU]
-                run, threads = type(session).run, []
-
-                def noting(given):
-                    threads.append(threading.get_ident())
-                    return run(session, given)
-
-                monkeypatch.setattr(session, "run", noting)
+                threads = []
+                session = run_instead(runtime, "a", noting(threads))
                 await runtime.infer("a", given)
+                runtime.driver.sessions["a", Target.GPU] = session
                 return threads == [threading.get_ident()]
 
             await runtime.infer("a", inputs["a"])
@@ -688,9 +686,8 @@ def test_only_a_lone_run_known_to_be_short_is_done_on_the_event_loop(tmp_path, m
             assert await on_the_loop(inputs["a"])
 
             await runtime.load("b")
-            session, go_on = runtime.driver.sessions["b", Target.GPU], threading.Event()
-            b_runs = session.run
-            monkeypatch.setattr(session, "run", lambda given: go_on.wait(5) and b_runs(given))
+            go_on = threading.Event()
+            run_instead(runtime, "b", lambda run: lambda given: go_on.wait(5) and run(given))
             other = asyncio.create_task(runtime.infer("b", inputs["b"]))
             await asyncio.sleep(0)
             assert not await on_the_loop(inputs["a"])  # the other waits for nobody
@@ -701,24 +698,19 @@ def test_only_a_lone_run_known_to_be_short_is_done_on_the_event_loop(tmp_path, m
             await runtime.unload("a")
             await runtime.load("a")
             assert not await on_the_loop(inputs["a"])  # a new session's first runs may be slow
-            session = runtime.driver.sessions["a", Target.GPU]
-            a_runs = session.run
-            monkeypatch.setattr(session, "run", lambda given: time.sleep(0.25) or a_runs(given))
+            run_instead(runtime, "a", lambda run: lambda given: time.sleep(0.25) or run(given))
             await runtime.infer("a", inputs["a"])
             assert not await on_the_loop(inputs["a"])  # the last was long
 
     asyncio.run(main())
 
 
-def test_no_run_is_done_on_the_event_loop_where_that_is_switched_off(tmp_path, models, inputs, monkeypatch):
+def test_no_run_is_done_on_the_event_loop_where_that_is_switched_off(tmp_path, models, inputs):
     async def main():
         async with Run(tmp_path, settings(3, "serving.inline_run_ms=0"), models) as runtime:
             await runtime.infer("a", inputs["a"])
-            session, threads = runtime.driver.sessions["a", Target.GPU], []
-            run = session.run
-            monkeypatch.setattr(
-                session, "run", lambda given: threads.append(threading.get_ident()) or run(given)
-            )
+            threads = []
+            run_instead(runtime, "a", noting(threads))
             for _ in range(3):
                 await runtime.infer("a", inputs["a"])
             assert len(threads) == 3
@@ -727,18 +719,15 @@ def test_no_run_is_done_on_the_event_loop_where_that_is_switched_off(tmp_path, m
     asyncio.run(main())
 
 
-def test_a_policy_that_raises_for_one_who_waits_leaves_the_one_who_runs_alone(
-    tmp_path, models, inputs, monkeypatch
-):
+def test_a_policy_that_raises_for_one_who_waits_leaves_the_one_who_runs_alone(tmp_path, models, inputs):
     """`secure` waits for `a`, whose end has it decided anew."""
     config = settings(3, "scoring.policy=tests.policies.own:divides_at_rest", "serving.inline_run_ms=0")
 
     async def main():
         async with Run(tmp_path, config, models) as runtime:
             await runtime.infer("a", inputs["a"])
-            session = runtime.driver.sessions["a", Target.GPU]
-            go_on, run = threading.Event(), session.run
-            monkeypatch.setattr(session, "run", lambda given: go_on.wait(5) and run(given))
+            go_on = threading.Event()
+            run_instead(runtime, "a", lambda run: lambda given: go_on.wait(5) and run(given))
             running = asyncio.create_task(runtime.submit("a", inputs["a"]))
             await asyncio.sleep(0)
             waiting = asyncio.create_task(runtime.submit("secure", inputs["secure"]))

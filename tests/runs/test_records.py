@@ -68,6 +68,17 @@ def test_what_was_held_travels_to_other_processes_compiled_too(travelled):
     assert list(travelled(usage)) == [UsageRecord(0.5, (1, 2)), UsageRecord(1.5, (3, 0))]
 
 
+def test_rows_travel_to_other_processes_as_what_they_are():
+    loads = [LoadRecord(0.0, 1.0, "a", "z", 5), LoadRecord(2.0, 3.0, "a", "z", 5, "preload", "corrupt")]
+    lost, ends = [LossRecord(1, Outcome.FAILED, "no room")], np.zeros(2, dtype=np.uint8)
+    times, codes = np.array([0.0, 2.0]), np.zeros(2, dtype=np.int32)
+    records = Records(["a"], codes, times, ends, times + 1, ["z"], loads, lost=lost)
+    travelled = pickle.loads(pickle.dumps(records))
+    assert (travelled.loads, travelled.evictions, travelled.lost) == (loads, [], lost)
+    assert [type(row) for row in (*travelled.loads, *travelled.lost)] == [LoadRecord, LoadRecord, LossRecord]
+    assert records.loads is loads
+
+
 def test_a_later_part_begins_with_what_was_held_compiled_too():
     usage = Usage(1)
     for time_s, size in ((0.0, 1), (1.0, 2), (3.0, 3)):

@@ -1,4 +1,4 @@
-"""Answers that the result cache keeps: copied where nobody waits for it, outside the driver's lock.
+"""Answers as their callers get them, and those that the result cache keeps, copied outside the driver's lock.
 
 An answer belongs to its caller, who may write into it, and the arrays that a session gives hold that
 session's memory, though it may have been evicted long ago. So what is kept is a copy, and so is what is given
@@ -17,6 +17,14 @@ from vramlab.engine.cache import Kept
 from vramlab.engine.requests import Answer
 
 _LARGE_BYTES = 1 << 20  # beyond, copying would be seen on an event loop
+
+
+class RequestRefused(RuntimeError):
+    """A request was not served: no room for a model that may not run on the CPU, or a full queue."""
+
+
+class RequestFailed(RuntimeError):
+    """A request's model could not be loaded, or raised while it ran."""
 
 
 def to_keep(outputs: Any, limit_bytes: int) -> Kept:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +13,7 @@ from vramlab.config.errors import InputError
 from vramlab.config.schema import Inventory, ModelSpec, VramConfig
 from vramlab.config.units import bytes_to_mib, mib_to_bytes
 from vramlab.engine.effects import MemoryReading, Target
-from vramlab.live.batches import batch_axis, why_not_split
+from vramlab.live.batches import BatchAxis, batch_axis, why_not_split
 from vramlab.live.cores import Cores, shared_out
 from vramlab.live.devices import choose_device, describe
 from vramlab.live.errors import BadModelFile, CorruptModel, OutOfMemory, OwnLimit, SessionError
@@ -43,6 +42,11 @@ class OnnxBackend:
     device : str
         ``auto``, ``cuda``, ``cpu-emulated`` or ``cpu-arena``.
 
+    Attributes
+    ----------
+    axes : dict of str to BatchAxis or None
+        What looks like the batch of each model, as far as it was looked at.
+
     Raises
     ------
     InputError
@@ -68,7 +72,7 @@ class OnnxBackend:
         if self.device.threads is not None:
             self.device.threads.keep_to(self.cores.device)
         self._inventory = inventory
-        self._axes: dict[str, Any] = {}
+        self.axes: dict[str, Any] = {}
         self._shown: set[str] = set()
         self._recipes: dict[str, Any] = {}  # that a model was seen to run with; None: there is none
         self._buffer_bytes = config.overhead_bytes - config.overhead.taken_bytes
@@ -112,7 +116,7 @@ class OnnxBackend:
         identity = identity_of(spec.path)  # before the load: what changes during it is another file next time
         session = make_session(spec.path, spec, device, limit_bytes=limit)
         session.identity = identity
-        self._axes[model] = session.axis  # which a file in ORT format does not tell
+        self.axes[model] = session.axis  # which a file in ORT format does not tell
         return session
 
     def warm_up(self, model: str, session: Session) -> None:
@@ -182,18 +186,16 @@ class OnnxBackend:
         assert isinstance(found, Recipe)
         return found
 
-    def items(self, model: str, inputs: Mapping[str, Any]) -> int:
-        """Number of items that inputs of a model have: the length of what looks like its batch."""
-        axis = self._axes.get(model, _UNTRIED)
-        if axis is _UNTRIED:
-            path = self._inventory[model].path
-            assert path is not None
-            try:
-                axis = batch_axis(check_model_file(path).inputs)
-            except BadModelFile:  # its load says what is wrong
-                axis = None
-            self._axes[model] = axis
-        return 1 if axis is None else axis.items(inputs) or 1
+    def axis_of(self, model: str) -> BatchAxis | None:
+        """What looks like a model's batch, before its first load."""
+        path = self._inventory[model].path
+        assert path is not None
+        try:
+            axis = batch_axis(check_model_file(path).inputs)
+        except BadModelFile:  # its load says what is wrong
+            axis = None
+        self.axes[model] = axis
+        return axis
 
     def named(self, model: str, array: Any) -> dict[str, Any]:
         """Name a lone array, for a model of one input.

@@ -38,14 +38,19 @@ class BatchAxis(NamedTuple):
 
     def items(self, inputs: Mapping[str, Any]) -> int:
         """Number of items in a request; 1 where its inputs do not say."""
-        for name in self.names:
-            value = inputs.get(name)
-            shape = getattr(value, "shape", None)
-            if shape:
-                return int(shape[0])
-            if shape is None and isinstance(value, list | tuple):
-                return len(value)
-        return 1
+        return items_of(self.names, inputs)
+
+
+def items_of(names: tuple[str, ...], inputs: Mapping[str, Any]) -> int:
+    """Do what :meth:`BatchAxis.items` does: a hit calls this, as methods of tuples are looked up."""
+    for name in names:
+        value = inputs.get(name)
+        shape = getattr(value, "shape", None)
+        if shape:
+            return int(shape[0])
+        if shape is None and isinstance(value, list | tuple):
+            return len(value)
+    return 1
 
 
 def batch_axis(inputs: Sequence[InputInfo]) -> BatchAxis | None:

@@ -18,10 +18,8 @@ import numpy.typing as npt
 
 from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.engine.requests import Answer
-from vramlab.live.answers import owned
 from vramlab.live.interrupts import GUARD
-from vramlab.live.runtime import Inputs, LiveRuntime, RequestRefused, outputs_of
-from vramlab.live.tasks import Closing
+from vramlab.live.runtime import Inputs, LiveRuntime
 from vramlab.runs.records import Records
 from vramlab.runs.status import Status
 
@@ -116,8 +114,7 @@ class BlockingRuntime:
         input_key: str | None = None,
     ) -> list[npt.NDArray[Any]]:
         """Run a model, wherever it can be run; see :meth:`.LiveRuntime.infer`."""
-        answer = self.submit(model, inputs, requester=requester, priority=priority, input_key=input_key)
-        return outputs_of(model, answer)
+        return self.runtime.reception.infer(model, inputs, requester, priority, input_key)
 
     def submit(
         self,
@@ -129,12 +126,7 @@ class BlockingRuntime:
         input_key: str | None = None,
     ) -> Answer:
         """As :meth:`infer`, but the answer says how the request ended, and a refusal is an answer too."""
-        runtime = self.runtime
-        try:
-            answer = runtime.driver.serve(*runtime.request(model, inputs, requester, priority, input_key))
-        except Closing as closing:
-            raise RequestRefused(f"{model}: {closing}") from closing
-        return answer if input_key is None else owned(answer, runtime.cache_limit_bytes)
+        return self.runtime.reception.serve(model, inputs, requester, priority, input_key)
 
     def load(self, model: str) -> str:
         """Bring a model onto the device; see :meth:`.LiveRuntime.load`."""

@@ -47,7 +47,6 @@ from vramlab.live.tasks import (
     Caller,
     Closing,
     Failed,
-    Job,
     LiveTask,
     OpenSessions,
     close_session,
@@ -96,7 +95,7 @@ class LiveDriver(Interpreter):
         self._start_s = world.now_s()
         self.closing = False  # whether it takes no more requests
         self._idle = asyncio.Event()
-        self._begun: LiveTask | None = None  # by a caller who will do its run
+        self._begun: LiveTask | None = None  # just now, by a caller who may do its run
         self._endless = len(engine.endless_stories())
         serving = engine.config.serving
         self._kept_bytes = 0 if engine.cache is None else engine.cache.limit_bytes
@@ -115,19 +114,25 @@ class LiveDriver(Interpreter):
 
     # -- requests and stories ----------------------------------------------------------------------------
 
-    def submit(
-        self, request: Request, inputs: Any, future: asyncio.Future[Answer], here: bool = False
-    ) -> LiveTask:
-        """Begin a request; the result of `future` will be its answer.
+    def submit(self, request: Request, inputs: Any, caller: Caller) -> LiveTask:
+        """Begin a request of a coroutine.
 
-        With `here`, a run on the loop that begins at once is left to the caller: ``task.here`` is not
-        None then, and the caller lets the loop take a turn, then calls :meth:`run_here`, or :meth:`give_up`.
+        A run on the loop that begins at once is left to it: where ``task.here`` is not None, it lets the loop
+        take a turn, then calls :meth:`run_here`, or :meth:`give_up`. :meth:`ending` says how to go on.
         """
         before = GUARD.enter()
         try:
-            return self._begin_request(request, inputs, future, None, here)
+            return self._begin_request(request, inputs, caller)
         finally:
             GUARD.leave(before)
+
+    def ending(self, task: LiveTask, caller: Caller) -> asyncio.Future[Answer] | None:
+        """Make a future of this thread's loop for the answer; None where the caller has that already."""
+        if caller.message is not ENDED:
+            with undisturbed(), self.lock:
+                if caller.message is not ENDED:  # still
+                    task.caller, task.future = None, self._world.future()
+        return task.future
 
     def run_here(self, task: LiveTask) -> None:
         """Do the run that was left to the caller of :meth:`submit`, on the event loop's thread."""
@@ -142,9 +147,9 @@ class LiveDriver(Interpreter):
     def serve(self, request: Request, inputs: Any) -> Answer:
         """Serve a request, running the model in this thread; blocks, and so not on the loop's thread."""
         before = GUARD.enter()
-        caller, task = Caller(), None
+        caller, task = Caller(True), None
         try:
-            task = self._begin_request(request, inputs, None, caller)
+            task = self._begin_request(request, inputs, caller)
             while True:
                 message, caller.message = caller.message, None
                 if message is None:
@@ -158,10 +163,7 @@ class LiveDriver(Interpreter):
             raise
         finally:
             GUARD.leave(before)
-        if caller.error is not None:
-            raise caller.error
-        answer: Answer = caller.value
-        return answer
+        return caller.answer()
 
     def run_story(self, name: str, model: str | None = None) -> asyncio.Future[Any]:
         """Begin one of the engine's own stories; the future of this thread's event loop has its value."""
@@ -171,9 +173,8 @@ class LiveDriver(Interpreter):
             now_s = self.clock()
             if self.journal is not None:
                 self.journal.write(now_s, "begin", name, model)
-            task = LiveTask(name, self.engine.story(name, now_s, model))
+            task = self.tasks[name] = LiveTask(name, self.engine.story(name, now_s, model))
             task.future = future
-            self.tasks[name] = task
             self.start(task, now_s)
         return future
 
@@ -214,9 +215,7 @@ class LiveDriver(Interpreter):
         self.sessions.close_all(self._world.say)
         self._world.close()
 
-    def _begin_request(
-        self, request: Request, inputs: Any, future: Any, caller: Caller | None, here: bool = False
-    ) -> LiveTask:
+    def _begin_request(self, request: Request, inputs: Any, caller: Caller) -> LiveTask:
         lock = self.lock
         if lock._is_owned():  # a call less than `refuse_reentry` itself, which would be seen in a hit
             lock.refuse_reentry()
@@ -226,12 +225,9 @@ class LiveDriver(Interpreter):
             now_s = self._time_s() - self._start_s
             number = self.engine.recorder.arrived(request.model, now_s)
             task: LiveTask = self.arrived(number, request, now_s)  # type: ignore[assignment]  # a new_task
-            task.inputs, task.future, task.caller = inputs, future, caller
-            if request.input_key is not None:
-                task.keyed = self.engine.cache is not None
-            self.tasks[number] = task
-            if here:
-                self._begun = task
+            task.inputs, task.caller = inputs, caller
+            task.keyed = request.input_key is not None and self.engine.cache is not None
+            self.tasks[number] = self._begun = task
             self.start(task, now_s)
             self._begun = None
         return task
@@ -255,16 +251,16 @@ class LiveDriver(Interpreter):
 
     def perform(self, task: Any, effect: Any) -> None:
         """Hand `effect` to its caller's thread, to a worker, or to the loop's timers."""
-        job: Job
-        task.pending = effect
+        mine: LiveTask = task  # the compiler knows what it has
+        mine.pending = effect
         if isinstance(effect, Infer):
-            job = job_of(task, effect, self.sessions[effect[:2]], self.tasks, self._kept_bytes)
-            if task.caller is not None:
-                task.caller.tell(job)
+            job = job_of(mine, effect, self.sessions[effect[0], effect[1]], self.tasks, self._kept_bytes)
+            if mine.caller is not None and mine.caller.blocks:
+                mine.caller.tell(job)
             elif not self._stays_on_loop(effect):
                 (self._gpu_runs if effect.target is _GPU else self._cpu).put(job)
-            elif task is self._begun:
-                self._begun.here = job
+            elif mine is self._begun:
+                mine.here = job
             else:
                 self._world.soon(self._carry_out, *job)
         elif isinstance(effect, Load):
@@ -311,11 +307,12 @@ class LiveDriver(Interpreter):
 
     def finished(self, task: Any, value: Any, error: Exception | None = None) -> None:
         """Give the story's value, or the bug that has ended it, to whoever awaits it."""
-        self.tasks.pop(task.name, None)
-        future, caller = task.future, task.caller
+        mine: LiveTask = task
+        self.tasks.pop(mine.name, None)
+        future, caller = mine.future, mine.caller
         # A timer may hold the task for minutes; through story or future it would hold the outputs, and these
         # hold the arena of the session that made them, long after that has been closed.
-        task.story = task.inputs = task.pending = task.future = task.caller = None
+        mine.story = mine.inputs = mine.pending = mine.future = mine.caller = None  # type: ignore[assignment]
         if future is not None:
             self._world.resolve(future, value, error)
         elif caller is not None:
@@ -342,15 +339,17 @@ class LiveDriver(Interpreter):
             self._world.add_worker(jobs, self._carry_out, cores)
         return jobs
 
-    def _carry_out(self, task: LiveTask, effect: Any, do: Callable[..., Any], given: tuple[Any, ...]) -> bool:
+    def _carry_out(self, task: LiveTask, effect: Any, do: Callable[..., Any], given: Any) -> bool:
         """Do what an effect asks for, and report it. Returns whether it came too late."""
-        value, failure = None, None
+        value, failure, caller = None, None, task.caller
         try:
-            if task.caller is not None or not isinstance(effect, Infer):
+            if not isinstance(effect, Infer):
                 value = do(*given)
+            elif caller is not None and caller.blocks:
+                value = do(given)
             else:
                 begin_s = self._time_s()
-                value = do(*given)
+                value = do(given)
                 self._short_runs.note(effect, self._time_s() - begin_s)
             if task.keyed and isinstance(effect, Infer) and not effect.joined:
                 value = to_keep(value, self._kept_bytes)

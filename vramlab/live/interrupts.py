@@ -23,7 +23,11 @@ from types import FrameType
 from typing import Any, Final
 
 _NAMES = ("SIGINT", "SIGALRM", "SIGTERM")
-_NUMBERS: Final = tuple([int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name)])
+_NUMBERS: Final[tuple[Any, ...]] = tuple(
+    [int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name)]
+)
+_handler_of: Final = getsignal  # what is Final is found without a look-up
+_thread: Final = get_ident
 _Handler = Callable[[int, FrameType | None], Any]
 
 
@@ -66,15 +70,18 @@ class Guard:
         self.state = FREE
         self.pending: list[tuple[_Handler, int, FrameType | None]] = []
         # handlers at the last look, ours where they could be; before the first look, none
-        self._seen: tuple[Any, ...] = ()
+        self._seen: list[Any] = [None for _ in _NUMBERS]
         self._users = 0
 
     def enter(self) -> State | None:
         """Be busy, if this is the main thread. Returns what :meth:`leave` needs."""
-        if get_ident() != MAIN_THREAD:
+        if _thread() != MAIN_THREAD:
             return None
-        if tuple(map(getsignal, _NUMBERS)) != self._seen:
-            self._install()
+        seen = self._seen
+        for at, number in enumerate(_NUMBERS):
+            if _handler_of(number) is not seen[at]:
+                self._install()
+                break
         before, self.state = self.state, BUSY
         return before
 
@@ -99,7 +106,7 @@ class Guard:
             handler = getsignal(number)
             if callable(handler) and not isinstance(handler, _Deferring):
                 signal.signal(number, _Deferring(self, handler))
-        self._seen = tuple(map(getsignal, _NUMBERS))
+        self._seen = [getsignal(number) for number in _NUMBERS]
 
     def opened(self) -> None:
         """A runtime is open."""
@@ -117,7 +124,7 @@ class Guard:
             handler = getsignal(number)
             if isinstance(handler, _Deferring):
                 signal.signal(number, handler.handler)
-        self._seen = ()
+        self._seen = [None for _ in _NUMBERS]
 
 
 GUARD: Final = Guard()

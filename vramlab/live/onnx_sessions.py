@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import onnxruntime
@@ -39,6 +39,7 @@ _ABOUT_INPUTS = re.compile(
     r"|Missing Input|input list",
     re.IGNORECASE,
 )
+_ARRAY: Final = np.ndarray  # for the hot path
 
 
 class Session:
@@ -96,6 +97,8 @@ class Session:
             [_described(argument) for argument in session.get_overridable_initializers()],
             made.refuses_empty,
         )
+        self._plain = self.signature.plain
+        self._outputs = [output.name for output in self.signature.outputs]  # else asked for at each run
         self.taken_bytes: int | None = None
         self.cpu_nodes = nodes_elsewhere(session)
         self.identity: tuple[Any, ...] = ()
@@ -107,7 +110,7 @@ class Session:
         self._session: onnxruntime.InferenceSession | None = session
         self._again = made.again
         self._stale = False  # after memory ran out, where the device does not trust it then
-        self._device, self._place, self._thread = device, place, thread
+        self._device, self._place, self._keeper = device, place, thread
         self._lock = threading.Lock()
         self._shrinking = onnxruntime.RunOptions()
         arena = device.arena if device is not None else "cpu:0"
@@ -138,8 +141,8 @@ class Session:
         SessionError
             If the run failed otherwise, or the session is closed. Inputs that do not fit are named.
         """
-        if self._thread is not None:
-            return self._thread.do(self._run, inputs, shrink)
+        if self._keeper is not None:
+            return self._keeper.do(self._run, inputs, shrink)
         return self._run(inputs, shrink)
 
     @property
@@ -156,13 +159,12 @@ class Session:
         place, session = self._place, self._session
         if session is None or self._stale:
             session = self._usable()
-        run = self._run_whole if self._split_axis is None else self._run_parts
         options = self._shrinking if shrink else None
         if place is None:
-            return run(session, inputs, options)
+            return self._run_parts(session, inputs, options)
         place.begin_run(self._doing)
         try:
-            return run(session, inputs, options)
+            return self._run_parts(session, inputs, options)
         except OutOfMemory:
             self._stale = self._device is not None and self._device.distrusts
             raise
@@ -172,10 +174,11 @@ class Session:
     def _run_parts(
         self, session: onnxruntime.InferenceSession, inputs: Mapping[str, Any], options: Any
     ) -> list[Any]:
-        if self._pad_to:
-            return self._run_padded(session, inputs, options)
-        if self._is_to_be_split(inputs):
-            return self._run_split(session, inputs, options)
+        if self._split_axis is not None:
+            if self._pad_to:
+                return self._run_padded(session, inputs, options)
+            if self._is_to_be_split(inputs):
+                return self._run_split(session, inputs, options)
         return self._run_whole(session, inputs, options)
 
     def _usable(self) -> onnxruntime.InferenceSession:
@@ -194,23 +197,23 @@ class Session:
 
     def run_whole(self, inputs: Mapping[str, Any]) -> list[Any]:
         """Run all items at once, whatever may be split."""
-        if self._thread is not None:
-            return self._thread.do(lambda: self._run_whole(self._usable(), inputs, None))
+        if self._keeper is not None:
+            return self._keeper.do(lambda: self._run_whole(self._usable(), inputs, None))
         return self._run_whole(self._usable(), inputs, None)
 
     def _run_whole(
         self, session: onnxruntime.InferenceSession, inputs: Mapping[str, Any], options: Any
     ) -> list[Any]:
         try:
-            if self.signature.plain:
-                made: list[Any] = session.run(None, inputs, options)
+            if self._plain:
+                made: list[Any] = session.run(self._outputs, inputs, options)
             else:
                 made = self.signature.run(session, inputs, options)
         except SessionError:
             raise
         except Exception as error:
             raise self._failure(inputs, error) from error
-        return [output.copy() if type(output) is np.ndarray else _own(output) for output in made]
+        return [output.copy() if type(output) is _ARRAY else _own(output) for output in made]
 
     def _failure(self, inputs: Mapping[str, Any], error: Exception) -> SessionError:
         """What a run that raised has failed for; inputs are looked at only now, as most are right."""
@@ -275,7 +278,7 @@ class Session:
 
     def close(self) -> None:
         """Drop the session and give its memory back; closing twice is allowed."""
-        thread, self._thread = self._thread, None
+        thread, self._keeper = self._keeper, None
         if thread is None:
             self._close()
             return

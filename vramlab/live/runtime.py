@@ -12,22 +12,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from vramlab.config.errors import InputError, nearest, shown
 from vramlab.config.loading import check_fit
 from vramlab.config.schema import Inventory, Priority, VramConfig
 from vramlab.engine.engine import Engine
-from vramlab.engine.outcomes import Outcome
-from vramlab.engine.requests import Answer, Request, as_text
+from vramlab.engine.requests import Answer
+from vramlab.live.answers import RequestFailed as RequestFailed
+from vramlab.live.answers import RequestRefused as RequestRefused
 from vramlab.live.answers import owned_soon
 from vramlab.live.backend import OnnxBackend, with_file_sizes
 from vramlab.live.driver import LiveDriver
 from vramlab.live.interrupts import GUARD
 from vramlab.live.loops import one_turn
 from vramlab.live.metrics_server import MetricsServer
-from vramlab.live.tasks import Closing
+from vramlab.live.reception import Reception, outputs_of, unknown
+from vramlab.live.tasks import Caller, Closing
 from vramlab.runs.journal_writing import JournalFile
 from vramlab.runs.recorder import Recorder
 from vramlab.runs.records import Records
@@ -39,14 +39,6 @@ Inputs = Mapping[str, Any] | npt.NDArray[Any]
 """Arrays by name; for a model of one input, that array alone."""
 
 _LOG = logging.getLogger(__name__)
-
-
-class RequestRefused(RuntimeError):
-    """A request was not served: no room for a model that may not run on the CPU, or a full queue."""
-
-
-class RequestFailed(RuntimeError):
-    """A request's model could not be loaded, or raised while it ran."""
 
 
 class LiveRuntime:
@@ -99,7 +91,8 @@ class LiveRuntime:
             Recorder(list(config.zones)) if keep_records else RunningTotals()
         )
         self.engine = Engine(config, inventory, self.recorder)
-        self._driver: LiveDriver | None = None
+        kept_bytes = 0 if self.engine.cache is None else self.engine.cache.limit_bytes
+        self.reception = Reception(inventory, self.backend, kept_bytes)
         self._commands = itertools.count(1)
         self.metrics = None if metrics_port is None else MetricsServer(self, metrics_port)
         # last, so that what is refused leaves no file behind
@@ -118,9 +111,9 @@ class LiveRuntime:
         InputError
             If the port for the metrics is taken.
         """
-        if self._driver is not None:
+        if self.reception.driver is not None:
             raise RuntimeError("a runtime is opened once, and this one was: make another LiveRuntime")
-        driver = self._driver = LiveDriver(self.engine, self.backend, self.journal)
+        driver = self.reception.driver = LiveDriver(self.engine, self.backend, self.journal)
         async with AsyncExitStack() as stack:  # undoes what was done if anything fails from here on
             if self.journal is not None:
                 self.journal.start()
@@ -177,9 +170,7 @@ class LiveRuntime:
     @property
     def driver(self) -> LiveDriver:
         """The driver; there is one only inside ``async with``."""
-        if self._driver is None:
-            raise RuntimeError("the runtime is not open: use `async with LiveRuntime(...) as runtime`")
-        return self._driver
+        return self.reception.opened()
 
     @property
     def opened(self) -> bool:
@@ -189,7 +180,8 @@ class LiveRuntime:
     @property
     def closed(self) -> bool:
         """Whether it was open and takes no more requests."""
-        return self._driver is not None and self._driver.closing
+        driver = self.reception.driver
+        return driver is not None and driver.closing
 
     async def infer(
         self,
@@ -246,65 +238,28 @@ class LiveRuntime:
 
         A caller that is cancelled meanwhile gives its place up.
         """
-        request, feeds = self.request(model, inputs, requester, priority, input_key)
-        driver = self.driver
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        reception = self.reception
+        request, feeds = reception.request(model, inputs, requester, priority, input_key)
+        driver = reception.opened()
+        caller = Caller(False)
         try:
-            task = driver.submit(request, feeds, future, True)
+            task = driver.submit(request, feeds, caller)
         except Closing as closing:
             raise RequestRefused(f"{model}: {closing}") from closing
         except BaseException:  # a signal's: nobody else would go on with what has begun
-            for begun in [one for one in list(driver.tasks.values()) if one.future is future]:
+            for begun in [one for one in list(driver.tasks.values()) if one.caller is caller]:
                 driver.give_up(begun)
             raise
         try:
             if task.here is not None:  # a callback of the loop would do it, and take two turns for it
                 await one_turn()
                 driver.run_here(task)
-            answer = await future
+            future = driver.ending(task, caller)
+            answer = caller.answer() if future is None else await future
         except BaseException:  # cancelled, or thrown away
             driver.give_up(task)
             raise
-        return answer if input_key is None else await owned_soon(answer, self.cache_limit_bytes)
-
-    @property
-    def cache_limit_bytes(self) -> int:
-        """What answers in the result cache may have together."""
-        return 0 if self.engine.cache is None else self.engine.cache.limit_bytes
-
-    def request(
-        self,
-        model: str,
-        inputs: Inputs,
-        requester: str | None = None,
-        priority: Priority | str | None = None,
-        input_key: str | None = None,
-    ) -> tuple[Request, Mapping[str, Any]]:
-        """What is asked for, and what the model is to be run with, checked.
-
-        Raises
-        ------
-        InputError
-            For a model that the inventory lacks, a priority that there is none of, inputs that are no
-            mapping, and a requester or input key that cannot be written down.
-        """
-        if not isinstance(model, str) or model not in self.inventory:
-            raise _unknown(model, self.inventory)
-        if type(inputs) is not dict and not isinstance(inputs, Mapping):  # the first is quick
-            if not isinstance(inputs, np.ndarray):
-                raise InputError("request", "inputs", shown(inputs), "a mapping from names to arrays")
-            inputs = self.backend.named(model, inputs)
-        if priority is not None and not isinstance(priority, Priority):
-            known = [priority.value for priority in Priority]
-            if priority not in known:
-                expected = f"one of {', '.join(known)}"
-                raise InputError("request", "priority", repr(priority), expected)
-            priority = Priority(priority)
-        if requester is not None:
-            requester = as_text("requester", requester)
-        if input_key is not None:
-            input_key = as_text("input_key", input_key)
-        return Request(model, self.backend.items(model, inputs), priority, requester, input_key), inputs
+        return answer if input_key is None else await owned_soon(answer, reception.kept_bytes)
 
     # -- by hand -----------------------------------------------------------------------------------------
 
@@ -328,7 +283,7 @@ class LiveRuntime:
 
     async def _command(self, what: str, model: str) -> str:
         if model not in self.inventory:
-            raise _unknown(model, self.inventory)
+            raise unknown(model, self.inventory)
         _, why_not = await self.driver.run_story(f"{what} {next(self._commands)}", model)
         return str(why_not)
 
@@ -353,21 +308,3 @@ class LiveRuntime:
         self.driver.lock.refuse_reentry()
         with self.driver.lock:
             return self.recorder.records()
-
-
-def outputs_of(model: str, answer: Answer) -> list[Any]:
-    """The outputs of an answer, or the exception that it stands for."""
-    outputs = answer.outputs
-    if outputs is not None:
-        return list(outputs)
-    if answer.outcome is Outcome.REFUSED:
-        raise RequestRefused(f"{model}: {answer.why}")
-    raise RequestFailed(f"{model}: {answer.why or 'cancelled'}")
-
-
-def _unknown(model: object, inventory: Inventory) -> InputError:
-    if not isinstance(model, str):
-        return InputError("request", "model", shown(model), "the name of a model, as text")
-    return InputError(
-        "request", "model", shown(model), f"a model of the inventory{nearest(model, inventory)}"
-    )

@@ -24,7 +24,7 @@ class ShortRuns:
 
     def __contains__(self, run: Infer) -> bool:
         """Whether a run of as many items or more was short, and none of as few or fewer long since."""
-        return run.items <= self._items.get(run[:2], 0)
+        return run.items <= self._items.get((run[0], run[1]), 0)
 
     def stays(self, run: Infer, others: int) -> bool:
         """Whether a run is done on the event loop's thread: it is short, and no others are under way."""
@@ -32,7 +32,7 @@ class ShortRuns:
 
     def note(self, run: Infer, took_s: float) -> None:
         """`run` took so long, a change of threads not counted."""
-        session = run[:2]
+        session = run[0], run[1]
         known = self._items.get(session, 0)
         if took_s <= self._most_s:
             if run.items > known:

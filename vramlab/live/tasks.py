@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from vramlab.engine.effects import Failure, Infer, Load, MemoryReading, Replaced, Story, Target
 from vramlab.engine.interpreter import Task
+from vramlab.engine.requests import Answer
 from vramlab.live.answers import to_keep
 from vramlab.live.batches import BatchAxis, run_joined
 from vramlab.live.cores import Cores
@@ -124,25 +125,35 @@ def failure_of(error: Exception) -> Failed:
         return Failure.RAISED, type(error).__name__, None
 
 
-Job = tuple[Any, Any, Callable[..., Any], tuple[Any, ...]]
-"""A task, its effect, and what carries that out: a callable and its arguments."""
+Job = tuple[Any, Any, Callable[..., Any], Any]
+"""A task, its effect, and what carries that out: a callable, with its argument (of a run) or all of them."""
 
 
 class Caller:
-    """A thread that does the runs of its own request.
+    """Who has submitted a request, and may do its runs.
 
-    It is told one thing at a time: to do a run, or how its request has ended. A hit is told all in the
-    caller's own thread, and needs no queue; who has to wait for another thread makes one.
+    A thread that blocks is told one thing at a time: to do a run, or how its request has ended. A hit is told
+    all in the caller's own thread, and needs no queue; who has to wait for another thread makes one. A
+    coroutine does only a run that begins at once (``task.here``); if that was not all, it awaits a future
+    (:meth:`.LiveDriver.ending`), which a hit does not need either.
     """
 
-    __slots__ = ("error", "mailbox", "message", "value")
+    __slots__ = ("blocks", "error", "mailbox", "message", "value")
 
     value: Any
     error: Exception | None
 
-    def __init__(self) -> None:
+    def __init__(self, blocks: bool) -> None:
+        self.blocks = blocks
         self.message: Any = None  # an effect and its job, or ENDED: then value and error say how
         self.mailbox: SimpleQueue[Any] | None = None
+
+    def answer(self) -> Answer:
+        """How the request has ended; raises the bug that has ended it."""
+        if self.error is not None:
+            raise self.error
+        answer: Answer = self.value
+        return answer
 
     def tell(self, message: Any) -> None:
         """Under the driver's lock."""
@@ -202,16 +213,15 @@ def job_of(
     The outcome of several is the answer of each by its number, or what the engine keeps in its place.
     """
     if not effect.joined:
-        return task, effect, session.run_and_shrink if effect.shrink else session.run, (task.inputs,)
+        return task, effect, session.run_and_shrink if effect.shrink else session.run, task.inputs
     # a request that has gone meanwhile needs no answer
     others = [tasks[number] for number in effect.joined if number in tasks]
     requests = [(one.name, one.inputs, one.keyed) for one in (task, *others)]
     return task, effect, _run_joined, (session, requests, kept_bytes)
 
 
-def _run_joined(
-    session: LiveSession, requests: list[tuple[Any, Any, bool]], kept_bytes: int
-) -> dict[Any, Any]:
+def _run_joined(given: tuple[LiveSession, list[tuple[Any, Any, bool]], int]) -> dict[Any, Any]:
+    session, requests, kept_bytes = given
     answers = run_joined(session.run, [inputs for _, inputs, _ in requests], session.axis)
     pairs = zip(requests, answers, strict=True)
     return {name: to_keep(answer, kept_bytes) if keyed else answer for (name, _, keyed), answer in pairs}
