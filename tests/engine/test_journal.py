@@ -63,3 +63,14 @@ def test_taking_loses_no_line_and_breaks_none():
     assert len(journal) == 0
     rows = "".join(texts).splitlines()
     assert rows == [encode(Line(float(n), "arrival", n, "a")) for n in range(count)]
+
+
+def test_of_a_line_that_is_half_written_nobody_sees_a_part():
+    journal, line = Journal(), Line(0.5, "arrival", 0, "a")
+    journal.put(0.5, 0, Request("a"), None)
+    journal._entries.extend((0.75, 1))  # another thread is in the middle of `put`
+    assert list(journal) == [line]
+    assert "".join(journal.texts()) == encode(line) + "\n"
+    assert journal.take() == [line]
+    journal._entries.extend((Request("b"), None))
+    assert journal.take() == [Line(0.75, "arrival", 1, "b")]

@@ -21,6 +21,7 @@ from vramlab.engine.outcomes import Outcome
 from vramlab.live.blocking import BlockingRuntime
 from vramlab.live.interrupts import GUARD, Guard, State
 from vramlab.live.runtime import LiveRuntime, RequestFailed
+from vramlab.live.tasks import Caller
 
 main_only = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
 
@@ -136,6 +137,49 @@ def test_the_handlers_of_before_are_back_when_the_last_runtime_is_closed(models,
         assert signal.getsignal(signal.SIGINT) is not before
     assert signal.getsignal(signal.SIGINT) is before
     assert GUARD.state is State.FREE
+
+
+def test_a_request_that_ends_while_a_signal_is_handled_has_its_answer(tmp_path, models, inputs):  # noqa: F811
+    """The handler runs once the request's future is made and the lock let go, and it takes its time."""
+    go, ended = threading.Event(), threading.Event()
+
+    def handler(number, frame):
+        go.set()
+        assert ended.wait(20)
+
+    def strike(driver, locked):
+        with driver.lock:
+            locked.set()
+            while GUARD.state is not State.BUSY:
+                time.sleep(0.001)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def watch(driver, task):
+        while task.name in driver.tasks:
+            time.sleep(0.001)
+        ended.set()
+
+    async def main():
+        path = tmp_path / "journal.jsonl"
+        async with LiveRuntime(
+            settings(3, "serving.inline_run_ms=0"), models, "cpu-emulated", path
+        ) as runtime:
+            await runtime.load("a")
+            run_instead(runtime, "a", lambda run: lambda given: (go.wait(20), run(given))[1])
+            driver, caller, locked = runtime.driver, Caller(False), threading.Event()
+            request, feeds = runtime.reception.request("a", inputs["a"], None, None, None)
+            signal.signal(signal.SIGINT, handler)
+            task = driver.submit(request, feeds, caller)
+            threading.Thread(target=strike, args=(driver, locked), daemon=True).start()
+            threading.Thread(target=watch, args=(driver, task), daemon=True).start()
+            locked.wait(20)
+            future = driver.ending(task, caller)
+            assert future is not None
+            assert (await future).outcome is Outcome.HIT
+            assert ended.is_set()
+        held_to(runtime, path)
+
+    asyncio.run(main())
 
 
 INTERRUPTED_CLOSE = """

@@ -202,7 +202,7 @@ class Journal:
 
     def since(self, start: int, stop: int | None = None) -> Iterator[Line]:
         """The lines from number `start` on, counted from 0, up to `stop`."""
-        return self._lines(self._entries[4 * start : None if stop is None else 4 * stop])
+        return self._lines(self._entries[4 * start : 4 * (len(self) if stop is None else stop)])
 
     def _lines(self, entries: list[Any]) -> Iterator[Line]:
         for time_s, task, form, since_s in self._read(entries):
@@ -227,7 +227,7 @@ class Journal:
 
     def texts(self) -> Iterator[str]:
         """The lines as they stand in a file, many at a time."""
-        fours = self._read(self._entries)
+        fours = self._read(islice(self._entries, 4 * len(self)))
         while lines := _text(islice(fours, 50_000)):
             yield lines
 
@@ -259,7 +259,7 @@ class Journal:
         del self._entries[: len(taken)]
         return taken
 
-    def _read(self, entries: list[Any]) -> Iterator[tuple[float, int | str, Form, float | None]]:
+    def _read(self, entries: Iterable[Any]) -> Iterator[tuple[float, int | str, Form, float | None]]:
         one = iter(entries)
         for time_s, task, what, since_s in zip(one, one, one, one, strict=True):
             yield time_s, task, self._form(what, since_s), since_s

@@ -128,11 +128,13 @@ class LiveDriver(Interpreter):
 
     def ending(self, task: LiveTask, caller: Caller) -> asyncio.Future[Answer] | None:
         """Make a future of this thread's loop for the answer; None where the caller has that already."""
+        future: asyncio.Future[Answer] | None = None
         if caller.message is not ENDED:
             with undisturbed(), self.lock:
                 if caller.message is not ENDED:  # still
-                    task.caller, task.future = None, self._world.future()
-        return task.future
+                    future = task.future = self._world.future()
+                    task.caller = None
+        return future  # no more the task's by now, if the request has ended since the lock was let go
 
     def run_here(self, task: LiveTask) -> None:
         """Do the run that was left to the caller of :meth:`submit`, on the event loop's thread."""
