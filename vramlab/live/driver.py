@@ -128,13 +128,12 @@ class LiveDriver(Interpreter):
 
     def ending(self, task: LiveTask, caller: Caller) -> asyncio.Future[Answer] | None:
         """Make a future of this thread's loop for the answer; None where the caller has that already."""
-        future: asyncio.Future[Answer] | None = None
+        future = None  # the task has none any more once it has ended, which may be before this returns
         if caller.message is not ENDED:
             with undisturbed(), self.lock:
                 if caller.message is not ENDED:  # still
-                    future = task.future = self._world.future()
-                    task.caller = None
-        return future  # no more the task's by now, if the request has ended since the lock was let go
+                    task.caller, task.future = None, (future := self._world.future())
+        return future
 
     def run_here(self, task: LiveTask) -> None:
         """Do the run that was left to the caller of :meth:`submit`, on the event loop's thread."""
