@@ -287,6 +287,23 @@ def test_an_answer_comes_to_the_event_loop_that_asked(tmp_path, models, inputs):
     held_to(live, path)
 
 
+def test_nothing_is_said_of_a_loop_that_ended_after_its_caller_had_given_up(models, inputs, caplog):  # noqa: F811
+    go = threading.Event()
+    with BlockingRuntime(settings(3), models, "cpu-emulated") as runtime:
+        live = runtime.runtime
+        runtime.load("a")
+        run_instead(live, "a", lambda run: lambda given: (go.wait(20), run(given))[1])
+
+        async def gives_up():
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(live.submit("a", inputs["a"]), 0.01)
+
+        asyncio.run(gives_up())
+        assert live.driver.tasks
+        go.set()
+    assert "event loop has ended" not in caplog.text
+
+
 # -- code of others
 
 

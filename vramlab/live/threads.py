@@ -130,7 +130,7 @@ class Threads:
         loop = future.get_loop()
         if loop is self._loop and threading.get_ident() == self.loop_thread:
             _resolve(future, value, error)
-        else:
+        elif not future.done():  # else it was cancelled, and its loop may have ended since
             self._on_loop(loop, _resolve, future, value, error)
 
     def _on_loop(
