@@ -135,6 +135,8 @@ def test_raised_values_show_as_the_old_ones_come_up():
     heap.remove(a)
     heap.put(a, 0.0)  # it has come back, and what it was worth before counts no more
     assert list(heap.ascending()) == [a, c, b]
+    heap.put(b, 1.0)  # as after a bid that was too high: it falls
+    assert list(heap.ascending()) == [a, b, c]
     heap.put(c, 6.0)
     assert heap.remove(c) == 6.0  # also where it has not come up
 
@@ -149,10 +151,10 @@ def test_the_heap_is_a_sorted_list(seed):
             assert heap.remove(thing) == expected.pop(thing)[0]
         else:
             clock += 1
-            least = expected[thing][0] if thing in expected else 0.0
-            expected[thing] = (least + float(rng.integers(10)), clock)
+            before = expected[thing][0] if thing in expected else 0.0
+            expected[thing] = (before + float(rng.integers(-3, 10)), clock)
             heap.put(thing, expected[thing][0])
-            assert len(heap._heap) <= 64 + 4 * len(expected)  # outdated entries do not pile up
+            assert len(heap._heap) <= 64 + 4 * len(things)  # outdated entries do not pile up
         if rng.random() < 0.3:
             assert list(heap.ascending()) == sorted(expected, key=expected.__getitem__)
 

@@ -1,4 +1,4 @@
-"""Residents ordered by a value that only rises, and only when they are used."""
+"""Residents ordered by a value that changes only when they are used, and then nearly always rises."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 from vramlab.allocator.facts import Model
 
 Entry = tuple[Any, ...]
-"""Value, clock, model, clock at admission. With the types of its fields it would be taken apart (mypyc)."""
+"""Value, clock, model, clock of the entry in the heap. With the types of its fields it would be taken apart."""
 
 _push: Final = heapq.heappush  # the compiler finds it without a look-up
 _RAISED: Final = -1  # in the place of a place in the heap: an entry that does not stand there yet
@@ -18,8 +18,9 @@ _RAISED: Final = -1  # in the place of a place in the heap: an entry that does n
 class ValueHeap:
     """A heap whose entries are set right, or dropped, when they come up.
 
-    A new value costs no more than to note it, as the old one is lower; the first to leave costs O(log n), as
-    does each further one. Of equal values the one that was set first leaves first.
+    A value that rises costs no more than to note it, as the old one comes up before; one that falls is one
+    push. The first to leave costs O(log n), as does each further one. Of equal values the one that was set
+    first leaves first.
     """
 
     def __init__(self) -> None:
@@ -28,10 +29,10 @@ class ValueHeap:
         self._clock = 0
 
     def put(self, model: Model, value: float) -> None:
-        """Give `model` a value, no less than what it has if it is tracked."""
+        """Give `model`, tracked or not, a value."""
         self._clock += 1  # no two entries are equal, so that models are never compared
         before = self.entries.get(model)
-        if before is not None:
+        if before is not None and value >= before[0]:
             self.entries[model] = (value, self._clock, model, before[3])
             return
         entry = self.entries[model] = (value, self._clock, model, self._clock)
@@ -73,6 +74,6 @@ class ValueHeap:
                     _push(front, (heap[child], child))
 
     def _now(self, entry: Entry) -> Entry | None:
-        """What an entry has become; None if its model has left since."""
+        """What an entry has become; None if none stands for its model, or another one."""
         now = self.entries.get(entry[2])
         return now if now is not None and now[3] == entry[3] else None
