@@ -9,7 +9,7 @@ from typing import Any, Final
 from vramlab.allocator.facts import Model
 
 Entry = tuple[Any, ...]
-"""Value, clock, model, clock of the entry in the heap. With the types of its fields it would be taken apart."""
+"""Value, clock, model, clock of the entry in the heap. With the types of its fields it would come apart."""
 
 _push: Final = heapq.heappush  # the compiler finds it without a look-up
 _RAISED: Final = -1  # in the place of a place in the heap: an entry that does not stand there yet
