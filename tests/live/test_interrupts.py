@@ -20,7 +20,7 @@ from vramlab.engine.effects import Target
 from vramlab.engine.outcomes import Outcome
 from vramlab.live.blocking import BlockingRuntime
 from vramlab.live.interrupts import GUARD, Guard, State
-from vramlab.live.runtime import LiveRuntime, RequestFailed
+from vramlab.live.runtime import LiveRuntime, RequestFailed, RequestRefused
 from vramlab.live.tasks import Caller
 
 main_only = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
@@ -137,6 +137,11 @@ def test_the_handlers_of_before_are_back_when_the_last_runtime_is_closed(models,
         assert signal.getsignal(signal.SIGINT) is not before
     assert signal.getsignal(signal.SIGINT) is before
     assert GUARD.state is State.FREE
+    with pytest.raises(RequestRefused):
+        runtime.infer("a", inputs["a"])
+    with pytest.raises(RequestRefused):
+        asyncio.run(runtime.runtime.infer("a", inputs["a"]))
+    assert signal.getsignal(signal.SIGINT) is before  # still: nobody would put them back
 
 
 def test_a_request_that_ends_while_a_signal_is_handled_has_its_answer(tmp_path, models, inputs):  # noqa: F811

@@ -21,6 +21,7 @@ from vramlab.live.answers import RequestFailed, RequestRefused, owned
 from vramlab.live.backend import OnnxBackend
 from vramlab.live.batches import items_of
 from vramlab.live.driver import LiveDriver
+from vramlab.live.interrupts import GUARD
 from vramlab.live.tasks import Closing
 
 _UNKNOWN: Final = object()
@@ -68,6 +69,7 @@ class Reception:
         try:
             answer = driver.serve(request, feeds)
         except Closing as closing:
+            GUARD.tidy()  # which has been entered after the end
             raise RequestRefused(f"{model}: {closing}") from closing
         return answer if input_key is None else owned(answer, self.kept_bytes)
 

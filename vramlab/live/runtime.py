@@ -245,6 +245,7 @@ class LiveRuntime:
         try:
             task = driver.submit(request, feeds, caller)
         except Closing as closing:
+            GUARD.tidy()  # which has been entered after the end
             raise RequestRefused(f"{model}: {closing}") from closing
         except BaseException:  # a signal's: nobody else would go on with what has begun
             for begun in [one for one in list(driver.tasks.values()) if one.caller is caller]:
