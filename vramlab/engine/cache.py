@@ -76,8 +76,6 @@ class ResultCache:
         entry = None if of_model is None else of_model.get(key)
         if entry is None or now_s >= entry.until_s:
             return MISS
-        before, after = entry.asked_before, entry.asked_after
-        before.asked_after, after.asked_before = after, before
         self._asked_last(entry)
         return entry.answer
 
@@ -115,7 +113,9 @@ class ResultCache:
             self._drop(entry)
 
     def _asked_last(self, entry: _Entry) -> None:
-        ring = self._ring
+        """Put an entry last in the order of asking: out of its place, which a new one has by itself."""
+        before, after, ring = entry.asked_before, entry.asked_after, self._ring
+        before.asked_after, after.asked_before = after, before
         last = ring.asked_before
         entry.asked_before, entry.asked_after = last, ring
         last.asked_after = ring.asked_before = entry
